@@ -1,0 +1,69 @@
+//! [`ScriptedVerifier`]: tokens that mean what the test says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use domain::{BearerToken, Claims, NotReady, ScopeSet, TokenVerifier, UnixSeconds, Untrusted, VerifyError};
+
+/// Answers each token as scripted, and every other one with [`Untrusted::Signature`].
+#[derive(Debug, Default)]
+pub struct ScriptedVerifier {
+    answers: RwLock<HashMap<String, Result<Arc<Claims>, VerifyError>>>,
+    not_ready: RwLock<Option<NotReady>>,
+}
+
+impl ScriptedVerifier {
+    /// A verifier that knows no token.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Scripts the answer for `token`, replacing an earlier one.
+    pub fn script(&self, token: &str, answer: Result<Claims, VerifyError>) {
+        let mut answers = self.answers.write().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(token.to_owned(), answer.map(Arc::new));
+    }
+
+    /// Makes the verifier ready, or not ready for the given reason.
+    pub fn set_ready(&self, ready: Result<(), NotReady>) {
+        *self.not_ready.write().unwrap_or_else(PoisonError::into_inner) = ready.err();
+    }
+}
+
+#[async_trait]
+impl TokenVerifier for ScriptedVerifier {
+    async fn verify(&self, token: &BearerToken) -> Result<Arc<Claims>, VerifyError> {
+        let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+        answers.get(token.expose()).cloned().unwrap_or(Err(VerifyError::Untrusted(Untrusted::Signature)))
+    }
+
+    fn ready(&self) -> Result<(), NotReady> {
+        match &*self.not_ready.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(reason) => Err(reason.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Claims that a policy for `issuer` and `audience` accepts until `expires_at`, with these scopes.
+#[must_use]
+pub fn claims(issuer: &str, audience: &str, expires_at: UnixSeconds, scopes: &str) -> Claims {
+    Claims {
+        token_type: Some("at+jwt".into()),
+        issuer: issuer.into(),
+        audience: vec![audience.into()],
+        subject: "auth0|abc123".into(),
+        expires_at,
+        not_before: None,
+        issued_at: None,
+        client_id: Some("client-1".into()),
+        authorized_party: None,
+        scope: ScopeSet::granted_by(scopes.split(' ')),
+        permissions: ScopeSet::EMPTY,
+        name: None,
+        email: None,
+        organization_id: None,
+    }
+}

@@ -1,0 +1,328 @@
+//! From claims to a [`Principal`]: the policy that judges a proved token at a moment in time.
+
+use std::time::Duration;
+
+use crate::scope::ScopeSet;
+use crate::time::UnixSeconds;
+use crate::token::{Claims, Untrusted};
+
+/// Which claims say what a token may do.
+///
+/// With Auth0's RBAC, `scope` is what the user consented to and `permissions` is what the user's roles allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ScopeAuthority {
+    /// `scope` alone.
+    #[default]
+    Scope,
+    /// `permissions` alone.
+    Permissions,
+    /// What stands in both.
+    Both,
+    /// What stands in either.
+    Either,
+}
+
+impl ScopeAuthority {
+    fn granted(self, claims: &Claims) -> ScopeSet {
+        match self {
+            Self::Scope => claims.scope.clone(),
+            Self::Permissions => claims.permissions.clone(),
+            Self::Both => claims.scope.intersection(&claims.permissions),
+            Self::Either => claims.scope.union(&claims.permissions),
+        }
+    }
+}
+
+/// Who a token speaks for. Private fields: whoever holds one knows that [`TokenPolicy::admit`] ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    subject: String,
+    client_id: Option<String>,
+    authorized_party: Option<String>,
+    name: Option<String>,
+    email: Option<String>,
+    organization_id: Option<String>,
+    scopes: ScopeSet,
+    expires_at: UnixSeconds,
+}
+
+impl Principal {
+    /// `sub`, never empty: `auth0|...` for a user, `ID@clients` for a machine.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The OAuth client: `client_id`, or else `azp`.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        self.client_id.as_deref().or(self.authorized_party.as_deref()).unwrap_or_default()
+    }
+
+    /// The `client_id` claim.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.client_id.as_deref()
+    }
+
+    /// The `azp` claim.
+    #[must_use]
+    pub fn authorized_party(&self) -> Option<&str> {
+        self.authorized_party.as_deref()
+    }
+
+    /// The `name` claim.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The `email` claim.
+    #[must_use]
+    pub fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    /// The `org_id` claim: the Auth0 organization the user logged in through.
+    #[must_use]
+    pub fn organization_id(&self) -> Option<&str> {
+        self.organization_id.as_deref()
+    }
+
+    /// What the token may do, by the policy's [`ScopeAuthority`].
+    #[must_use]
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// `exp`, without leeway.
+    #[must_use]
+    pub fn expires_at(&self) -> UnixSeconds {
+        self.expires_at
+    }
+}
+
+/// Why a token is not accepted. [`Rejection::code`] is stable: logs, challenges and docs/troubleshooting.md use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Nobody vouches for it.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// `typ` is none of `at+jwt`, `application/at+jwt` and `JWT`.
+    #[error("the token's type is not an access token's")]
+    TokenType,
+    /// `iss` is none of the configured issuers.
+    #[error("the token was issued by another issuer")]
+    Issuer,
+    /// `aud` holds none of the configured audiences.
+    #[error("the token was issued for another audience")]
+    Audience,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` or `iat` lies ahead.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `sub` is empty.
+    #[error("the token names no subject")]
+    NoSubject,
+    /// Neither `client_id` nor `azp` is there, or it is empty.
+    #[error("the token names no client")]
+    NoClient,
+}
+
+impl Rejection {
+    /// A code for people and programs to search by; it never changes.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Untrusted(Untrusted::TooLarge) => "token_too_large",
+            Self::Untrusted(Untrusted::Malformed) => "malformed_token",
+            Self::Untrusted(Untrusted::Opaque) => "opaque_token",
+            Self::Untrusted(Untrusted::Algorithm) => "wrong_algorithm",
+            Self::Untrusted(Untrusted::CriticalHeader) => "critical_header",
+            Self::Untrusted(Untrusted::UnknownKey) => "unknown_key",
+            Self::Untrusted(Untrusted::Signature) => "bad_signature",
+            Self::Untrusted(Untrusted::MissingClaim(_)) => "missing_claim",
+            Self::Untrusted(Untrusted::InvalidClaim(_)) => "invalid_claim",
+            Self::TokenType => "wrong_token_type",
+            Self::Issuer => "wrong_issuer",
+            Self::Audience => "wrong_audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::NoSubject => "no_subject",
+            Self::NoClient => "no_client",
+        }
+    }
+}
+
+/// When a token is acceptable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenPolicy {
+    /// The values of `iss` that are accepted, compared byte for byte: the canonical tenant host and custom domains.
+    pub issuers: Vec<String>,
+    /// The values of `aud` of which one must be there (RFC 8707, RFC 9068 section 4).
+    pub audiences: Vec<String>,
+    /// How far the issuer's clock may be off ours. It keeps a token alive this long past `exp`, so it is small.
+    pub leeway: Duration,
+    /// Which claims grant scopes.
+    pub authority: ScopeAuthority,
+}
+
+impl TokenPolicy {
+    /// Judges claims at `now` (RFC 9068 section 4, RFC 7519 section 4.1). The only way to a [`Principal`].
+    ///
+    /// # Errors
+    /// The first [`Rejection`], in the order of the variants.
+    pub fn admit(&self, claims: &Claims, now: UnixSeconds) -> Result<Principal, Rejection> {
+        if !claims.token_type.as_deref().is_some_and(is_access_token_type) {
+            return Err(Rejection::TokenType);
+        }
+        if !self.issuers.contains(&claims.issuer) {
+            return Err(Rejection::Issuer);
+        }
+        if !claims.audience.iter().any(|audience| self.audiences.contains(audience)) {
+            return Err(Rejection::Audience);
+        }
+        self.check_time(claims, now)?;
+        if claims.subject.is_empty() {
+            return Err(Rejection::NoSubject);
+        }
+        if claims.client_id.as_ref().or(claims.authorized_party.as_ref()).is_none_or(String::is_empty) {
+            return Err(Rejection::NoClient);
+        }
+        Ok(self.principal(claims))
+    }
+
+    fn check_time(&self, claims: &Claims, now: UnixSeconds) -> Result<(), Rejection> {
+        let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
+        // RFC 7519 section 4.1.4: "on or after" the expiration time is too late.
+        if now.0 >= claims.expires_at.0.saturating_add(leeway) {
+            return Err(Rejection::Expired);
+        }
+        let starts = [claims.not_before, claims.issued_at];
+        if starts.into_iter().flatten().any(|start| now.0 < start.0.saturating_sub(leeway)) {
+            return Err(Rejection::NotYetValid);
+        }
+        Ok(())
+    }
+
+    fn principal(&self, claims: &Claims) -> Principal {
+        Principal {
+            subject: claims.subject.clone(),
+            client_id: claims.client_id.clone(),
+            authorized_party: claims.authorized_party.clone(),
+            name: claims.name.clone(),
+            email: claims.email.clone(),
+            organization_id: claims.organization_id.clone(),
+            scopes: self.authority.granted(claims),
+            expires_at: claims.expires_at,
+        }
+    }
+}
+
+/// RFC 9068 section 4 demands `at+jwt`; Auth0's own dialect says `JWT`. Media types compare without regard to case
+/// (RFC 7515 section 4.1.9). An ID token also says `JWT`: the audience check is what stops it.
+fn is_access_token_type(typ: &str) -> bool {
+    ["at+jwt", "application/at+jwt", "JWT"].iter().any(|known| known.eq_ignore_ascii_case(typ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixSeconds = UnixSeconds(1_000_000);
+
+    fn policy() -> TokenPolicy {
+        TokenPolicy {
+            issuers: vec!["https://t.auth0.com/".into(), "https://login.example.com/".into()],
+            audiences: vec!["https://api".into()],
+            leeway: Duration::from_secs(30),
+            authority: ScopeAuthority::Scope,
+        }
+    }
+
+    fn claims() -> Claims {
+        Claims {
+            token_type: Some("at+jwt".into()),
+            issuer: "https://t.auth0.com/".into(),
+            audience: vec!["https://api".into()],
+            subject: "auth0|ada".into(),
+            expires_at: UnixSeconds(NOW.0 + 60),
+            not_before: None,
+            issued_at: None,
+            client_id: Some("client".into()),
+            authorized_party: None,
+            scope: ScopeSet::granted_by(["a", "b"]),
+            permissions: ScopeSet::granted_by(["b", "c"]),
+            name: None,
+            email: None,
+            organization_id: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Claims), expected: Result<(), Rejection>) {
+        let mut claims = claims();
+        change(&mut claims);
+        assert_eq!(policy().admit(&claims, NOW).map(drop), expected);
+    }
+
+    #[test]
+    fn the_rules_one_by_one() {
+        use Rejection as R;
+        check(|_| {}, Ok(()));
+        for typ in ["at+jwt", "AT+JWT", "application/at+jwt", "JWT", "jwt"] {
+            check(|c| c.token_type = Some(typ.into()), Ok(()));
+        }
+        for typ in [None, Some(""), Some("id+jwt"), Some("logout+jwt"), Some("at+jwt ")] {
+            check(|c| c.token_type = typ.map(Into::into), Err(R::TokenType));
+        }
+        check(|c| c.issuer = "https://login.example.com/".into(), Ok(()));
+        for issuer in ["", "https://t.auth0.com", "https://T.auth0.com/", "https://t.auth0.com//"] {
+            check(|c| c.issuer = issuer.into(), Err(R::Issuer));
+        }
+        check(|c| c.audience = vec!["https://t.auth0.com/userinfo".into(), "https://api".into()], Ok(()));
+        for audience in ["https://api/", "https://ap", ""] {
+            check(|c| c.audience = vec![audience.into()], Err(R::Audience));
+        }
+        check(|c| c.audience.clear(), Err(R::Audience));
+        check(|c| c.subject.clear(), Err(R::NoSubject));
+        check(|c| c.client_id = None, Err(R::NoClient));
+        check(|c| c.client_id = Some(String::new()), Err(R::NoClient));
+        check(
+            |c| {
+                c.client_id = None;
+                c.authorized_party = Some("azp".into());
+            },
+            Ok(()),
+        );
+    }
+
+    #[test]
+    fn time_is_judged_with_the_leeway_and_not_a_second_more() {
+        use Rejection as R;
+        let at = |offset: i64| UnixSeconds(NOW.0 + offset);
+        check(|c| c.expires_at = at(-29), Ok(()));
+        check(|c| c.expires_at = at(-30), Err(R::Expired));
+        check(|c| c.expires_at = UnixSeconds(i64::MIN), Err(R::Expired));
+        check(|c| c.expires_at = UnixSeconds(i64::MAX), Ok(()));
+        check(|c| c.not_before = Some(at(30)), Ok(()));
+        check(|c| c.not_before = Some(at(31)), Err(R::NotYetValid));
+        check(|c| c.issued_at = Some(at(30)), Ok(()));
+        check(|c| c.issued_at = Some(at(31)), Err(R::NotYetValid));
+        check(|c| c.issued_at = Some(UnixSeconds(i64::MIN)), Ok(()));
+        check(|c| c.not_before = Some(UnixSeconds(i64::MAX)), Err(R::NotYetValid));
+    }
+
+    #[test]
+    fn authority_chooses_the_claims_that_grant() {
+        let granted = |authority| {
+            TokenPolicy { authority, ..policy() }.admit(&claims(), NOW).unwrap().scopes().to_string()
+        };
+        assert_eq!(granted(ScopeAuthority::Scope), "a b");
+        assert_eq!(granted(ScopeAuthority::Permissions), "b c");
+        assert_eq!(granted(ScopeAuthority::Both), "b");
+        assert_eq!(granted(ScopeAuthority::Either), "a b c");
+    }
+}

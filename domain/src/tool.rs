@@ -1,0 +1,227 @@
+//! The [`Tool`] port and the words around it: what a tool says of itself, what it is given, what it gives back.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::principal::Principal;
+use crate::schema::Schema;
+use crate::scope::{InvalidScope, ScopeSet};
+use crate::time::Clock;
+
+/// A tool's name: `[A-Za-z0-9_.-]{1,128}` (MCP 2026-07-28, server/tools, "Tool Names"). Case matters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ToolName(Box<str>);
+
+impl ToolName {
+    /// Checks the grammar.
+    ///
+    /// # Errors
+    /// [`SpecError::Name`].
+    pub fn parse(text: &str) -> Result<Self, SpecError> {
+        let in_grammar = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        if (1..=128).contains(&text.len()) && text.bytes().all(in_grammar) {
+            Ok(Self(text.into()))
+        } else {
+            Err(SpecError::Name(text.to_owned()))
+        }
+    }
+
+    /// The name's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ToolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a tool can't be offered; for the developer who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Not a tool name.
+    #[error("not a tool name (1 to 128 of A-Z a-z 0-9 _ . -): {0:?}")]
+    Name(String),
+    /// Not a scope.
+    #[error(transparent)]
+    Scope(#[from] InvalidScope),
+    /// Not a usable schema.
+    #[error("not a usable JSON Schema: {0}")]
+    Schema(String),
+}
+
+/// What a tool tells clients of itself, and which scopes it asks for.
+#[derive(Debug)]
+pub struct ToolSpec {
+    /// Unique in a catalog.
+    pub name: ToolName,
+    /// For people.
+    pub title: String,
+    /// For the model: what it does, and when to use it.
+    pub description: String,
+    /// The form of `arguments`; whatever does not fit never reaches the tool.
+    pub input: Schema,
+    /// The form of the structured result.
+    pub output: Option<Schema>,
+    /// Every one of them is needed to see and to call the tool. The configuration may name others instead.
+    pub scopes: ScopeSet,
+    /// The tool changes nothing (MCP's `readOnlyHint`).
+    pub read_only: bool,
+}
+
+impl ToolSpec {
+    /// A tool with arguments `A` and structured result `O`, asking for no scope.
+    ///
+    /// # Errors
+    /// [`SpecError`] when the name is none, or a type does not give an object schema.
+    pub fn new<A: JsonSchema, O: JsonSchema>(
+        name: &str,
+        title: &str,
+        description: &str,
+    ) -> Result<Self, SpecError> {
+        Ok(Self {
+            name: ToolName::parse(name)?,
+            title: title.into(),
+            description: description.into(),
+            input: Schema::of::<A>()?,
+            output: Some(Schema::of::<O>()?),
+            scopes: ScopeSet::EMPTY,
+            read_only: false,
+        })
+    }
+
+    /// Asks for these scopes, all of them.
+    ///
+    /// # Errors
+    /// [`SpecError::Scope`].
+    pub fn requires<'a>(mut self, scopes: impl IntoIterator<Item = &'a str>) -> Result<Self, SpecError> {
+        self.scopes = ScopeSet::parse_all(scopes)?;
+        Ok(self)
+    }
+
+    /// Says that the tool changes nothing.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+}
+
+/// One call, as the tool sees it.
+pub struct ToolCall<'a> {
+    /// Who calls. The scopes that the tool asks for are already there.
+    pub principal: &'a Principal,
+    /// The present.
+    pub clock: &'a dyn Clock,
+    arguments: Map<String, Value>,
+}
+
+impl<'a> ToolCall<'a> {
+    /// A call with arguments that fit the tool's schema.
+    #[must_use]
+    pub fn new(principal: &'a Principal, clock: &'a dyn Clock, arguments: Map<String, Value>) -> Self {
+        Self { principal, clock, arguments }
+    }
+
+    /// The arguments as the type the tool's schema came from.
+    ///
+    /// # Errors
+    /// [`ToolError`] when the type refuses what its schema allows, for example by a hand-written `Deserialize`.
+    pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, ToolError> {
+        A::deserialize(Value::Object(self.arguments.clone()))
+            .map_err(|error| ToolError::new(format!("invalid arguments: {error}")))
+    }
+}
+
+/// What a tool gives back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolOutput {
+    /// For the model to read.
+    pub content: Vec<Content>,
+    /// For programs: fits [`ToolSpec::output`].
+    pub structured: Option<Value>,
+}
+
+/// A piece of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+}
+
+impl ToolOutput {
+    /// A text and the same thing for programs.
+    ///
+    /// # Errors
+    /// [`ToolError`] when `structured` can't be JSON, for example a map with keys that are no strings.
+    pub fn new(text: impl Into<String>, structured: &impl Serialize) -> Result<Self, ToolError> {
+        let structured = serde_json::to_value(structured)
+            .map_err(|error| ToolError::caused_by("the result can't be given as JSON", error))?;
+        Ok(Self { content: vec![Content::Text(text.into())], structured: Some(structured) })
+    }
+}
+
+/// A tool's failure: a message that a model can act on, apart from the cause, which only the operator's log sees.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ToolError {
+    message: String,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ToolError {
+    /// A failure that the model may be told in full.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), cause: None }
+    }
+
+    /// A failure whose cause is the operator's business.
+    #[must_use]
+    pub fn caused_by(
+        message: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { message: message.into(), cause: Some(cause.into()) }
+    }
+}
+
+/// The port for everything that can be called. Implement it in one file, and name it where the catalog is built.
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// What the tool says of itself. Asked once, when the catalog is built.
+    ///
+    /// # Errors
+    /// [`SpecError`]; it stops the start.
+    fn spec(&self) -> Result<ToolSpec, SpecError>;
+
+    /// Does it. Dropped when the client goes away or the deadline passes; a panic fails this call and nothing else.
+    ///
+    /// # Errors
+    /// [`ToolError`] with a text that the model can act on.
+    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_specifications_grammar() {
+        for good in ["a", "get_datetime", "DATA.EXPORT-v2", &"x".repeat(128)] {
+            assert!(ToolName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "é", &"x".repeat(129)] {
+            assert!(ToolName::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

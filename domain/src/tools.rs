@@ -1,0 +1,24 @@
+//! The tools this server ships. Adding one is a file beside these and a line in [`shipped`]: see docs/add-a-tool.md.
+
+mod get_datetime;
+mod greet;
+mod whoami;
+
+use std::sync::Arc;
+
+pub use get_datetime::GetDatetime;
+pub use greet::Greet;
+pub use whoami::Whoami;
+
+use crate::tool::Tool;
+
+/// Every shipped tool, in the order in which clients see them.
+#[must_use]
+pub fn shipped() -> Vec<Arc<dyn Tool>> {
+    vec![Arc::new(Greet), Arc::new(Whoami), Arc::new(GetDatetime)]
+}
+
+/// The arguments of a tool that takes none.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoArguments {}

@@ -1,0 +1,35 @@
+//! `get_datetime`: the present, for any authenticated caller.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::NoArguments;
+use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
+
+/// Tells the present by the [`Clock`](crate::Clock) port.
+pub struct GetDatetime;
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Present {
+    /// RFC 3339 in UTC with milliseconds.
+    datetime: String,
+}
+
+#[async_trait]
+impl Tool for GetDatetime {
+    fn spec(&self) -> Result<ToolSpec, SpecError> {
+        let spec = ToolSpec::new::<NoArguments, Present>(
+            "get_datetime",
+            "Get DateTime",
+            "Returns the current UTC date and time. Needs no scope.",
+        )?;
+        Ok(spec.read_only())
+    }
+
+    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+        let datetime = call.clock.now().to_rfc3339();
+        ToolOutput::new(datetime.clone(), &Present { datetime })
+    }
+}

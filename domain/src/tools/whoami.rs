@@ -1,0 +1,70 @@
+//! `whoami`: what the access token says of its bearer.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::NoArguments;
+use crate::scope::Scope;
+use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
+
+/// Tells the caller's identity and scopes.
+pub struct Whoami;
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    /// Who the token speaks for; claims that the token does not carry are left out.
+    user: User,
+    /// What the token may do.
+    scopes: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct User {
+    /// The subject.
+    sub: String,
+    /// The OAuth client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    /// The authorized party: the OAuth client, in Auth0's own token dialect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azp: Option<String>,
+    /// The user's full name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The user's e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+}
+
+#[async_trait]
+impl Tool for Whoami {
+    fn spec(&self) -> Result<ToolSpec, SpecError> {
+        ToolSpec::new::<NoArguments, Identity>(
+            "whoami",
+            "Who Am I?",
+            "Returns the authenticated user's identity and the scopes that the access token grants.",
+        )?
+        .read_only()
+        .requires(["tool:whoami"])
+    }
+
+    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+        let who = call.principal;
+        let identity = Identity {
+            user: User {
+                sub: who.subject().into(),
+                client_id: who.client_id().map(Into::into),
+                azp: who.authorized_party().map(Into::into),
+                name: who.name().map(Into::into),
+                email: who.email().map(Into::into),
+            },
+            scopes: who.scopes().iter().map(Scope::to_string).collect(),
+        };
+        let text = serde_json::to_string_pretty(&identity)
+            .map_err(|error| ToolError::caused_by("the identity can't be shown", error))?;
+        ToolOutput::new(text, &identity)
+    }
+}
