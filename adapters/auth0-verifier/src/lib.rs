@@ -1,0 +1,1 @@
+//! The `TokenVerifier` port by an Auth0 tenant's keys.

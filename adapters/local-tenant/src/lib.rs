@@ -1,0 +1,1 @@
+//! An Auth0-shaped authorization server for development and tests.
