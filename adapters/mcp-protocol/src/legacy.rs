@@ -1,0 +1,94 @@
+//! The legacy era (2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
+
+use domain::Principal;
+use serde::Serialize;
+
+use crate::call::{CallResult, call, refuse_cursor};
+use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
+use crate::listing::ToolList;
+use crate::message::{Request, text};
+use crate::reply::{Failure, Note, code};
+use crate::{Identity, McpServer, Refusal, modern};
+
+/// The versions of this era that are served, newest first.
+pub(crate) const VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum LegacyResult<'a> {
+    Initialize(Initialized<'a>),
+    Empty {},
+    List(ToolList<'a>),
+    Call(CallResult),
+}
+
+/// `InitializeResult` in the schema.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Initialized<'a> {
+    protocol_version: &'static str,
+    capabilities: Capabilities,
+    server_info: &'a Identity,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    instructions: &'a str,
+}
+
+/// `ServerCapabilities` in the schema, in both eras: tools, and nothing about their changes.
+#[derive(Default, Serialize)]
+pub(crate) struct Capabilities {
+    tools: Empty,
+}
+
+#[derive(Default, Serialize)]
+struct Empty {}
+
+pub(crate) async fn answer<'a>(
+    server: &'a McpServer,
+    who: &Principal,
+    fields: &dyn RequestFields,
+    request: &Request<'_>,
+    note: &mut Note,
+) -> Result<crate::EraResult<'a>, Refusal> {
+    let params = &request.params;
+    // A client can't know the version before it has initialized.
+    if request.method != "initialize" {
+        check_version(fields)?;
+    }
+    let result = match request.method.as_ref() {
+        "initialize" => LegacyResult::Initialize(initialize(server, request)?),
+        "ping" => LegacyResult::Empty {},
+        "tools/list" => {
+            refuse_cursor(params)?;
+            LegacyResult::List(server.listing.for_principal(&server.service, who))
+        }
+        "tools/call" => LegacyResult::Call(call(&server.service, who, params, note).await?),
+        _ => return Err(Failure::inline(code::METHOD_NOT_FOUND, "method not found").into()),
+    };
+    Ok(crate::EraResult::Legacy(result))
+}
+
+fn initialize<'a>(server: &'a McpServer, request: &Request<'_>) -> Result<Initialized<'a>, Failure> {
+    let requested = request.params.protocol_version.and_then(text);
+    let requested = requested
+        .ok_or_else(|| Failure::inline(code::INVALID_PARAMS, "params.protocolVersion is not a string"))?;
+    // 2025-11-25, basic/lifecycle: an unknown version is answered with the newest that the server has.
+    let version = VERSIONS.into_iter().find(|served| *served == requested).unwrap_or(VERSIONS[0]);
+    Ok(Initialized {
+        protocol_version: version,
+        capabilities: Capabilities::default(),
+        server_info: &server.settings.identity,
+        instructions: &server.settings.identity.instructions,
+    })
+}
+
+/// 2025-06-18, basic/transports: without the header the version is 2025-03-26; an unserved one is 400.
+fn check_version(fields: &dyn RequestFields) -> Result<(), Failure> {
+    match fields.field(PROTOCOL_VERSION) {
+        Field::Absent => Ok(()),
+        Field::Value(version) if VERSIONS.contains(&version) => Ok(()),
+        Field::Value(version) => Err(modern::unsupported_version(version)),
+        Field::Malformed => {
+            Err(Failure::malformed(code::INVALID_REQUEST, "the MCP-Protocol-Version header is malformed"))
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes back: JSON-RPC results and errors as bytes, and what HTTP has to know of them.
+
+use domain::Denied;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// JSON-RPC error codes: the standard's, and MCP's own (2026-07-28, basic/index, "Error Codes").
+pub(crate) mod code {
+    pub(crate) const PARSE_ERROR: i32 = -32700;
+    pub(crate) const INVALID_REQUEST: i32 = -32600;
+    pub(crate) const METHOD_NOT_FOUND: i32 = -32601;
+    pub(crate) const INVALID_PARAMS: i32 = -32602;
+    pub(crate) const INTERNAL_ERROR: i32 = -32603;
+    pub(crate) const HEADER_MISMATCH: i32 = -32020;
+    pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+}
+
+/// What a transport sends back for one message.
+#[derive(Debug)]
+pub struct Reply {
+    /// For the status line.
+    pub status: Status,
+    /// A JSON document, or nothing.
+    pub body: Vec<u8>,
+    /// For the log.
+    pub note: Note,
+}
+
+/// The outcome, for the transport to say in its own terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// A JSON-RPC response. HTTP 200.
+    Ok,
+    /// Taken without an answer. HTTP 202, no body.
+    Accepted,
+    /// The message itself is at fault. HTTP 400.
+    BadRequest,
+    /// A modern request for a method that is not served. HTTP 404.
+    NotFound,
+    /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
+    Denied(Denied),
+}
+
+/// What a log may say of a message; nothing in it is the client's own text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Note {
+    /// The method, if it is one of MCP's.
+    pub method: Option<&'static str>,
+    /// The tool, if there is one of that name.
+    pub tool: Option<String>,
+    /// Why there is no plain success, as a stable code.
+    pub reason: Option<&'static str>,
+}
+
+/// A JSON-RPC error in the making.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    pub(crate) code: i32,
+    pub(crate) message: String,
+    pub(crate) data: Option<Value>,
+}
+
+impl Failure {
+    /// An error that HTTP reports too, with 400.
+    pub(crate) fn malformed(code: i32, message: impl Into<String>) -> Self {
+        Self { status: Status::BadRequest, code, message: message.into(), data: None }
+    }
+
+    /// An error inside a 200.
+    pub(crate) fn inline(code: i32, message: impl Into<String>) -> Self {
+        Self { status: Status::Ok, code, message: message.into(), data: None }
+    }
+
+    pub(crate) fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    const fn reason(&self) -> &'static str {
+        match self.code {
+            code::PARSE_ERROR => "parse_error",
+            code::INVALID_REQUEST => "invalid_request",
+            code::METHOD_NOT_FOUND => "method_not_found",
+            code::INVALID_PARAMS => "invalid_params",
+            code::HEADER_MISMATCH => "header_mismatch",
+            code::UNSUPPORTED_PROTOCOL_VERSION => "unsupported_protocol_version",
+            _ => "internal_error",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SuccessBody<'a, R> {
+    jsonrpc: &'static str,
+    id: &'a RawValue,
+    result: &'a R,
+}
+
+#[derive(Serialize)]
+struct FailureBody<'a> {
+    jsonrpc: &'static str,
+    /// Left out when the request's id could not be read (2026-07-28, basic/index, "Error Responses").
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RawValue>,
+    error: ErrorObject<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    code: i32,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Value>,
+}
+
+impl Reply {
+    pub(crate) fn accepted(note: Note) -> Self {
+        Self { status: Status::Accepted, body: Vec::new(), note }
+    }
+
+    pub(crate) fn denied(denied: Denied, note: Note) -> Self {
+        let note = Note { reason: Some("insufficient_scope"), ..note };
+        Self { status: Status::Denied(denied), body: Vec::new(), note }
+    }
+
+    pub(crate) fn success(id: &RawValue, result: &impl Serialize, note: Note) -> Self {
+        match serde_json::to_vec(&SuccessBody { jsonrpc: "2.0", id, result }) {
+            Ok(body) => Self { status: Status::Ok, body, note },
+            Err(error) => {
+                tracing::error!(%error, "a result could not be rendered");
+                Self::failure(Some(id), &Failure::inline(code::INTERNAL_ERROR, "internal error"), note)
+            }
+        }
+    }
+
+    pub(crate) fn failure(id: Option<&RawValue>, failure: &Failure, note: Note) -> Self {
+        let error =
+            ErrorObject { code: failure.code, message: &failure.message, data: failure.data.as_ref() };
+        // Strings and values made from JSON: rendering them can't fail.
+        let body = serde_json::to_vec(&FailureBody { jsonrpc: "2.0", id, error }).unwrap_or_default();
+        let note = Note { reason: note.reason.or(Some(failure.reason())), ..note };
+        Self { status: failure.status.clone(), body, note }
+    }
+}
