@@ -1,1 +1,22 @@
-//! Streamable HTTP over raw hyper.
+//! MCP's Streamable HTTP over raw hyper, HTTP/1.1 and HTTP/2 without TLS.
+//!
+//! What HTTP has to say is said here: routes, limits, CORS, `Host` and `Origin`, bearer credentials and challenges
+//! (RFC 6750), metadata documents (RFC 9728, RFC 8414), drain. What a message means is `mcp-protocol`'s business, who
+//! may do what is the domain's.
+
+mod access_log;
+mod activity;
+mod authority;
+mod body;
+mod challenge;
+mod cors;
+mod credentials;
+mod documents;
+mod endpoint;
+mod problem;
+mod router;
+mod server;
+mod settings;
+
+pub use server::{Drained, Server};
+pub use settings::{HttpSettings, Limits};

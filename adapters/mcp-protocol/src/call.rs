@@ -105,7 +105,7 @@ fn log_failure(note: &Note, error: &CallError) {
     match error {
         CallError::UnknownTool | CallError::Denied(_) | CallError::InvalidArguments(_) => {}
         CallError::Failed(failure) => {
-            tracing::warn!(tool, cause = causes(failure), "a tool failed: {failure}")
+            tracing::warn!(tool, cause = causes(failure), "a tool failed: {failure}");
         }
         CallError::DeadlineExceeded(_) => tracing::warn!(tool, "{error}"),
         CallError::Panicked | CallError::InvalidOutput => tracing::error!(tool, "{error}"),

@@ -66,6 +66,12 @@ impl McpServer {
         Ok(Self { service, settings, listing })
     }
 
+    /// The service behind it.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
     /// Answers one HTTP body for an authenticated principal.
     pub async fn answer(&self, who: &Principal, fields: &dyn RequestFields, body: &[u8]) -> Reply {
         let mut note = Note::default();

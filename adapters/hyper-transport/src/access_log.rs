@@ -1,0 +1,66 @@
+//! One line per request, and the id that ties a response, its line and whatever else was logged together.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use mcp_protocol::Note;
+
+/// Gives out request ids: unique in a process, and unlikely to meet another replica's.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        let bytes = RandomState::new().hash_one(std::process::id()).to_be_bytes();
+        Self {
+            process: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn next(&self) -> String {
+        format!("{:08x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What a request's line will say. A request's query, headers and body never get here.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// Subject and client of an authenticated request.
+    pub(crate) principal: Option<(String, String)>,
+    pub(crate) note: Note,
+    /// Why the transport refused.
+    pub(crate) refused: Option<&'static str>,
+}
+
+impl Record {
+    /// A client chooses its path and method, so both are cut.
+    pub(crate) fn new(method: &str, path: &str) -> Self {
+        let cut = |text: &str, most: usize| text.chars().take(most).collect();
+        Self { method: cut(method, 16), path: cut(path, 256), ..Self::default() }
+    }
+
+    pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
+        let principal = self.principal.as_ref();
+        tracing::info!(
+            id,
+            method = self.method,
+            path = self.path,
+            status = status.as_u16(),
+            ms = (took.as_secs_f64() * 1e6).round() / 1e3,
+            sub = principal.map(|(subject, _)| subject.as_str()),
+            client_id = principal.map(|(_, client)| client.as_str()),
+            rpc = self.note.method,
+            tool = self.note.tool.as_deref(),
+            reason = self.refused.or(self.note.reason),
+            "request"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Which `Host` and `Origin` a request may name: what stands between a local server and a web page that had its own
+//! name resolve to it (DNS rebinding; MCP 2026-07-28, basic/transports/streamable-http, "Security & Endpoint").
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use hyper::header::{HOST, ORIGIN};
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, Request};
+use url::Url;
+
+use crate::problem::Problem;
+use crate::settings::HttpSettings;
+
+/// The hosts and origins that the server knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Acquaintances {
+    own_host: String,
+    own_origin: String,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+/// What a request's `Origin` makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller<'a> {
+    /// No browser, or one that stays on this origin.
+    Direct,
+    /// A page of an origin that may call.
+    Known(&'a str),
+}
+
+impl Acquaintances {
+    pub(crate) fn new(settings: &HttpSettings) -> Self {
+        let lower = |values: &[String]| values.iter().map(|value| value.to_ascii_lowercase()).collect();
+        Self {
+            own_host: settings.public_url.host_str().unwrap_or_default().to_ascii_lowercase(),
+            own_origin: settings.origin(),
+            hosts: lower(&settings.allowed_hosts),
+            origins: lower(&settings.allowed_origins),
+        }
+    }
+
+    /// Checks that the request names one host, and one of ours.
+    ///
+    /// # Errors
+    /// [`Problem::BadHost`] for none, several or contradicting ones; [`Problem::ForeignHost`].
+    pub(crate) fn check_host<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        let authority = named_authority(request)?;
+        let host = authority.host().to_ascii_lowercase();
+        let with_port = authority.as_str().to_ascii_lowercase();
+        let known = is_loopback(&host)
+            || host == self.own_host
+            || self.hosts.iter().any(|allowed| *allowed == host || *allowed == with_port);
+        if known { Ok(()) } else { Err(Problem::ForeignHost) }
+    }
+
+    /// Checks the `Origin` header.
+    ///
+    /// # Errors
+    /// [`Problem::ForeignOrigin`], for `null` and malformed ones too.
+    pub(crate) fn check_origin<'h>(&self, headers: &'h HeaderMap) -> Result<Caller<'h>, Problem> {
+        let mut values = headers.get_all(ORIGIN).iter();
+        let (origin, more) = (values.next(), values.next());
+        match (origin.map(|value| value.to_str()), more) {
+            (None, _) => Ok(Caller::Direct),
+            (Some(Ok(origin)), None) if self.knows_origin(origin) => Ok(Caller::Known(origin)),
+            _ => Err(Problem::ForeignOrigin),
+        }
+    }
+
+    fn knows_origin(&self, origin: &str) -> bool {
+        let Ok(url) = Url::parse(origin) else {
+            return false;
+        };
+        let serialized = url.origin().ascii_serialization();
+        // An origin is no more than scheme, host and port: anything else is not what a browser sends.
+        if serialized != origin.to_ascii_lowercase() {
+            return false;
+        }
+        let web = matches!(url.scheme(), "http" | "https");
+        (web && url.host_str().is_some_and(is_loopback))
+            || serialized == self.own_origin
+            || self.origins.contains(&serialized)
+    }
+}
+
+/// RFC 9112 section 3.2: one `Host`, which an absolute target (or HTTP/2's `:authority`) may repeat.
+fn named_authority<B>(request: &Request<B>) -> Result<Authority, Problem> {
+    let mut values = request.headers().get_all(HOST).iter();
+    let (host, more) = (values.next(), values.next());
+    if more.is_some() {
+        return Err(Problem::BadHost);
+    }
+    let parse =
+        |text: &str| Authority::from_str(text).ok().filter(|authority| !authority.as_str().contains('@'));
+    let host = match host {
+        Some(value) => Some(value.to_str().ok().and_then(parse).ok_or(Problem::BadHost)?),
+        None => None,
+    };
+    match (host, request.uri().authority()) {
+        (Some(host), None) => Ok(host),
+        (None, Some(target)) => parse(target.as_str()).ok_or(Problem::BadHost),
+        (Some(host), Some(target)) if host.as_str().eq_ignore_ascii_case(target.as_str()) => Ok(host),
+        (Some(_), Some(_)) | (None, None) => Err(Problem::BadHost),
+    }
+}
+
+/// `host [ ":" port ]`, without user information.
+fn parse(text: &str) -> Option<Authority> {
+    let authority = Authority::from_str(text).ok()?;
+    let rest = text.strip_prefix(authority.host())?;
+    let port = rest.strip_prefix(':');
+    (rest.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())).then_some(authority)
+}
+
+/// `localhost`, 127.0.0.0/8, `::1`.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host == "localhost"
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hyper::header::HeaderValue;
+
+    use super::*;
+    use crate::settings::Limits;
+
+    fn known() -> Acquaintances {
+        Acquaintances::new(&HttpSettings {
+            public_url: Url::parse("https://MCP.example.com").unwrap(),
+            resource: String::new(),
+            resource_name: String::new(),
+            issuer: String::new(),
+            allowed_origins: vec!["https://app.example.com".into(), "vscode-webview://abc".into()],
+            allowed_hosts: vec!["internal".into(), "edge:8443".into()],
+            limits: Limits {
+                body_bytes: 0,
+                header_bytes: 0,
+                header_read: Duration::ZERO,
+                body_read: Duration::ZERO,
+                keep_alive: Duration::ZERO,
+                connections: 0,
+                drain: Duration::ZERO,
+            },
+        })
+    }
+
+    fn host(hosts: &[&str], target: &str) -> Result<(), Problem> {
+        let mut request = Request::builder().uri(target).body(()).unwrap();
+        for host in hosts {
+            request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
+        }
+        known().check_host(&request)
+    }
+
+    #[test]
+    fn loopback_own_and_configured_hosts_are_answered() {
+        for good in
+            ["localhost", "LOCALHOST:3001", "127.0.0.1", "127.9.9.9:80", "[::1]:3001", "mcp.example.com"]
+        {
+            assert_eq!(host(&[good], "/mcp"), Ok(()), "{good}");
+        }
+        for good in ["MCP.EXAMPLE.COM:443", "internal", "internal:9", "edge:8443"] {
+            assert_eq!(host(&[good], "/mcp"), Ok(()), "{good}");
+        }
+        for bad in ["evil.com", "localhost.evil.com", "128.0.0.1", "[::2]", "edge", "edge:1", "0.0.0.0"] {
+            assert_eq!(host(&[bad], "/mcp"), Err(Problem::ForeignHost), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        assert_eq!(host(&[], "/mcp"), Err(Problem::BadHost));
+        assert_eq!(host(&["localhost", "localhost"], "/mcp"), Err(Problem::BadHost));
+        for bad in ["", "user@localhost", "a b", "localhost:x"] {
+            assert_eq!(host(&[bad], "/mcp"), Err(Problem::BadHost), "{bad}");
+        }
+        assert_eq!(host(&["localhost"], "http://evil.com/mcp"), Err(Problem::BadHost));
+        assert_eq!(host(&["localhost"], "http://localhost/mcp"), Ok(()));
+        assert_eq!(host(&[], "http://localhost/mcp"), Ok(()));
+        assert_eq!(host(&[], "http://evil.com/mcp"), Err(Problem::ForeignHost));
+    }
+
+    #[test]
+    fn loopback_own_and_configured_origins_may_call() {
+        let known = known();
+        for good in
+            ["http://localhost:6274", "https://127.0.0.1", "http://[::1]:1", "https://mcp.example.com"]
+        {
+            assert!(known.knows_origin(good), "{good}");
+        }
+        assert!(known.knows_origin("https://app.example.com"));
+        for bad in [
+            "null",
+            "",
+            "https://evil.com",
+            "http://mcp.example.com",
+            "https://app.example.com:444",
+            "https://app.example.com.evil.com",
+            "http://localhost:1/path",
+            "http://user@localhost",
+            "ftp://localhost",
+            "http://localhost:1 http://evil.com",
+        ] {
+            assert!(!known.knows_origin(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `WWW-Authenticate` values (RFC 6750 section 3, RFC 9728 section 5.1), in our own words only.
+
+use domain::{Denied, ScopeSet};
+use hyper::header::HeaderValue;
+
+/// The challenges of one endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Challenges {
+    metadata_url: String,
+    /// Every scope that some tool needs: what a first login asks for, so that it need not be repeated for each tool.
+    scopes: ScopeSet,
+}
+
+impl Challenges {
+    pub(crate) fn new(metadata_url: String, scopes: ScopeSet) -> Self {
+        Self { metadata_url, scopes }
+    }
+
+    /// RFC 6750 section 3.1: without credentials in the request there is no `error`.
+    pub(crate) fn no_token(&self) -> HeaderValue {
+        self.render(None, &self.scopes)
+    }
+
+    pub(crate) fn rejected(&self, error: &str, description: &str) -> HeaderValue {
+        self.render(Some((error, description)), &self.scopes)
+    }
+
+    /// With every scope that the operation needs.
+    pub(crate) fn denied(&self, denied: &Denied, description: &str) -> HeaderValue {
+        self.render(Some(("insufficient_scope", description)), &denied.required)
+    }
+
+    fn render(&self, error: Option<(&str, &str)>, scopes: &ScopeSet) -> HeaderValue {
+        let mut parameters = Vec::with_capacity(4);
+        if let Some((error, description)) = error {
+            parameters.push(format!("error={}", quoted(error)));
+            parameters.push(format!("error_description={}", quoted(description)));
+        }
+        if !scopes.is_empty() {
+            parameters.push(format!("scope={}", quoted(&scopes.to_string())));
+        }
+        parameters.push(format!("resource_metadata={}", quoted(&self.metadata_url)));
+        let value = format!("Bearer {}", parameters.join(", "));
+        // Quoting leaves only what a header value may hold.
+        HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
+    }
+}
+
+/// A quoted-string of the characters that RFC 6750 section 3 allows in every parameter; others become `'`.
+fn quoted(text: &str) -> String {
+    let allowed = |c: char| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~');
+    let text: String = text.chars().map(|c| if allowed(c) { c } else { '\'' }).collect();
+    format!("\"{text}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_escapes_from_a_quoted_string() {
+        assert_eq!(quoted("a\"b\\c\r\nd\u{e9}"), "\"a'b'c''d'\"");
+    }
+
+    #[test]
+    fn without_scopes_the_parameter_is_left_out() {
+        let challenges = Challenges::new("https://s/m".into(), ScopeSet::EMPTY);
+        assert_eq!(challenges.no_token(), "Bearer resource_metadata=\"https://s/m\"");
+    }
+}

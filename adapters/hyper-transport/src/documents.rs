@@ -1,0 +1,48 @@
+//! The metadata documents, rendered once: the protected resource's (RFC 9728) and, for clients of MCP 2025-03-26 that
+//! look for it here, the authorization server's (RFC 8414), which says what the tenant's own says.
+
+use bytes::Bytes;
+use domain::{Scope, ScopeSet};
+use serde_json::json;
+
+use crate::settings::HttpSettings;
+
+/// Both documents as JSON.
+#[derive(Debug, Clone)]
+pub(crate) struct Documents {
+    pub(crate) protected_resource: Bytes,
+    pub(crate) authorization_server: Bytes,
+}
+
+impl Documents {
+    pub(crate) fn render(settings: &HttpSettings, scopes: &ScopeSet) -> Self {
+        let scopes: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
+        let protected_resource = json!({
+            "resource": settings.resource,
+            "authorization_servers": [settings.issuer],
+            "scopes_supported": scopes,
+            "bearer_methods_supported": ["header"],
+            "resource_name": settings.resource_name,
+        });
+        let issuer = &settings.issuer;
+        let base = issuer.strip_suffix('/').unwrap_or(issuer);
+        let authorization_server = json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{base}/authorize"),
+            "token_endpoint": format!("{base}/oauth/token"),
+            "registration_endpoint": format!("{base}/oidc/register"),
+            "revocation_endpoint": format!("{base}/oauth/revoke"),
+            "jwks_uri": format!("{base}/.well-known/jwks.json"),
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
+            "code_challenge_methods_supported": ["S256"],
+            "scopes_supported": scopes,
+        });
+        Self {
+            protected_resource: protected_resource.to_string().into(),
+            authorization_server: authorization_server.to_string().into(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `POST /mcp`: authenticate on the headers, read the body, let the protocol answer.
+
+use bytes::Bytes;
+use domain::Principal;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use mcp_protocol::{Field, Reply, RequestFields, Status};
+
+use crate::access_log::Record;
+use crate::body;
+use crate::credentials::bearer_token;
+use crate::problem::Problem;
+use crate::router::Shared;
+
+/// Header fields for the protocol.
+struct Fields(HeaderMap);
+
+impl RequestFields for Fields {
+    fn field(&self, name: &str) -> Field<'_> {
+        let mut values = self.0.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Field::Absent,
+            (Some(value), None) => value.to_str().map_or(Field::Malformed, Field::Value),
+            (Some(_), Some(_)) => Field::Malformed,
+        }
+    }
+}
+
+/// Answers one POST.
+pub(crate) async fn answer(
+    shared: &Shared,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Full<Bytes>>, Problem> {
+    let who = authenticate(shared, request.headers()).await?;
+    record.principal = Some((who.subject().to_owned(), who.client().to_owned()));
+    check_media_types(request.headers())?;
+    let (head, body) = request.into_parts();
+    let body = body::read(body, &shared.settings.limits, shared.clock()).await?;
+    let reply = shared.mcp.answer(&who, &Fields(head.headers), &body).await;
+    respond(reply, record)
+}
+
+/// Before any of the body is read: whoever has no business here costs no more than a head.
+async fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let token = bearer_token(headers)?;
+    shared.mcp.service().authenticate(token.as_ref()).await.map_err(Problem::Unauthenticated)
+}
+
+fn check_media_types(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(is_json) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    // Without the header, everything is acceptable (RFC 9110 section 12.5.1).
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    let takes_json = |range: &str| is_json(range) || matches!(essence(range), "*/*" | "application/*");
+    if accepted.peek().is_some() && !accepted.any(|list| list.split(',').any(takes_json)) {
+        return Err(Problem::NotAcceptable);
+    }
+    Ok(())
+}
+
+/// A media type or range without its parameters.
+fn essence(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+fn respond(reply: Reply, record: &mut Record) -> Result<Response<Full<Bytes>>, Problem> {
+    let Reply { status, body, note } = reply;
+    record.note = note;
+    let status = match status {
+        Status::Ok => StatusCode::OK,
+        Status::Accepted => StatusCode::ACCEPTED,
+        Status::BadRequest => StatusCode::BAD_REQUEST,
+        Status::NotFound => StatusCode::NOT_FOUND,
+        Status::Denied(denied) => return Err(Problem::Denied(denied)),
+    };
+    let empty = body.is_empty();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !empty {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(content_type: Option<&str>, accept: &[&str]) -> Result<(), Problem> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
+        }
+        for value in accept {
+            headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
+        }
+        check_media_types(&headers)
+    }
+
+    #[test]
+    fn bodies_and_answers_are_json() {
+        let json = Some("application/json");
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/json ;x=y"] {
+            assert_eq!(check(Some(good), &[]), Ok(()), "{good}");
+        }
+        for bad in [None, Some("text/plain"), Some("application/jsonx"), Some("")] {
+            assert_eq!(check(bad, &[]), Err(Problem::UnsupportedMediaType), "{bad:?}");
+        }
+        for good in ["*/*", "application/*", "text/event-stream, application/json", "application/json;q=0.5"]
+        {
+            assert_eq!(check(json, &[good]), Ok(()), "{good}");
+        }
+        assert_eq!(check(json, &["text/html", "application/json"]), Ok(()));
+        assert_eq!(check(json, &["text/event-stream"]), Err(Problem::NotAcceptable));
+    }
+}

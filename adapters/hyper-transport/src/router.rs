@@ -1,0 +1,258 @@
+//! From a request to its route: `Host` and `Origin` first, then who may read, then the method.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use domain::Clock;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use mcp_protocol::McpServer;
+use serde_json::json;
+use tracing::Instrument;
+
+use crate::access_log::{Record, RequestIds};
+use crate::authority::Acquaintances;
+use crate::challenge::Challenges;
+use crate::cors::{self, Readers};
+use crate::documents::Documents;
+use crate::endpoint;
+use crate::problem::Problem;
+use crate::settings::HttpSettings;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long a metadata document may be kept: a deployment that changes it is seen within minutes.
+const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// What every request needs.
+pub(crate) struct Shared {
+    pub(crate) settings: HttpSettings,
+    pub(crate) mcp: McpServer,
+    acquaintances: Acquaintances,
+    challenges: Challenges,
+    documents: Documents,
+    ids: RequestIds,
+    draining: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Endpoint,
+    ProtectedResource,
+    AuthorizationServer,
+    Health,
+    Ready,
+    Ping,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/mcp" => Self::Endpoint,
+            "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp" => {
+                Self::ProtectedResource
+            }
+            "/.well-known/oauth-authorization-server" => Self::AuthorizationServer,
+            "/health" => Self::Health,
+            "/ready" => Self::Ready,
+            "/ping" => Self::Ping,
+            _ => return None,
+        })
+    }
+
+    const fn methods(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Endpoint => ("POST", "POST, OPTIONS"),
+            _ => ("GET, HEAD", "GET, HEAD, OPTIONS"),
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        match self {
+            Self::Endpoint => method == Method::POST,
+            _ => method == Method::GET || method == Method::HEAD,
+        }
+    }
+
+    const fn readers(self) -> Readers {
+        match self {
+            Self::Endpoint => Readers::KnownOrigins,
+            _ => Readers::Anyone,
+        }
+    }
+
+    /// Probes come from orchestrators and load balancers that name the instance's own address.
+    const fn is_probe(self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Ping)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(settings: HttpSettings, mcp: McpServer) -> Self {
+        let scopes = mcp.service().all_scopes();
+        Self {
+            acquaintances: Acquaintances::new(&settings),
+            challenges: Challenges::new(settings.metadata_url(), scopes.clone()),
+            documents: Documents::render(&settings, &scopes),
+            ids: RequestIds::new(),
+            draining: AtomicBool::new(false),
+            settings,
+            mcp,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.mcp.service().clock.as_ref()
+    }
+
+    pub(crate) fn owned_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.mcp.service().clock)
+    }
+
+    /// From here on the server says that it is not ready.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers a request: the id, the conversion of a problem and the log line are here, once.
+    pub(crate) async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let started = self.clock().uptime();
+        let id = self.ids.next();
+        let mut record = Record::new(request.method().as_str(), request.uri().path());
+        let (version, head_only) = (request.version(), request.method() == Method::HEAD);
+        let span = tracing::info_span!("request", id);
+        let mut response = self.route(request, &mut record).instrument(span).await;
+        finish(&mut response, &id, version);
+        if head_only {
+            *response.body_mut() = Full::default();
+        }
+        record.log(&id, response.status(), self.clock().uptime().saturating_sub(started));
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>, record: &mut Record) -> Response<Full<Bytes>> {
+        let route = Route::of(request.uri().path());
+        if let Err(problem) = self.admit(route, &request) {
+            return self.refuse(problem, record);
+        }
+        let Some(route) = route else {
+            return self.refuse(Problem::NotFound, record);
+        };
+        let cors_relevant = relevant_to_cors(request.headers());
+        let mut response = if request.method() == Method::OPTIONS {
+            preflight(route, &cors_relevant)
+        } else {
+            match self.dispatch(route, request, record).await {
+                Ok(response) => response,
+                Err(problem) => self.refuse(problem, record),
+            }
+        };
+        cors::allow(route.readers(), &cors_relevant, response.headers_mut());
+        response
+    }
+
+    /// What is checked before a route is taken.
+    fn admit(&self, route: Option<Route>, request: &Request<Incoming>) -> Result<(), Problem> {
+        check_head_size(request, self.settings.limits.header_bytes)?;
+        if !route.is_some_and(Route::is_probe) {
+            self.acquaintances.check_host(request)?;
+        }
+        if route.is_none_or(|route| route.readers() == Readers::KnownOrigins) {
+            self.acquaintances.check_origin(request.headers())?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, problem: Problem, record: &mut Record) -> Response<Full<Bytes>> {
+        record.refused = Some(problem.reason());
+        problem.into_response(&self.challenges)
+    }
+
+    async fn dispatch(
+        &self,
+        route: Route,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Response<Full<Bytes>>, Problem> {
+        if !route.takes(request.method()) {
+            return Err(Problem::MethodNotAllowed { allow: route.methods().0 });
+        }
+        Ok(match route {
+            Route::Endpoint => endpoint::answer(self, request, record).await?,
+            Route::ProtectedResource => document(self.documents.protected_resource.clone()),
+            Route::AuthorizationServer => document(self.documents.authorization_server.clone()),
+            Route::Health => plain(StatusCode::OK, json!({"status": "ok"}).to_string()),
+            Route::Ready => self.ready(),
+            Route::Ping => plain(StatusCode::OK, json!({"status": "pong"}).to_string()),
+        })
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let reason = if self.draining.load(Ordering::Relaxed) {
+            Some("draining".to_owned())
+        } else {
+            self.mcp.service().ready().err().map(|reason| reason.0)
+        };
+        match reason {
+            None => plain(StatusCode::OK, json!({"status": "ready"}).to_string()),
+            Some(reason) => {
+                let body = json!({"status": "not ready", "reason": reason}).to_string();
+                plain(StatusCode::SERVICE_UNAVAILABLE, body)
+            }
+        }
+    }
+}
+
+/// hyper bounds its buffer, not a head: one that arrives in two reads can be longer.
+fn check_head_size<B>(request: &Request<B>, limit: usize) -> Result<(), Problem> {
+    let fields: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if fields + target > limit { Err(Problem::HeadTooLarge { limit }) } else { Ok(()) }
+}
+
+/// The headers that CORS answers by, kept when the request is consumed.
+fn relevant_to_cors(headers: &HeaderMap) -> HeaderMap {
+    use hyper::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN};
+    let mut kept = HeaderMap::new();
+    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS] {
+        for value in headers.get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+fn preflight(route: Route, request: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    cors::preflight(route.methods().1, request, response.headers_mut());
+    response
+}
+
+fn document(body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, DOCUMENT_CACHING);
+    response
+}
+
+fn plain(status: StatusCode, json: String) -> Response<Full<Bytes>> {
+    let mut response = document(Bytes::from(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn finish(response: &mut Response<Full<Bytes>>, id: &str, version: Version) {
+    // Hexadecimal digits and a dash.
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    // HTTP/2 has no such header (RFC 9113 section 8.2.2).
+    if version > Version::HTTP_11 {
+        response.headers_mut().remove(hyper::header::CONNECTION);
+    }
+}

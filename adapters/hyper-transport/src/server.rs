@@ -1,0 +1,175 @@
+//! Accepting connections, serving them, and ending in order.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use mcp_protocol::McpServer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::activity::{Activity, WatchedIo};
+use crate::router::Shared;
+use crate::settings::{HttpSettings, Limits};
+
+/// hyper's own lower bound for its buffer.
+const SMALLEST_BUFFER: usize = 8 * 1024;
+/// After a failed accept, usually for want of descriptors: time for connections to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a connection beyond the limit gets.
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// An HTTP server on a listening socket.
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    connections: Arc<Semaphore>,
+}
+
+/// How the server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request under way was answered.
+    Complete,
+    /// The time was up; this many connections were closed as they were.
+    Abandoned(usize),
+}
+
+impl Server {
+    /// A server that has not yet accepted anything.
+    #[must_use]
+    pub fn new(listener: TcpListener, settings: HttpSettings, mcp: McpServer) -> Self {
+        let connections = Arc::new(Semaphore::new(settings.limits.connections));
+        Self { listener, shared: Arc::new(Shared::new(settings, mcp)), connections }
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` completes; then accepts nothing more, says that it is not ready, and finishes what is under
+    /// way within the drain limit.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        tokio::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.take(stream, &tasks, &draining, &closing),
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept a connection");
+                    self.shared.clock().sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        self.shared.drain();
+        draining.cancel();
+        tasks.close();
+        finish(&self.shared, &tasks, &closing).await
+    }
+
+    fn take(
+        &self,
+        stream: TcpStream,
+        tasks: &TaskTracker,
+        draining: &CancellationToken,
+        closing: &CancellationToken,
+    ) {
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+            tracing::warn!("more connections than limits.connections; refusing one");
+            // The socket's buffer is empty, so this does not block; if it fails, closing says the same.
+            let _ = stream.try_write(BUSY);
+            return;
+        };
+        // Answers are small and whole: waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        let (shared, draining, closing) = (Arc::clone(&self.shared), draining.clone(), closing.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = serve(shared, stream, draining) => {}
+                () = closing.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Waits for the connections to end, for as long as the drain limit allows.
+async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToken) -> Drained {
+    tokio::select! {
+        () = tasks.wait() => Drained::Complete,
+        () = shared.clock().sleep(shared.settings.limits.drain) => {
+            let left = tasks.len();
+            closing.cancel();
+            tasks.wait().await;
+            Drained::Abandoned(left)
+        }
+    }
+}
+
+async fn serve(shared: Arc<Shared>, stream: TcpStream, draining: CancellationToken) {
+    let limits = &shared.settings.limits;
+    let activity = Arc::new(Activity::new(shared.owned_clock(), limits));
+    let io = WatchedIo::new(TokioIo::new(stream), Arc::clone(&activity));
+    let requests = service_fn(|request| {
+        let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
+        let shared = Arc::clone(&shared);
+        async move {
+            let response = shared.respond(request).await;
+            drop(guard);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let builder = builder(limits);
+    let connection = builder.serve_connection(io, requests);
+    tokio::pin!(connection);
+    let expired = activity.expired();
+    tokio::pin!(expired);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = &mut expired => return,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                outcome = connection.as_mut() => outcome,
+                () = expired => return,
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(error, "a connection ended early");
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Activity does this, and tells a head from a pause.
+        .header_read_timeout(None)
+        .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+    builder
+}

@@ -1,0 +1,65 @@
+//! What the transport can be told, validated by whoever builds it.
+
+use std::time::Duration;
+
+use url::Url;
+
+/// Where the server is reachable, for whom, and within which limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The origin under which clients reach the server, without a path. Every absolute URL starts with it; forwarded
+    /// headers are never read.
+    pub public_url: Url,
+    /// The protected resource's identifier (RFC 9728 `resource`, RFC 8707): the Auth0 API identifier.
+    pub resource: String,
+    /// The protected resource's name for people (RFC 9728 `resource_name`).
+    pub resource_name: String,
+    /// The authorization server's issuer identifier, with Auth0's trailing slash.
+    pub issuer: String,
+    /// Web origins that may call the endpoint besides loopback ones and the server's own (RFC 6454 serialization).
+    pub allowed_origins: Vec<String>,
+    /// Hosts, `name` or `name:port`, that the server answers to besides loopback ones and its own.
+    pub allowed_hosts: Vec<String>,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+/// Bounds on what one client, and all of them, can take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A request's body, in bytes. Beyond it: 413.
+    pub body_bytes: usize,
+    /// A request's head, in bytes; at least 8 KiB. Beyond it: 431.
+    pub header_bytes: usize,
+    /// From a request's first byte to the end of its head. Beyond it the connection is closed.
+    pub header_read: Duration,
+    /// For a request's whole body. Beyond it: 408.
+    pub body_read: Duration,
+    /// A connection without a request under way is closed after this.
+    pub keep_alive: Duration,
+    /// Connections at a time. Beyond it: 503 and close.
+    pub connections: usize,
+    /// How long requests under way may take once the server is told to stop.
+    pub drain: Duration,
+}
+
+impl HttpSettings {
+    /// The origin as text, without a trailing slash.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.public_url.origin().ascii_serialization()
+    }
+
+    /// The MCP endpoint's URL.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("{}/mcp", self.origin())
+    }
+
+    /// Where the endpoint's metadata document is (RFC 9728 section 3.1: the well-known path goes before the
+    /// resource's own).
+    #[must_use]
+    pub fn metadata_url(&self) -> String {
+        format!("{}/.well-known/oauth-protected-resource/mcp", self.origin())
+    }
+}
