@@ -92,8 +92,6 @@ fn named_authority<B>(request: &Request<B>) -> Result<Authority, Problem> {
     if more.is_some() {
         return Err(Problem::BadHost);
     }
-    let parse =
-        |text: &str| Authority::from_str(text).ok().filter(|authority| !authority.as_str().contains('@'));
     let host = match host {
         Some(value) => Some(value.to_str().ok().and_then(parse).ok_or(Problem::BadHost)?),
         None => None,
