@@ -1,0 +1,111 @@
+//! The commands of the binary.
+
+mod check;
+mod dev;
+mod serve;
+mod token;
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use hyper_transport::{Drained, Server};
+use tokio::net::TcpListener;
+
+use crate::config::Problems;
+use crate::signals::StopSignals;
+
+/// `EX_USAGE` of sysexits.h: the configuration is at fault, not the machine.
+const BAD_CONFIGURATION: u8 = 64;
+
+/// An MCP server secured by Auth0.
+#[derive(Debug, Parser)]
+#[command(name = "fastmcp-auth0", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server with a local tenant, for development: no Auth0 account needed
+    Dev(dev::Arguments),
+    /// Print an access token of the running local tenant
+    Token(token::Arguments),
+    /// Run the server with an Auth0 tenant
+    Serve(ServiceArguments),
+    /// Check the configuration and print every value with its source
+    Check(ServiceArguments),
+}
+
+/// What `serve` and `check` are told.
+#[derive(Debug, clap::Args)]
+struct ServiceArguments {
+    /// A TOML file; config/default.toml documents every key
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Runs the command.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            Command::Dev(arguments) => dev::run(&arguments),
+            Command::Token(arguments) => token::run(arguments),
+            Command::Serve(arguments) => serve::run(&arguments),
+            Command::Check(arguments) => check::run(&arguments),
+        };
+        match outcome {
+            Ok(code) => code,
+            Err(error) => {
+                complain(&format!("error: {error:#}"));
+                if error.is::<Problems>() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
+            }
+        }
+    }
+}
+
+/// The process's environment, as far as it is text.
+#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// To standard output; a reader that went away is no error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// To standard error.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime can't be started")
+}
+
+async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(bind, port);
+    TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
+}
+
+/// Serves until a signal, then drains.
+async fn run_until_stopped(server: Server, signals: StopSignals) -> ExitCode {
+    match server.run(signals.first()).await {
+        Drained::Complete => tracing::info!("stopped"),
+        Drained::Abandoned(connections) => {
+            tracing::warn!(
+                connections,
+                "stopped: the time to finish was up, connections were closed as they were"
+            );
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,31 @@
+//! `token`: an access token of the running local tenant, alone on standard output.
+
+use std::process::ExitCode;
+
+use local_tenant::client::{self, ClientTokenRequest};
+
+use super::{dev, runtime, say};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The user the token speaks for, by its key in the local tenant
+    #[arg(long, default_value = "admin")]
+    user: String,
+    /// The scopes to ask for, separated by spaces; without it, everything that the user's roles allow
+    #[arg(long)]
+    scope: Option<String>,
+    /// The API the token is for; without it, the server that runs beside the tenant
+    #[arg(long)]
+    audience: Option<String>,
+    /// Where the local tenant listens
+    #[arg(long, default_value_t = dev::TENANT_PORT)]
+    tenant_port: u16,
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { user, scope, audience, tenant_port } = arguments;
+    let request = ClientTokenRequest { user, scope, audience };
+    let token = runtime()?.block_on(client::request_token(tenant_port, &request))?;
+    say(&token);
+    Ok(ExitCode::SUCCESS)
+}

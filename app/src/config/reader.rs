@@ -1,0 +1,202 @@
+//! Reading values one by one: each with its type and bounds, every fault noted, nothing left over.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use config::{Map, Value, ValueKind};
+
+use super::problem::{Problem, Problems};
+
+/// A value in force, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// The key, as `section.key`.
+    pub key: String,
+    /// The value as TOML.
+    pub value: String,
+    /// The source's name.
+    pub source: String,
+}
+
+/// The values that have not been read yet, by path, and what was noted on the way.
+pub(super) struct Reader {
+    values: BTreeMap<Vec<String>, Value>,
+    effective: Vec<Effective>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    /// Takes the values apart; tables named in `whole` stay in one piece.
+    pub(super) fn new(values: Map<String, Value>, whole: &[&str]) -> Self {
+        let mut flat = BTreeMap::new();
+        for (key, value) in values {
+            if whole.contains(&key.as_str()) {
+                flat.insert(vec![key], value);
+            } else {
+                flatten(&[], key, value, &mut flat);
+            }
+        }
+        Self { values: flat, effective: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Takes a value that something else will read.
+    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+        self.values.remove(&path(key))
+    }
+
+    /// The names of the tables inside a table, in order.
+    pub(super) fn tables(&self, section: &str) -> Vec<String> {
+        let inner = self.values.keys().filter(|path| path.len() == 3 && path[0] == section);
+        let mut names: Vec<String> = inner.map(|path| path[1].clone()).collect();
+        names.dedup();
+        names
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> String {
+        self.read(&path(key), "a text", |value, _| match &value.kind {
+            ValueKind::String(text) => Some(text.trim().to_owned()),
+            _ => None,
+        })
+        .unwrap_or_default()
+    }
+
+    pub(super) fn flag_at(&mut self, path: &[String]) -> Option<bool> {
+        self.read(path, "true or false", |value, variable| match &value.kind {
+            ValueKind::Boolean(flag) => Some(*flag),
+            ValueKind::String(text) if variable => text.parse().ok(),
+            _ => None,
+        })
+    }
+
+    /// Texts; a variable's are comma-separated.
+    pub(super) fn texts_at(&mut self, path: &[String]) -> Option<Vec<String>> {
+        self.read(path, "a list of texts", |value, variable| match &value.kind {
+            ValueKind::Array(items) => items
+                .iter()
+                .map(|item| match &item.kind {
+                    ValueKind::String(text) => Some(text.trim().to_owned()),
+                    _ => None,
+                })
+                .collect(),
+            ValueKind::String(text) if variable => Some(
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
+            ),
+            _ => None,
+        })
+    }
+
+    pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
+        self.texts_at(&path(key)).unwrap_or_default()
+    }
+
+    pub(super) fn whole<N: TryFrom<u64> + Default>(&mut self, key: &str, range: RangeInclusive<u64>) -> N {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.read(&path(key), &expected, |value, variable| {
+            let number = match &value.kind {
+                ValueKind::I64(number) => u64::try_from(*number).ok()?,
+                ValueKind::U64(number) => *number,
+                ValueKind::String(text) if variable => text.parse().ok()?,
+                _ => return None,
+            };
+            range.contains(&number).then(|| N::try_from(number).ok())?
+        })
+        .unwrap_or_default()
+    }
+
+    pub(super) fn seconds(&mut self, key: &str, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_secs(self.whole(key, range))
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)], otherwise: T) -> T {
+        let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        self.read(&path(key), &format!("one of {}", known.join(", ")), |value, _| match &value.kind {
+            ValueKind::String(text) => {
+                words.iter().find(|(word, _)| word == text).map(|(_, meaning)| *meaning)
+            }
+            _ => None,
+        })
+        .unwrap_or(otherwise)
+    }
+
+    /// Notes a fault of a value that was read, or of one that is missing.
+    pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let source = self.effective.iter().find(|effective| effective.key == key).map(|e| e.source.clone());
+        self.problems.push(Problem { key: key.to_owned(), source, message: message.into() });
+    }
+
+    /// Ends the reading: whatever was not read is unknown.
+    pub(super) fn finish(mut self) -> Result<Vec<Effective>, Problems> {
+        for (path, value) in std::mem::take(&mut self.values) {
+            let message = "there is no such key; config/default.toml has them all".into();
+            self.problems.push(Problem { key: shown(&path), source: source(&value), message });
+        }
+        if self.problems.is_empty() { Ok(self.effective) } else { Err(Problems::new(self.problems)) }
+    }
+
+    fn read<T>(
+        &mut self,
+        path: &[String],
+        expected: &str,
+        parse: impl Fn(&Value, bool) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.values.remove(path)?;
+        // Variables are texts; in a file a number is a number.
+        let variable = source(&value).is_some_and(|source| source.contains(": "));
+        let parsed = parse(&value, variable);
+        if parsed.is_none() {
+            let message = format!("must be {expected}");
+            self.problems.push(Problem { key: shown(path), source: source(&value), message });
+        }
+        self.effective.push(Effective {
+            key: shown(path),
+            value: rendered(&value),
+            source: source(&value).unwrap_or_default(),
+        });
+        parsed
+    }
+}
+
+fn path(key: &str) -> Vec<String> {
+    key.split('.').map(str::to_owned).collect()
+}
+
+/// A path as a TOML key.
+pub(super) fn shown(path: &[String]) -> String {
+    let bare = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    let parts: Vec<String> =
+        path.iter().map(|part| if bare(part) { part.clone() } else { format!("{part:?}") }).collect();
+    parts.join(".")
+}
+
+fn source(value: &Value) -> Option<String> {
+    value.origin().map(str::to_owned)
+}
+
+fn flatten(above: &[String], key: String, value: Value, flat: &mut BTreeMap<Vec<String>, Value>) {
+    let path: Vec<String> = above.iter().cloned().chain([key]).collect();
+    match value.kind {
+        ValueKind::Table(inner) => {
+            for (key, value) in inner {
+                flatten(&path, key, value, flat);
+            }
+        }
+        _ => {
+            flat.insert(path, value);
+        }
+    }
+}
+
+fn rendered(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(rendered).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    }
+}

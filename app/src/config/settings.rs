@@ -1,0 +1,371 @@
+//! The validated configuration. Whoever holds [`Settings`] need not check anything again.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use auth0_verifier::Options as KeyOptions;
+use config::Value;
+use domain::{ScopeAuthority, ScopeSet, TokenPolicy, ToolCatalog, ToolName};
+use hyper_transport::Limits;
+use mcp_protocol::{Identity, McpSettings};
+use tracing::Level;
+use url::Url;
+
+use super::problem::Problems;
+use super::reader::{Effective, Reader, shown};
+use super::sources::Sources;
+
+/// Everything that can be configured, validated.
+#[derive(Debug)]
+pub struct Settings {
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// The server's origin, if it is not `http://localhost:PORT`.
+    pub url: Option<Url>,
+    /// The issuer whose keys are used; its text is what `iss` must be.
+    pub issuer: Url,
+    /// When a token is acceptable. The first audience is the protected resource.
+    pub tokens: TokenPolicy,
+    /// How keys are fetched.
+    pub keys: KeyOptions,
+    /// Web origins that may call, besides loopback ones and the server's own.
+    pub allowed_origins: Vec<String>,
+    /// Hosts that are answered to, besides loopback ones and the server's own.
+    pub allowed_hosts: Vec<String>,
+    /// Bounds of the transport.
+    pub limits: Limits,
+    /// How long one tool call may take.
+    pub tool_deadline: Duration,
+    /// What the protocol can be told.
+    pub mcp: McpSettings,
+    /// Deviations from what the tools themselves say.
+    pub tools: BTreeMap<ToolName, ToolRule>,
+    /// How to log.
+    pub log: LogSettings,
+    /// Every value in force, in the order of config/default.toml.
+    pub effective: Vec<Effective>,
+    /// The `[tenant]` table, for `dev`.
+    pub tenant: Option<Value>,
+}
+
+/// What the configuration says of one tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolRule {
+    /// The scopes it needs instead of those it asks for.
+    pub scopes: Option<ScopeSet>,
+    /// Whether it is on offer.
+    pub enabled: bool,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least important lines that are written.
+    pub level: Level,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human in a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+impl Settings {
+    /// Reads the sources. `catalog` has the tools that rules may name.
+    ///
+    /// # Errors
+    /// [`Problems`], all of them.
+    pub fn load(sources: Sources, catalog: &ToolCatalog) -> Result<Self, Problems> {
+        let mut reader = Reader::new(sources.merge()?, &["tenant"]);
+        let read = &mut reader;
+        let (bind, port, url) = (bind(read), read.whole("server.port", 0..=65_535), origin(read));
+        let issuer = issuer(read);
+        let tokens = tokens(read, issuer.as_ref());
+        // A placeholder keeps the reading going; with the problem noted, it is never used.
+        let issuer = issuer.unwrap_or_else(placeholder);
+        let keys = keys(read, &issuer);
+        let allowed_origins = allowed_origins(read);
+        let allowed_hosts = read.texts("http.allowed_hosts");
+        let (limits, tool_deadline, json_depth) = limits(read);
+        let mcp = mcp(read, json_depth);
+        let log = log(read);
+        let tools = tools(read, catalog);
+        let tenant = read.take("tenant");
+        let effective = reader.finish()?;
+        let Some(keys) = keys else {
+            return Err(Problems::new(Vec::new()));
+        };
+        Ok(Self {
+            bind,
+            port,
+            url,
+            issuer,
+            tokens,
+            keys,
+            allowed_origins,
+            allowed_hosts,
+            limits,
+            tool_deadline,
+            mcp,
+            tools,
+            log,
+            effective,
+            tenant,
+        })
+    }
+
+    /// The server's origin, once its port is known.
+    #[must_use]
+    pub fn public_url(&self, port: u16) -> Url {
+        self.url.clone().unwrap_or_else(|| {
+            let mut url = placeholder();
+            // An http URL with a host takes any port.
+            let _ = url.set_port(Some(port));
+            url
+        })
+    }
+
+    /// The protected resource's identifier.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        self.tokens.audiences.first().map_or("", String::as_str)
+    }
+}
+
+/// `http://localhost/`.
+#[expect(clippy::expect_used, reason = "a literal")]
+fn placeholder() -> Url {
+    Url::parse("http://localhost/").expect("a URL")
+}
+
+fn bind(read: &mut Reader) -> IpAddr {
+    let text = read.text("server.bind");
+    text.parse().unwrap_or_else(|_| {
+        read.problem("server.bind", "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::");
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    })
+}
+
+fn origin(read: &mut Reader) -> Option<Url> {
+    let text = read.text("server.url");
+    if text.is_empty() {
+        return None;
+    }
+    let url = Url::parse(&text).ok().filter(is_origin);
+    if url.is_none() {
+        read.problem(
+            "server.url",
+            "must be an http or https origin without a path, such as https://mcp.example.com (MCP_SERVER_URL)",
+        );
+    }
+    url
+}
+
+fn is_origin(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.path() == "/"
+        && (url.query(), url.fragment()) == (None, None)
+        && (url.username(), url.password()) == ("", None)
+}
+
+/// From `auth0.issuer`, or else `auth0.domain`.
+fn issuer(read: &mut Reader) -> Option<Url> {
+    let domain = read.text("auth0.domain");
+    let issuer = read.text("auth0.issuer");
+    if !issuer.is_empty() {
+        return issuer_url(read, "auth0.issuer", &issuer);
+    }
+    if domain.is_empty() {
+        read.problem(
+            "auth0.domain",
+            "is not set: AUTH0_DOMAIN is your tenant's host, such as example-tenant.us.auth0.com",
+        );
+        return None;
+    }
+    let url = Url::parse(&format!("https://{domain}/")).ok().filter(is_origin);
+    if url.as_ref().and_then(Url::host_str) != Some(&domain.to_ascii_lowercase()) {
+        read.problem(
+            "auth0.domain",
+            "must be a host alone, such as example-tenant.us.auth0.com, without https:// and slashes",
+        );
+        return None;
+    }
+    url
+}
+
+fn issuer_url(read: &mut Reader, key: &str, text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && (url.query(), url.fragment()) == (None, None)
+            && (url.username(), url.password()) == ("", None)
+    });
+    // Tokens are compared with the text, byte for byte: what a URL parser would change never matches.
+    let url = url.filter(|url| url.as_str() == text && text.ends_with('/'));
+    if url.is_none() {
+        read.problem(
+            key,
+            "must be an issuer URL as tokens name it, such as https://login.example.com/, with the slash",
+        );
+    }
+    url
+}
+
+fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
+    let audience = read.text("auth0.audience");
+    if audience.is_empty() {
+        read.problem(
+            "auth0.audience",
+            "is not set: AUTH0_AUDIENCE is your API's identifier in Auth0, best the endpoint's own URL",
+        );
+    }
+    let mut issuers: Vec<String> = issuer.map(ToString::to_string).into_iter().collect();
+    for text in read.texts("auth0.additional_issuers") {
+        issuer_url(read, "auth0.additional_issuers", &text);
+        issuers.push(text);
+    }
+    let mut audiences = vec![audience];
+    audiences.extend(read.texts("auth0.additional_audiences"));
+    if audiences.iter().skip(1).any(String::is_empty) {
+        read.problem("auth0.additional_audiences", "must not hold an empty text");
+    }
+    let words = [
+        ("scope", ScopeAuthority::Scope),
+        ("permissions", ScopeAuthority::Permissions),
+        ("both", ScopeAuthority::Both),
+        ("either", ScopeAuthority::Either),
+    ];
+    TokenPolicy {
+        issuers,
+        audiences,
+        leeway: read.seconds("tokens.leeway_seconds", 0..=300),
+        authority: read.choice("tokens.authority", &words, ScopeAuthority::Scope),
+    }
+}
+
+fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
+    const DAY: u64 = 24 * 60 * 60;
+    let refresh_every = read.seconds("keys.refresh_seconds", 10..=DAY);
+    let min_fetch_interval = read.seconds("keys.min_fetch_interval_seconds", 1..=3600);
+    let keep_through_outage = read.seconds("keys.keep_through_outage_seconds", 60..=7 * DAY);
+    let wait_for_keys = read.seconds("keys.wait_seconds", 1..=60);
+    let unknown_kid_memory = read.seconds("keys.unknown_kid_memory_seconds", 1..=3600);
+    let fetch_timeout = read.seconds("keys.fetch_timeout_seconds", 1..=60);
+    let max_document_bytes = read.whole("keys.max_document_bytes", 1024..=16 * 1024 * 1024);
+    match KeyOptions::for_issuer(issuer) {
+        Ok(defaults) => Some(KeyOptions {
+            jwks_url: defaults.jwks_url,
+            refresh_every,
+            min_fetch_interval,
+            keep_through_outage,
+            wait_for_keys,
+            unknown_kid_memory,
+            fetch_timeout,
+            max_document_bytes,
+        }),
+        Err(error) => {
+            read.problem("auth0.issuer", error.to_string());
+            None
+        }
+    }
+}
+
+fn allowed_origins(read: &mut Reader) -> Vec<String> {
+    let origins = read.texts("http.allowed_origins");
+    let is_serialized = |text: &String| {
+        let url = Url::parse(text).ok();
+        // Schemes of applications, such as vscode-webview, have origins that no parser makes.
+        url.is_some_and(|url| url.path().trim_matches('/').is_empty() && !text.ends_with('/'))
+    };
+    if !origins.iter().all(is_serialized) {
+        read.problem(
+            "http.allowed_origins",
+            "must hold origins, such as https://app.example.com, without a slash at the end",
+        );
+    }
+    origins
+}
+
+fn limits(read: &mut Reader) -> (Limits, Duration, usize) {
+    const MIB: u64 = 1024 * 1024;
+    let limits = Limits {
+        body_bytes: read.whole("limits.body_bytes", 1024..=1024 * MIB),
+        header_bytes: read.whole("limits.header_bytes", 8192..=MIB),
+        header_read: read.seconds("limits.header_read_seconds", 1..=3600),
+        body_read: read.seconds("limits.body_read_seconds", 1..=3600),
+        keep_alive: read.seconds("limits.keep_alive_seconds", 1..=24 * 3600),
+        connections: read.whole("limits.connections", 1..=1_000_000),
+        drain: read.seconds("limits.drain_seconds", 0..=3600),
+    };
+    let tool_deadline = read.seconds("limits.tool_seconds", 1..=24 * 3600);
+    (limits, tool_deadline, read.whole("limits.json_depth", 8..=128))
+}
+
+fn mcp(read: &mut Reader, json_depth: usize) -> McpSettings {
+    let identity = Identity {
+        name: read.text("mcp.name"),
+        title: read.text("mcp.title"),
+        version: env!("CARGO_PKG_VERSION").into(),
+        instructions: read.text("mcp.instructions"),
+    };
+    for (key, text) in [("mcp.name", &identity.name), ("mcp.title", &identity.title)] {
+        if text.is_empty() {
+            read.problem(key, "must not be empty");
+        }
+    }
+    McpSettings { identity, json_depth, list_ttl_ms: read.whole("mcp.list_ttl_ms", 0..=24 * 3600 * 1000) }
+}
+
+fn log(read: &mut Reader) -> LogSettings {
+    let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
+    let levels = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    LogSettings {
+        format: read.choice("log.format", &formats, LogFormat::Auto),
+        level: read.choice("log.level", &levels, Level::INFO),
+    }
+}
+
+fn tools(read: &mut Reader, catalog: &ToolCatalog) -> BTreeMap<ToolName, ToolRule> {
+    let mut rules = BTreeMap::new();
+    for name in read.tables("tools") {
+        let path = |key: &str| vec!["tools".to_owned(), name.clone(), key.to_owned()];
+        let scopes = read.texts_at(&path("scopes"));
+        let enabled = read.flag_at(&path("enabled")).unwrap_or(true);
+        let key = shown(&path("scopes"));
+        let scopes = match scopes.map(|texts| ScopeSet::parse_all(texts.iter().map(String::as_str))) {
+            Some(Err(error)) => {
+                read.problem(&key, error.to_string());
+                None
+            }
+            Some(Ok(scopes)) => Some(scopes),
+            None => None,
+        };
+        match ToolName::parse(&name) {
+            Ok(tool) if catalog.spec(&tool).is_some() => {
+                rules.insert(tool, ToolRule { scopes, enabled });
+            }
+            _ => {
+                let known: Vec<&str> = catalog.specs().map(|spec| spec.name.as_str()).collect();
+                let table = shown(&["tools".to_owned(), name.clone()]);
+                read.problem(&table, format!("there is no such tool; the tools are {}", known.join(", ")));
+            }
+        }
+    }
+    rules
+}

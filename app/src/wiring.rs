@@ -1,0 +1,142 @@
+//! Settings and ports become a server: the same way in the binary and in tests.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use auth0_verifier::Auth0Verifier;
+use domain::{Clock, ScopePolicy, ScopeSet, Service, TokenVerifier, Tool, ToolCatalog, ToolName};
+use hyper_transport::{HttpSettings, Server};
+use mcp_protocol::McpServer;
+use system_clock::SystemClock;
+use tokio::net::TcpListener;
+
+use crate::config::Settings;
+
+/// What the hexagon is plugged into.
+pub struct Ports {
+    /// Proves tokens.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Can be called.
+    pub tools: Vec<Arc<dyn Tool>>,
+}
+
+impl Ports {
+    /// The real ones: the tenant's keys, the machine's clock, the shipped tools. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn real(settings: &Settings) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&clock));
+        Self { verifier: Arc::new(verifier), clock, tools: domain::tools::shipped() }
+    }
+}
+
+/// The shipped tools, for settings to name.
+///
+/// # Errors
+/// When a tool's own description is at fault.
+pub fn shipped_catalog() -> anyhow::Result<ToolCatalog> {
+    ToolCatalog::new(domain::tools::shipped()).context("the tools can't be offered")
+}
+
+/// Plugs everything together on a listening socket.
+///
+/// # Errors
+/// When tools and rules do not fit together, or the socket is gone.
+pub fn server(listener: TcpListener, settings: &Settings, ports: Ports) -> anyhow::Result<Server> {
+    let port = listener.local_addr().context("the listening socket is gone")?.port();
+    let service = service(settings, ports)?;
+    let mcp = McpServer::new(Arc::new(service), settings.mcp.clone()).context("the tools can't be listed")?;
+    Ok(Server::new(listener, http_settings(settings, port), mcp))
+}
+
+fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
+    let catalog = ToolCatalog::new(ports.tools).context("the tools can't be offered")?;
+    let catalog = catalog.retain(|name| settings.tools.get(name).is_none_or(|rule| rule.enabled));
+    let scopes =
+        ScopePolicy::new(rules(settings, &catalog), &catalog).context("the tools' rules do not fit")?;
+    Ok(Service {
+        verifier: ports.verifier,
+        clock: ports.clock,
+        tokens: settings.tokens.clone(),
+        catalog,
+        scopes,
+        tool_deadline: settings.tool_deadline,
+    })
+}
+
+/// What the tools ask for, or the configuration instead. Rules of tools that are switched off go with them.
+fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, ScopeSet)> {
+    let mut rules = ScopePolicy::as_specified(catalog);
+    for (name, rule) in settings.tools.iter().filter(|(_, rule)| rule.enabled) {
+        if let Some(scopes) = &rule.scopes {
+            rules.insert(name.clone(), scopes.clone());
+        }
+    }
+    rules.into_iter().collect()
+}
+
+/// The transport's part of the settings, once the port is known.
+#[must_use]
+pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
+    HttpSettings {
+        public_url: settings.public_url(port),
+        resource: settings.audience().to_owned(),
+        resource_name: settings.mcp.identity.title.clone(),
+        issuer: settings.issuer.to_string(),
+        allowed_origins: settings.allowed_origins.clone(),
+        allowed_hosts: settings.allowed_hosts.clone(),
+        limits: settings.limits.clone(),
+    }
+}
+
+/// What to say when clients may refuse the resource's identifier (RFC 9728 section 3.3 and RFC 8707).
+#[must_use]
+pub fn audience_warning(http: &HttpSettings) -> Option<String> {
+    let (audience, endpoint) = (&http.resource, http.endpoint());
+    if covers(audience, &endpoint) {
+        return None;
+    }
+    Some(format!(
+        "the audience {audience:?} is neither the endpoint {endpoint} nor a prefix of it: clients that compare the two \
+         (the official TypeScript and Python SDKs, and with them MCP Inspector and most desktop clients) will not log in; \
+         make {endpoint} the API's identifier in Auth0"
+    ))
+}
+
+/// Whether `audience` is the endpoint or one of its path prefixes, as clients compare them.
+fn covers(audience: &str, endpoint: &str) -> bool {
+    let (Ok(audience), Ok(endpoint)) = (url::Url::parse(audience), url::Url::parse(endpoint)) else {
+        return false;
+    };
+    let slashed = |path: &str| format!("{}/", path.trim_end_matches('/'));
+    audience.origin() == endpoint.origin() && slashed(endpoint.path()).starts_with(&slashed(audience.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn an_audience_covers_the_endpoint_by_whole_path_segments_of_one_origin() {
+        let endpoint = "https://mcp.example.com/mcp";
+        for good in [
+            "https://mcp.example.com/mcp",
+            "https://mcp.example.com/mcp/",
+            "https://mcp.example.com/",
+            "https://mcp.example.com",
+        ] {
+            assert!(covers(good, endpoint), "{good}");
+        }
+        for bad in [
+            "urn:api",
+            "https://mcp.example.com/mc",
+            "http://mcp.example.com/mcp",
+            "https://mcp.example.com:8443/",
+            "",
+        ] {
+            assert!(!covers(bad, endpoint), "{bad}");
+        }
+    }
+}
