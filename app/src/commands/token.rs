@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use local_tenant::client::{self, ClientTokenRequest};
+use local_tenant::{TokenRequest, client};
 
 use super::{dev, runtime, say};
 
@@ -24,8 +24,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { user, scope, audience, tenant_port } = arguments;
-    let request = ClientTokenRequest { user, scope, audience };
-    let token = runtime()?.block_on(client::request_token(tenant_port, &request))?;
-    say(&token);
+    let request = TokenRequest { user, scope, audience };
+    let issued = runtime()?.block_on(client::request_token(tenant_port, &request))?;
+    say(&issued.access_token);
     Ok(ExitCode::SUCCESS)
 }

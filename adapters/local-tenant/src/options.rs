@@ -1,0 +1,391 @@
+//! What a tenant can be told, which is the `[tenant]` table of config/local.toml, and everything that can be wrong with
+//! it. It decides nothing about tokens.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+/// Auth0's default lifetime of an API's access tokens.
+const DAY: u64 = 24 * 60 * 60;
+/// Auth0's maximum for it.
+const LONGEST_LIFETIME: u64 = 30 * DAY;
+
+/// Users, roles and the API of a tenant. The default is Auth0's MCP sample: an administrator and a user.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Everyone who can log in.
+    pub users: Vec<User>,
+    /// What users can be assigned.
+    pub roles: Vec<Role>,
+    /// The API that tokens are for.
+    pub api: Api,
+}
+
+/// A person who can log in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// What commands and tests call the user.
+    pub key: String,
+    /// The token's `sub`.
+    pub sub: String,
+    /// The token's `name`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The token's `email`.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// The organization that the user logs in through: the token's `org_id`.
+    #[serde(default)]
+    pub org_id: Option<String>,
+    /// Names of [`Role`]s.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// A named set of the API's permissions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    /// As the dashboard shows it.
+    pub name: String,
+    /// Names of [`ApiScope`]s.
+    pub permissions: Vec<String>,
+}
+
+/// The API that tokens are for. Its identifier is not configured: it is the running server's.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Auth0's "API identifier": the tokens' `aud`, and for MCP the endpoint's URL. Needed for a start.
+    #[serde(skip)]
+    pub identifier: Option<String>,
+    /// For people.
+    pub name: String,
+    /// What it defines, in the order that tokens name it.
+    pub scopes: Vec<ApiScope>,
+    /// What its access tokens look like.
+    pub dialect: Dialect,
+    /// From `iat` to `exp`, in seconds.
+    pub token_lifetime_seconds: u64,
+}
+
+/// A scope of the API; a "permission" in Auth0's dashboard.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiScope {
+    /// A scope-token (RFC 6749 section 3.3).
+    pub name: String,
+    /// What it allows, for whoever consents to it.
+    pub description: String,
+}
+
+/// Auth0's access token profiles ("token dialect" in its Management API).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// Auth0's own: `typ: JWT`, `azp`, `gty`.
+    AccessToken,
+    /// Auth0's own, with `permissions`.
+    AccessTokenAuthz,
+    /// RFC 9068: `typ: at+jwt`, `client_id`, `jti`.
+    #[serde(rename = "rfc9068_profile")]
+    Rfc9068Profile,
+    /// RFC 9068, with `permissions`.
+    #[default]
+    #[serde(rename = "rfc9068_profile_authz")]
+    Rfc9068ProfileAuthz,
+}
+
+impl Options {
+    /// The same tenant with its [`Api::identifier`] set.
+    #[must_use]
+    pub fn with_api_identifier(mut self, identifier: &str) -> Self {
+        self.api.identifier = Some(identifier.to_owned());
+        self
+    }
+
+    /// Everyone who can log in.
+    #[must_use]
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
+    /// Checks that the parts fit each other.
+    ///
+    /// # Errors
+    /// Every problem, each with the key it is about.
+    pub fn validate(&self) -> Result<(), Vec<String>> {
+        let mut problems = Vec::new();
+        self.check_api(&mut problems);
+        self.check_roles(&mut problems);
+        self.check_users(&mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    pub(crate) fn user(&self, key: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.key == key)
+    }
+
+    pub(crate) fn user_keys(&self) -> Vec<&str> {
+        self.users.iter().map(|user| user.key.as_str()).collect()
+    }
+
+    /// What the user's roles assign in the API, in the API's order.
+    pub(crate) fn assigned_to(&self, user: &User) -> Vec<&str> {
+        let roles = self.roles.iter().filter(|role| user.roles.contains(&role.name));
+        let permissions: BTreeSet<&str> =
+            roles.flat_map(|role| &role.permissions).map(String::as_str).collect();
+        self.api.scope_names().filter(|scope| permissions.contains(scope)).collect()
+    }
+
+    fn check_api(&self, problems: &mut Vec<String>) {
+        let api = &self.api;
+        if api.identifier.as_deref().is_some_and(is_blank) {
+            problems.push("the API's identifier is empty".into());
+        }
+        if is_blank(&api.name) {
+            problems.push("tenant.api.name is empty".into());
+        }
+        if !(1..=LONGEST_LIFETIME).contains(&api.token_lifetime_seconds) {
+            let given = api.token_lifetime_seconds;
+            problems.push(format!(
+                "tenant.api.token_lifetime_seconds is {given}; it goes from 1 to {LONGEST_LIFETIME} (30 days)"
+            ));
+        }
+        if api.scopes.is_empty() {
+            problems.push("tenant.api.scopes is empty; an API without scopes can't be used".into());
+        }
+        for scope in api.scope_names().filter(|scope| !is_scope_token(scope)) {
+            problems.push(format!(
+                "tenant.api.scopes: {scope:?} is no scope: printable ASCII without spaces, quotes and backslashes"
+            ));
+        }
+        for scope in repeated(api.scope_names()) {
+            problems.push(format!("tenant.api.scopes: `{scope}` is there more than once"));
+        }
+    }
+
+    fn check_roles(&self, problems: &mut Vec<String>) {
+        let defined: BTreeSet<&str> = self.api.scope_names().collect();
+        for role in &self.roles {
+            if is_blank(&role.name) {
+                problems.push("tenant.roles: a role has no name".into());
+            }
+            for permission in role.permissions.iter().filter(|name| !defined.contains(name.as_str())) {
+                problems.push(format!(
+                    "tenant.roles: `{}` has the permission `{permission}`, which tenant.api.scopes does not define",
+                    role.name
+                ));
+            }
+        }
+        for name in repeated(self.roles.iter().map(|role| role.name.as_str())) {
+            problems.push(format!("tenant.roles: `{name}` is there more than once"));
+        }
+    }
+
+    fn check_users(&self, problems: &mut Vec<String>) {
+        if self.users.is_empty() {
+            problems.push("tenant.users is empty; nobody could log in".into());
+        }
+        let defined: BTreeSet<&str> = self.roles.iter().map(|role| role.name.as_str()).collect();
+        for user in &self.users {
+            if is_blank(&user.key) {
+                problems.push(format!("tenant.users: the user with the sub `{}` has no key", user.sub));
+            }
+            if is_blank(&user.sub) {
+                problems.push(format!("tenant.users: `{}` has no sub", user.key));
+            }
+            for role in user.roles.iter().filter(|name| !defined.contains(name.as_str())) {
+                problems.push(format!(
+                    "tenant.users: `{}` has the role `{role}`, which tenant.roles does not define",
+                    user.key
+                ));
+            }
+        }
+        for key in repeated(self.users.iter().map(|user| user.key.as_str())) {
+            problems.push(format!("tenant.users: the key `{key}` is there more than once"));
+        }
+        for sub in repeated(self.users.iter().map(|user| user.sub.as_str())) {
+            problems.push(format!("tenant.users: the sub `{sub}` is there more than once"));
+        }
+    }
+}
+
+impl Api {
+    pub(crate) fn scope_names(&self) -> impl Iterator<Item = &str> {
+        self.scopes.iter().map(|scope| scope.name.as_str())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let user = |key: &str, sub: &str, name: &str, role: &str| User {
+            key: key.into(),
+            sub: sub.into(),
+            name: Some(name.into()),
+            email: Some(format!("{key}@example.com")),
+            org_id: None,
+            roles: vec![role.into()],
+        };
+        let role = |name: &str, permissions: &[&str]| Role {
+            name: name.into(),
+            permissions: permissions.iter().map(|&permission| permission.into()).collect(),
+        };
+        Self {
+            users: vec![
+                user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
+                user("user", "auth0|local-user", "Uma User", "Tool User"),
+            ],
+            roles: vec![
+                role("Tool Administrator", &["tool:whoami", "tool:greet"]),
+                role("Tool User", &["tool:whoami"]),
+            ],
+            api: Api::default(),
+        }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        let scope =
+            |name: &str, description: &str| ApiScope { name: name.into(), description: description.into() };
+        Self {
+            identifier: None,
+            name: "Local MCP server".into(),
+            scopes: vec![scope("tool:whoami", "Read who you are"), scope("tool:greet", "Greet you by name")],
+            dialect: Dialect::default(),
+            token_lifetime_seconds: DAY,
+        }
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// RFC 6749 section 3.3: `1*( %x21 / %x23-5B / %x5D-7E )`.
+fn is_scope_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// The values that occur more than once, each once. Empty ones have a message of their own.
+fn repeated<'a>(values: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut seen = BTreeSet::new();
+    values.filter(|value| !is_blank(value) && !seen.insert(*value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn problems(tenant: Value) -> Vec<String> {
+        let options: Options = serde_json::from_value(tenant).unwrap();
+        options.validate().err().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_empty_table_is_the_sample_tenant() {
+        let options: Options = serde_json::from_value(json!({})).unwrap();
+        assert_eq!(options, Options::default());
+        assert_eq!(options.validate(), Ok(()));
+        let assigned = |key| options.assigned_to(options.user(key).unwrap());
+        assert_eq!(assigned("admin"), ["tool:whoami", "tool:greet"]);
+        assert_eq!(assigned("user"), ["tool:whoami"]);
+    }
+
+    #[test]
+    fn each_contradiction_is_named() {
+        let user = |key: &str, sub: &str, roles: &[&str]| json!({"key": key, "sub": sub, "roles": roles});
+        let scope = |name: &str| json!({"name": name, "description": "d"});
+        let cases = [
+            (json!({"users": []}), "tenant.users is empty; nobody could log in"),
+            (
+                json!({"users": [user("a", "s", &["Boss"])]}),
+                "tenant.users: `a` has the role `Boss`, which tenant.roles does not define",
+            ),
+            (json!({"users": [user("", "s", &[])]}), "tenant.users: the user with the sub `s` has no key"),
+            (json!({"users": [user("a", " ", &[])]}), "tenant.users: `a` has no sub"),
+            (
+                json!({"users": [user("a", "s", &[]), user("a", "t", &[])]}),
+                "tenant.users: the key `a` is there more than once",
+            ),
+            (
+                json!({"users": [user("a", "s", &[]), user("b", "s", &[]), user("c", "s", &[])]}),
+                "tenant.users: the sub `s` is there more than once",
+            ),
+            (
+                json!({"users": [user("a", "s", &[])], "roles": [{"name": "R", "permissions": ["tool:fly"]}]}),
+                "tenant.roles: `R` has the permission `tool:fly`, which tenant.api.scopes does not define",
+            ),
+            (
+                json!({"users": [user("a", "s", &[])],
+                    "roles": [{"name": "R", "permissions": []}, {"name": "R", "permissions": []}]}),
+                "tenant.roles: `R` is there more than once",
+            ),
+            (
+                json!({"users": [user("a", "s", &[])], "roles": [{"name": "", "permissions": []}]}),
+                "tenant.roles: a role has no name",
+            ),
+            (
+                json!({"roles": [], "users": [user("a", "s", &[])], "api": {"scopes": []}}),
+                "tenant.api.scopes is empty; an API without scopes can't be used",
+            ),
+            (
+                json!({"roles": [], "users": [user("a", "s", &[])], "api": {"scopes": [scope("x"), scope("x")]}}),
+                "tenant.api.scopes: `x` is there more than once",
+            ),
+            (
+                json!({"roles": [], "users": [user("a", "s", &[])], "api": {"scopes": [scope("a b")]}}),
+                "tenant.api.scopes: \"a b\" is no scope: printable ASCII without spaces, quotes and backslashes",
+            ),
+            (json!({"api": {"name": ""}}), "tenant.api.name is empty"),
+            (
+                json!({"api": {"token_lifetime_seconds": 0}}),
+                "tenant.api.token_lifetime_seconds is 0; it goes from 1 to 2592000 (30 days)",
+            ),
+            (
+                json!({"api": {"token_lifetime_seconds": 2_592_001}}),
+                "tenant.api.token_lifetime_seconds is 2592001; it goes from 1 to 2592000 (30 days)",
+            ),
+        ];
+        for (tenant, expected) in cases {
+            assert_eq!(problems(tenant.clone()), [expected], "{tenant}");
+        }
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        let found = problems(json!({
+            "users": [{"key": "a", "sub": "s", "roles": ["Boss", "Chief"]}],
+            "roles": [{"name": "R", "permissions": ["tool:fly"]}],
+            "api": {"name": " ", "token_lifetime_seconds": 0},
+        }));
+        assert_eq!(found.len(), 5, "{found:?}");
+    }
+
+    #[test]
+    fn an_empty_identifier_is_refused() {
+        let problems = Options::default().with_api_identifier("").validate();
+        assert_eq!(problems, Err(vec!["the API's identifier is empty".to_owned()]));
+    }
+
+    #[test]
+    fn keys_that_mean_nothing_are_refused() {
+        for tenant in [
+            json!({"port": 1}),
+            json!({"host": "0.0.0.0"}),
+            json!({"api": {"identifier": "x"}}),
+            json!({"api": {"dialect": "opaque"}}),
+            json!({"users": [{"key": "a", "sub": "s", "password": "p"}]}),
+            json!({"users": [{"key": "a"}]}),
+            json!({"roles": [{"name": "R"}]}),
+            json!({"api": {"token_lifetime_seconds": -1}}),
+        ] {
+            assert!(serde_json::from_value::<Options>(tenant.clone()).is_err(), "{tenant}");
+        }
+    }
+}
