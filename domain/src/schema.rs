@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jsonschema::error::ValidationErrorKind;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -81,12 +82,13 @@ impl Schema {
 
 fn violation(error: &jsonschema::ValidationError<'_>) -> String {
     let place = error.instance_path().to_string();
-    let text = format!(
-        "{}: {}",
-        if place.is_empty() { "arguments" } else { &place },
-        error.masked_with("the value")
-    );
-    text.chars().take(Schema::REPORTED_CHARS).collect()
+    let place = if place.is_empty() { "arguments" } else { &place };
+    let text = match error.kind() {
+        // What `additionalProperties: false` without properties comes down to, in words that say what to do.
+        ValidationErrorKind::FalseSchema => "no members are allowed".to_owned(),
+        _ => error.masked_with("the value").to_string(),
+    };
+    format!("{place}: {text}").chars().take(Schema::REPORTED_CHARS).collect()
 }
 
 impl fmt::Debug for Schema {

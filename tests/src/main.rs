@@ -1,5 +1,19 @@
 //! The end-to-end tests: one binary, so that the workspace links its dependencies once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says so by panicking")]
+#![allow(
+    unreachable_pub,
+    reason = "nothing uses a test binary, so `pub` between its modules means just that"
+)]
+#![allow(clippy::needless_pass_by_value, reason = "callers write JSON literals")]
+
+mod auth;
+mod drain;
+mod harness;
+mod http;
 mod key_server;
 mod keys;
+mod legacy;
+mod limits;
 mod local_tenant;
+mod modern;

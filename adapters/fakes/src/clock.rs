@@ -11,7 +11,8 @@ use tokio::sync::watch;
 pub struct ManualClock {
     /// The calendar's offset from uptime, so that one number moves both.
     time: watch::Sender<Time>,
-    sleepers: watch::Sender<usize>,
+    /// When each sleep under way ends, by uptime.
+    sleepers: watch::Sender<Vec<Duration>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,7 @@ impl ManualClock {
     pub fn at(now: UnixMillis) -> Self {
         Self {
             time: watch::Sender::new(Time { now, uptime: Duration::ZERO }),
-            sleepers: watch::Sender::new(0),
+            sleepers: watch::Sender::default(),
         }
     }
 
@@ -46,18 +47,35 @@ impl ManualClock {
 
     /// Completes once at least `count` sleeps are under way: what a test awaits before it moves time.
     pub async fn sleeping(&self, count: usize) {
+        self.sleepers_are(|ends| ends.len() >= count).await;
+    }
+
+    /// Completes once a sleep is under way that ends exactly `from_now`.
+    pub async fn sleeping_until(&self, from_now: Duration) {
+        let end = self.uptime() + from_now;
+        self.sleepers_are(|ends| ends.contains(&end)).await;
+    }
+
+    async fn sleepers_are(&self, awaited: impl Fn(&[Duration]) -> bool) {
         let mut sleepers = self.sleepers.subscribe();
         // The sender lives as long as `self`, so waiting can't fail.
-        let _ = sleepers.wait_for(|now| *now >= count).await;
+        let _ = sleepers.wait_for(|ends| awaited(ends)).await;
     }
 }
 
 /// Counts a sleep for as long as it is under way, cancelled or not.
-struct Sleeping<'a>(&'a watch::Sender<usize>);
+struct Sleeping<'a> {
+    sleepers: &'a watch::Sender<Vec<Duration>>,
+    end: Duration,
+}
 
 impl Drop for Sleeping<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.sleepers.send_modify(|ends| {
+            if let Some(index) = ends.iter().position(|end| *end == self.end) {
+                ends.swap_remove(index);
+            }
+        });
     }
 }
 
@@ -72,10 +90,10 @@ impl Clock for ManualClock {
     }
 
     async fn sleep(&self, duration: Duration) {
-        let until = self.uptime() + duration;
-        self.sleepers.send_modify(|count| *count += 1);
-        let _sleeping = Sleeping(&self.sleepers);
+        let end = self.uptime() + duration;
+        self.sleepers.send_modify(|ends| ends.push(end));
+        let _sleeping = Sleeping { sleepers: &self.sleepers, end };
         let mut time = self.time.subscribe();
-        let _ = time.wait_for(|time| time.uptime >= until).await;
+        let _ = time.wait_for(|time| time.uptime >= end).await;
     }
 }

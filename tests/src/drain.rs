@@ -1,0 +1,87 @@
+//! Stopping in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fakes::{Behaviour, RecordingTool};
+use hyper_transport::Drained;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{ADMIN, Choices, Harness, read_to_end};
+
+async fn with_waiting_tool() -> (Harness, Arc<RecordingTool>) {
+    let tool = Arc::new(RecordingTool::new("slow", &[], Behaviour::Wait));
+    (Choices::new().tool(Arc::clone(&tool) as _).start().await, tool)
+}
+
+/// Begins a call of the waiting tool on a connection that stays open.
+async fn begin_call(harness: &Harness, tool: &RecordingTool) -> TcpStream {
+    let body =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "slow"}}).to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = harness.connect().await;
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    tool.started().await;
+    stream
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_finished_and_nothing_new_is_accepted() {
+    let (mut harness, tool) = with_waiting_tool().await;
+    let call = begin_call(&harness, &tool).await;
+    // An idle connection, which must end at once, and does so before the call is answered.
+    let mut idle = harness.connect().await;
+    idle.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+
+    harness.begin_stop();
+    read_to_end(idle).await;
+    assert!(TcpStream::connect(harness.address).await.is_err(), "the listening socket is closed");
+    tool.release();
+    let answer = read_to_end(call).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"recorded\":true"), "{answer}");
+    assert_eq!(harness.stopped().await, Drained::Complete);
+}
+
+#[tokio::test]
+async fn what_is_not_finished_in_30_s_is_closed() {
+    let (mut harness, tool) = with_waiting_tool().await;
+    let call = begin_call(&harness, &tool).await;
+    harness.begin_stop();
+    harness.clock.sleeping_until(Duration::from_secs(30)).await;
+    harness.clock.advance(Duration::from_secs(30));
+    assert_eq!(harness.stopped().await, Drained::Abandoned(1));
+    assert_eq!(read_to_end(call).await, "");
+}
+
+#[tokio::test]
+async fn a_draining_server_says_that_it_is_not_ready() {
+    let (mut harness, tool) = with_waiting_tool().await;
+    // Requests can be pipelined behind the one under way, on a connection that was open before.
+    let io = hyper_util::rt::TokioIo::new(harness.connect().await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, http_body_util::Full<bytes::Bytes>>(executor, io)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let ready =
+        || hyper::Request::get("http://localhost/ready").body(http_body_util::Full::default()).unwrap();
+    assert_eq!(sender.send_request(ready()).await.unwrap().status(), 200);
+    let call = begin_call(&harness, &tool).await;
+    harness.begin_stop();
+    while TcpStream::connect(harness.address).await.is_ok() {}
+    // Until the client has seen the notice to go away, its requests are still answered, truthfully.
+    if let Ok(response) = sender.send_request(ready()).await {
+        assert_eq!(response.status(), 503);
+    }
+    tool.release();
+    read_to_end(call).await;
+    assert_eq!(harness.stopped().await, Drained::Complete);
+}

@@ -1,0 +1,216 @@
+//! The real wiring on port 0, with the ports that a test chooses, and ways to talk to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{Claims, Tool, UnixMillis, VerifyError};
+use fakes::{ManualClock, ScriptedVerifier, claims};
+use fastmcp_auth0::wiring::{self, shipped_catalog};
+use fastmcp_auth0::{Ports, Settings, Sources};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{HeaderMap, Request, StatusCode};
+use hyper_transport::Drained;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const ISSUER: &str = "https://tenant.example.auth0.com/";
+pub const AUDIENCE: &str = "https://mcp.example.com/mcp";
+pub const URL: &str = "https://mcp.example.com";
+/// 2026-11-23T01:04:37.985Z.
+pub const NOW: UnixMillis = UnixMillis(1_795_395_877_985);
+
+/// Tokens that every harness knows: with both scopes, with whoami only, and with none.
+pub const ADMIN: &str = "admin-token";
+pub const USER: &str = "user-token";
+pub const NOBODY: &str = "nobody-token";
+
+/// What a test may choose.
+pub struct Choices {
+    sources: Sources,
+    tools: Vec<Arc<dyn Tool>>,
+}
+
+impl Choices {
+    /// The shipped tools under the default configuration.
+    pub fn new() -> Self {
+        let sources = Sources::defaults()
+            .set("test", "auth0.issuer", ISSUER)
+            .set("test", "auth0.audience", AUDIENCE)
+            .set("test", "server.url", URL);
+        Self { sources, tools: domain::tools::shipped() }
+    }
+
+    pub fn set(mut self, key: &str, value: impl Into<config::ValueKind>) -> Self {
+        self.sources = self.sources.set("test", key, value);
+        self
+    }
+
+    /// Adds a tool after the shipped ones.
+    pub fn tool(mut self, tool: Arc<dyn Tool>) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    pub async fn start(self) -> Harness {
+        Harness::start(self).await
+    }
+}
+
+/// A running server. Dropping it stops it at once; [`Harness::stop`] drains it.
+pub struct Harness {
+    pub address: SocketAddr,
+    pub clock: Arc<ManualClock>,
+    pub verifier: Arc<ScriptedVerifier>,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<Drained>,
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Harness {
+    pub async fn new() -> Self {
+        Choices::new().start().await
+    }
+
+    async fn start(choices: Choices) -> Self {
+        let settings = Settings::load(choices.sources, &shipped_catalog().unwrap()).unwrap();
+        let clock = Arc::new(ManualClock::at(NOW));
+        let verifier = Arc::new(ScriptedVerifier::new());
+        for (token, scopes) in [(ADMIN, "tool:greet tool:whoami"), (USER, "tool:whoami"), (NOBODY, "openid")]
+        {
+            verifier.script(token, Ok(good_claims(scopes)));
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ports = Ports {
+            verifier: Arc::clone(&verifier) as _,
+            clock: Arc::clone(&clock) as _,
+            tools: choices.tools,
+        };
+        let server = wiring::server(listener, &settings, ports).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, clock, verifier, stop: Some(stop), server }
+    }
+
+    /// Scripts a token's claims, from good ones.
+    pub fn token(&self, token: &str, change: impl FnOnce(&mut Claims)) {
+        let mut claims = good_claims("tool:greet tool:whoami");
+        change(&mut claims);
+        self.verifier.script(token, Ok(claims));
+    }
+
+    pub fn refuse(&self, token: &str, error: impl Into<VerifyError>) {
+        self.verifier.script(token, Err(error.into()));
+    }
+
+    /// Tells the server to stop.
+    pub fn begin_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Completes when the server has stopped.
+    pub async fn stopped(&mut self) -> Drained {
+        (&mut self.server).await.unwrap()
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends one request on a connection of its own.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        send(self.connect().await, request).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path).body(Full::default()).unwrap()).await
+    }
+
+    /// A request with the `Host` that a client on this machine would send.
+    pub fn request(&self, method: &str, path: &str) -> hyper::http::request::Builder {
+        Request::builder().method(method).uri(path).header(HOST, self.address.to_string())
+    }
+
+    /// A POST to the endpoint.
+    pub fn post(&self, token: &str) -> hyper::http::request::Builder {
+        self.request("POST", "/mcp")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+    }
+
+    /// Sends a legacy message.
+    pub async fn legacy(&self, token: &str, message: &Value) -> Answer {
+        let request = self.post(token).header("mcp-protocol-version", "2025-11-25");
+        self.send(request.body(Full::from(message.to_string())).unwrap()).await
+    }
+
+    /// Sends raw bytes, and reads until the server closes.
+    pub async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.unwrap();
+        read_to_end(stream).await
+    }
+}
+
+pub async fn read_to_end(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    // A reset after the answer is an end, too.
+    let _ = stream.read_to_end(&mut text).await;
+    String::from_utf8(text).unwrap()
+}
+
+pub async fn send(stream: TcpStream, request: Request<Full<Bytes>>) -> Answer {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    drop(sender);
+    connection.abort();
+    Answer { status: head.status, headers: head.headers, body }
+}
+
+pub fn good_claims(scopes: &str) -> Claims {
+    claims(ISSUER, AUDIENCE, domain::UnixSeconds(NOW.0 / 1000 + 3600), scopes)
+}
+
+/// A response.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// A header's value; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// The JSON-RPC error's code.
+    #[track_caller]
+    pub fn code(&self) -> i64 {
+        self.json()["error"]["code"].as_i64().unwrap()
+    }
+}
