@@ -7,7 +7,10 @@
 )]
 #![allow(clippy::needless_pass_by_value, reason = "callers write JSON literals")]
 
+mod architecture;
 mod auth;
+mod binary;
+mod configuration;
 mod drain;
 mod harness;
 mod http;
@@ -17,3 +20,5 @@ mod legacy;
 mod limits;
 mod local_tenant;
 mod modern;
+mod pages;
+mod real_clients;

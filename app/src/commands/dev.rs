@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use config::Value;
 use local_tenant::{LocalTenant, Options};
 
@@ -50,7 +50,6 @@ async fn dev(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .await
         .context("the local tenant can't be started")?;
     let settings = load(sources, tenant.issuer(), &endpoint, port)?;
-    ensure!(settings.bind.is_loopback(), "dev listens on loopback only; server.bind is {}", settings.bind);
 
     logging::start(settings.log);
     let server = server(listener, &settings, Ports::real(&settings))?;
@@ -73,6 +72,10 @@ fn tenant_options(file: Option<&Path>) -> anyhow::Result<(Sources, Options)> {
     let sources = sources(file);
     // Everything is checked before the tenant starts, with addresses that only stand in for it.
     let settings = load(sources.clone(), "http://127.0.0.1:1/", "http://localhost/mcp", 1)?;
+    if !settings.bind.is_loopback() {
+        let message = format!("dev listens on loopback only, not on {}", settings.bind);
+        return Err(Problems::new(vec![Problem { key: "server.bind".into(), source: None, message }]).into());
+    }
     let tenant = settings.tenant.context("the configuration has no [tenant]")?;
     Ok((sources, options(tenant)?))
 }

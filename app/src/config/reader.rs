@@ -1,6 +1,7 @@
 //! Reading values one by one: each with its type and bounds, every fault noted, nothing left over.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -90,7 +91,11 @@ impl Reader {
         self.texts_at(&path(key)).unwrap_or_default()
     }
 
-    pub(super) fn whole<N: TryFrom<u64> + Default>(&mut self, key: &str, range: RangeInclusive<u64>) -> N {
+    pub(super) fn whole<N: TryFrom<u64> + Default + fmt::Debug>(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u64>,
+    ) -> N {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         self.read(&path(key), &expected, |value, variable| {
             let number = match &value.kind {
@@ -111,18 +116,20 @@ impl Reader {
     /// One of several words.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)], otherwise: T) -> T {
         let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        self.read(&path(key), &format!("one of {}", known.join(", ")), |value, _| match &value.kind {
-            ValueKind::String(text) => {
-                words.iter().find(|(word, _)| word == text).map(|(_, meaning)| *meaning)
-            }
-            _ => None,
-        })
-        .unwrap_or(otherwise)
+        let word =
+            self.read(&path(key), &format!("one of {}", known.join(", ")), |value, _| match &value.kind {
+                ValueKind::String(text) => words.iter().map(|(word, _)| *word).find(|word| word == text),
+                _ => None,
+            });
+        words.iter().find(|(known, _)| Some(*known) == word).map_or(otherwise, |(_, meaning)| *meaning)
     }
 
-    /// Notes a fault of a value that was read, or of one that is missing.
+    /// Notes a fault of a value, or a table of values, that was read, or of one that is missing.
     pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
-        let source = self.effective.iter().find(|effective| effective.key == key).map(|e| e.source.clone());
+        let belongs = |effective: &&Effective| {
+            effective.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let source = self.effective.iter().find(belongs).map(|effective| effective.source.clone());
         self.problems.push(Problem { key: key.to_owned(), source, message: message.into() });
     }
 
@@ -135,7 +142,7 @@ impl Reader {
         if self.problems.is_empty() { Ok(self.effective) } else { Err(Problems::new(self.problems)) }
     }
 
-    fn read<T>(
+    fn read<T: fmt::Debug>(
         &mut self,
         path: &[String],
         expected: &str,
@@ -151,7 +158,7 @@ impl Reader {
         }
         self.effective.push(Effective {
             key: shown(path),
-            value: rendered(&value),
+            value: parsed.as_ref().map(|parsed| format!("{parsed:?}")).unwrap_or_default(),
             source: source(&value).unwrap_or_default(),
         });
         parsed
@@ -187,16 +194,5 @@ fn flatten(above: &[String], key: String, value: Value, flat: &mut BTreeMap<Vec<
         _ => {
             flat.insert(path, value);
         }
-    }
-}
-
-fn rendered(value: &Value) -> String {
-    match &value.kind {
-        ValueKind::String(text) => format!("{text:?}"),
-        ValueKind::Array(items) => {
-            let items: Vec<String> = items.iter().map(rendered).collect();
-            format!("[{}]", items.join(", "))
-        }
-        other => other.to_string(),
     }
 }

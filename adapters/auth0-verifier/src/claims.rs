@@ -1,0 +1,237 @@
+//! From a proved payload to [`Claims`]: JSON types are judged here, values in the domain.
+//!
+//! One rule for every claim: absent is absent, and any other JSON type than the specified one, `null` included, is
+//! refused by name. `jsonwebtoken`'s own checks of exp, nbf and aud are not used, on purpose: the domain judges those,
+//! with its clock, so that a fake verifier can exercise every rejection.
+
+use domain::{Claims, ScopeSet, UnixSeconds, Untrusted};
+use serde::Deserialize;
+use serde_json::Number;
+use serde_json::value::RawValue;
+
+use crate::jws::Proved;
+use crate::wire::{object, present};
+
+/// Reads the claims that the domain knows.
+pub(crate) fn read(proved: &Proved<'_>, token_type: Option<String>) -> Result<Claims, Untrusted> {
+    from_json(&proved.json()?, token_type)
+}
+
+fn from_json(json: &[u8], token_type: Option<String>) -> Result<Claims, Untrusted> {
+    let wire: WireClaims<'_> = object(json).ok_or(Untrusted::Malformed)?;
+    let number = |name, raw| optional::<Number>(name, raw);
+    let scope = optional::<String>("scope", wire.scope)?.unwrap_or_default();
+    let permissions = optional::<Vec<String>>("permissions", wire.permissions)?.unwrap_or_default();
+    Ok(Claims {
+        token_type,
+        issuer: required("iss", wire.iss)?,
+        audience: required::<Audience>("aud", wire.aud)?.into(),
+        expires_at: rounded(&required("exp", wire.exp)?, f64::floor),
+        subject: required("sub", wire.sub)?,
+        not_before: number("nbf", wire.nbf)?.map(|number| rounded(&number, f64::ceil)),
+        issued_at: number("iat", wire.iat)?.map(|number| rounded(&number, f64::ceil)),
+        client_id: optional("client_id", wire.client_id)?,
+        authorized_party: optional("azp", wire.azp)?,
+        scope: ScopeSet::granted_by(scope.split(' ')),
+        permissions: ScopeSet::granted_by(permissions.iter().map(String::as_str)),
+        name: optional("name", wire.name)?,
+        email: optional("email", wire.email)?,
+        organization_id: optional("org_id", wire.org_id)?,
+    })
+}
+
+/// The claims as texts, each parsed under its own name afterwards, so that an error can say which one is at fault.
+#[derive(Deserialize)]
+struct WireClaims<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    iss: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    aud: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    exp: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    sub: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    nbf: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    iat: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    client_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    azp: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    scope: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    permissions: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    email: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    org_id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<Audience> for Vec<String> {
+    fn from(audience: Audience) -> Self {
+        match audience {
+            Audience::One(one) => vec![one],
+            Audience::Many(many) => many,
+        }
+    }
+}
+
+fn optional<'a, T: Deserialize<'a>>(
+    name: &'static str,
+    raw: Option<&'a RawValue>,
+) -> Result<Option<T>, Untrusted> {
+    raw.map(|raw| serde_json::from_str(raw.get()).map_err(|_| Untrusted::InvalidClaim(name))).transpose()
+}
+
+fn required<'a, T: Deserialize<'a>>(name: &'static str, raw: Option<&'a RawValue>) -> Result<T, Untrusted> {
+    optional(name, raw)?.ok_or(Untrusted::MissingClaim(name))
+}
+
+/// A `NumericDate` (RFC 7519 section 2) may have a fraction: `exp` rounds down and `nbf` and `iat` up, so that no token
+/// is good for longer than it says. What no `i64` holds becomes the nearest one that does.
+fn rounded(number: &Number, round: fn(f64) -> f64) -> UnixSeconds {
+    if let Some(whole) = number.as_i64() {
+        return UnixSeconds(whole);
+    }
+    let seconds = round(number.as_f64().unwrap_or(f64::NAN));
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
+    UnixSeconds(seconds as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Untrusted as U;
+
+    const LEAST: &str = r#""iss":"https://t/","aud":"api","exp":100,"sub":"u""#;
+
+    fn with(more: &str) -> Result<Claims, U> {
+        from_json(format!("{{{LEAST}{more}}}").as_bytes(), None)
+    }
+
+    #[test]
+    fn the_least_token_has_issuer_audience_expiry_and_subject() {
+        let claims = from_json(format!("{{{LEAST}}}").as_bytes(), Some("at+jwt".into())).unwrap();
+        let expected = Claims {
+            token_type: Some("at+jwt".into()),
+            issuer: "https://t/".into(),
+            audience: vec!["api".into()],
+            subject: "u".into(),
+            expires_at: UnixSeconds(100),
+            not_before: None,
+            issued_at: None,
+            client_id: None,
+            authorized_party: None,
+            scope: ScopeSet::EMPTY,
+            permissions: ScopeSet::EMPTY,
+            name: None,
+            email: None,
+            organization_id: None,
+        };
+        assert_eq!(claims, expected);
+    }
+
+    #[test]
+    fn every_other_claim_is_read_too() {
+        let claims = with(
+            r#","nbf":1,"iat":2,"client_id":"c","azp":"z","scope":" a  b","permissions":["b","c d","e"],
+               "name":"N\u00e9","email":"e@x","org_id":"o","act":{"sub":"x"}"#,
+        )
+        .unwrap();
+        assert_eq!(claims.not_before, Some(UnixSeconds(1)));
+        assert_eq!(claims.issued_at, Some(UnixSeconds(2)));
+        assert_eq!(claims.client_id.as_deref(), Some("c"));
+        assert_eq!(claims.authorized_party.as_deref(), Some("z"));
+        assert_eq!(claims.scope.to_string(), "a b");
+        assert_eq!(claims.permissions.to_string(), "b e");
+        assert_eq!(claims.name.as_deref(), Some("Né"));
+        assert_eq!(claims.email.as_deref(), Some("e@x"));
+        assert_eq!(claims.organization_id.as_deref(), Some("o"));
+    }
+
+    #[test]
+    fn a_required_claim_that_is_absent_is_named() {
+        let all = [("iss", "\"i\""), ("aud", "[]"), ("exp", "1"), ("sub", "\"\"")];
+        for (missing, _) in all {
+            let members: Vec<String> = all
+                .iter()
+                .filter(|(name, _)| *name != missing)
+                .map(|(name, value)| format!("\"{name}\":{value}"))
+                .collect();
+            let json = format!("{{{}}}", members.join(","));
+            assert_eq!(from_json(json.as_bytes(), None), Err(U::MissingClaim(missing)));
+        }
+    }
+
+    #[test]
+    fn a_claim_of_the_wrong_json_type_is_named() {
+        let not_strings = ["1", "null", "true", "[\"a\"]", "{}"];
+        let not_numbers = ["\"1\"", "null", "true", "[1]", "{}"];
+        let not_lists = ["\"a\"", "null", "1", "{}", "[1]", "[null]"];
+        let cases: [(&'static str, &[&str]); 13] = [
+            ("iss", &not_strings),
+            ("sub", &not_strings),
+            ("aud", &["1", "null", "true", "{}", "[1]", "[\"a\",null]", "[[\"a\"]]"]),
+            ("exp", &not_numbers),
+            ("nbf", &not_numbers),
+            ("iat", &not_numbers),
+            ("client_id", &not_strings),
+            ("azp", &not_strings),
+            ("scope", &not_strings),
+            ("permissions", &not_lists),
+            ("name", &not_strings),
+            ("email", &not_strings),
+            ("org_id", &not_strings),
+        ];
+        for (name, values) in cases {
+            for value in values {
+                let mut claims: serde_json::Value = serde_json::from_str(&format!("{{{LEAST}}}")).unwrap();
+                claims[name] = serde_json::from_str(value).unwrap();
+                let read = from_json(claims.to_string().as_bytes(), None);
+                assert_eq!(read, Err(U::InvalidClaim(name)), "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_malformed() {
+        for json in ["[]", "\"x\"", "null", "1", r#"["https://t/","api",1,"u"]"#] {
+            assert_eq!(from_json(json.as_bytes(), None), Err(U::Malformed), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_audience_may_be_an_array() {
+        let json = br#"{"iss":"i","aud":["a","b"],"exp":1,"sub":"s"}"#;
+        assert_eq!(from_json(json, None).unwrap().audience, ["a", "b"]);
+    }
+
+    #[test]
+    fn times_round_to_the_shorter_life_and_saturate() {
+        let times = |value: &str| {
+            let json = format!(r#"{{"iss":"","aud":"","sub":"","exp":{value},"nbf":{value},"iat":{value}}}"#);
+            let claims = from_json(json.as_bytes(), None).unwrap();
+            assert_eq!(claims.not_before, claims.issued_at);
+            (claims.expires_at.0, claims.not_before.unwrap().0)
+        };
+        assert_eq!(times("100"), (100, 100));
+        assert_eq!(times("100.25"), (100, 101));
+        assert_eq!(times("1e2"), (100, 100));
+        assert_eq!(times("-0.5"), (-1, 0));
+        assert_eq!(times("9223372036854775807"), (i64::MAX, i64::MAX));
+        assert_eq!(times("18446744073709551615"), (i64::MAX, i64::MAX));
+        assert_eq!(times("1e300"), (i64::MAX, i64::MAX));
+        assert_eq!(times("-1e300"), (i64::MIN, i64::MIN));
+    }
+}

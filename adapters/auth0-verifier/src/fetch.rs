@@ -1,0 +1,102 @@
+//! Getting the document: one bounded GET with `ureq`, on the thread it is called on.
+//!
+//! It refuses to follow redirects: the configured URL is the whole of what is trusted. An HTTP proxy is honoured where
+//! the environment names one (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as companies' networks need it;
+//! TLS runs through it, so it sees no more than the host. Loopback hosts are never asked for through a proxy. The
+//! certificates are the platform's, on Linux with `SSL_CERT_FILE` and `SSL_CERT_DIR` honoured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::http::header::ACCEPT;
+use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::jwks::{DocumentError, KeySet, LeftOut};
+use crate::{JwksUrl, Options};
+
+const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
+
+/// Why a fetch brought no keys, for an operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error("the key server redirected ({0}), which is not followed")]
+    Redirect(u16),
+    #[error("the key server answered {0}")]
+    Status(u16),
+    #[error("the key server timed out after {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    #[error("the document is longer than {0} bytes")]
+    TooLong(u64),
+    #[error("the key server's name can't be resolved")]
+    NoSuchHost,
+    #[error("the key server can't be reached: {0}")]
+    Transport(ureq::Error),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("the fetch panicked")]
+    Panicked,
+}
+
+/// Fetches one URL.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    agent: Agent,
+    url: JwksUrl,
+    timeout: Duration,
+    max_bytes: u64,
+}
+
+impl Fetcher {
+    pub(crate) fn new(options: &Options) -> Self {
+        let url = options.jwks_url.clone();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .build();
+        let mut config = Agent::config_builder()
+            .tls_config(tls)
+            .https_only(url.as_url().scheme() == "https")
+            .max_redirects(0)
+            // Statuses are judged below, redirects among them.
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .timeout_global(Some(options.fetch_timeout))
+            // Minutes pass between fetches; a kept connection would only be found dead.
+            .max_idle_connections(0)
+            .user_agent(USER_AGENT);
+        if url.is_loopback() {
+            config = config.proxy(None);
+        }
+        let (timeout, max_bytes) = (options.fetch_timeout, options.max_document_bytes);
+        Self { agent: config.build().new_agent(), url, timeout, max_bytes }
+    }
+
+    /// Blocks until the keys are there or can't be had, for at most the timeout.
+    pub(crate) fn fetch(&self) -> Result<(KeySet, Vec<LeftOut>), FetchError> {
+        Ok(KeySet::parse(&self.document()?)?)
+    }
+
+    fn document(&self) -> Result<Vec<u8>, FetchError> {
+        let request = self.agent.get(self.url.as_url().as_str()).header(ACCEPT, "application/json");
+        let mut response = request.call().map_err(|error| self.explain(error))?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(FetchError::Redirect(status.as_u16()));
+        }
+        if status != ureq::http::StatusCode::OK {
+            return Err(FetchError::Status(status.as_u16()));
+        }
+        let body = response.body_mut().with_config().limit(self.max_bytes);
+        body.read_to_vec().map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: ureq::Error) -> FetchError {
+        match error {
+            ureq::Error::Timeout(_) => FetchError::TimedOut(self.timeout),
+            ureq::Error::BodyExceedsLimit(limit) => FetchError::TooLong(limit),
+            ureq::Error::HostNotFound => FetchError::NoSuchHost,
+            other => FetchError::Transport(other),
+        }
+    }
+}

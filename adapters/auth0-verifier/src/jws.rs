@@ -1,0 +1,214 @@
+//! The compact JWS serialization (RFC 7515 section 7.1): its parts, its header, its signature.
+//!
+//! It refuses to know what the payload claims, and where keys come from: `jku`, `jwk`, `x5u` and `x5c` are not even
+//! read, so a token can't bring its own key.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::{Untrusted, strict_json};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+
+use crate::wire::{object, present};
+
+/// The deepest nesting of a header or payload. Auth0's own claims nest two levels; customers' may nest further.
+pub(crate) const MAX_DEPTH: usize = 32;
+
+/// A token cut into its parts; nothing of it is trusted yet.
+#[derive(Debug)]
+pub(crate) struct Jws<'t> {
+    header: &'t str,
+    payload: &'t str,
+    signature: &'t str,
+    /// `header.payload`, the text that was signed.
+    signed: &'t str,
+}
+
+/// What the header says that matters here: which key to try, and what kind of token this claims to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kid: String,
+    pub(crate) token_type: Option<String>,
+}
+
+impl<'t> Jws<'t> {
+    /// Cuts at the dots. Five parts are a JWE (RFC 7516 section 7.1), one is a reference token: both are what Auth0
+    /// issues to a client that named no API.
+    pub(crate) fn split(token: &'t str) -> Result<Self, Untrusted> {
+        let Some((signed, signature)) = token.rsplit_once('.') else { return Err(Untrusted::Opaque) };
+        match signed.split_once('.') {
+            Some((header, payload)) if !payload.contains('.') => {
+                Ok(Self { header, payload, signature, signed })
+            }
+            Some((_, rest)) if rest.matches('.').count() == 2 => Err(Untrusted::Opaque),
+            _ => Err(Untrusted::Malformed),
+        }
+    }
+
+    /// Reads the header, and refuses what no key could make good.
+    pub(crate) fn header(&self) -> Result<Header, Untrusted> {
+        let json = strict_json_part(self.header)?;
+        let wire: WireHeader<'_> = object(&json).ok_or(Untrusted::Malformed)?;
+        // The comparison is the whole allow-list: "none", HS256 keyed with the public key (RFC 8725 section 2.1), and
+        // spellings such as "rs256" all end here.
+        if wire.alg.0 != "RS256" {
+            return Err(Untrusted::Algorithm);
+        }
+        if wire.crit.is_some() {
+            return Err(Untrusted::CriticalHeader);
+        }
+        // RFC 7515 makes `kid` optional, so such a token is well-formed. To try it with every key would let anyone
+        // spend a signature check per key; Auth0 always names the key.
+        let kid = wire.kid.ok_or(Untrusted::UnknownKey)?;
+        Ok(Header { kid: kid.0.into_owned(), token_type: wire.typ.map(|typ| typ.0.into_owned()) })
+    }
+
+    /// Proves that the holder of `key` signed exactly this header and payload.
+    pub(crate) fn prove(&self, key: &DecodingKey) -> Result<Proved<'t>, Untrusted> {
+        let verified =
+            jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), key, Algorithm::RS256);
+        match verified {
+            Ok(true) => Ok(Proved { payload: self.payload }),
+            Err(error) if matches!(error.kind(), ErrorKind::Base64(_)) => Err(Untrusted::Malformed),
+            Ok(false) | Err(_) => Err(Untrusted::Signature),
+        }
+    }
+}
+
+/// A payload whose signature was proved. Only [`Jws::prove`] makes one, so no claim is read before.
+#[derive(Debug)]
+pub(crate) struct Proved<'t> {
+    payload: &'t str,
+}
+
+impl Proved<'_> {
+    /// The payload's JSON text.
+    pub(crate) fn json(&self) -> Result<Vec<u8>, Untrusted> {
+        strict_json_part(self.payload)
+    }
+}
+
+/// Decodes a part that must be strict base64url and strict JSON: no padding, no stray bits in the last character, no
+/// duplicate members. Otherwise one token could mean two things, to a gateway and to this server.
+fn strict_json_part(part: &str) -> Result<Vec<u8>, Untrusted> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Untrusted::Malformed)?;
+    strict_json::check(&json, MAX_DEPTH).map_err(|_| Untrusted::Malformed)?;
+    Ok(json)
+}
+
+#[derive(Deserialize)]
+struct WireHeader<'a> {
+    #[serde(borrow)]
+    alg: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    kid: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    typ: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "present")]
+    crit: Option<serde::de::IgnoredAny>,
+}
+
+/// A string, borrowed from the text where it holds no escape.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Untrusted as U;
+
+    #[test]
+    fn three_parts_are_a_jws_and_five_or_one_are_opaque() {
+        let jws = Jws::split("a.b.c").unwrap();
+        assert_eq!((jws.header, jws.payload, jws.signature, jws.signed), ("a", "b", "c", "a.b"));
+        for (token, expected) in [
+            ("abc", U::Opaque),
+            ("a.b.c.d.e", U::Opaque),
+            ("a..c.d.e", U::Opaque),
+            ("....", U::Opaque),
+            ("a.b", U::Malformed),
+            ("a.b.c.d", U::Malformed),
+            ("...", U::Malformed),
+            ("a.b.c.d.e.f", U::Malformed),
+        ] {
+            assert_eq!(Jws::split(token).unwrap_err(), expected, "{token}");
+        }
+    }
+
+    fn header(part: &str) -> Result<Header, U> {
+        Jws::split(&format!("{part}.e30.c2ln")).unwrap().header()
+    }
+
+    #[track_caller]
+    fn check(json: &str, expected: Result<(&str, Option<&str>), U>) {
+        let expected =
+            expected.map(|(kid, typ)| Header { kid: kid.into(), token_type: typ.map(str::to_owned) });
+        assert_eq!(header(&URL_SAFE_NO_PAD.encode(json)), expected, "{json}");
+    }
+
+    #[test]
+    fn the_header_names_a_key_and_a_type() {
+        check(r#"{"alg":"RS256","kid":"k","typ":"at+jwt"}"#, Ok(("k", Some("at+jwt"))));
+        check(r#" { "kid" : "\u006b\"" , "alg" : "RS256" } "#, Ok(("k\"", None)));
+        check(r#"{"alg":"RS256","kid":"","jku":"https://evil","jwk":{},"x5u":1,"x5c":[]}"#, Ok(("", None)));
+        check(r#"{"alg":"RS256","typ":"JWT"}"#, Err(U::UnknownKey));
+    }
+
+    #[test]
+    fn only_rs256_is_an_algorithm() {
+        for alg in
+            ["none", "None", "", "HS256", "RS384", "RS512", "PS256", "ES256", "rs256", "RS256 ", "Rs256"]
+        {
+            check(&format!(r#"{{"alg":"{alg}","kid":"k"}}"#), Err(U::Algorithm));
+        }
+        check(r#"{"alg":"RS\u003256","kid":"k"}"#, Ok(("k", None)));
+    }
+
+    #[test]
+    fn a_critical_extension_is_refused_whatever_its_value() {
+        for crit in ["[\"b64\"]", "[]", "null", "\"exp\""] {
+            check(&format!(r#"{{"alg":"RS256","kid":"k","crit":{crit}}}"#), Err(U::CriticalHeader));
+        }
+    }
+
+    #[test]
+    fn a_header_is_one_object_of_the_right_types_without_duplicates() {
+        for json in [
+            "",
+            "[]",
+            "\"RS256\"",
+            "null",
+            r#"{"kid":"k"}"#,
+            r#"{"alg":256,"kid":"k"}"#,
+            r#"{"alg":null,"kid":"k"}"#,
+            r#"{"alg":"RS256","kid":7}"#,
+            r#"{"alg":"RS256","kid":null}"#,
+            r#"{"alg":"RS256","kid":"k","typ":["JWT"]}"#,
+            r#"{"alg":"RS256","kid":"k","typ":null}"#,
+            r#"{"alg":"none","alg":"RS256","kid":"k"}"#,
+            r#"{"alg":"RS256","kid":"k","x":{"y":1,"y":2}}"#,
+            r#"{"alg":"RS256","kid":"k"}x"#,
+            r#"["RS256","k",null,null]"#,
+        ] {
+            check(json, Err(U::Malformed));
+        }
+        let deep = format!(r#"{{"alg":"RS256","kid":"k","x":{}{}}}"#, "[".repeat(32), "]".repeat(32));
+        check(&deep, Err(U::Malformed));
+    }
+
+    #[test]
+    fn base64url_is_strict() {
+        // `{"alg":"RS256","kid":"k"}` is 25 bytes, so its last character carries four bits that must be zero.
+        let good = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k"}"#);
+        assert!(header(&good).is_ok());
+        let stray_bits = format!("{}R", good.strip_suffix('Q').unwrap());
+        let padded = format!("{good}==");
+        let plus = good.replacen('e', "+", 1);
+        for bad in [stray_bits, padded, plus, format!("{good}\n"), format!(" {good}"), String::new()] {
+            assert_eq!(header(&bad), Err(U::Malformed), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The real binary, run as the README says, by a shell, with curl.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The binary of this workspace, built by the cargo that runs the tests.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--offline", "--package", "fastmcp-auth0", "--bin", "fastmcp-auth0"])
+            .args(["--message-format", "json"])
+            .current_dir(ROOT)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let messages = String::from_utf8(output.stdout).unwrap();
+        let executable = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        executable
+            .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .next_back()
+            .unwrap()
+    })
+}
+
+/// The binary in an empty folder and with an environment of its own.
+fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    static EMPTY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = EMPTY.get_or_init(|| tempfile::tempdir().unwrap());
+    let mut command = Command::new(binary());
+    command.args(arguments).env_clear().envs(environment.iter().copied()).current_dir(folder.path());
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command(arguments, environment).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A running `dev`, killed when dropped.
+struct Dev {
+    child: Child,
+    banner: String,
+}
+
+impl Dev {
+    fn start() -> Self {
+        let mut child =
+            command(&["dev", "--port", "0", "--tenant-port", "0"], &[("FASTMCP__LOG__LEVEL", "trace")])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+        let mut banner = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while !banner.contains("Ctrl-C") {
+            banner.push_str(&lines.next().unwrap().unwrap());
+            banner.push('\n');
+        }
+        Self { child, banner }
+    }
+
+    /// The word after `label` in the banner.
+    fn word(&self, label: &str) -> &str {
+        let line = self.banner.lines().find_map(|line| line.strip_prefix(label)).unwrap();
+        line.split_whitespace().next().unwrap()
+    }
+
+    fn endpoint(&self) -> &str {
+        self.word("MCP endpoint")
+    }
+
+    fn tenant_port(&self) -> &str {
+        self.word("Issuer").trim_end_matches('/').rsplit(':').next().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Stops it in order, and returns everything it logged.
+    fn stop(mut self) -> String {
+        self.signal("TERM");
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{log}");
+        log
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn shell(line: &str) -> Output {
+    Command::new("sh").args(["-c", line]).output().unwrap()
+}
+
+/// The README's shell blocks, in order.
+fn readme_blocks() -> Vec<String> {
+    let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_readmes_first_commands_work_by_copy_and_paste() {
+    let dev = Dev::start();
+    let blocks = readme_blocks();
+    assert_eq!(blocks[0].trim(), "cargo run --release -- dev");
+    let here = |block: &str| {
+        let token = format!("{} token --tenant-port {}", binary().display(), dev.tenant_port());
+        block
+            .replace("cargo run -q --release -- token", &token)
+            .replace("http://localhost:3001/mcp", dev.endpoint())
+    };
+    let greeted = shell(&here(&blocks[1]));
+    let answer: Value = serde_json::from_slice(&greeted.stdout).unwrap();
+    assert_eq!(answer["result"]["structuredContent"]["greeting"], "Hello, Ada (auth0|local-admin)!");
+    let denied = text(&shell(&here(&blocks[2])).stdout);
+    assert!(denied.starts_with("HTTP/1.1 403 "), "{denied}");
+    assert!(
+        denied.contains("error=\"insufficient_scope\"") && denied.contains("scope=\"tool:greet\""),
+        "{denied}"
+    );
+}
+
+#[test]
+fn what_dev_prints_works_when_pasted() {
+    let dev = Dev::start();
+    for (user, scopes) in [("admin", "tool:greet tool:whoami"), ("user", "tool:whoami")] {
+        let line = dev.banner.lines().find(|line| line.trim_start().starts_with(user)).unwrap();
+        assert!(line.ends_with(scopes) || line.ends_with("tool:whoami tool:greet"), "{line}");
+    }
+    let curl = dev.banner.lines().find(|line| line.trim_start().starts_with("curl")).unwrap();
+    let answer: Value = serde_json::from_slice(&shell(curl).stdout).unwrap();
+    assert_eq!(answer["result"]["isError"], false);
+    let token = dev.banner.lines().find(|line| line.trim_end().contains(" token --user admin")).unwrap();
+    let token = text(&shell(token).stdout);
+    assert_eq!(
+        (token.lines().count(), token.trim().split('.').count()),
+        (1, 3),
+        "a token alone on standard output"
+    );
+    assert!(dev.banner.contains("npx @modelcontextprotocol/inspector@2.12.0"));
+}
+
+#[test]
+fn no_token_and_no_claim_of_one_reaches_the_log_but_every_request_does() {
+    let dev = Dev::start();
+    let issued = run(&["token", "--user", "user", "--tenant-port", dev.tenant_port()], &[]);
+    let token = text(&issued.stdout).trim().to_owned();
+    let endpoint = dev.endpoint();
+    for token in [token.as_str(), "opaque-token-text", &format!("{token}x")] {
+        shell(&format!(
+            "curl -s {endpoint}?access_token={token} -H 'Authorization: Bearer {token}' -d '{{}}'"
+        ));
+    }
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}"#;
+    shell(&format!(
+        "curl -s {endpoint} -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{call}'"
+    ));
+    let log = dev.stop();
+    let parts: Vec<&str> = token.split('.').chain(["opaque-token-text"]).collect();
+    assert!(parts.iter().all(|part| !log.contains(part)), "a part of a token is in the log");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    let reasons: Vec<&str> = requests.iter().map(|line| line["reason"].as_str().unwrap_or("-")).collect();
+    assert_eq!(reasons, ["unsupported_media_type", "opaque_token", "malformed_token", "-"]);
+    let last = requests[3];
+    assert_eq!(
+        (&last["method"], &last["path"], &last["status"]),
+        (&"POST".into(), &"/mcp".into(), &200.into())
+    );
+    assert_eq!((&last["sub"], &last["client_id"]), (&"auth0|local-user".into(), &"local-tenant-cli".into()));
+    assert_eq!((&last["rpc"], &last["tool"]), (&"tools/call".into(), &"whoami".into()));
+    assert!(last["id"].is_string() && last["ms"].is_number());
+}
+
+#[test]
+fn serve_without_a_tenant_says_what_is_missing_and_that_there_is_dev() {
+    let output = run(&["serve"], &[]);
+    assert_eq!(output.status.code(), Some(64));
+    let said = text(&output.stderr);
+    for part in ["AUTH0_DOMAIN", "AUTH0_AUDIENCE", "`fastmcp-auth0 dev`"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn check_prints_every_value_with_its_source() {
+    let tenant =
+        [("AUTH0_DOMAIN", "example-tenant.us.auth0.com"), ("AUTH0_AUDIENCE", "urn:api"), ("PORT", "4000")];
+    let output = run(&["check"], &tenant);
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stdout);
+    let line = said.lines().find(|line| line.starts_with("server.port")).unwrap();
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>().join(" "),
+        "server.port = 4000 # environment: PORT"
+    );
+    assert!(said.contains("endpoint http://localhost:4000/mcp"), "{said}");
+    assert!(text(&output.stderr).starts_with("warning: the audience \"urn:api\" is neither"));
+    let wrong = run(&["check", "--config", "/nowhere.toml"], &tenant);
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(text(&wrong.stderr).contains("/nowhere.toml: can't be read"));
+}
+
+#[test]
+fn dev_listens_on_loopback_only_and_says_so() {
+    let output = run(&["dev", "--port", "0", "--tenant-port", "0"], &[("FASTMCP__SERVER__BIND", "0.0.0.0")]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(text(&output.stderr).contains("loopback only"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn ports_that_are_taken_are_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["dev", "--port", &port, "--tenant-port", "0"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains(&format!("can't listen on 127.0.0.1:{port}")),
+        "{}",
+        text(&output.stderr)
+    );
+    drop(taken);
+    let output = run(&["token", "--tenant-port", &port], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("no local tenant on 127.0.0.1:{port}")), "{said}");
+}
+
+#[test]
+fn both_signals_stop_in_order_with_status_0() {
+    for signal in ["TERM", "INT"] {
+        let mut dev = Dev::start();
+        dev.signal(signal);
+        assert_eq!(dev.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut dev = Dev::start();
+    // A request under way keeps the server from ending: its body never comes.
+    let issued = run(&["token", "--tenant-port", dev.tenant_port()], &[]);
+    let address = dev
+        .endpoint()
+        .trim_start_matches("http://")
+        .trim_end_matches("/mcp")
+        .replace("localhost", "127.0.0.1");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: 5\r\n\r\n",
+        text(&issued.stdout).trim()
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    let mut go_on = [0; 12];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100");
+    dev.signal("TERM");
+    let mut log = BufReader::new(dev.child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("stopping") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0);
+    }
+    dev.signal("TERM");
+    assert_eq!(dev.child.wait().unwrap().code(), Some(1));
+}

@@ -1,0 +1,242 @@
+//! Every shipped configuration, every source, and every fault at once.
+
+use std::path::Path;
+
+use domain::ScopeAuthority;
+use fastmcp_auth0::config::{DEFAULTS, Problems};
+use fastmcp_auth0::wiring::{audience_warning, http_settings, shipped_catalog};
+use fastmcp_auth0::{Settings, Sources};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load(sources: Sources) -> Result<Settings, Problems> {
+    Settings::load(sources, &shipped_catalog().unwrap())
+}
+
+/// The settings of a service with a tenant, and these variables.
+fn with(more: &[(&str, &str)]) -> Result<Settings, Problems> {
+    let tenant =
+        [("AUTH0_DOMAIN", "example-tenant.us.auth0.com"), ("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
+    load(Sources::defaults().environment(&variables(&[&tenant[..], more].concat())))
+}
+
+#[track_caller]
+fn problems(outcome: Result<Settings, Problems>) -> Vec<String> {
+    outcome.unwrap_err().problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_domain_and_an_audience_are_enough() {
+    let settings = with(&[]).unwrap();
+    assert_eq!(settings.issuer.as_str(), "https://example-tenant.us.auth0.com/");
+    assert_eq!(settings.tokens.issuers, ["https://example-tenant.us.auth0.com/"]);
+    assert_eq!(settings.tokens.audiences, ["http://localhost:3001/mcp"]);
+    assert_eq!(settings.tokens.authority, ScopeAuthority::Scope);
+    assert_eq!((settings.bind.to_string().as_str(), settings.port), ("127.0.0.1", 3001));
+    assert_eq!(settings.public_url(3001).as_str(), "http://localhost:3001/");
+}
+
+#[test]
+fn the_documented_defaults_are_the_defaults_and_every_key_is_documented() {
+    let settings = with(&[]).unwrap();
+    let documented: toml::Table = toml::from_str(DEFAULTS).unwrap();
+    let mut keys = Vec::new();
+    for (section, values) in &documented {
+        keys.extend(values.as_table().unwrap().keys().map(|key| format!("{section}.{key}")));
+    }
+    let mut effective: Vec<String> = settings.effective.iter().map(|value| value.key.clone()).collect();
+    effective.sort();
+    keys.sort();
+    assert_eq!(effective, keys);
+    // A comment stands above every key.
+    let lines: Vec<&str> = DEFAULTS.lines().collect();
+    for pair in lines.windows(2) {
+        let is_key = pair[1].contains(" = ") && !pair[1].starts_with('#');
+        assert!(!is_key || pair[0].starts_with('#'), "no comment above {}", pair[1]);
+    }
+}
+
+#[test]
+fn the_shipped_files_load() {
+    let example = Path::new(ROOT).join("config/production.example.toml");
+    let settings = load(Sources::defaults().file(&example)).unwrap();
+    assert_eq!(settings.public_url(3001).as_str(), "https://mcp.example.com/");
+    assert_eq!(audience_warning(&http_settings(&settings, 3001)), None);
+    let dot_env = Path::new(ROOT).join("config/.env.example");
+    let settings = load(Sources::of_service(None, &dot_env, &[])).unwrap();
+    assert_eq!(settings.audience(), "http://localhost:3001/mcp");
+    assert_eq!(audience_warning(&http_settings(&settings, 3001)), None);
+    let local = Sources::defaults().text("config/local.toml", fastmcp_auth0::config::LOCAL);
+    let settings =
+        load(local.environment(&variables(&[("AUTH0_DOMAIN", "h"), ("AUTH0_AUDIENCE", "a")]))).unwrap();
+    let tenant: local_tenant::Options = settings.tenant.unwrap().try_deserialize().unwrap();
+    assert_eq!(tenant.validate(), Ok(()));
+}
+
+#[test]
+fn later_sources_win_and_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    let dot_env = folder.path().join(".env");
+    std::fs::write(&file, "[server]\nport = 1\nurl = \"https://file.example\"\n[mcp]\ntitle = \"File\"\n")
+        .unwrap();
+    std::fs::write(
+        &dot_env,
+        "PORT=2\nAUTH0_DOMAIN=dot.env.example\nAUTH0_AUDIENCE=a\nFASTMCP__MCP__NAME=dot\n",
+    )
+    .unwrap();
+    let environment = variables(&[
+        ("PORT", "3"),
+        ("FASTMCP__SERVER__BIND", "0.0.0.0"),
+        ("MCP_SERVER_URL", ""),
+        ("HOME", "/"),
+    ]);
+    let settings = load(Sources::of_service(Some(&file), &dot_env, &environment)).unwrap();
+    assert_eq!((settings.port, settings.bind.to_string().as_str()), (3, "0.0.0.0"));
+    assert_eq!(settings.public_url(3).as_str(), "https://file.example/", "an empty variable is none");
+    assert_eq!((settings.mcp.identity.title.as_str(), settings.mcp.identity.name.as_str()), ("File", "dot"));
+    let source = |key: &str| {
+        settings
+            .effective
+            .iter()
+            .find(|value| value.key == key)
+            .unwrap()
+            .source
+            .replace(&folder.path().display().to_string(), "")
+    };
+    assert_eq!(source("server.port"), "environment: PORT");
+    assert_eq!(source("server.bind"), "environment: FASTMCP__SERVER__BIND");
+    assert_eq!(source("auth0.domain"), "/.env: AUTH0_DOMAIN");
+    assert_eq!(source("server.url"), "/my.toml");
+    assert_eq!(source("log.level"), "config/default.toml, built in");
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_key_and_source() {
+    let toml = r#"
+        stray = 1
+        [server]
+        port = "3001"
+        bind = "everywhere"
+        url = "https://mcp.example.com/path"
+        [auth0]
+        domain = "https://example-tenant.us.auth0.com"
+        domian = "typo"
+        [tokens]
+        leeway_seconds = 301
+        authority = "roles"
+        [http]
+        allowed_origins = "https://app.example.com"
+        [limits]
+        body_bytes = 1.5
+        json_depth = 129
+        [tools.greet]
+        scopes = ["two words"]
+        enabled = "no"
+        [tools.grete]
+        enabled = false
+    "#;
+    let mut told = problems(load(Sources::defaults().text("my.toml", toml)));
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "auth0.audience (config/default.toml, built in): is not set: AUTH0_AUDIENCE is your API's identifier in \
+             Auth0, best the endpoint's own URL",
+            "auth0.domain (my.toml): must be a host alone, such as example-tenant.us.auth0.com, without https:// and slashes",
+            "auth0.domian (my.toml): there is no such key; config/default.toml has them all",
+            "http.allowed_origins (my.toml): must be a list of texts",
+            "limits.body_bytes (my.toml): must be a whole number from 1024 to 1073741824",
+            "limits.json_depth (my.toml): must be a whole number from 8 to 128",
+            "server.bind (my.toml): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::",
+            "server.port (my.toml): must be a whole number from 0 to 65535",
+            "server.url (my.toml): must be an http or https origin without a path, such as https://mcp.example.com \
+             (MCP_SERVER_URL)",
+            "stray (my.toml): there is no such key; config/default.toml has them all",
+            "tokens.authority (my.toml): must be one of \"scope\", \"permissions\", \"both\", \"either\"",
+            "tokens.leeway_seconds (my.toml): must be a whole number from 0 to 300",
+            "tools.greet.enabled (my.toml): must be true or false",
+            "tools.greet.scopes (my.toml): not an OAuth scope (RFC 6749 section 3.3: visible ASCII without space, '\"' \
+             and '\\'): \"two words\"",
+            "tools.grete (my.toml): there is no such tool; the tools are greet, whoami, get_datetime",
+        ]
+    );
+}
+
+#[test]
+fn sources_that_can_not_be_read_are_faults_too() {
+    let told = problems(load(Sources::defaults().file(Path::new("/nowhere/my.toml"))));
+    assert!(told[0].starts_with("/nowhere/my.toml: can't be read: "), "{told:?}");
+    let told = problems(load(Sources::defaults().text("my.toml", "[server\nport")));
+    assert!(told[0].starts_with("my.toml: not TOML: "), "{told:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let dot_env = folder.path().join(".env");
+    std::fs::write(&dot_env, "AUTH0_DOMAIN=a\nthis is s3cret nonsense\n").unwrap();
+    let told = problems(load(Sources::of_service(None, &dot_env, &[])));
+    assert!(told[0].ends_with("a line is not NAME=VALUE") && !told[0].contains("s3cret"), "{told:?}");
+}
+
+#[test]
+fn issuers_are_what_tokens_name_byte_for_byte() {
+    let settings = with(&[("AUTH0_ISSUER", "https://login.example.com/")]).unwrap();
+    assert_eq!(settings.tokens.issuers, ["https://login.example.com/"]);
+    assert!(with(&[("AUTH0_ISSUER", "http://127.0.0.1:3002/")]).is_ok());
+    for bad in [
+        "https://login.example.com",
+        "https://LOGIN.example.com/",
+        "http://login.example.com/",
+        "login",
+        "https://h/?q",
+    ] {
+        let told = problems(with(&[("AUTH0_ISSUER", bad)]));
+        assert!(
+            told.iter().all(|problem| problem.starts_with("auth0.issuer (environment: AUTH0_ISSUER): ")),
+            "{bad}: {told:?}"
+        );
+    }
+    for bad in ["tenant/", "tenant.auth0.com/", "https://t", "user@t", "t:port", "a b"] {
+        let told = problems(with(&[("AUTH0_DOMAIN", bad)]));
+        assert!(
+            told[0].starts_with("auth0.domain (environment: AUTH0_DOMAIN): must be a host alone"),
+            "{bad}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn tools_can_be_given_other_scopes_or_switched_off() {
+    let settings = with(&[
+        ("FASTMCP__TOOLS__GREET__SCOPES", "a, b"),
+        ("FASTMCP__TOOLS__WHOAMI__ENABLED", "false"),
+        ("FASTMCP__TOOLS__GET_DATETIME__SCOPES", ","),
+    ])
+    .unwrap();
+    let rule = |name: &str| settings.tools[&domain::ToolName::parse(name).unwrap()].clone();
+    assert_eq!(rule("greet").scopes.unwrap().to_string(), "a b");
+    assert!(!rule("whoami").enabled);
+    assert!(rule("get_datetime").scopes.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_tool_that_is_switched_off_is_not_there() {
+    let harness = crate::harness::Choices::new().set("tools.greet.enabled", false).start().await;
+    let list = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let answer = harness.legacy(crate::harness::ADMIN, &list).await.json();
+    assert_eq!(answer["result"]["tools"].as_array().unwrap().len(), 2);
+    let call =
+        serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "greet"}});
+    assert_eq!(harness.legacy(crate::harness::ADMIN, &call).await.code(), -32602);
+    let document = harness.get("/.well-known/oauth-protected-resource").await.json();
+    assert_eq!(document["scopes_supported"], serde_json::json!(["tool:whoami"]));
+}
+
+#[test]
+fn an_audience_that_clients_will_refuse_is_warned_of() {
+    let settings = with(&[("AUTH0_AUDIENCE", "urn:my-api")]).unwrap();
+    let warning = audience_warning(&http_settings(&settings, 3001)).unwrap();
+    assert!(warning.contains("\"urn:my-api\"") && warning.contains("http://localhost:3001/mcp"), "{warning}");
+}

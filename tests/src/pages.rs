@@ -1,0 +1,103 @@
+//! The documentation against the code.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::{Rejection, Untrusted};
+use serde_json::json;
+
+use crate::harness::{ADMIN, Choices};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
+}
+
+/// The tool of docs/add-a-tool.md.
+mod add {
+    include!(concat!(env!("OUT_DIR"), "/add_a_tool.rs"));
+}
+
+#[tokio::test]
+async fn the_tool_of_add_a_tool_works_with_its_scope() {
+    let harness = Choices::new().tool(Arc::new(add::Add)).start().await;
+    harness.token("adder", |claims| claims.scope = domain::ScopeSet::granted_by(["tool:add"]));
+    let call = |a: i64, b: i64| json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {"a": a, "b": b}}});
+    assert_eq!(harness.legacy(ADMIN, &call(1, 2)).await.status, 403);
+    let answer = harness.legacy("adder", &call(40, 2)).await.json();
+    assert_eq!(answer["result"]["isError"], false, "{answer}");
+    assert!(answer["result"]["structuredContent"].to_string().contains("42"), "{answer}");
+    let overflow = harness.legacy("adder", &call(i64::MAX, 1)).await.json();
+    assert_eq!(overflow["result"]["isError"], true, "{overflow}");
+    let wrong = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {"a": "1"}}});
+    assert_eq!(harness.legacy("adder", &wrong).await.json()["result"]["isError"], true);
+}
+
+#[test]
+fn the_lines_that_add_a_tool_says_to_add_are_those_that_tools_rs_has() {
+    let (text, tools) = (page("docs/add-a-tool.md"), page("domain/src/tools.rs"));
+    for (line, like) in [
+        ("mod add;", "mod greet;"),
+        ("pub use add::Add;", "pub use greet::Greet;"),
+        ("Arc::new(Add)", "Arc::new(Greet)"),
+    ] {
+        assert!(text.contains(line), "the page lacks {line}");
+        assert!(tools.contains(like), "tools.rs has no {like} any more: the page is out of date");
+    }
+}
+
+#[test]
+fn every_reason_code_has_a_heading_in_troubleshooting() {
+    let rejections = [
+        Rejection::Untrusted(Untrusted::TooLarge),
+        Rejection::Untrusted(Untrusted::Malformed),
+        Rejection::Untrusted(Untrusted::Opaque),
+        Rejection::Untrusted(Untrusted::Algorithm),
+        Rejection::Untrusted(Untrusted::CriticalHeader),
+        Rejection::Untrusted(Untrusted::UnknownKey),
+        Rejection::Untrusted(Untrusted::Signature),
+        Rejection::Untrusted(Untrusted::MissingClaim("exp")),
+        Rejection::Untrusted(Untrusted::InvalidClaim("exp")),
+        Rejection::TokenType,
+        Rejection::Issuer,
+        Rejection::Audience,
+        Rejection::Expired,
+        Rejection::NotYetValid,
+        Rejection::NoSubject,
+        Rejection::NoClient,
+    ];
+    let others = [
+        "no_token",
+        "bad_authorization",
+        "keys_unavailable",
+        "insufficient_scope",
+        "foreign_host",
+        "foreign_origin",
+    ];
+    let codes: BTreeSet<&str> = rejections.iter().map(|rejection| rejection.code()).chain(others).collect();
+    let text = page("docs/troubleshooting.md");
+    let headings: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("### `").and_then(|rest| rest.strip_suffix('`')))
+        .collect();
+    let missing: Vec<_> = codes.difference(&headings).collect();
+    assert!(missing.is_empty(), "no heading for {missing:?}");
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut pages = vec!["README.md".to_owned(), "ARCHITECTURE.md".to_owned()];
+    let docs = std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.extend(docs.map(|path| format!("docs/{}", path.file_name().unwrap().to_str().unwrap())));
+    for name in &pages {
+        let text = page(name);
+        let folder = Path::new(ROOT).join(name).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            let local = !link.is_empty() && !link.contains("://");
+            assert!(!local || folder.join(link).exists(), "{name} links to {link}, which is not there");
+        }
+    }
+}
