@@ -22,3 +22,4 @@ mod local_tenant;
 mod modern;
 mod pages;
 mod real_clients;
+mod tls;
