@@ -101,3 +101,17 @@ fn links_between_pages_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn the_table_of_keys_has_every_key_with_its_default() {
+    let text = page("docs/configuration.md");
+    let defaults: toml::Table = toml::from_str(fastmcp_auth0::config::DEFAULTS).unwrap();
+    for (section, values) in defaults.iter().filter(|(section, _)| *section != "tools") {
+        for (key, value) in values.as_table().unwrap() {
+            let required = ["domain", "audience"].contains(&key.as_str());
+            let default = if required { "none".to_owned() } else { format!("`{value}`") };
+            let row = format!("| `{section}.{key}` | {default} |");
+            assert!(text.contains(&row), "docs/configuration.md lacks {row}");
+        }
+    }
+}
