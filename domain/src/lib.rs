@@ -25,7 +25,7 @@ pub mod tools;
 pub use catalog::{CatalogError, ToolCatalog};
 pub use policy::{Denied, Permit, PolicyError, ScopePolicy};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
-pub use schema::Schema;
+pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use service::{AuthError, CallError, Service};
 pub use time::{Clock, UnixMillis, UnixSeconds};

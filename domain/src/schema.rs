@@ -7,13 +7,16 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use crate::tool::SpecError;
-
 /// A schema that is shown to clients and is what validates: there is no second description of the same thing.
 pub struct Schema {
     json: Value,
     validator: jsonschema::Validator,
 }
+
+/// Not a usable schema; says why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a usable JSON Schema: {0}")]
+pub struct SchemaError(pub String);
 
 impl Schema {
     /// How many violations one message reports.
@@ -27,8 +30,8 @@ impl Schema {
     /// `Option` fields. Doc comments become descriptions.
     ///
     /// # Errors
-    /// [`SpecError::Schema`] when the type does not give an object schema.
-    pub fn of<T: JsonSchema>() -> Result<Self, SpecError> {
+    /// [`SchemaError`] when the type does not give an object schema.
+    pub fn of<T: JsonSchema>() -> Result<Self, SchemaError> {
         let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
         let mut schema = settings.into_generator().into_root_schema_for::<T>();
         // The name of a Rust type is of no use to a client.
@@ -39,14 +42,14 @@ impl Schema {
     /// A schema written by hand. `$ref` to another document is an error: nothing is ever fetched.
     ///
     /// # Errors
-    /// [`SpecError::Schema`] when it is not a valid 2020-12 schema of `"type": "object"`, the form MCP requires.
-    pub fn from_json(json: Value) -> Result<Self, SpecError> {
+    /// [`SchemaError`] when it is not a valid 2020-12 schema of `"type": "object"`, the form MCP requires.
+    pub fn from_json(json: Value) -> Result<Self, SchemaError> {
         if json.get("type").and_then(Value::as_str) != Some("object") {
-            return Err(SpecError::Schema("its type is not \"object\"".into()));
+            return Err(SchemaError("its type is not \"object\"".into()));
         }
         let validator = jsonschema::draft202012::options()
             .build(&json)
-            .map_err(|error| SpecError::Schema(error.to_string()))?;
+            .map_err(|error| SchemaError(error.to_string()))?;
         Ok(Self { json, validator })
     }
 

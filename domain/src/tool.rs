@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::principal::Principal;
-use crate::schema::Schema;
+use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::time::Clock;
 
@@ -54,8 +54,8 @@ pub enum SpecError {
     #[error(transparent)]
     Scope(#[from] InvalidScope),
     /// Not a usable schema.
-    #[error("not a usable JSON Schema: {0}")]
-    Schema(String),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
 }
 
 /// What a tool tells clients of itself, and which scopes it asks for.

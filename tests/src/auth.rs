@@ -137,11 +137,13 @@ async fn a_token_expires_while_the_server_runs() {
 #[tokio::test]
 async fn without_keys_there_is_no_challenge_but_a_time_to_come_back() {
     let harness = Harness::new().await;
-    harness.refuse(ADMIN, VerifyError::KeysUnavailable { retry_after: Duration::from_secs(4) });
-    let answer = ping(&harness, ADMIN).await;
-    assert_eq!(answer.status, 503);
-    assert_eq!((answer.header("retry-after"), answer.header("www-authenticate")), ("4", ""));
-    assert_eq!(answer.json()["error"], "temporarily_unavailable");
+    for (millis, seconds) in [(4000, "4"), (4001, "5"), (1, "1"), (0, "1")] {
+        harness.refuse(ADMIN, VerifyError::KeysUnavailable { retry_after: Duration::from_millis(millis) });
+        let answer = ping(&harness, ADMIN).await;
+        assert_eq!(answer.status, 503);
+        assert_eq!((answer.header("retry-after"), answer.header("www-authenticate")), (seconds, ""));
+        assert_eq!(answer.json()["error"], "temporarily_unavailable");
+    }
 }
 
 #[tokio::test]

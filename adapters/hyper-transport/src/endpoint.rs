@@ -12,7 +12,7 @@ use crate::access_log::Record;
 use crate::body;
 use crate::credentials::bearer_token;
 use crate::problem::Problem;
-use crate::router::Shared;
+use crate::shared::Shared;
 
 /// Header fields for the protocol.
 struct Fields(HeaderMap);

@@ -17,6 +17,7 @@ mod problem;
 mod router;
 mod server;
 mod settings;
+mod shared;
 
 pub use server::{Drained, Server};
 pub use settings::{HttpSettings, Limits};

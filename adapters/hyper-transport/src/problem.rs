@@ -146,7 +146,9 @@ impl Problem {
         match self {
             Self::MethodNotAllowed { allow } => Some((ALLOW, HeaderValue::from_static(allow))),
             Self::Unauthenticated(AuthError::KeysUnavailable { retry_after }) => {
-                Some((RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1))))
+                // Whole seconds (RFC 9110 section 10.2.3), never too early.
+                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+                Some((RETRY_AFTER, HeaderValue::from(seconds.max(1))))
             }
             Self::Unauthenticated(AuthError::NoToken) => Some((WWW_AUTHENTICATE, challenges.no_token())),
             Self::Unauthenticated(AuthError::Rejected(_)) | Self::BadAuthorization => {

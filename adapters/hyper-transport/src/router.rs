@@ -1,41 +1,22 @@
 //! From a request to its route: `Host` and `Origin` first, then who may read, then the method.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use bytes::Bytes;
-use domain::Clock;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use mcp_protocol::McpServer;
 use serde_json::json;
 use tracing::Instrument;
 
-use crate::access_log::{Record, RequestIds};
-use crate::authority::Acquaintances;
-use crate::challenge::Challenges;
+use crate::access_log::Record;
 use crate::cors::{self, Readers};
-use crate::documents::Documents;
 use crate::endpoint;
 use crate::problem::Problem;
-use crate::settings::HttpSettings;
+use crate::shared::Shared;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a metadata document may be kept: a deployment that changes it is seen within minutes.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
-
-/// What every request needs.
-pub(crate) struct Shared {
-    pub(crate) settings: HttpSettings,
-    pub(crate) mcp: McpServer,
-    acquaintances: Acquaintances,
-    challenges: Challenges,
-    documents: Documents,
-    ids: RequestIds,
-    draining: AtomicBool,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
@@ -90,32 +71,6 @@ impl Route {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: HttpSettings, mcp: McpServer) -> Self {
-        let scopes = mcp.service().all_scopes();
-        Self {
-            acquaintances: Acquaintances::new(&settings),
-            challenges: Challenges::new(settings.metadata_url(), scopes.clone()),
-            documents: Documents::render(&settings, &scopes),
-            ids: RequestIds::new(),
-            draining: AtomicBool::new(false),
-            settings,
-            mcp,
-        }
-    }
-
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        self.mcp.service().clock.as_ref()
-    }
-
-    pub(crate) fn owned_clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.mcp.service().clock)
-    }
-
-    /// From here on the server says that it is not ready.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
     /// Answers a request: the id, the conversion of a problem and the log line are here, once.
     pub(crate) async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = self.clock().uptime();
@@ -190,7 +145,7 @@ impl Shared {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        let reason = if self.draining.load(Ordering::Relaxed) {
+        let reason = if self.is_draining() {
             Some("draining".to_owned())
         } else {
             self.mcp.service().ready().err().map(|reason| reason.0)

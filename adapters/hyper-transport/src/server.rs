@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, WatchedIo};
-use crate::router::Shared;
 use crate::settings::{HttpSettings, Limits};
+use crate::shared::Shared;
 
 /// hyper's own lower bound for its buffer.
 const SMALLEST_BUFFER: usize = 8 * 1024;

@@ -8,10 +8,8 @@ use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
 use crate::listing::ToolList;
 use crate::message::{Request, text};
 use crate::reply::{Failure, Note, code};
-use crate::{Identity, McpServer, Refusal, modern};
-
-/// The versions of this era that are served, newest first.
-pub(crate) const VERSIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+use crate::version::{Capabilities, LEGACY, unsupported_version};
+use crate::{Identity, McpServer, Refusal};
 
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -32,15 +30,6 @@ pub(crate) struct Initialized<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     instructions: &'a str,
 }
-
-/// `ServerCapabilities` in the schema, in both eras: tools, and nothing about their changes.
-#[derive(Default, Serialize)]
-pub(crate) struct Capabilities {
-    tools: Empty,
-}
-
-#[derive(Default, Serialize)]
-struct Empty {}
 
 pub(crate) async fn answer<'a>(
     server: &'a McpServer,
@@ -72,7 +61,7 @@ fn initialize<'a>(server: &'a McpServer, request: &Request<'_>) -> Result<Initia
     let requested = requested
         .ok_or_else(|| Failure::inline(code::INVALID_PARAMS, "params.protocolVersion is not a string"))?;
     // 2025-11-25, basic/lifecycle: an unknown version is answered with the newest that the server has.
-    let version = VERSIONS.into_iter().find(|served| *served == requested).unwrap_or(VERSIONS[0]);
+    let version = LEGACY.into_iter().find(|served| *served == requested).unwrap_or(LEGACY[0]);
     Ok(Initialized {
         protocol_version: version,
         capabilities: Capabilities::default(),
@@ -85,8 +74,8 @@ fn initialize<'a>(server: &'a McpServer, request: &Request<'_>) -> Result<Initia
 fn check_version(fields: &dyn RequestFields) -> Result<(), Failure> {
     match fields.field(PROTOCOL_VERSION) {
         Field::Absent => Ok(()),
-        Field::Value(version) if VERSIONS.contains(&version) => Ok(()),
-        Field::Value(version) => Err(modern::unsupported_version(version)),
+        Field::Value(version) if LEGACY.contains(&version) => Ok(()),
+        Field::Value(version) => Err(unsupported_version(version)),
         Field::Malformed => {
             Err(Failure::malformed(code::INVALID_REQUEST, "the MCP-Protocol-Version header is malformed"))
         }

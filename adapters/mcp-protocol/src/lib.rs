@@ -11,6 +11,7 @@ mod listing;
 mod message;
 mod modern;
 mod reply;
+mod version;
 
 use std::sync::Arc;
 

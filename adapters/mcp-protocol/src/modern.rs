@@ -2,19 +2,15 @@
 
 use domain::Principal;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::call::{CallResult, call, refuse_cursor};
 use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields, decoded};
-use crate::legacy::Capabilities;
 use crate::listing::ToolList;
 use crate::message::{Request, text};
 use crate::reply::{Failure, Note, Status, code};
-use crate::{EraResult, Identity, McpServer, Refusal, legacy};
-
-/// The version of this era.
-pub(crate) const VERSION: &str = "2026-07-28";
+use crate::version::{Capabilities, MODERN, supported, unsupported_version};
+use crate::{EraResult, Identity, McpServer, Refusal};
 
 /// The reserved members of a request's `_meta` (basic/index, "_meta").
 #[derive(Default, Deserialize)]
@@ -72,16 +68,10 @@ struct ResultMeta<'a> {
     server_info: &'a Identity,
 }
 
-/// Every served version, newest first.
-const fn supported() -> [&'static str; 4] {
-    let [a, b, c] = legacy::VERSIONS;
-    [VERSION, a, b, c]
-}
-
 /// Whether the `MCP-Protocol-Version` header is this era's. Versions are dates, so later ones compare greater.
 pub(crate) fn declared_by(fields: &dyn RequestFields) -> bool {
-    let is_date = |version: &str| version.len() == VERSION.len() && version.starts_with("20");
-    matches!(fields.field(PROTOCOL_VERSION), Field::Value(version) if is_date(version) && version >= VERSION)
+    let is_date = |version: &str| version.len() == MODERN.len() && version.starts_with("20");
+    matches!(fields.field(PROTOCOL_VERSION), Field::Value(version) if is_date(version) && version >= MODERN)
 }
 
 /// Whether a `_meta` has a member that only this era has.
@@ -144,7 +134,7 @@ fn check_request(fields: &dyn RequestFields, request: &Request<'_>) -> Result<()
     if let Some(source) = source {
         check_mirror(fields, NAME, "Mcp-Name", source.and_then(text).as_deref(), true)?;
     }
-    if version == VERSION { Ok(()) } else { Err(unsupported_version(&version)) }
+    if version == MODERN { Ok(()) } else { Err(unsupported_version(&version)) }
 }
 
 /// Returns the version that `_meta` names.
@@ -186,13 +176,6 @@ fn check_mirror(
         Some(value) if Some(value.as_ref()) == body => Ok(()),
         Some(_) => mismatch("differs from the body"),
     }
-}
-
-/// -32022, with what is served. A version is repeated only as far as a version goes.
-pub(crate) fn unsupported_version(requested: &str) -> Failure {
-    let requested: String = requested.chars().take(64).collect();
-    Failure::malformed(code::UNSUPPORTED_PROTOCOL_VERSION, "unsupported protocol version")
-        .with_data(json!({"supported": supported(), "requested": requested}))
 }
 
 /// Clients of this era never answer: the server asks by results, not by requests.
