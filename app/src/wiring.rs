@@ -100,18 +100,20 @@ pub fn audience_warning(http: &HttpSettings) -> Option<String> {
     }
     Some(format!(
         "the audience {audience:?} is neither the endpoint {endpoint} nor a prefix of it: clients that compare the two \
-         (the official TypeScript and Python SDKs, and with them MCP Inspector and most desktop clients) will not log in; \
+         (those on the official TypeScript, Python and Rust SDKs, MCP Inspector among them) will not log in; \
          make {endpoint} the API's identifier in Auth0"
     ))
 }
 
-/// Whether `audience` is the endpoint or one of its path prefixes, as clients compare them.
+/// Whether `audience` is the endpoint or one of its path prefixes, as clients compare them: by whole segments, and a
+/// slash more than the endpoint has is too much.
 fn covers(audience: &str, endpoint: &str) -> bool {
     let (Ok(audience), Ok(endpoint)) = (url::Url::parse(audience), url::Url::parse(endpoint)) else {
         return false;
     };
-    let slashed = |path: &str| format!("{}/", path.trim_end_matches('/'));
-    audience.origin() == endpoint.origin() && slashed(endpoint.path()).starts_with(&slashed(audience.path()))
+    let prefix = format!("{}/", audience.path().trim_end_matches('/'));
+    let same_path = audience.path() == endpoint.path();
+    audience.origin() == endpoint.origin() && (same_path || endpoint.path().starts_with(&prefix))
 }
 
 #[cfg(test)]
@@ -121,16 +123,12 @@ mod tests {
     #[test]
     fn an_audience_covers_the_endpoint_by_whole_path_segments_of_one_origin() {
         let endpoint = "https://mcp.example.com/mcp";
-        for good in [
-            "https://mcp.example.com/mcp",
-            "https://mcp.example.com/mcp/",
-            "https://mcp.example.com/",
-            "https://mcp.example.com",
-        ] {
+        for good in ["https://mcp.example.com/mcp", "https://mcp.example.com/", "https://mcp.example.com"] {
             assert!(covers(good, endpoint), "{good}");
         }
         for bad in [
             "urn:api",
+            "https://mcp.example.com/mcp/",
             "https://mcp.example.com/mc",
             "http://mcp.example.com/mcp",
             "https://mcp.example.com:8443/",

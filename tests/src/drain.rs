@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{ADMIN, Choices, Harness, read_to_end};
+use crate::harness::{ADMIN, Choices, Harness, read_to_end, soon};
 
 async fn with_waiting_tool() -> (Harness, Arc<RecordingTool>) {
     let tool = Arc::new(RecordingTool::new("slow", &[], Behaviour::Wait));
@@ -26,7 +26,7 @@ async fn begin_call(harness: &Harness, tool: &RecordingTool) -> TcpStream {
     );
     let mut stream = harness.connect().await;
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    tool.started().await;
+    soon(tool.started()).await;
     stream
 }
 
@@ -54,7 +54,7 @@ async fn what_is_not_finished_in_30_s_is_closed() {
     let (mut harness, tool) = with_waiting_tool().await;
     let call = begin_call(&harness, &tool).await;
     harness.begin_stop();
-    harness.clock.sleeping_until(Duration::from_secs(30)).await;
+    harness.sleeping_until(Duration::from_secs(30)).await;
     harness.clock.advance(Duration::from_secs(30));
     assert_eq!(harness.stopped().await, Drained::Abandoned(1));
     assert_eq!(read_to_end(call).await, "");

@@ -1,7 +1,9 @@
 //! The real wiring on port 0, with the ports that a test chooses, and ways to talk to it.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{Claims, Tool, UnixMillis, VerifyError};
@@ -124,7 +126,12 @@ impl Harness {
 
     /// Completes when the server has stopped.
     pub async fn stopped(&mut self) -> Drained {
-        (&mut self.server).await.unwrap()
+        soon(&mut self.server).await.unwrap()
+    }
+
+    /// Completes once something sleeps that will wake `from_now`.
+    pub async fn sleeping_until(&self, from_now: Duration) {
+        soon(self.clock.sleeping_until(from_now)).await;
     }
 
     pub async fn connect(&self) -> TcpStream {
@@ -167,14 +174,28 @@ impl Harness {
     }
 }
 
+/// What should happen at once, and fails the test rather than hang it when it does not happen at all.
+#[track_caller]
+pub fn soon<F: Future>(what: F) -> impl Future<Output = F::Output> {
+    let place = std::panic::Location::caller();
+    async move {
+        let outcome = tokio::time::timeout(Duration::from_secs(30), what).await;
+        outcome.unwrap_or_else(|_| panic!("{place}: what was awaited did not happen"))
+    }
+}
+
 pub async fn read_to_end(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
     // A reset after the answer is an end, too.
-    let _ = stream.read_to_end(&mut text).await;
+    let _ = soon(stream.read_to_end(&mut text)).await;
     String::from_utf8(text).unwrap()
 }
 
 pub async fn send(stream: TcpStream, request: Request<Full<Bytes>>) -> Answer {
+    soon(exchange(stream, request)).await
+}
+
+async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Answer {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
     let response = sender.send_request(request).await.unwrap();

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{ADMIN, Choices, Harness, read_to_end};
+use crate::harness::{ADMIN, Choices, Harness, read_to_end, soon};
 
 fn post(token: &str, headers: &str) -> String {
     format!(
@@ -68,7 +68,7 @@ async fn a_head_that_arrives_too_slowly_ends_the_connection() {
     let mut stream = harness.connect().await;
     stream.write_all(b"POST /mcp HTTP/1.1\r\nhost: lo").await.unwrap();
     // The connection waits for keep-alive until the head has begun, then for the head.
-    harness.clock.sleeping_until(Duration::from_secs(10)).await;
+    harness.sleeping_until(Duration::from_secs(10)).await;
     harness.clock.advance(Duration::from_secs(10));
     assert_eq!(read_to_end(stream).await, "");
     still_serves(&harness).await;
@@ -80,16 +80,16 @@ async fn a_connection_without_a_request_is_kept_75_s() {
     let mut stream = harness.connect().await;
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut first = [0; 12];
-    stream.read_exact(&mut first).await.unwrap();
+    soon(stream.read_exact(&mut first)).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
-    harness.clock.sleeping(1).await;
+    soon(harness.clock.sleeping(1)).await;
     harness.clock.advance(Duration::from_secs(74));
     stream.write_all(b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut more = Vec::new();
     while !String::from_utf8_lossy(&more).contains("pong") {
         assert_ne!(stream.read_buf(&mut more).await.unwrap(), 0, "closed too early");
     }
-    harness.clock.sleeping(1).await;
+    soon(harness.clock.sleeping(1)).await;
     harness.clock.advance(Duration::from_secs(75));
     assert_eq!(read_to_end(stream).await, "");
 }
@@ -100,7 +100,7 @@ async fn a_body_that_arrives_too_slowly_is_408() {
     let mut stream = harness.connect().await;
     stream.write_all(post(ADMIN, "content-length: 40\r\n").as_bytes()).await.unwrap();
     stream.write_all(b"{\"jsonrpc\"").await.unwrap();
-    harness.clock.sleeping_until(Duration::from_secs(30)).await;
+    harness.sleeping_until(Duration::from_secs(30)).await;
     harness.clock.advance(Duration::from_secs(30));
     let answer = read_to_end(stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("connection: close"), "{answer}");
@@ -139,8 +139,8 @@ async fn a_tool_that_takes_too_long_fails_and_the_server_lives() {
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "slow"}});
     let answer = harness.legacy(ADMIN, &call);
     let pass_time = async {
-        tool.started().await;
-        harness.clock.sleeping_until(Duration::from_mins(1)).await;
+        soon(tool.started()).await;
+        harness.sleeping_until(Duration::from_mins(1)).await;
         harness.clock.advance(Duration::from_mins(1));
     };
     let (answer, ()) = tokio::join!(answer, pass_time);

@@ -108,8 +108,12 @@ fn the_table_of_keys_has_every_key_with_its_default() {
     let defaults: toml::Table = toml::from_str(fastmcp_auth0::config::DEFAULTS).unwrap();
     for (section, values) in defaults.iter().filter(|(section, _)| *section != "tools") {
         for (key, value) in values.as_table().unwrap() {
-            let required = ["domain", "audience"].contains(&key.as_str());
-            let default = if required { "none".to_owned() } else { format!("`{value}`") };
+            let default = match value {
+                toml::Value::String(text) if text.is_empty() => "empty".to_owned(),
+                toml::Value::String(text) => format!("`{text}`"),
+                toml::Value::Array(items) if items.is_empty() => "none".to_owned(),
+                other => other.to_string(),
+            };
             let row = format!("| `{section}.{key}` | {default} |");
             assert!(text.contains(&row), "docs/configuration.md lacks {row}");
         }
