@@ -79,8 +79,8 @@ impl Server {
                 }
             }
         }
-        drop(self.listener);
         self.shared.drain();
+        drop(self.listener);
         draining.cancel();
         tasks.close();
         finish(&self.shared, &tasks, &closing).await
