@@ -95,3 +95,31 @@ impl ScopePolicy {
         rules.flat_map(ScopeSet::iter).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools;
+
+    fn catalog() -> ToolCatalog {
+        ToolCatalog::new(tools::shipped()).unwrap()
+    }
+
+    #[test]
+    fn a_tool_without_a_rule_never_starts() {
+        let catalog = catalog();
+        let mut rules = ScopePolicy::as_specified(&catalog);
+        let name: ToolName = ToolName::parse("greet").unwrap();
+        rules.remove(&name);
+        assert_eq!(ScopePolicy::new(rules, &catalog).unwrap_err(), PolicyError::MissingRule(name));
+    }
+
+    #[test]
+    fn a_rule_without_a_tool_never_starts() {
+        let catalog = catalog();
+        let mut rules = ScopePolicy::as_specified(&catalog);
+        rules.insert(ToolName::parse("gret").unwrap(), ScopeSet::EMPTY);
+        let error = ScopePolicy::new(rules, &catalog).unwrap_err();
+        assert_eq!(error, PolicyError::UnknownTool("gret".to_owned()));
+    }
+}

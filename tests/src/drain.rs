@@ -60,28 +60,36 @@ async fn what_is_not_finished_in_30_s_is_closed() {
     assert_eq!(read_to_end(call).await, "");
 }
 
+/// An HTTP/2 frame (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// `GET /ready` as a HEADERS frame: END_HEADERS and END_STREAM; indexed and literal fields (RFC 7541 section 6).
+fn get_ready(stream: u8) -> Vec<u8> {
+    frame(1, 5, stream, b"\x82\x86\x44\x06/ready\x41\x09localhost")
+}
+
+async fn read_until(stream: &mut TcpStream, text: &str) {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(text) {
+        assert_ne!(soon(stream.read_buf(&mut read)).await.unwrap(), 0, "closed before {text:?}");
+    }
+}
+
+/// An HTTP/2 connection lives until its client has confirmed the notice to go away. This one does not.
 #[tokio::test]
 async fn a_draining_server_says_that_it_is_not_ready() {
-    let (mut harness, tool) = with_waiting_tool().await;
-    // Requests can be pipelined behind the one under way, on a connection that was open before.
-    let io = hyper_util::rt::TokioIo::new(harness.connect().await);
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake::<_, _, http_body_util::Full<bytes::Bytes>>(executor, io)
-            .await
-            .unwrap();
-    tokio::spawn(connection);
-    let ready =
-        || hyper::Request::get("http://localhost/ready").body(http_body_util::Full::default()).unwrap();
-    assert_eq!(sender.send_request(ready()).await.unwrap().status(), 200);
-    let call = begin_call(&harness, &tool).await;
+    let mut harness = Harness::new().await;
+    let mut stream = harness.connect().await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&[frame(4, 0, 0, b""), get_ready(1)].concat()).await.unwrap();
+    read_until(&mut stream, r#"{"status":"ready"}"#).await;
     harness.begin_stop();
     while TcpStream::connect(harness.address).await.is_ok() {}
-    // Until the client has seen the notice to go away, its requests are still answered, truthfully.
-    if let Ok(response) = sender.send_request(ready()).await {
-        assert_eq!(response.status(), 503);
-    }
-    tool.release();
-    read_to_end(call).await;
+    stream.write_all(&get_ready(3)).await.unwrap();
+    read_until(&mut stream, r#""reason":"draining""#).await;
+    drop(stream);
     assert_eq!(harness.stopped().await, Drained::Complete);
 }

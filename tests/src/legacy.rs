@@ -226,6 +226,8 @@ async fn broken_messages_are_400_with_a_code() {
         let answer = harness.send(request).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (400, code), "{}", &body[..body.len().min(80)]);
         assert_eq!(answer.json().get("id"), None);
+        let message = answer.json()["error"]["message"].to_string();
+        assert_eq!(message.contains("batches are not served"), body.starts_with("[{"), "{message}");
     }
 }
 

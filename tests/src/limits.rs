@@ -62,12 +62,28 @@ async fn a_head_that_is_too_long_is_431() {
     still_serves(&harness).await;
 }
 
+/// hyper bounds its buffer only when that is full: a head in two reads would get through.
+#[tokio::test]
+async fn a_head_that_is_too_long_in_two_reads_is_431() {
+    let harness = Choices::new().set("limits.header_bytes", 8192).start().await;
+    let mut stream = harness.connect().await;
+    let begun =
+        format!("GET /mcp HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: {}", "x".repeat(8000));
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    harness.sleeping_until(Duration::from_secs(10)).await;
+    stream.write_all(format!("{}\r\n\r\n", "x".repeat(1000)).as_bytes()).await.unwrap();
+    let answer = read_to_end(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 431 ") && answer.contains("head_too_large"), "{answer}");
+    still_serves(&harness).await;
+}
+
 #[tokio::test]
 async fn a_head_that_arrives_too_slowly_ends_the_connection() {
     let harness = Harness::new().await;
     let mut stream = harness.connect().await;
+    // The connection is idle, and waits 75 s for a request.
+    harness.sleeping_until(Duration::from_secs(75)).await;
     stream.write_all(b"POST /mcp HTTP/1.1\r\nhost: lo").await.unwrap();
-    // The connection waits for keep-alive until the head has begun, then for the head.
     harness.sleeping_until(Duration::from_secs(10)).await;
     harness.clock.advance(Duration::from_secs(10));
     assert_eq!(read_to_end(stream).await, "");
