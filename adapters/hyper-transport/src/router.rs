@@ -160,7 +160,7 @@ impl Shared {
     }
 }
 
-/// hyper bounds its buffer, not a head: one that arrives in two reads can be longer.
+/// hyper bounds its buffer, which is larger (`HEAD_SLACK`), and not a head.
 fn check_head_size<B>(request: &Request<B>, limit: usize) -> Result<(), Problem> {
     let fields: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();

@@ -20,8 +20,9 @@ use crate::activity::{Activity, WatchedIo};
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
 
-/// hyper's own lower bound for its buffer.
-const SMALLEST_BUFFER: usize = 8 * 1024;
+/// How much longer than the limit a head may be and still be read, so that its answer says what was wrong: hyper's own
+/// 431, for those that are longer yet, has no body and no log line.
+const HEAD_SLACK: usize = 8 * 1024;
 /// After a failed accept, usually for want of descriptors: time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a connection beyond the limit gets.
@@ -166,7 +167,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // Activity does this, and tells a head from a pause.
         .header_read_timeout(None)
-        .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER));
+        .max_buf_size(limits.header_bytes.saturating_add(HEAD_SLACK));
     builder
         .http2()
         .timer(TokioTimer::new())
