@@ -129,6 +129,11 @@ pub enum Rejection {
     /// Neither `client_id` nor `azp` is there, or it is empty.
     #[error("the token names no client")]
     NoClient,
+    /// `cnf` is there (RFC 7800). Taken without the proof that it asks for, a stolen token would be as good as its owner's.
+    #[error(
+        "the token is bound to a key of its client (DPoP or mTLS), and this server takes bearer tokens only"
+    )]
+    SenderConstrained,
 }
 
 impl Rejection {
@@ -152,6 +157,7 @@ impl Rejection {
             Self::NotYetValid => "not_yet_valid",
             Self::NoSubject => "no_subject",
             Self::NoClient => "no_client",
+            Self::SenderConstrained => "sender_constrained",
         }
     }
 }
@@ -190,6 +196,9 @@ impl TokenPolicy {
         }
         if claims.client_id.as_ref().or(claims.authorized_party.as_ref()).is_none_or(String::is_empty) {
             return Err(Rejection::NoClient);
+        }
+        if claims.sender_constrained {
+            return Err(Rejection::SenderConstrained);
         }
         Ok(self.principal(claims))
     }
@@ -258,6 +267,7 @@ mod tests {
             name: None,
             email: None,
             organization_id: None,
+            sender_constrained: false,
         }
     }
 
@@ -290,6 +300,7 @@ mod tests {
         check(|c| c.subject.clear(), Err(R::NoSubject));
         check(|c| c.client_id = None, Err(R::NoClient));
         check(|c| c.client_id = Some(String::new()), Err(R::NoClient));
+        check(|c| c.sender_constrained = true, Err(R::SenderConstrained));
         check(
             |c| {
                 c.client_id = None;

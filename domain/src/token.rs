@@ -79,6 +79,8 @@ pub struct Claims {
     pub email: Option<String>,
     /// `org_id`.
     pub organization_id: Option<String>,
+    /// Whether there is a `cnf` (RFC 7800): the token is good only with a proof of possession (RFC 8705, RFC 9449).
+    pub sender_constrained: bool,
 }
 
 /// Why nobody can vouch for a token.

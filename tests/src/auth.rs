@@ -104,6 +104,10 @@ async fn what_the_policy_refuses_is_told_by_its_code() {
     check("no_subject", "the token names no subject").await;
     harness.token("t", |claims| claims.client_id = None);
     check("no_client", "the token names no client").await;
+    harness.token("t", |claims| claims.sender_constrained = true);
+    let text =
+        "the token is bound to a key of its client (DPoP or mTLS), and this server takes bearer tokens only";
+    check("sender_constrained", text).await;
 }
 
 #[tokio::test]

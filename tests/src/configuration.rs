@@ -149,7 +149,7 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
              Auth0, best the endpoint's own URL",
             "auth0.domain (my.toml): must be a host alone, such as example-tenant.us.auth0.com, without https:// and slashes",
             "auth0.domian (my.toml): there is no such key; config/default.toml has them all",
-            "http.allowed_origins (my.toml): must be a list of texts",
+            "http.allowed_origins (my.toml): must be a list of texts, none of them empty",
             "limits.body_bytes (my.toml): must be a whole number from 1024 to 1073741824",
             "limits.json_depth (my.toml): must be a whole number from 8 to 128",
             "server.bind (my.toml): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::",
@@ -212,13 +212,47 @@ fn tools_can_be_given_other_scopes_or_switched_off() {
     let settings = with(&[
         ("FASTMCP__TOOLS__GREET__SCOPES", "a, b"),
         ("FASTMCP__TOOLS__WHOAMI__ENABLED", "false"),
-        ("FASTMCP__TOOLS__GET_DATETIME__SCOPES", ","),
+        ("FASTMCP__TOOLS__GET_DATETIME__SCOPES", " "),
     ])
     .unwrap();
     let rule = |name: &str| settings.tools[&domain::ToolName::parse(name).unwrap()].clone();
     assert_eq!(rule("greet").scopes.unwrap().to_string(), "a b");
     assert!(!rule("whoami").enabled);
-    assert!(rule("get_datetime").scopes.unwrap().is_empty());
+    let open = "[tools.greet]\nscopes = []\n[tools.whoami]\nscopes = [\"\"]";
+    let told = problems(load(Sources::defaults().text("my.toml", open)));
+    assert!(told.iter().any(|told| told.starts_with("tools.whoami.scopes (my.toml)")), "{told:?}");
+    assert!(!told.iter().any(|told| told.contains("tools.greet")), "opened on purpose: {told:?}");
+}
+
+/// What a template makes of variables that are not set must not open a tool.
+#[test]
+fn blank_variables_count_as_none_and_empty_items_are_faults() {
+    for blank in ["", " ", "\t"] {
+        let settings = with(&[("FASTMCP__TOOLS__GREET__SCOPES", blank)]).unwrap();
+        assert!(settings.tools.values().all(|rule| rule.scopes.is_none()), "{:?}", settings.tools);
+    }
+    for empty in [",", "a,", " , a"] {
+        let told = problems(with(&[("FASTMCP__TOOLS__GREET__SCOPES", empty)]));
+        assert_eq!(
+            told,
+            [
+                "tools.greet.scopes (environment: FASTMCP__TOOLS__GREET__SCOPES): must be a list of texts, none of them empty"
+            ]
+        );
+    }
+}
+
+#[test]
+fn origins_are_written_as_browsers_send_them() {
+    for good in ["https://app.example.com", "http://a:8080", "vscode-webview://abc"] {
+        assert!(with(&[("FASTMCP__HTTP__ALLOWED_ORIGINS", good)]).is_ok(), "{good}");
+    }
+    for bad in
+        ["https://a/", "https://a:443", "https://u@a", "https://a?x", "https://a/b", "app.example.com", "*"]
+    {
+        let told = problems(with(&[("FASTMCP__HTTP__ALLOWED_ORIGINS", bad)]));
+        assert!(told[0].contains("must hold origins"), "{bad}: {told:?}");
+    }
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// `GET /ready` as a HEADERS frame: END_HEADERS and END_STREAM; indexed and literal fields (RFC 7541 section 6).
+/// `GET /ready` as one `HEADERS` frame that ends the request; indexed and literal fields (RFC 7541 section 6).
 fn get_ready(stream: u8) -> Vec<u8> {
     frame(1, 5, stream, b"\x82\x86\x44\x06/ready\x41\x09localhost")
 }

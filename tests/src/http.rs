@@ -92,7 +92,7 @@ async fn a_preflight_is_204_on_every_route() {
             .header("access-control-request-headers", "authorization, mcp-param-region");
         let answer = harness.send(request.body(Full::default()).unwrap()).await;
         assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0), "{path}");
-        let origin = if path == "/mcp" { "http://localhost:6274" } else { "*" };
+        let origin = if path.starts_with("/.well-known/") { "*" } else { "http://localhost:6274" };
         assert_eq!(answer.header("access-control-allow-origin"), origin);
         assert_eq!(
             answer.header("access-control-allow-headers"),
@@ -150,6 +150,20 @@ async fn foreign_origins_are_refused_at_the_endpoint_and_welcome_at_the_document
             let answer = harness.send(request).await;
             assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, "*"));
         }
+    }
+}
+
+#[tokio::test]
+async fn foreign_pages_can_not_read_probes() {
+    let harness = Harness::new().await;
+    for path in &ROUTES[4..] {
+        let request = harness.request("GET", path).header("origin", "https://evil.example");
+        let answer = harness.send(request.body(Full::default()).unwrap()).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("access-control-allow-origin")),
+            (200, ""),
+            "{path}"
+        );
     }
 }
 
@@ -226,6 +240,12 @@ async fn http_2_without_tls_is_served() {
     };
     assert_eq!(sender.send_request(request("localhost")).await.unwrap().status(), 200);
     assert_eq!(sender.send_request(request("evil.example")).await.unwrap().status(), 403);
+    // Fields that were sent before take one byte on the wire each.
+    let mut many = request("localhost");
+    for _ in 0..100 {
+        many.headers_mut().append("a", "b".parse().unwrap());
+    }
+    assert_eq!(sender.send_request(many).await.unwrap().status(), 431);
     let unauthenticated = hyper::Request::post("http://localhost/mcp").body(Full::default()).unwrap();
     let response = sender.send_request(unauthenticated).await.unwrap();
     assert_eq!(response.status(), 401);

@@ -603,6 +603,33 @@ async fn requests_that_need_a_new_key_share_one_fetch_and_keep_no_other_waiting(
     assert_eq!((bench.server.requests(), bench.begun().await), (2, 2));
 }
 
+#[tokio::test]
+async fn beyond_1024_that_wait_a_request_is_told_to_come_back() {
+    let bench = Bench::start(k1()).await;
+    bench.server.set(Answer::Hang);
+    bench.advance_seconds(5);
+    let mut requests = vec![bench.verify_waiting(second("k2"), 1).await];
+    within(bench.server.requested(2)).await;
+    let token = second("k2");
+    for sleepers in 2..=1024 {
+        requests.push(bench.verify_waiting(token.clone(), sleepers).await);
+    }
+    unavailable(&bench.verify(&token).await, 3);
+    accepted(&bench.verify(&first("k1")).await);
+    bench.server.set(k2());
+    for request in requests {
+        accepted(&within(request).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_the_issuer_sends_is_told_in_one_short_line() {
+    let odd = |n: usize| json!({"kty": "EC", "kid": format!("{n}\n{}", "x".repeat(1000))});
+    let bench = Bench::start(Answer::keys(&(0..100).map(odd).collect::<Vec<_>>())).await;
+    let reason = bench.not_ready();
+    assert!(reason.contains("and 92 more") && !reason.contains('\n') && reason.len() < 2000, "{reason}");
+}
+
 // Refresh, revocation and outage.
 
 #[tokio::test]

@@ -231,6 +231,23 @@ async fn broken_messages_are_400_with_a_code() {
     }
 }
 
+/// Gateways may route and limit by these headers, whatever the era.
+#[tokio::test]
+async fn headers_of_the_other_era_must_agree_with_the_body() {
+    let harness = Harness::new().await;
+    let call = request("tools/call", json!({"name": "whoami"})).to_string();
+    for (method, name, status) in
+        [("tools/call", "whoami", 200), ("tools/list", "whoami", 400), ("tools/call", "get_datetime", 400)]
+    {
+        let request = harness.post(ADMIN).header("mcp-method", method).header("mcp-name", name);
+        let answer = harness.send(request.body(Full::from(call.clone())).unwrap()).await;
+        assert_eq!(answer.status, status, "{method} {name}");
+        if status == 400 {
+            assert_eq!(answer.code(), -32020);
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_unserved_version_header_is_400_and_a_missing_one_is_2025_03_26() {
     let harness = Harness::new().await;

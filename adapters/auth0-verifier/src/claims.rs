@@ -37,6 +37,7 @@ fn from_json(json: &[u8], token_type: Option<String>) -> Result<Claims, Untruste
         name: optional("name", wire.name)?,
         email: optional("email", wire.email)?,
         organization_id: optional("org_id", wire.org_id)?,
+        sender_constrained: wire.cnf.is_some(),
     })
 }
 
@@ -69,6 +70,8 @@ struct WireClaims<'a> {
     email: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     org_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    cnf: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -138,6 +141,7 @@ mod tests {
             name: None,
             email: None,
             organization_id: None,
+            sender_constrained: false,
         };
         assert_eq!(claims, expected);
     }
@@ -158,6 +162,13 @@ mod tests {
         assert_eq!(claims.name.as_deref(), Some("Né"));
         assert_eq!(claims.email.as_deref(), Some("e@x"));
         assert_eq!(claims.organization_id.as_deref(), Some("o"));
+    }
+
+    #[test]
+    fn a_confirmation_of_any_form_constrains_the_sender() {
+        for cnf in [r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#, "{}", "null", "1"] {
+            assert!(with(&format!(",\"cnf\":{cnf}")).unwrap().sender_constrained, "{cnf}");
+        }
     }
 
     #[test]

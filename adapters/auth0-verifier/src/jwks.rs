@@ -115,15 +115,24 @@ fn components(key: &DecodingKey) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// How many keys a list names, and how many characters of each name it shows: whatever the issuer sends, a line is a line.
+const MOST_LISTED: usize = 8;
+const LONGEST_SHOWN: usize = 64;
+
 /// `kid (reason)` for each, on one line whatever the names hold.
 pub(crate) fn listed(left_out: &[LeftOut]) -> String {
     if left_out.is_empty() {
         return "none".to_owned();
     }
-    let each: Vec<String> = left_out
-        .iter()
-        .map(|key| format!("{} ({})", key.kid.as_deref().unwrap_or("a key").escape_debug(), key.reason))
-        .collect();
+    let shown = |kid: &str| kid.chars().take(LONGEST_SHOWN).collect::<String>().escape_debug().to_string();
+    let each = left_out.iter().take(MOST_LISTED).map(|key| {
+        let kid = key.kid.as_deref().map_or_else(|| "a key".to_owned(), shown);
+        format!("{kid} ({})", key.reason)
+    });
+    let mut each: Vec<String> = each.collect();
+    if left_out.len() > MOST_LISTED {
+        each.push(format!("and {} more", left_out.len() - MOST_LISTED));
+    }
     each.join(", ")
 }
 

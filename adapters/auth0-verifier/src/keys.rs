@@ -12,13 +12,16 @@ use arc_swap::ArcSwapOption;
 use domain::{Clock, NotReady, Untrusted, VerifyError};
 use jsonwebtoken::DecodingKey;
 use tokio::select;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::Options;
 use crate::fetch::{FetchError, Fetcher};
 use crate::jwks::{KeySet, LeftOut, listed};
 use crate::schedule::{FetchNumber, KidHash, Schedule, Verdict};
+
+/// How many requests may wait for keys at a time. Nobody has vouched for those that wait, and each takes memory.
+const MOST_WAITING: usize = 1024;
 
 /// How fetching goes, for operators and for tests that await a fetch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub(crate) struct KeyStore {
     /// Held for a decision only, never across an await.
     schedule: Mutex<Schedule>,
     demand: Notify,
+    waiting: Semaphore,
     status: watch::Sender<Status>,
     random: RandomState,
 }
@@ -72,6 +76,7 @@ impl KeyStore {
             snapshot: ArcSwapOption::empty(),
             schedule: Mutex::new(Schedule::new(options)),
             demand: Notify::new(),
+            waiting: Semaphore::new(MOST_WAITING),
             status: watch::Sender::default(),
             random: RandomState::new(),
         }
@@ -131,6 +136,7 @@ impl KeyStore {
         let mut deadline = now.saturating_add(self.wait_for_keys);
         let asked = self.schedule().ask(KidHash(self.random.hash_one(kid)), now);
         let mut expired = pin!(self.clock.sleep(self.wait_for_keys));
+        let place = self.waiting.try_acquire();
         loop {
             let verdict = asked.map_or(Verdict::Unknown, |answer| self.judge(answer, deadline));
             // Looked up after the verdict: keys are installed before the schedule hears of them, so that a fetch that
@@ -142,6 +148,9 @@ impl KeyStore {
                 Verdict::Unknown => return Err(Untrusted::UnknownKey.into()),
                 Verdict::Unavailable { retry_after } => {
                     return Err(VerifyError::KeysUnavailable { retry_after });
+                }
+                Verdict::Wait if place.is_err() => {
+                    return Err(VerifyError::KeysUnavailable { retry_after: self.wait_for_keys });
                 }
                 Verdict::Wait => {}
             }

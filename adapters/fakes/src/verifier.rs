@@ -65,5 +65,6 @@ pub fn claims(issuer: &str, audience: &str, expires_at: UnixSeconds, scopes: &st
         name: None,
         email: None,
         organization_id: None,
+        sender_constrained: false,
     }
 }

@@ -108,10 +108,10 @@ impl Activity {
         }
     }
 
-    /// A slow reader is not idle.
+    /// A slow reader is not idle. In HTTP/2 answers to pings are written, too, and mean nothing.
     fn bytes_written(&self) {
         let mut state = self.state();
-        if state.phase == Phase::Idle {
+        if state.phase == Phase::Idle && !state.multiplexed {
             state.since = self.clock.uptime();
         }
     }

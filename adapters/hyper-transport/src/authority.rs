@@ -70,6 +70,10 @@ impl Acquaintances {
     }
 
     fn knows_origin(&self, origin: &str) -> bool {
+        // Those of applications, such as vscode-webview, have a form that no parser makes: compared first, as they are.
+        if self.origins.contains(&origin.to_ascii_lowercase()) {
+            return true;
+        }
         let Ok(url) = Url::parse(origin) else {
             return false;
         };
@@ -79,9 +83,7 @@ impl Acquaintances {
             return false;
         }
         let web = matches!(url.scheme(), "http" | "https");
-        (web && url.host_str().is_some_and(is_loopback))
-            || serialized == self.own_origin
-            || self.origins.contains(&serialized)
+        (web && url.host_str().is_some_and(is_loopback)) || serialized == self.own_origin
     }
 }
 
@@ -193,7 +195,9 @@ mod tests {
         {
             assert!(known.knows_origin(good), "{good}");
         }
-        assert!(known.knows_origin("https://app.example.com"));
+        for good in ["https://app.example.com", "HTTPS://App.example.com", "vscode-webview://abc"] {
+            assert!(known.knows_origin(good), "{good}");
+        }
         for bad in [
             "null",
             "",
@@ -203,6 +207,8 @@ mod tests {
             "https://app.example.com.evil.com",
             "http://localhost:1/path",
             "http://user@localhost",
+            "vscode-webview://abcd",
+            "vscode-webview://abc/path",
             "ftp://localhost",
             "http://localhost:1 http://evil.com",
         ] {

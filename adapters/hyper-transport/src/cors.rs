@@ -4,8 +4,10 @@ use hyper::HeaderMap;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HeaderName,
-    HeaderValue, ORIGIN, VARY,
+    HeaderValue, VARY,
 };
+
+use crate::authority::Caller;
 
 /// The headers that clients send: MCP's own, a session's, which is ignored, and the usual ones.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, \
@@ -22,20 +24,22 @@ const MOST_PARAMS: usize = 32;
 pub(crate) enum Readers {
     /// Any page: the answer is the same for everyone.
     Anyone,
-    /// Pages whose origin was checked before.
+    /// Pages of origins that may call.
     KnownOrigins,
 }
 
 /// Lets the calling page read the answer, an error as much as a success.
-pub(crate) fn allow(readers: Readers, request: &HeaderMap, response: &mut HeaderMap) {
+pub(crate) fn allow(readers: Readers, caller: Caller<'_>, response: &mut HeaderMap) {
     match readers {
         Readers::Anyone => {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
         Readers::KnownOrigins => {
             response.insert(VARY, HeaderValue::from_static("Origin"));
-            if let Some(origin) = request.get(ORIGIN) {
-                response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            if let Caller::Known(origin) = caller
+                && let Ok(origin) = HeaderValue::from_str(origin)
+            {
+                response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             }
         }
     }

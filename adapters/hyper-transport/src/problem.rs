@@ -97,7 +97,9 @@ impl Problem {
             Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
             Self::ForeignHost => "this server does not answer to that host; see http.allowed_hosts".into(),
             Self::ForeignOrigin => "this origin may not call the endpoint; see http.allowed_origins".into(),
-            Self::HeadTooLarge { limit } => format!("the request's head is longer than {limit} bytes"),
+            Self::HeadTooLarge { limit } => {
+                format!("the request's head is longer than {limit} bytes, or has too many fields")
+            }
             Self::NotAcceptable => "the answer is application/json; accept it".into(),
             Self::UnsupportedMediaType => "the body must be application/json".into(),
             Self::BodyTooLarge { limit } => format!("the request's body is longer than {limit} bytes"),

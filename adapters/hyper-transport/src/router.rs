@@ -9,6 +9,7 @@ use serde_json::json;
 use tracing::Instrument;
 
 use crate::access_log::Record;
+use crate::authority::Caller;
 use crate::cors::{self, Readers};
 use crate::endpoint;
 use crate::problem::Problem;
@@ -17,6 +18,10 @@ use crate::shared::Shared;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a metadata document may be kept: a deployment that changes it is seen within minutes.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+
+/// How many header fields a request may have; hyper keeps to it in HTTP/1.1. In HTTP/2 a field can be one byte on the wire
+/// (RFC 7541) and many in memory.
+const MOST_FIELDS: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
@@ -57,10 +62,11 @@ impl Route {
         }
     }
 
+    /// Metadata is for everyone; what a probe tells is for operators.
     const fn readers(self) -> Readers {
         match self {
-            Self::Endpoint => Readers::KnownOrigins,
-            _ => Readers::Anyone,
+            Self::ProtectedResource | Self::AuthorizationServer => Readers::Anyone,
+            _ => Readers::KnownOrigins,
         }
     }
 
@@ -96,6 +102,7 @@ impl Shared {
             return self.refuse(Problem::NotFound, record);
         };
         let cors_relevant = relevant_to_cors(request.headers());
+        let caller = self.acquaintances.check_origin(&cors_relevant).unwrap_or(Caller::Direct);
         let mut response = if request.method() == Method::OPTIONS {
             preflight(route, &cors_relevant)
         } else {
@@ -104,7 +111,7 @@ impl Shared {
                 Err(problem) => self.refuse(problem, record),
             }
         };
-        cors::allow(route.readers(), &cors_relevant, response.headers_mut());
+        cors::allow(route.readers(), caller, response.headers_mut());
         response
     }
 
@@ -114,7 +121,7 @@ impl Shared {
         if !route.is_some_and(Route::is_probe) {
             self.acquaintances.check_host(request)?;
         }
-        if route.is_none_or(|route| route.readers() == Readers::KnownOrigins) {
+        if route.is_none_or(|route| route == Route::Endpoint) {
             self.acquaintances.check_origin(request.headers())?;
         }
         Ok(())
@@ -165,7 +172,11 @@ fn check_head_size<B>(request: &Request<B>, limit: usize) -> Result<(), Problem>
     let fields: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if fields + target > limit { Err(Problem::HeadTooLarge { limit }) } else { Ok(()) }
+    if fields + target > limit || request.headers().len() > MOST_FIELDS {
+        Err(Problem::HeadTooLarge { limit })
+    } else {
+        Ok(())
+    }
 }
 
 /// The headers that CORS answers by, kept when the request is consumed.

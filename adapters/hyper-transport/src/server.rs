@@ -23,6 +23,8 @@ use crate::shared::Shared;
 /// How much longer than the limit a head may be and still be read, so that its answer says what was wrong: hyper's own
 /// 431, for those that are longer yet, has no body and no log line.
 const HEAD_SLACK: usize = 8 * 1024;
+/// How many requests an HTTP/2 connection may have under way: RFC 9113 section 6.5.2 advises against fewer than 100.
+const MOST_STREAMS: u32 = 100;
 /// After a failed accept, usually for want of descriptors: time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a connection beyond the limit gets.
@@ -171,6 +173,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     builder
 }

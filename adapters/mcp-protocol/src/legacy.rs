@@ -4,9 +4,10 @@ use domain::Principal;
 use serde::Serialize;
 
 use crate::call::{CallResult, call, refuse_cursor};
-use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
+use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields};
 use crate::listing::ToolList;
 use crate::message::{Request, text};
+use crate::mirror;
 use crate::reply::{Failure, Note, code};
 use crate::version::{Capabilities, LEGACY, unsupported_version};
 use crate::{Identity, McpServer, Refusal};
@@ -43,6 +44,7 @@ pub(crate) async fn answer<'a>(
     if request.method != "initialize" {
         check_version(fields)?;
     }
+    check_mirrors_if_present(fields, request)?;
     let result = match request.method.as_ref() {
         "initialize" => LegacyResult::Initialize(initialize(server, request)?),
         "ping" => LegacyResult::Empty {},
@@ -68,6 +70,17 @@ fn initialize<'a>(server: &'a McpServer, request: &Request<'_>) -> Result<Initia
         server_info: &server.settings.identity,
         instructions: &server.settings.identity.instructions,
     })
+}
+
+/// This era has no such headers. A client that sends them all the same must not tell a gateway one thing and us another.
+fn check_mirrors_if_present(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
+    if fields.field(METHOD) != Field::Absent {
+        mirror::check_method(fields, request)?;
+    }
+    if fields.field(NAME) != Field::Absent {
+        mirror::check_name(fields, request)?;
+    }
+    Ok(())
 }
 
 /// 2025-06-18, basic/transports: without the header the version is 2025-03-26; an unserved one is 400.

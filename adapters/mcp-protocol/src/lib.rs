@@ -9,6 +9,7 @@ mod fields;
 mod legacy;
 mod listing;
 mod message;
+mod mirror;
 mod modern;
 mod reply;
 mod version;

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::call::{CallResult, call, refuse_cursor};
-use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields, decoded};
+use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
 use crate::listing::ToolList;
 use crate::message::{Request, text};
+use crate::mirror;
 use crate::reply::{Failure, Note, Status, code};
 use crate::version::{Capabilities, MODERN, supported, unsupported_version};
 use crate::{EraResult, Identity, McpServer, Refusal};
@@ -124,16 +125,9 @@ fn complete<'a>(server: &'a McpServer, result: Payload<'a>) -> ModernResult<'a> 
 /// The order matters to clients: `_meta`, then headers against body, then the version.
 fn check_request(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
     let version = check_meta(request)?;
-    check_mirror(fields, PROTOCOL_VERSION, "MCP-Protocol-Version", Some(&version), false)?;
-    check_mirror(fields, METHOD, "Mcp-Method", Some(&request.method), false)?;
-    let source = match request.method.as_ref() {
-        "tools/call" | "prompts/get" => Some(request.params.name),
-        "resources/read" => Some(request.params.uri),
-        _ => None,
-    };
-    if let Some(source) = source {
-        check_mirror(fields, NAME, "Mcp-Name", source.and_then(text).as_deref(), true)?;
-    }
+    mirror::check(fields, PROTOCOL_VERSION, "MCP-Protocol-Version", Some(&version), false)?;
+    mirror::check_method(fields, request)?;
+    mirror::check_name(fields, request)?;
     if version == MODERN { Ok(()) } else { Err(unsupported_version(&version)) }
 }
 
@@ -150,32 +144,6 @@ fn check_meta(request: &Request<'_>) -> Result<String, Failure> {
         return Err(missing("io.modelcontextprotocol/clientCapabilities"));
     }
     Ok(version.into_owned())
-}
-
-/// A header mirrors a member of the body: gateways route by the one, this server acts by the other.
-fn check_mirror(
-    fields: &dyn RequestFields,
-    name: &str,
-    shown: &str,
-    body: Option<&str>,
-    encodable: bool,
-) -> Result<(), Failure> {
-    let mismatch =
-        |what: &str| Err(Failure::malformed(code::HEADER_MISMATCH, format!("the {shown} header {what}")));
-    let value = match (fields.field(name), body) {
-        (Field::Value(value), Some(_)) => value,
-        // Without a value in the body there is nothing to mirror; what is missing there is said later.
-        (Field::Absent, None) => return Ok(()),
-        (Field::Absent, Some(_)) => return mismatch("is missing"),
-        (Field::Value(_), None) => return mismatch("mirrors nothing in the body"),
-        (Field::Malformed, _) => return mismatch("is malformed"),
-    };
-    let value = if encodable { decoded(value) } else { Some(value.into()) };
-    match value {
-        None => mismatch("is malformed"),
-        Some(value) if Some(value.as_ref()) == body => Ok(()),
-        Some(_) => mismatch("differs from the body"),
-    }
 }
 
 /// Clients of this era never answer: the server asks by results, not by requests.

@@ -70,19 +70,19 @@ impl Reader {
         })
     }
 
-    /// Texts; a variable's are comma-separated.
+    /// Texts; a variable's are comma-separated. An empty item is a fault: left out, it could leave a list of scopes empty,
+    /// and its tool open.
     pub(super) fn texts_at(&mut self, path: &[String]) -> Option<Vec<String>> {
-        self.read(path, "a list of texts", |value, variable| match &value.kind {
+        let item = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        self.read(path, "a list of texts, none of them empty", |value, variable| match &value.kind {
             ValueKind::Array(items) => items
                 .iter()
-                .map(|item| match &item.kind {
-                    ValueKind::String(text) => Some(text.trim().to_owned()),
+                .map(|value| match &value.kind {
+                    ValueKind::String(text) => item(text),
                     _ => None,
                 })
                 .collect(),
-            ValueKind::String(text) if variable => Some(
-                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
-            ),
+            ValueKind::String(text) if variable => text.split(',').map(item).collect(),
             _ => None,
         })
     }

@@ -283,9 +283,11 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
 fn allowed_origins(read: &mut Reader) -> Vec<String> {
     let origins = read.texts("http.allowed_origins");
     let is_serialized = |text: &String| {
-        let url = Url::parse(text).ok();
-        // Schemes of applications, such as vscode-webview, have origins that no parser makes.
-        url.is_some_and(|url| url.path().trim_matches('/').is_empty() && !text.ends_with('/'))
+        Url::parse(text).is_ok_and(|url| match url.scheme() {
+            "http" | "https" => url.origin().ascii_serialization() == text.to_ascii_lowercase(),
+            // Schemes of applications, such as vscode-webview, have origins that no parser makes.
+            _ => url.path().trim_matches('/').is_empty() && !text.ends_with('/'),
+        })
     };
     if !origins.iter().all(is_serialized) {
         read.problem(

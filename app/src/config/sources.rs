@@ -160,11 +160,11 @@ impl Sources {
         self.problems.push(Problem { key: source.to_owned(), source: None, message });
     }
 
-    /// An empty value counts as none: that is how deployment tools say so.
+    /// A blank value counts as none: that is what deployment tools make of a variable that is not set.
     fn variables(&mut self, variables: &[(String, String)], source: &str, named: &[(&str, &str)]) {
         let mut table = Map::new();
         let variables: BTreeMap<_, _> =
-            variables.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
+            variables.iter().filter(|(_, value)| !value.trim().is_empty()).cloned().collect();
         for (name, value) in &variables {
             let path: Option<Vec<String>> = match named.iter().find(|(known, _)| known == name) {
                 Some((_, key)) => Some(key.split('.').map(str::to_owned).collect()),
