@@ -67,7 +67,8 @@ fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
 }
 
 /// What the tools ask for, or the configuration instead. Rules of tools that are switched off go with them.
-fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, ScopeSet)> {
+#[must_use]
+pub fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, ScopeSet)> {
     let mut rules = ScopePolicy::as_specified(catalog);
     for (name, rule) in settings.tools.iter().filter(|(_, rule)| rule.enabled) {
         if let Some(scopes) = &rule.scopes {

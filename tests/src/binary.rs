@@ -47,19 +47,23 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A running `dev`, killed when dropped.
-struct Dev {
+pub(crate) struct Dev {
     child: Child,
     banner: String,
 }
 
 impl Dev {
-    fn start() -> Self {
-        let mut child =
-            command(&["dev", "--port", "0", "--tenant-port", "0"], &[("FASTMCP__LOG__LEVEL", "trace")])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let arguments = [&["dev", "--port", "0", "--tenant-port", "0"], arguments].concat();
+        let mut child = command(&arguments, &[("FASTMCP__LOG__LEVEL", "trace")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut banner = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while !banner.contains("Ctrl-C") {
@@ -75,11 +79,11 @@ impl Dev {
         line.split_whitespace().next().unwrap()
     }
 
-    fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         self.word("MCP endpoint")
     }
 
-    fn tenant_port(&self) -> &str {
+    pub(crate) fn tenant_port(&self) -> &str {
         self.word("Issuer").trim_end_matches('/').rsplit(':').next().unwrap()
     }
 

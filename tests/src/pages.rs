@@ -20,6 +20,29 @@ mod add {
     include!(concat!(env!("OUT_DIR"), "/add_a_tool.rs"));
 }
 
+/// The test of docs/testing-with-the-local-tenant.md.
+mod testing_with_the_local_tenant {
+    include!(concat!(env!("OUT_DIR"), "/local_tenant_page.rs"));
+}
+
+#[tokio::test]
+async fn every_fault_that_the_page_lists_is_taken() {
+    let tenant = local_tenant::LocalTenant::start(
+        local_tenant::Options::default().with_api_identifier("http://localhost:3001/mcp"),
+    );
+    let tenant = tenant.await.unwrap();
+    let page = page("docs/testing-with-the-local-tenant.md");
+    let faults: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `{\"fault\"").and_then(|_| line.split('`').nth(1)))
+        .collect();
+    assert_eq!(faults.len(), 14);
+    for fault in faults {
+        let fault: serde_json::Value = serde_json::from_str(fault).unwrap();
+        assert_eq!(crate::oauth::inject(&tenant, &fault).await, 204, "{fault}");
+    }
+}
+
 #[tokio::test]
 async fn the_tool_of_add_a_tool_works_with_its_scope() {
     let harness = Choices::new().tool(Arc::new(add::Add)).start().await;

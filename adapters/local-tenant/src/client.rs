@@ -51,12 +51,12 @@ pub enum ClientError {
         port: u16,
     },
     /// The operating system won't connect, for another reason than that nothing listens.
-    #[error("can't connect to 127.0.0.1:{port}: {source}")]
+    #[error("can't connect to 127.0.0.1:{port}: {cause}")]
     Connect {
         /// The port asked.
         port: u16,
         /// What the operating system says.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -66,11 +66,11 @@ pub enum ClientError {
 /// [`ClientError`].
 pub async fn request_token(port: u16, request: &TokenRequest) -> Result<IssuedToken, ClientError> {
     let exchange = async {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| {
-            if source.kind() == io::ErrorKind::ConnectionRefused {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|cause| {
+            if cause.kind() == io::ErrorKind::ConnectionRefused {
                 ClientError::NotRunning { port }
             } else {
-                ClientError::Connect { port, source }
+                ClientError::Connect { port, cause }
             }
         })?;
         // Whatever breaks from here on, a tenant would not do it.
@@ -84,7 +84,7 @@ async fn exchange(stream: TcpStream, port: u16, request: &TokenRequest) -> Optio
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     // Ends when `sender` and the answer are dropped.
     tokio::spawn(connection);
-    let request = Request::post(control::PATH)
+    let request = Request::post(control::TOKEN_PATH)
         .header(HOST, format!("127.0.0.1:{port}"))
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(serde_json::to_vec(request).ok()?)))

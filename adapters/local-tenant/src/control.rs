@@ -1,23 +1,18 @@
-//! The control endpoint: a token without a login, for the `token` command. Commands on this machine reach it, web pages
-//! do not: a request that carries an `Origin` was refused before it comes here.
+//! The control endpoints: a token without a login, for the `token` command, and faults on demand. Commands on this
+//! machine reach them, web pages do not: a request that carries an `Origin` was refused before it comes here.
 
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use hyper::header::CONTENT_TYPE;
-use hyper::{HeaderMap, Request};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Fault;
 use crate::problem::Problem;
-use crate::tokens::{IssuedToken, Issuer, TokenRequest};
+use crate::tenant::Tenant;
+use crate::tokens::{IssuedToken, TokenRequest};
 
-/// Where it is.
-pub(crate) const PATH: &str = "/local-tenant/token";
-/// A body's size and time.
-const BODY_BYTES: usize = 64 * 1024;
-const BODY_READ: Duration = Duration::from_secs(10);
+/// Where a token is had.
+pub(crate) const TOKEN_PATH: &str = "/local-tenant/token";
+/// Where faults are made.
+pub(crate) const FAULT_PATH: &str = "/local-tenant/fault";
 
 /// RFC 6749 section 5.1's answer, as it is sent and as the client reads it.
 #[derive(Serialize, Deserialize)]
@@ -28,16 +23,24 @@ pub(crate) struct TokenResponse {
     scope: String,
 }
 
-/// Answers a request.
-pub(crate) async fn answer(issuer: &Issuer, request: Request<Incoming>) -> Result<TokenResponse, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::UnsupportedMediaType);
-    }
-    let body = read(request.into_body()).await?;
-    let wanted: TokenRequest = serde_json::from_slice(&body).map_err(|error| {
-        Problem::BadRequest(format!("the body is {{\"user\", \"scope\"?, \"audience\"?}} as JSON: {error}"))
-    })?;
-    issuer.issue(&wanted).map(TokenResponse::from).map_err(Problem::Token)
+/// Issues what the body asks for.
+pub(crate) fn token(tenant: &Tenant, body: &[u8], issuer: String) -> Result<TokenResponse, Problem> {
+    let wanted: TokenRequest = parsed(body, "{\"user\", \"scope\"?, \"audience\"?}")?;
+    tenant.issuer.issue(&wanted, issuer).map(TokenResponse::from).map_err(Problem::Token)
+}
+
+/// Does what the body asks for.
+pub(crate) async fn fault(tenant: &std::sync::Arc<Tenant>, body: &[u8]) -> Result<(), Problem> {
+    let fault: Fault = parsed(body, "{\"fault\", ...}")?;
+    let tenant = std::sync::Arc::clone(tenant);
+    // Making a key takes a while; requests are served meanwhile. It does not panic.
+    let _ = tokio::task::spawn_blocking(move || tenant.inject(&fault)).await;
+    Ok(())
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::BadRequest(format!("the body is {shape} as JSON: {error}")))
 }
 
 impl From<IssuedToken> for TokenResponse {
@@ -55,33 +58,4 @@ impl From<TokenResponse> for IssuedToken {
     fn from(response: TokenResponse) -> Self {
         Self { access_token: response.access_token, expires_in: response.expires_in, scope: response.scope }
     }
-}
-
-/// A form or plain text, which a page could send without a preflight, is not.
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
-}
-
-async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    // Not reading is also not sending "100 Continue".
-    if body.size_hint().lower() > BODY_BYTES as u64 {
-        return Err(Problem::BodyTooLarge { limit: BODY_BYTES });
-    }
-    tokio::time::timeout(BODY_READ, collect(body)).await.unwrap_or(Err(Problem::BodyTooSlow))
-}
-
-async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
-    let mut collected = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Problem::BodyBroken)?.into_data() else {
-            continue;
-        };
-        if collected.len() + data.len() > BODY_BYTES {
-            return Err(Problem::BodyTooLarge { limit: BODY_BYTES });
-        }
-        collected.extend_from_slice(&data);
-    }
-    Ok(collected.freeze())
 }

@@ -1,5 +1,5 @@
 //! The discovery document, which both well-known paths answer: what Auth0's says, as far as clients of an MCP server
-//! read it. It promises nothing that the finished tenant will not do.
+//! read it.
 
 use serde_json::{Value, json};
 
@@ -24,6 +24,7 @@ pub(crate) fn discovery(issuer: &str) -> Value {
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "code_challenge_methods_supported": ["S256"],
+        "client_id_metadata_document_supported": true,
         "authorization_response_iss_parameter_supported": true,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],

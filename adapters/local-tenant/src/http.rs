@@ -1,36 +1,40 @@
 //! From a request to its answer: `Host` first, then the route, `Origin` where it matters, then the method.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN,
-};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use serde::Serialize;
 
-use crate::control;
-use crate::documents;
+use crate::authorize::{self, Next, Refusal};
+use crate::faults::KeysAnswer;
+use crate::parameters::Parameters;
 use crate::problem::Problem;
-use crate::tokens::Issuer;
+use crate::response::{self, DOCUMENT_CACHING, NO_STORE};
+use crate::tenant::Tenant;
+use crate::{account, body, control, documents, grants, pages, registration};
 
-/// Auth0's. A tenant that starts again on the same port has other keys, so no longer than this.
-const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=15");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// No credentials are involved, so `*` covers every header but the one that it never covers (Fetch section 3.3.4).
-const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("*, Authorization");
-const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+/// Larger than any verifier reads.
+const HUGE: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Discovery,
     Keys,
-    Control,
-    /// Pages call it with fetch; not there yet.
-    FutureEndpoint,
-    /// A browser goes there; not there yet. No page may ever read it: it will hold a consent form.
-    FuturePage,
+    Token,
+    Register,
+    UserInfo,
+    Revoke,
+    Authorize,
+    Consent,
+    Style,
+    Logout,
+    ControlToken,
+    ControlFault,
 }
 
 impl Route {
@@ -40,9 +44,16 @@ impl Route {
                 Self::Discovery
             }
             "/.well-known/jwks.json" => Self::Keys,
-            control::PATH => Self::Control,
-            "/oauth/token" | "/oauth/revoke" | "/oidc/register" | "/userinfo" => Self::FutureEndpoint,
-            "/authorize" | "/v2/logout" => Self::FuturePage,
+            "/oauth/token" => Self::Token,
+            "/oidc/register" => Self::Register,
+            "/userinfo" => Self::UserInfo,
+            "/oauth/revoke" => Self::Revoke,
+            "/authorize" => Self::Authorize,
+            "/u/consent" => Self::Consent,
+            "/u/style.css" => Self::Style,
+            "/v2/logout" => Self::Logout,
+            control::TOKEN_PATH => Self::ControlToken,
+            control::FAULT_PATH => Self::ControlFault,
             _ => return None,
         })
     }
@@ -50,22 +61,38 @@ impl Route {
     const fn methods(self) -> &'static str {
         match self {
             Self::Discovery | Self::Keys => "GET, HEAD, OPTIONS",
-            Self::Control => "POST",
-            Self::FutureEndpoint => "GET, POST, OPTIONS",
-            Self::FuturePage => "GET, POST",
+            Self::Token | Self::Register | Self::Revoke => "POST, OPTIONS",
+            Self::UserInfo => "GET, POST, OPTIONS",
+            Self::Authorize => "GET, POST",
+            Self::Style | Self::Logout => "GET",
+            Self::Consent | Self::ControlToken | Self::ControlFault => "POST",
         }
     }
 
-    /// Whether any web page may read the answer.
+    /// Whether any web page may read the answer. None ever reads a consent page: it holds what makes a decision.
     const fn is_readable_by_pages(self) -> bool {
-        matches!(self, Self::Discovery | Self::Keys | Self::FutureEndpoint)
+        match self {
+            Self::Discovery | Self::Keys | Self::Token | Self::Register | Self::UserInfo | Self::Revoke => {
+                true
+            }
+            Self::Authorize
+            | Self::Consent
+            | Self::Style
+            | Self::Logout
+            | Self::ControlToken
+            | Self::ControlFault => false,
+        }
+    }
+
+    const fn is_control(self) -> bool {
+        matches!(self, Self::ControlToken | Self::ControlFault)
     }
 }
 
 /// Answers a request, whatever it is.
-pub(crate) async fn respond(issuer: &Issuer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let route = Route::of(request.uri().path());
-    let mut response = answer(issuer, route, request).await.unwrap_or_else(Problem::into_response);
+    let mut response = answer(tenant, route, request).await.unwrap_or_else(Problem::into_response);
     if route.is_some_and(Route::is_readable_by_pages) {
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
@@ -73,39 +100,157 @@ pub(crate) async fn respond(issuer: &Issuer, request: Request<Incoming>) -> Resp
 }
 
 async fn answer(
-    issuer: &Issuer,
+    tenant: &Arc<Tenant>,
     route: Option<Route>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Problem> {
-    check_host(&request)?;
+    let host = check_host(&request)?.to_owned();
     let route = route.ok_or(Problem::NotFound)?;
-    if route == Route::Control && request.headers().contains_key(ORIGIN) {
+    if route.is_control() && request.headers().contains_key(ORIGIN) {
         return Err(Problem::WebPage);
     }
     let (method, allow) = (request.method(), route.methods());
     if *method == Method::OPTIONS && route.is_readable_by_pages() {
-        return Ok(preflight(allow));
+        return Ok(response::preflight(allow));
     }
     if !allow.split(", ").any(|allowed| method == allowed) {
         return Err(Problem::MethodNotAllowed { allow });
     }
+    let issuer = tenant.issuer.url_for(&host);
     match route {
-        Route::Discovery => Ok(json(&documents::discovery(issuer.url()), DOCUMENT_CACHING)),
-        Route::Keys => Ok(json(&issuer.keys().published(), DOCUMENT_CACHING)),
-        Route::Control => control::answer(issuer, request).await.map(|token| json(&token, NO_STORE)),
-        Route::FutureEndpoint | Route::FuturePage => Err(Problem::NotBuilt),
+        Route::Discovery => Ok(response::json(&documents::discovery(&issuer), DOCUMENT_CACHING)),
+        Route::Keys => Ok(keys(tenant).await),
+        Route::Style => Ok(response::style(pages::STYLE)),
+        Route::Logout => Ok(logout(tenant, request.uri().query())),
+        Route::UserInfo => {
+            let info = account::userinfo(tenant, header(request.headers(), AUTHORIZATION), &issuer)?;
+            Ok(response::json(&info, NO_STORE))
+        }
+        Route::Authorize => Ok(authorize(tenant, &parameters(request).await?, issuer).await),
+        Route::Consent => consent(tenant, &host, request).await,
+        Route::Token => {
+            let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
+            let form = form(request).await?;
+            let answer = grants::answer(tenant, &form, authorization.as_deref(), issuer).await?;
+            Ok(response::json(&answer, NO_STORE))
+        }
+        Route::Revoke => {
+            let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
+            account::revoke(tenant, &form(request).await?, authorization.as_deref()).await?;
+            Ok(response::empty(StatusCode::OK))
+        }
+        Route::Register => {
+            let body = json_body(request).await?;
+            let registered = registration::register(&tenant.clients, &body, tenant.now())?;
+            Ok(response::created(&registered))
+        }
+        Route::ControlToken => {
+            let body = json_body(request).await?;
+            control::token(tenant, &body, issuer).map(|token| response::json(&token, NO_STORE))
+        }
+        Route::ControlFault => {
+            control::fault(tenant, &json_body(request).await?).await?;
+            Ok(response::empty(StatusCode::NO_CONTENT))
+        }
     }
+}
+
+async fn keys(tenant: &Tenant) -> Response<Full<Bytes>> {
+    let answer = tenant.issuer.faults().active().keys;
+    match answer.delay() {
+        Some(delay) => tokio::time::sleep(delay).await,
+        None => std::future::pending().await,
+    }
+    let mut published = tenant.issuer.keys().published();
+    match answer {
+        KeysAnswer::Good | KeysAnswer::Slow { .. } | KeysAnswer::Hang => {}
+        KeysAnswer::Status { status } => return response::empty(failure_status(status)),
+        KeysAnswer::Garbage => return response::html("<h1>Not a key in sight</h1>".to_owned(), ""),
+        KeysAnswer::Empty => published = serde_json::json!({"keys": []}),
+        KeysAnswer::Huge => published["padding"] = "x".repeat(HUGE).into(),
+    }
+    response::json(&published, DOCUMENT_CACHING)
+}
+
+fn failure_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| status.is_client_error() || status.is_server_error())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+async fn authorize(tenant: &Tenant, parameters: &Parameters, issuer: String) -> Response<Full<Bytes>> {
+    match authorize::begin(tenant, parameters, issuer).await {
+        Ok(Next::Return(location)) => response::redirect(&location),
+        Ok(Next::Ask { transaction, request }) => {
+            let return_to = authorize::destination(&request);
+            let page = authorize::consent(tenant, &transaction, &request, &return_to);
+            response::html(pages::consent(&page), &authorize::form_action_source(&request))
+        }
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// A page that a stranger put up can't make the decision: it does not know the transaction, and it is not of our origin.
+async fn consent(
+    tenant: &Tenant,
+    host: &str,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Problem> {
+    let own = format!("http://{host}");
+    if header(request.headers(), ORIGIN).is_some_and(|origin| !origin.eq_ignore_ascii_case(&own)) {
+        return Err(Problem::WebPage);
+    }
+    let form = form(request).await?;
+    Ok(authorize::decide(tenant, &form).map_or_else(refused, |location| response::redirect(&location)))
+}
+
+fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
+    match refusal {
+        Refusal::Redirect(location) => response::redirect(&location),
+        Refusal::Page { title, explanation } => response::bad_page(pages::failure(title, &explanation)),
+    }
+}
+
+fn logout(tenant: &Tenant, query: Option<&str>) -> Response<Full<Bytes>> {
+    match account::logout(tenant, &Parameters::parse(query.unwrap_or_default().as_bytes())) {
+        Ok(Some(location)) => response::redirect(&location),
+        Ok(None) => response::html(pages::signed_out(), ""),
+        Err(explanation) => response::bad_page(pages::failure("An unknown place to return to", &explanation)),
+    }
+}
+
+/// Of the query, or, in a POST, of the form (OpenID Connect Core section 3.1.2.1).
+async fn parameters(request: Request<Incoming>) -> Result<Parameters, Problem> {
+    if request.method() == Method::POST {
+        return form(request).await;
+    }
+    Ok(Parameters::parse(request.uri().query().unwrap_or_default().as_bytes()))
+}
+
+async fn form(request: Request<Incoming>) -> Result<Parameters, Problem> {
+    let (head, body) = request.into_parts();
+    body::read(&head.headers, FORM, body).await.map(|body| Parameters::parse(&body))
+}
+
+async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    let (head, body) = request.into_parts();
+    body::read(&head.headers, JSON, body).await
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// A web page can have its own name resolve to 127.0.0.1 (DNS rebinding) and then read and post as it likes; its
 /// requests still name its own host.
-fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
+fn check_host<B>(request: &Request<B>) -> Result<&str, Problem> {
     let host = one_host(request.headers())?;
     let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
     if target.is_some_and(|target| !target.eq_ignore_ascii_case(host)) {
         return Err(Problem::BadHost);
     }
-    if is_loopback(host) { Ok(()) } else { Err(Problem::ForeignHost) }
+    if is_loopback(host) { Ok(host) } else { Err(Problem::ForeignHost) }
 }
 
 fn one_host(headers: &HeaderMap) -> Result<&str, Problem> {
@@ -123,25 +268,6 @@ fn is_loopback(host: &str) -> bool {
         .iter()
         .filter_map(|name| host.strip_prefix(name))
         .any(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
-}
-
-fn preflight(methods: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-    headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-    response
-}
-
-fn json(body: &impl Serialize, caching: HeaderValue) -> Response<Full<Bytes>> {
-    // Strings, numbers and arrays of them: rendering them can't fail.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, caching);
-    response
 }
 
 #[cfg(test)]
@@ -179,10 +305,10 @@ mod tests {
             for host in hosts {
                 request.headers_mut().append(HOST, HeaderValue::from_static(host));
             }
-            check_host(&request)
+            check_host(&request).map(str::to_owned)
         };
-        assert_eq!(check(&["localhost"], "/"), Ok(()));
-        assert_eq!(check(&["localhost"], "http://localhost/"), Ok(()));
+        assert_eq!(check(&["localhost"], "/"), Ok("localhost".to_owned()));
+        assert_eq!(check(&["localhost"], "http://localhost/"), Ok("localhost".to_owned()));
         assert_eq!(check(&["localhost"], "http://evil.test/"), Err(Problem::BadHost));
         assert_eq!(check(&["evil.test"], "http://evil.test/"), Err(Problem::ForeignHost));
         assert_eq!(check(&["localhost", "localhost"], "/"), Err(Problem::BadHost));
@@ -191,7 +317,7 @@ mod tests {
 
     #[test]
     fn pages_never_read_the_control_endpoint_or_a_consent_page() {
-        for path in [control::PATH, "/authorize", "/v2/logout"] {
+        for path in [control::TOKEN_PATH, control::FAULT_PATH, "/authorize", "/u/consent", "/v2/logout"] {
             assert!(!Route::of(path).unwrap().is_readable_by_pages(), "{path}");
         }
     }

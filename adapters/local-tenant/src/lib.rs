@@ -1,45 +1,64 @@
 //! An Auth0-shaped issuer for development and tests.
 //!
-//! [`LocalTenant::start`] serves, on 127.0.0.1 and nowhere else, what a resource server needs of its tenant: discovery
-//! documents, signing keys, and access tokens in Auth0's dialects, by Auth0's rules for roles. Users, roles and the API
-//! come from [`Options`]. Nothing persists: a tenant that starts again has new keys, and earlier tokens end with it.
+//! [`LocalTenant::start`] serves, on 127.0.0.1 and nowhere else, what a client and a resource server need of their tenant:
+//! discovery, registration, login and consent, tokens in Auth0's dialects by Auth0's rules for roles, and keys. Users,
+//! roles, clients and the API come from [`Options`]. Nothing persists: a tenant that starts again has new keys, and
+//! earlier tokens end with it. [`LocalTenant::inject`] makes things go wrong.
 //!
 //! It knows nothing of the server that it issues for, not even its identifier: that is
 //! [`Options::with_api_identifier`]'s.
 //!
 //! - `options`: what it can be told, and what is wrong with that
-//! - `keys`: the signing keys and their rotation
+//! - `keys`, `time`, `faults`: what tokens are signed with, when, and what goes wrong on demand
 //! - `tokens`: who gets which token
-//! - `documents`: the published metadata
-//! - `server`, `http`, `problem`, `control`: the thread, the routes, the refusals, the `token` command's endpoint
-//! - `client`: the other side of that endpoint
-//! - `time`: the one reader of the system's clock
+//! - `clients`, `registration`, `client_metadata`, `redirect`: who may ask, and where answers may go
+//! - `authorize`, `grants`, `account`: the endpoints of a login, of tokens, and of what comes after
+//! - `documents`, `pages`: the published metadata, the pages
+//! - `tenant`: what the endpoints share
+//! - `server`, `http`, `parameters`, `body`, `response`, `problem`: the thread, the routes, what comes in and goes out
+//! - `control`, `client`: the `token` command's endpoint, and its other side
 
+mod account;
+mod authorize;
+mod body;
 pub mod client;
+mod client_metadata;
+mod clients;
 mod control;
 mod documents;
+mod faults;
+mod grants;
 mod http;
 mod keys;
 mod options;
+mod pages;
+mod parameters;
 mod problem;
+mod redirect;
+mod registration;
+mod response;
 mod server;
+mod tenant;
 mod time;
 mod tokens;
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
+pub use crate::faults::{Fault, KeysAnswer, TokenForm};
 use crate::keys::{KeyRing, SigningKey};
-pub use crate::options::{Api, ApiScope, Dialect, Options, Role, User};
+pub use crate::options::{Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, User};
 use crate::server::Server;
+use crate::tenant::Tenant;
 use crate::tokens::Issuer;
 pub use crate::tokens::{IssuedToken, TokenError, TokenRequest};
 
 /// A running tenant. It stops when dropped: no connection is accepted from then on.
-#[derive(Debug)]
 pub struct LocalTenant {
-    issuer: Arc<Issuer>,
+    tenant: Arc<Tenant>,
+    url: String,
     /// Held for its drop.
     _server: Server,
 }
@@ -54,12 +73,12 @@ pub enum StartError {
     #[error("the tenant's API has no identifier; give it one with `Options::with_api_identifier`")]
     NoApiIdentifier,
     /// The port is taken, or may not be used.
-    #[error("can't listen on 127.0.0.1:{port}: {source}")]
+    #[error("can't listen on 127.0.0.1:{port}: {cause}")]
     Listen {
         /// The port asked for.
         port: u16,
         /// What the operating system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// No signing key could be made.
     #[error("can't make a signing key")]
@@ -70,46 +89,48 @@ pub enum StartError {
 }
 
 impl LocalTenant {
-    /// Starts a tenant on 127.0.0.1; port 0 picks a free one. It serves from a thread of its own, so it outlives the
-    /// runtime that started it.
+    /// Starts a tenant on 127.0.0.1, on a free port unless [`Options::with_port`] named one. It serves from a thread of its
+    /// own, so it outlives the runtime that started it.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(options: Options, port: u16) -> Result<Self, StartError> {
+    pub async fn start(options: Options) -> Result<Self, StartError> {
         options.validate().map_err(StartError::Options)?;
         let audience = options.api.identifier.clone().ok_or(StartError::NoApiIdentifier)?;
-        let listen = |source| StartError::Listen { port, source };
+        let port = options.port;
+        let listen = |cause| StartError::Listen { port, cause };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let port = listener.local_addr().map_err(listen)?.port();
-        let issuer = Arc::new(Issuer::new(options, audience, port, fresh_keys().await?));
-        let server = Server::start(listener, Arc::clone(&issuer)).await.map_err(StartError::Thread)?;
-        tracing::debug!(issuer = issuer.url(), "the local tenant listens");
-        Ok(Self { issuer, _server: server })
+        let tenant = Arc::new(Tenant::new(Issuer::new(options, audience, port, fresh_keys().await?)));
+        let server = Server::start(listener, Arc::clone(&tenant)).await.map_err(StartError::Thread)?;
+        let url = tenant.issuer.url();
+        tracing::debug!(issuer = url, "the local tenant listens");
+        Ok(Self { tenant, url, _server: server })
     }
 
     /// The issuer identifier, `http://127.0.0.1:PORT/`, with Auth0's trailing slash.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        self.issuer.url()
+        &self.url
     }
 
     /// The port that it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.issuer.port()
+        self.tenant.issuer.port()
     }
 
     /// Everyone who can log in, in the order of the options.
     #[must_use]
     pub fn users(&self) -> &[User] {
-        self.issuer.users()
+        &self.tenant.options().users
     }
 
     /// What the user's roles assign in the API, in the API's order; nothing for an unknown user.
     #[must_use]
     pub fn scopes_of(&self, user_key: &str) -> Vec<String> {
-        self.issuer.scopes_of(user_key)
+        self.tenant.issuer.scopes_of(user_key)
     }
 
     /// Issues an access token, as the control endpoint does.
@@ -117,19 +138,18 @@ impl LocalTenant {
     /// # Errors
     /// [`TokenError`] says what exists instead of what was asked for.
     pub fn issue_token(&self, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
-        self.issuer.issue(request)
+        self.tenant.issuer.issue(request, self.url.clone())
     }
 
-    /// The next key signs from here on, a new next one is published, and the old one stays published until
-    /// [`LocalTenant::revoke_previous_keys`]. Makes an RSA key on the calling thread, which can take a second in a
-    /// debug build.
-    pub fn rotate_keys(&self) {
-        self.issuer.keys().rotate();
+    /// Makes something go wrong, or right again, from now on. [`Fault::RotateKeys`] makes an RSA key on the calling thread.
+    pub fn inject(&self, fault: &Fault) {
+        self.tenant.inject(fault);
     }
+}
 
-    /// Stops publishing the keys that signed before the current one.
-    pub fn revoke_previous_keys(&self) {
-        self.issuer.keys().revoke_previous();
+impl fmt::Debug for LocalTenant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LocalTenant").field("issuer", &self.url).finish_non_exhaustive()
     }
 }
 

@@ -2,24 +2,106 @@
 //! it. It decides nothing about tokens.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::redirect;
 
 /// Auth0's default lifetime of an API's access tokens.
 const DAY: u64 = 24 * 60 * 60;
+/// And of those for clients that nobody vouched for.
+const HOUR: u64 = 60 * 60;
 /// Auth0's maximum for it.
 const LONGEST_LIFETIME: u64 = 30 * DAY;
 
-/// Users, roles and the API of a tenant. The default is Auth0's MCP sample: an administrator and a user.
+/// Users, roles, clients and the API of a tenant. The default is Auth0's MCP sample: an administrator and a user.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// The port on 127.0.0.1; 0, the default, takes a free one.
+    #[serde(skip)]
+    pub port: u16,
+    /// The user who consents to everything at once, by its key: there is no page then. For clients without a browser.
+    #[serde(skip)]
+    pub auto_consent: Option<String>,
     /// Everyone who can log in.
     pub users: Vec<User>,
     /// What users can be assigned.
     pub roles: Vec<Role>,
     /// The API that tokens are for.
     pub api: Api,
+    /// Clients that are known beforehand, as those of Auth0's dashboard. Others register themselves.
+    pub clients: Vec<Client>,
+}
+
+/// A client that is known beforehand.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Its `client_id`.
+    pub id: String,
+    /// What the consent page calls it.
+    pub name: String,
+    /// What makes it confidential; without one it is public, and PKCE alone protects it.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// Where the authorization response may go, compared exactly but for the port of a loopback one.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Where `/v2/logout` may go afterwards, compared exactly.
+    #[serde(default)]
+    pub logout_urls: Vec<String>,
+    /// What it may do at the token endpoint.
+    #[serde(default = "interactive")]
+    pub grant_types: Vec<GrantType>,
+    /// Scopes that it may have on its own behalf, by client credentials.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+/// RFC 6749's grants, as far as they are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// Section 4.1, with PKCE.
+    AuthorizationCode,
+    /// Section 6.
+    RefreshToken,
+    /// Section 4.4: a machine on its own behalf.
+    ClientCredentials,
+}
+
+fn interactive() -> Vec<GrantType> {
+    vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
+}
+
+/// A client secret. Its `Debug` leaves it out.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Any text that is not empty.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Compared in a time that says nothing of where the two differ.
+    pub(crate) fn is(&self, given: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), given.as_bytes()).is_ok()
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(redacted)")
+    }
 }
 
 /// A person who can log in.
@@ -69,6 +151,10 @@ pub struct Api {
     pub dialect: Dialect,
     /// From `iat` to `exp`, in seconds.
     pub token_lifetime_seconds: u64,
+    /// The same for clients that registered themselves, or are known by a URL.
+    pub third_party_token_lifetime_seconds: u64,
+    /// How long a refresh token can be used, in seconds.
+    pub refresh_token_lifetime_seconds: u64,
 }
 
 /// A scope of the API; a "permission" in Auth0's dashboard.
@@ -106,6 +192,20 @@ impl Options {
         self
     }
 
+    /// The same tenant on this port.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The same tenant, where this user consents to everything at once.
+    #[must_use]
+    pub fn with_auto_consent(mut self, user_key: &str) -> Self {
+        self.auto_consent = Some(user_key.to_owned());
+        self
+    }
+
     /// Everyone who can log in.
     #[must_use]
     pub fn users(&self) -> &[User] {
@@ -121,6 +221,7 @@ impl Options {
         self.check_api(&mut problems);
         self.check_roles(&mut problems);
         self.check_users(&mut problems);
+        self.check_clients(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -148,11 +249,16 @@ impl Options {
         if is_blank(&api.name) {
             problems.push("tenant.api.name is empty".into());
         }
-        if !(1..=LONGEST_LIFETIME).contains(&api.token_lifetime_seconds) {
-            let given = api.token_lifetime_seconds;
-            problems.push(format!(
-                "tenant.api.token_lifetime_seconds is {given}; it goes from 1 to {LONGEST_LIFETIME} (30 days)"
-            ));
+        for (key, given) in [
+            ("token_lifetime_seconds", api.token_lifetime_seconds),
+            ("third_party_token_lifetime_seconds", api.third_party_token_lifetime_seconds),
+            ("refresh_token_lifetime_seconds", api.refresh_token_lifetime_seconds),
+        ] {
+            if !(1..=LONGEST_LIFETIME).contains(&given) {
+                problems.push(format!(
+                    "tenant.api.{key} is {given}; it goes from 1 to {LONGEST_LIFETIME} (30 days)"
+                ));
+            }
         }
         if api.scopes.is_empty() {
             problems.push("tenant.api.scopes is empty; an API without scopes can't be used".into());
@@ -210,6 +316,38 @@ impl Options {
         for sub in repeated(self.users.iter().map(|user| user.sub.as_str())) {
             problems.push(format!("tenant.users: the sub `{sub}` is there more than once"));
         }
+        if let Some(key) = self.auto_consent.as_deref().filter(|key| self.user(key).is_none()) {
+            let known = self.user_keys().join(", ");
+            problems.push(format!("there is no user {key:?} who could consent; the tenant has {known}"));
+        }
+    }
+
+    fn check_clients(&self, problems: &mut Vec<String>) {
+        let defined: BTreeSet<&str> = self.api.scope_names().collect();
+        for client in &self.clients {
+            let id = &client.id;
+            let mut problem = |what: &str| problems.push(format!("tenant.clients: `{id}` {what}"));
+            if is_blank(id) || is_blank(&client.name) {
+                problem("has no id or no name");
+            }
+            for uri in client.redirect_uris.iter().filter(|uri| !redirect::is_acceptable(uri)) {
+                problem(&format!("has the redirect URI `{uri}`; {}", redirect::WHAT_IS_ACCEPTABLE));
+            }
+            for permission in client.permissions.iter().filter(|name| !defined.contains(name.as_str())) {
+                problem(&format!(
+                    "has the permission `{permission}`, which tenant.api.scopes does not define"
+                ));
+            }
+            if client.secret.as_ref().is_some_and(|secret| is_blank(secret.expose())) {
+                problem("has an empty secret; leave it out for a public client");
+            }
+            if client.secret.is_none() && client.grant_types.contains(&GrantType::ClientCredentials) {
+                problem("has the grant client_credentials, which needs a secret");
+            }
+        }
+        for id in repeated(self.clients.iter().map(|client| client.id.as_str())) {
+            problems.push(format!("tenant.clients: `{id}` is there more than once"));
+        }
     }
 }
 
@@ -234,6 +372,8 @@ impl Default for Options {
             permissions: permissions.iter().map(|&permission| permission.into()).collect(),
         };
         Self {
+            port: 0,
+            auto_consent: None,
             users: vec![
                 user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
                 user("user", "auth0|local-user", "Uma User", "Tool User"),
@@ -243,6 +383,7 @@ impl Default for Options {
                 role("Tool User", &["tool:whoami"]),
             ],
             api: Api::default(),
+            clients: Vec::new(),
         }
     }
 }
@@ -257,6 +398,8 @@ impl Default for Api {
             scopes: vec![scope("tool:whoami", "Read who you are"), scope("tool:greet", "Greet you by name")],
             dialect: Dialect::default(),
             token_lifetime_seconds: DAY,
+            third_party_token_lifetime_seconds: HOUR,
+            refresh_token_lifetime_seconds: LONGEST_LIFETIME,
         }
     }
 }

@@ -2,27 +2,80 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::parameters::Repeated;
 use crate::tokens::TokenError;
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     NotFound,
-    NotBuilt,
     MethodNotAllowed { allow: &'static str },
     BadHost,
     ForeignHost,
     WebPage,
-    UnsupportedMediaType,
+    UnsupportedMediaType { expected: &'static str },
     BodyTooLarge { limit: usize },
     BodyTooSlow,
     BodyBroken,
     BadRequest(String),
     Token(TokenError),
+    OAuth(OAuthError),
+}
+
+/// An error of the OAuth specifications, under their name for it (RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1,
+/// RFC 7591 section 3.2.2, RFC 8707 section 2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OAuthError {
+    pub(crate) code: &'static str,
+    pub(crate) description: String,
+}
+
+impl OAuthError {
+    pub(crate) fn new(code: &'static str, description: impl Into<String>) -> Self {
+        Self { code, description: description.into() }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.code {
+            "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
+            "insufficient_scope" => StatusCode::FORBIDDEN,
+            "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// RFC 6749 section 5.2 and RFC 6750 section 3 demand a challenge with a 401.
+    fn challenge(&self) -> Option<HeaderValue> {
+        match self.code {
+            "invalid_client" => Some(HeaderValue::from_static("Basic realm=\"local tenant\"")),
+            "invalid_token" | "insufficient_scope" => {
+                HeaderValue::from_str(&format!("Bearer error=\"{}\"", self.code)).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<Repeated> for OAuthError {
+    fn from(Repeated(name): Repeated) -> Self {
+        Self::new("invalid_request", format!("{name} is there more than once (RFC 6749 section 3.1)"))
+    }
+}
+
+impl From<TokenError> for OAuthError {
+    fn from(error: TokenError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<OAuthError> for Problem {
+    fn from(error: OAuthError) -> Self {
+        Self::OAuth(error)
+    }
 }
 
 /// The error object, as it is sent and as the client reads it.
@@ -33,16 +86,16 @@ pub(crate) struct ErrorBody {
 }
 
 impl Problem {
-    const fn status(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::NotBuilt => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ForeignHost | Self::WebPage => StatusCode::FORBIDDEN,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Token(TokenError::Signing) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::OAuth(error) => error.status(),
             Self::BadHost | Self::BodyBroken | Self::BadRequest(_) | Self::Token(_) => {
                 StatusCode::BAD_REQUEST
             }
@@ -52,40 +105,36 @@ impl Problem {
     const fn error(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
-            Self::NotBuilt => "temporarily_unavailable",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::BadHost => "bad_host",
             Self::ForeignHost => "foreign_host",
             Self::WebPage => "foreign_origin",
-            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
             Self::BadRequest(_) => "invalid_request",
-            Self::Token(TokenError::UnknownUser { .. }) => "invalid_grant",
-            // RFC 8707 section 2.
-            Self::Token(TokenError::UnknownAudience { .. }) => "invalid_target",
-            Self::Token(TokenError::UnknownScope { .. }) => "invalid_scope",
-            Self::Token(TokenError::Signing) => "server_error",
+            Self::Token(error) => error.code(),
+            Self::OAuth(error) => error.code,
         }
     }
 
     fn description(&self) -> String {
         match self {
-            Self::NotFound => "there is nothing at this path; start from /.well-known/openid-configuration".into(),
-            Self::NotBuilt => {
-                "the local tenant can't do this yet; `fastmcp-auth0 token` gets an access token without a login".into()
+            Self::NotFound => {
+                "there is nothing at this path; start from /.well-known/openid-configuration".into()
             }
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
             Self::ForeignHost => "the local tenant answers to localhost, 127.0.0.1 and [::1] only".into(),
             Self::WebPage => "web pages may not call this; it is for commands on this machine".into(),
-            Self::UnsupportedMediaType => "the body must be application/json".into(),
+            Self::UnsupportedMediaType { expected } => format!("the body must be {expected}"),
             Self::BodyTooLarge { limit } => format!("the request's body is longer than {limit} bytes"),
             Self::BodyTooSlow => "the request's body did not arrive in time".into(),
             Self::BodyBroken => "the request's body broke off or is malformed".into(),
             Self::BadRequest(why) => why.clone(),
             Self::Token(error) => error.to_string(),
+            Self::OAuth(error) => error.description.clone(),
         }
     }
 
@@ -100,6 +149,11 @@ impl Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Self::OAuth(error) = &self
+            && let Some(challenge) = error.challenge()
+        {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if self.ends_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::http;
-use crate::tokens::Issuer;
+use crate::tenant::Tenant;
 
 /// Beyond it, connections wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -36,12 +36,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(listener: BoundListener, issuer: Arc<Issuer>) -> io::Result<Self> {
+    pub(crate) async fn start(listener: BoundListener, tenant: Arc<Tenant>) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("local-tenant".into())
-            .spawn(move || run(listener, issuer, ready, stopped))?;
+            .spawn(move || run(listener, tenant, ready, stopped))?;
         let server = Self { stop: Some(stop), thread: Some(thread) };
         started.await.unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
         Ok(server)
@@ -60,7 +60,7 @@ impl Drop for Server {
 
 fn run(
     listener: BoundListener,
-    issuer: Arc<Issuer>,
+    tenant: Arc<Tenant>,
     ready: oneshot::Sender<io::Result<()>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -77,7 +77,7 @@ fn run(
                 let _ = ready.send(Ok(()));
                 tokio::select! {
                     _ = stopped => {}
-                    () = accept(listener, issuer) => {}
+                    () = accept(listener, tenant) => {}
                 }
             }
             Err(error) => {
@@ -88,7 +88,7 @@ fn run(
     // Dropping the runtime closes the connections.
 }
 
-async fn accept(listener: TcpListener, issuer: Arc<Issuer>) {
+async fn accept(listener: TcpListener, tenant: Arc<Tenant>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
@@ -97,9 +97,9 @@ async fn accept(listener: TcpListener, issuer: Arc<Issuer>) {
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let issuer = Arc::clone(&issuer);
+                let tenant = Arc::clone(&tenant);
                 tokio::spawn(async move {
-                    serve(&issuer, stream).await;
+                    serve(&tenant, stream).await;
                     drop(permit);
                 });
             }
@@ -111,10 +111,10 @@ async fn accept(listener: TcpListener, issuer: Arc<Issuer>) {
     }
 }
 
-async fn serve(issuer: &Issuer, stream: TcpStream) {
+async fn serve(tenant: &Arc<Tenant>, stream: TcpStream) {
     // Answers are small and whole: waiting to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
-    let requests = service_fn(async |request| Ok::<_, Infallible>(http::respond(issuer, request).await));
+    let requests = service_fn(async |request| Ok::<_, Infallible>(http::respond(tenant, request).await));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ)

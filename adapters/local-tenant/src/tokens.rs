@@ -1,20 +1,31 @@
-//! Who gets which access token: Auth0's rules for roles ("RBAC" with "add permissions"), and its four dialects.
-//! It knows no HTTP.
+//! Who gets which token: Auth0's rules for roles ("RBAC" with "add permissions"), for clients nobody vouched for, and its
+//! four dialects. It knows no HTTP and no grants.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 
+use crate::clients::KnownClient;
+use crate::faults::{Faults, TokenForm};
 use crate::keys::{KeyRing, random_id};
-use crate::options::{Dialect, Options, User};
-use crate::time::unix_seconds;
+use crate::options::{Dialect, GrantType, Options, User};
+use crate::time::TenantClock;
 
 /// The client that every token of the control endpoint is issued to.
-const CLIENT_ID: &str = "local-tenant-cli";
-/// Auth0's `gty` of a token for a user that no browser was involved in.
-const GRANT_TYPE: &str = "password";
+const CLI_CLIENT_ID: &str = "local-tenant-cli";
+/// OpenID Connect's scopes that only clients get that somebody vouched for.
+const IDENTITY_SCOPES: [&str; 3] = ["openid", "profile", "email"];
+const OFFLINE_ACCESS: &str = "offline_access";
+/// Auth0's default lifetime of ID tokens, in seconds.
+const ID_TOKEN_LIFE: i64 = 36_000;
+/// How long ago a token expired that is issued expired, in seconds.
+const EXPIRED_SINCE: i64 = 3600;
 
 /// What a token is asked for, as the library and the control endpoint take it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,64 +84,196 @@ pub enum TokenError {
     Signing,
 }
 
+impl TokenError {
+    /// OAuth's name for it.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownUser { .. } => "invalid_grant",
+            // RFC 8707 section 2.
+            Self::UnknownAudience { .. } => "invalid_target",
+            Self::UnknownScope { .. } => "invalid_scope",
+            Self::Signing => "server_error",
+        }
+    }
+}
+
+/// Whom a token speaks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The user of this key.
+    User(String),
+    /// The client itself.
+    Client,
+}
+
+/// What a client may do, and for whom: what a code, a refresh token and in the end an access token stand for.
+#[derive(Debug, Clone)]
+pub(crate) struct Authorization {
+    pub(crate) subject: Subject,
+    pub(crate) client: Arc<KnownClient>,
+    /// Requested and assigned.
+    pub(crate) scope: Vec<String>,
+    /// OpenID Connect's, for the ID token.
+    pub(crate) nonce: Option<String>,
+    /// Under which of its names the tenant was asked.
+    pub(crate) issuer: String,
+}
+
+impl Authorization {
+    fn has(&self, scope: &str) -> bool {
+        self.scope.iter().any(|granted| granted == scope)
+    }
+
+    /// Whether a refresh token goes with it.
+    pub(crate) fn is_refreshable(&self) -> bool {
+        self.has(OFFLINE_ACCESS)
+    }
+}
+
+/// Auth0's `gty`: how the token came to be, if not by a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Login,
+    Refresh,
+    Machine,
+    ControlEndpoint,
+}
+
+impl Origin {
+    const fn gty(self) -> Option<&'static str> {
+        match self {
+            Self::Login => None,
+            Self::Refresh => Some("refresh_token"),
+            Self::Machine => Some("client-credentials"),
+            // Auth0's for a user that no browser was involved in.
+            Self::ControlEndpoint => Some("password"),
+        }
+    }
+}
+
 /// The tenant's identity and everything that it signs with.
 pub(crate) struct Issuer {
     options: Options,
     audience: String,
     port: u16,
-    url: String,
     keys: KeyRing,
+    clock: TenantClock,
+    faults: Faults,
+    cli: Arc<KnownClient>,
 }
 
 /// A token's claims; which of the optional ones are there is the dialect's and the user's.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
-    sub: &'a str,
-    aud: &'a str,
-    iat: u64,
-    exp: u64,
+    sub: Cow<'a, str>,
+    aud: Audience<'a>,
+    iat: i64,
+    exp: i64,
     scope: &'a str,
     #[serde(flatten)]
-    profile: Profile,
+    profile: Profile<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     permissions: Option<Vec<&'a str>>,
+    #[serde(flatten)]
+    person: Person<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org_id: Option<&'a str>,
+}
+
+/// A user's record, as far as it is told.
+#[derive(Default, Serialize)]
+pub(crate) struct Person<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    org_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    Api(&'a str),
+    WithUserinfo([String; 2]),
 }
 
 /// The claims that only one of the two profiles has.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Profile {
-    Auth0 { azp: &'static str, gty: &'static str },
-    Rfc9068 { client_id: &'static str, jti: String },
+enum Profile<'a> {
+    Auth0 {
+        azp: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gty: Option<&'static str>,
+    },
+    Rfc9068 {
+        client_id: &'a str,
+        jti: String,
+    },
+}
+
+/// OpenID Connect Core section 2.
+#[derive(Serialize)]
+struct IdClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    iat: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
+    #[serde(flatten)]
+    person: Person<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org_id: Option<&'a str>,
 }
 
 impl Issuer {
     pub(crate) fn new(options: Options, audience: String, port: u16, keys: KeyRing) -> Self {
-        Self { options, audience, port, url: format!("http://127.0.0.1:{port}/"), keys }
+        Self {
+            options,
+            audience,
+            port,
+            keys,
+            clock: TenantClock::default(),
+            faults: Faults::default(),
+            cli: Arc::new(cli_client()),
+        }
     }
 
     /// With the trailing slash.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+
+    /// The issuer for who asked under this `Host`.
+    pub(crate) fn url_for(&self, host: &str) -> String {
+        let name = host.split(':').next().unwrap_or_default();
+        if self.faults.active().second_issuer && name.eq_ignore_ascii_case("localhost") {
+            format!("http://localhost:{}/", self.port)
+        } else {
+            self.url()
+        }
     }
 
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
-    pub(crate) fn users(&self) -> &[User] {
-        &self.options.users
+    pub(crate) const fn options(&self) -> &Options {
+        &self.options
     }
 
     pub(crate) const fn keys(&self) -> &KeyRing {
         &self.keys
+    }
+
+    pub(crate) const fn clock(&self) -> &TenantClock {
+        &self.clock
+    }
+
+    pub(crate) const fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     pub(crate) fn scopes_of(&self, user_key: &str) -> Vec<String> {
@@ -138,13 +281,89 @@ impl Issuer {
         owned(&assigned.unwrap_or_default())
     }
 
-    pub(crate) fn issue(&self, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
+    /// A token without a login, for the library and the control endpoint.
+    pub(crate) fn issue(&self, request: &TokenRequest, issuer: String) -> Result<IssuedToken, TokenError> {
         let user = self.named(&request.user)?;
         self.check_audience(request.audience.as_deref())?;
+        let scope = self.granted_strictly(request.scope.as_deref(), &self.options.assigned_to(user))?;
+        let (subject, client) = (Subject::User(user.key.clone()), Arc::clone(&self.cli));
+        let authorization = Authorization { subject, client, scope, nonce: None, issuer };
+        self.access_token(&authorization, Origin::ControlEndpoint)
+    }
+
+    /// What a user can grant a client of what it asks for: Auth0 drops the rest without a word. Without a request, it is
+    /// everything that the API assigns (RFC 6749 section 3.3).
+    pub(crate) fn grantable(
+        &self,
+        user: &User,
+        client: &KnownClient,
+        requested: Option<&str>,
+    ) -> Vec<String> {
         let assigned = self.options.assigned_to(user);
-        let scope = self.granted(request.scope.as_deref(), &assigned)?.join(" ");
-        let access_token = self.sign(&self.claims(user, &scope, assigned)?)?;
-        Ok(IssuedToken { access_token, expires_in: self.options.api.token_lifetime_seconds, scope })
+        let Some(requested) = requested else {
+            return owned(&assigned);
+        };
+        let requested: BTreeSet<&str> = requested.split_ascii_whitespace().collect();
+        let identity = IDENTITY_SCOPES.into_iter().filter(|_| !client.is_third_party);
+        let offline = Some(OFFLINE_ACCESS).filter(|_| client.grant_types.contains(&GrantType::RefreshToken));
+        let possible = assigned.into_iter().chain(identity).chain(offline);
+        possible.filter(|scope| requested.contains(scope)).map(str::to_owned).collect()
+    }
+
+    pub(crate) fn check_audience(&self, asked: Option<&str>) -> Result<(), TokenError> {
+        match asked {
+            Some(asked) if asked != self.audience => {
+                Err(TokenError::UnknownAudience { asked: asked.to_owned(), known: self.audience.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn access_token(
+        &self,
+        authorization: &Authorization,
+        origin: Origin,
+    ) -> Result<IssuedToken, TokenError> {
+        let scope = authorization.scope.join(" ");
+        let expires_in = self.lifetime(&authorization.client);
+        let access_token = match self.faults.active().tokens {
+            TokenForm::Opaque => opaque()?,
+            TokenForm::Encrypted => encrypted(&authorization.issuer)?,
+            form @ (TokenForm::Jwt | TokenForm::Expired) => {
+                let now = self.clock.now();
+                let life = i64::try_from(expires_in).unwrap_or(i64::MAX);
+                let iat = if form == TokenForm::Jwt { now } else { now - EXPIRED_SINCE - life };
+                let claims = self.claims(authorization, origin, &scope, iat, iat.saturating_add(life))?;
+                self.sign(self.options.api.dialect.typ(), &claims)?
+            }
+        };
+        Ok(IssuedToken { access_token, expires_in, scope })
+    }
+
+    /// The ID token, when `openid` was granted.
+    pub(crate) fn id_token(&self, authorization: &Authorization) -> Result<Option<String>, TokenError> {
+        let (true, Some(user)) = (authorization.has("openid"), self.user_of(authorization)) else {
+            return Ok(None);
+        };
+        let iat = self.clock.now();
+        let claims = IdClaims {
+            iss: &authorization.issuer,
+            sub: &user.sub,
+            aud: &authorization.client.id,
+            iat,
+            exp: iat + ID_TOKEN_LIFE,
+            nonce: authorization.nonce.as_deref(),
+            person: person(user, |scope| authorization.has(scope)),
+            org_id: user.org_id.as_deref(),
+        };
+        self.sign("JWT", &claims).map(Some)
+    }
+
+    fn user_of(&self, authorization: &Authorization) -> Option<&User> {
+        match &authorization.subject {
+            Subject::User(key) => self.options.user(key),
+            Subject::Client => None,
+        }
     }
 
     fn named(&self, key: &str) -> Result<&User, TokenError> {
@@ -154,61 +373,134 @@ impl Issuer {
         })
     }
 
-    fn check_audience(&self, asked: Option<&str>) -> Result<(), TokenError> {
-        match asked {
-            Some(asked) if asked != self.audience => {
-                Err(TokenError::UnknownAudience { asked: asked.to_owned(), known: self.audience.clone() })
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Requested and assigned, in the API's order. What the API does not define is an error here, where Auth0 drops
     /// it without a word: a typing mistake should not become a token that lacks something.
-    fn granted<'a>(&self, requested: Option<&str>, assigned: &[&'a str]) -> Result<Vec<&'a str>, TokenError> {
+    fn granted_strictly(
+        &self,
+        requested: Option<&str>,
+        assigned: &[&str],
+    ) -> Result<Vec<String>, TokenError> {
         let Some(requested) = requested else {
-            return Ok(assigned.to_vec());
+            return Ok(owned(assigned));
         };
         let requested: BTreeSet<&str> = requested.split_ascii_whitespace().collect();
         let defined: Vec<&str> = self.options.api.scope_names().collect();
         if let Some(unknown) = requested.iter().find(|scope| !defined.contains(scope)) {
             return Err(TokenError::UnknownScope { asked: (*unknown).to_owned(), known: owned(&defined) });
         }
-        Ok(assigned.iter().copied().filter(|scope| requested.contains(scope)).collect())
+        Ok(assigned
+            .iter()
+            .filter(|scope| requested.contains(*scope))
+            .map(|&scope| scope.to_owned())
+            .collect())
+    }
+
+    fn lifetime(&self, client: &KnownClient) -> u64 {
+        let api = &self.options.api;
+        if client.is_third_party {
+            api.third_party_token_lifetime_seconds
+        } else {
+            api.token_lifetime_seconds
+        }
     }
 
     fn claims<'a>(
         &'a self,
-        user: &'a User,
+        authorization: &'a Authorization,
+        origin: Origin,
         scope: &'a str,
-        assigned: Vec<&'a str>,
+        iat: i64,
+        exp: i64,
     ) -> Result<Claims<'a>, TokenError> {
-        let (dialect, iat) = (self.options.api.dialect, unix_seconds());
+        let (dialect, client, issuer) =
+            (self.options.api.dialect, &authorization.client, &authorization.issuer);
+        let user = self.user_of(authorization);
+        let sub = match (&authorization.subject, user) {
+            (Subject::User(_), Some(user)) => Cow::Borrowed(user.sub.as_str()),
+            (Subject::User(key), None) => return Err(self.named(key).err().unwrap_or(TokenError::Signing)),
+            (Subject::Client, _) => Cow::Owned(format!("{}@clients", client.id)),
+        };
+        let permissions = user.map_or_else(
+            || client.permissions.iter().map(String::as_str).collect(),
+            |user| self.options.assigned_to(user),
+        );
+        let aud = if authorization.has("openid") {
+            Audience::WithUserinfo([self.audience.clone(), userinfo_audience(issuer)])
+        } else {
+            Audience::Api(&self.audience)
+        };
         Ok(Claims {
-            iss: &self.url,
-            sub: &user.sub,
-            aud: &self.audience,
+            iss: issuer,
+            sub,
+            aud,
             iat,
-            exp: iat.saturating_add(self.options.api.token_lifetime_seconds),
+            exp,
             scope,
-            profile: Profile::of(dialect).ok_or(TokenError::Signing)?,
-            permissions: dialect.has_permissions().then_some(assigned),
-            name: user.name.as_deref(),
-            email: user.email.as_deref(),
-            org_id: user.org_id.as_deref(),
+            profile: Profile::of(dialect, &client.id, origin).ok_or(TokenError::Signing)?,
+            permissions: dialect.has_permissions().then_some(permissions),
+            person: user.map(|user| person(user, |_| true)).unwrap_or_default(),
+            org_id: user.and_then(|user| user.org_id.as_deref()),
         })
     }
 
-    fn sign(&self, claims: &Claims<'_>) -> Result<String, TokenError> {
+    fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
         let key = self.keys.current();
         let mut header = Header::new(Algorithm::RS256);
-        header.typ = Some(self.options.api.dialect.typ().to_owned());
+        header.typ = Some(typ.to_owned());
         header.kid = Some(key.kid().to_owned());
         jsonwebtoken::encode(&header, claims, key.private()).map_err(|error| {
             tracing::error!(%error, "can't sign a token");
             TokenError::Signing
         })
     }
+}
+
+/// What a client gets on its own behalf of what it asks for.
+pub(crate) fn grantable_to_machine(client: &KnownClient, requested: Option<&str>) -> Vec<String> {
+    let requested: Option<BTreeSet<&str>> = requested.map(|scopes| scopes.split_ascii_whitespace().collect());
+    let is_asked_for =
+        |scope: &&String| requested.as_ref().is_none_or(|asked| asked.contains(scope.as_str()));
+    client.permissions.iter().filter(is_asked_for).cloned().collect()
+}
+
+/// The audience of `/userinfo`.
+pub(crate) fn userinfo_audience(issuer: &str) -> String {
+    format!("{issuer}userinfo")
+}
+
+/// What the record says, as far as the scopes of OpenID Connect Core section 5.4 let it be told.
+pub(crate) fn person(user: &User, has: impl Fn(&str) -> bool) -> Person<'_> {
+    Person {
+        name: user.name.as_deref().filter(|_| has("profile")),
+        email: user.email.as_deref().filter(|_| has("email")),
+    }
+}
+
+fn cli_client() -> KnownClient {
+    KnownClient {
+        id: CLI_CLIENT_ID.to_owned(),
+        name: CLI_CLIENT_ID.to_owned(),
+        secret: None,
+        redirect_uris: Vec::new(),
+        logout_urls: Vec::new(),
+        grant_types: Vec::new(),
+        permissions: Vec::new(),
+        is_third_party: false,
+    }
+}
+
+fn opaque() -> Result<String, TokenError> {
+    let mut token = random_id().ok_or(TokenError::Signing)?;
+    token.push_str(&random_id().ok_or(TokenError::Signing)?);
+    token.truncate(32);
+    Ok(token)
+}
+
+/// Five parts (RFC 7516 section 7.1), of which nothing can be read but the header.
+fn encrypted(issuer: &str) -> Result<String, TokenError> {
+    let header = serde_json::json!({"alg": "dir", "enc": "A256GCM", "iss": issuer}).to_string();
+    let part = || random_id().ok_or(TokenError::Signing);
+    Ok(format!("{}..{}.{}{}.{}", URL_SAFE_NO_PAD.encode(header), part()?, part()?, part()?, part()?))
 }
 
 impl Dialect {
@@ -227,15 +519,15 @@ impl Dialect {
     }
 }
 
-impl Profile {
+impl<'a> Profile<'a> {
     /// `None` if the machine gives no randomness.
-    fn of(dialect: Dialect) -> Option<Self> {
+    fn of(dialect: Dialect, client_id: &'a str, origin: Origin) -> Option<Self> {
         match dialect {
             Dialect::AccessToken | Dialect::AccessTokenAuthz => {
-                Some(Self::Auth0 { azp: CLIENT_ID, gty: GRANT_TYPE })
+                Some(Self::Auth0 { azp: client_id, gty: origin.gty() })
             }
             Dialect::Rfc9068Profile | Dialect::Rfc9068ProfileAuthz => {
-                random_id().map(|jti| Self::Rfc9068 { client_id: CLIENT_ID, jti })
+                random_id().map(|jti| Self::Rfc9068 { client_id, jti })
             }
         }
     }
@@ -243,7 +535,7 @@ impl Profile {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Issuer").field("url", &self.url).finish_non_exhaustive()
+        formatter.debug_struct("Issuer").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -264,8 +556,6 @@ fn owned(names: &[&str]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::Value;
 
     use super::*;
@@ -306,7 +596,7 @@ mod tests {
             ("user", Some("tool:greet"), "", &one),
         ];
         for (user, asked, scope, permissions) in cases {
-            let token = issuer.issue(&request(user, asked)).unwrap();
+            let token = issuer.issue(&request(user, asked), issuer.url()).unwrap();
             let [_, claims] = opened(&token);
             assert_eq!(token.scope, scope, "{user} {asked:?}");
             assert_eq!(claims["scope"], scope, "{user} {asked:?}");
@@ -328,7 +618,7 @@ mod tests {
             ),
         ];
         for (request, expected) in cases {
-            assert_eq!(issuer.issue(&request).err().unwrap().to_string(), expected);
+            assert_eq!(issuer.issue(&request, issuer.url()).err().unwrap().to_string(), expected);
         }
     }
 
@@ -344,7 +634,7 @@ mod tests {
         let mut issuer = issuer(Options::default());
         for (dialect, typ, own) in cases {
             issuer.options.api.dialect = serde_json::from_value(dialect.into()).unwrap();
-            let [header, claims] = opened(&issuer.issue(&request("admin", None)).unwrap());
+            let [header, claims] = opened(&issuer.issue(&request("admin", None), issuer.url()).unwrap());
             assert_eq!((&header["alg"], &header["typ"]), (&"RS256".into(), &typ.into()), "{dialect}");
             let mut expected = [&common[..], own].concat();
             expected.sort_unstable();
@@ -368,7 +658,7 @@ mod tests {
         options.users[0].email = None;
         options.users[1].org_id = Some("org_1".into());
         let issuer = issuer(options);
-        let claims = |user| opened(&issuer.issue(&request(user, None)).unwrap())[1].clone();
+        let claims = |user| opened(&issuer.issue(&request(user, None), issuer.url()).unwrap())[1].clone();
         assert_eq!((claims("admin").get("name"), claims("admin").get("email")), (None, None));
         assert_eq!(claims("admin").get("org_id"), None);
         assert_eq!(claims("user")["org_id"], "org_1");

@@ -6,18 +6,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use config::Value;
-use local_tenant::{LocalTenant, Options};
+use local_tenant::{LocalTenant, Options, StartError};
 
 use super::{environment, listen, run_until_stopped, runtime, say};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
 use crate::logging;
 use crate::signals::StopSignals;
-use crate::wiring::{Ports, http_settings, server, shipped_catalog};
+use crate::wiring::{Ports, http_settings, rules, server, shipped_catalog};
 
 /// Where the local tenant listens unless told otherwise.
 pub(super) const TENANT_PORT: u16 = 3002;
 /// The version of MCP Inspector that this server is tested with.
 const INSPECTOR: &str = "@modelcontextprotocol/inspector@2.12.0";
+const PORT_HINT: &str = "is another `dev` running? `--port 0 --tenant-port 0` takes free ports";
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// What this command sets by itself, in messages about it.
 const DEV: &str = "set by dev";
@@ -30,6 +31,9 @@ pub(super) struct Arguments {
     /// The local tenant's port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = TENANT_PORT)]
     tenant_port: u16,
+    /// A user of the local tenant who logs in and consents at once, for clients without a browser
+    #[arg(long, value_name = "USER")]
+    auto_consent: Option<String>,
     /// A TOML file with other users, roles or limits than config/local.toml has
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -41,21 +45,41 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn dev(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let signals = StopSignals::catch()?;
-    let listener = listen(LOOPBACK, arguments.port).await.context("try --port 0, which takes a free port")?;
+    let listener = listen(LOOPBACK, arguments.port).await.context(PORT_HINT)?;
     let port = listener.local_addr()?.port();
     let endpoint = format!("http://localhost:{port}/mcp");
 
-    let (sources, options) = tenant_options(arguments.config.as_deref())?;
-    let tenant = LocalTenant::start(options.with_api_identifier(&endpoint), arguments.tenant_port)
-        .await
-        .context("the local tenant can't be started")?;
+    let (sources, mut options) = tenant_options(arguments.config.as_deref())?;
+    options.auto_consent.clone_from(&arguments.auto_consent);
+    let defined: Vec<String> = options.api.scopes.iter().map(|scope| scope.name.clone()).collect();
+    let options = options.with_api_identifier(&endpoint).with_port(arguments.tenant_port);
+    let tenant = LocalTenant::start(options).await.map_err(|error| match error {
+        StartError::Listen { .. } => anyhow::Error::new(error).context(PORT_HINT),
+        error => error.into(),
+    })?;
     let settings = load(sources, tenant.issuer(), &endpoint, port)?;
 
     logging::start(settings.log);
+    warn_of_unreachable_tools(&settings, &defined)?;
     let server = server(listener, &settings, Ports::real(&settings))?;
     debug_assert_eq!(http_settings(&settings, port).endpoint(), endpoint);
     say(&banner(&endpoint, &tenant)?);
     Ok(run_until_stopped(server, signals).await)
+}
+
+/// A tool that asks for a scope that nobody can be granted is a typing mistake, or a line that was forgotten.
+fn warn_of_unreachable_tools(settings: &Settings, defined: &[String]) -> anyhow::Result<()> {
+    for (tool, scopes) in rules(settings, &shipped_catalog()?) {
+        for scope in
+            scopes.iter().filter(|scope| !defined.iter().any(|defined| *defined == scope.to_string()))
+        {
+            tracing::warn!(
+                "the tool {tool} needs the scope {scope}, which the local tenant does not define: nobody can call it; \
+                 add it to tenant.api.scopes and to a role in config/local.toml, or in the --config file"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The real tenant's variables and `.env` are left alone: whoever has them set may still want to try `dev`.
@@ -108,9 +132,9 @@ fn banner(endpoint: &str, tenant: &LocalTenant) -> anyhow::Result<String> {
     };
     let token = |user: &str| format!("{} token --user {user}{port}", quoted(program));
     let users: Vec<String> = tenant.users().iter().map(|user| user_line(tenant, user)).collect();
-    let first = tenant.users().first().map_or("admin", |user| user.key.as_str());
+    let (first, tool) = caller(tenant);
     let bearer = format!("\"Authorization: Bearer $({})\"", token(first));
-    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"greet","arguments":{"name":"Ada"}}}"#;
+    let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{tool}}}"#);
     Ok(format!(
         "MCP endpoint   {endpoint}\n\
          Issuer         {issuer}   (a local tenant for development; nothing is kept)\n\
@@ -123,11 +147,24 @@ fn banner(endpoint: &str, tenant: &LocalTenant) -> anyhow::Result<String> {
          \n\
          MCP Inspector:\n  npx {INSPECTOR} --cli --server-url {endpoint} --transport http --header {bearer} --method tools/list\n\
          \n\
+         Log in as a user would: give an MCP client the endpoint and no token; its browser shows the tenant's page.\n\
+         \n\
          Ctrl-C stops both.",
         issuer = tenant.issuer(),
         users = users.join("\n"),
         token = token(first),
     ))
+}
+
+/// A user, and the parameters of a call that the user may make.
+fn caller(tenant: &LocalTenant) -> (&str, &str) {
+    let may_greet =
+        |user: &&local_tenant::User| tenant.scopes_of(&user.key).iter().any(|scope| scope == "tool:greet");
+    match (tenant.users().iter().find(may_greet), tenant.users().first()) {
+        (Some(user), _) => (&user.key, r#"{"name":"greet","arguments":{"name":"Ada"}}"#),
+        (None, Some(user)) => (&user.key, r#"{"name":"get_datetime"}"#),
+        (None, None) => ("admin", r#"{"name":"get_datetime"}"#),
+    }
 }
 
 fn user_line(tenant: &LocalTenant, user: &local_tenant::User) -> String {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use super::{ServiceArguments, environment, listen, run_until_stopped, runtime};
 use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::logging;
@@ -28,7 +30,8 @@ pub(super) fn load(arguments: &ServiceArguments) -> anyhow::Result<Settings> {
 
 async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let signals = StopSignals::catch()?;
-    let listener = listen(settings.bind, settings.port).await?;
+    let listener =
+        listen(settings.bind, settings.port).await.context("set another port: PORT, or server.port")?;
     let address = listener.local_addr()?;
     let http = http_settings(&settings, address.port());
     let server = server(listener, &settings, Ports::real(&settings))?;

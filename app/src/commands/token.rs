@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use local_tenant::{TokenRequest, client};
 
-use super::{dev, runtime, say};
+use super::{complain, dev, runtime, say};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,6 +26,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { user, scope, audience, tenant_port } = arguments;
     let request = TokenRequest { user, scope, audience };
     let issued = runtime()?.block_on(client::request_token(tenant_port, &request))?;
+    let granted: Vec<&str> = issued.scope.split(' ').collect();
+    let asked = request.scope.as_deref().unwrap_or_default().split_whitespace();
+    let missing: Vec<&str> = asked.filter(|scope| !granted.contains(scope)).collect();
+    if !missing.is_empty() {
+        complain(&format!("note: the roles of `{}` do not allow {}", request.user, missing.join(" ")));
+    }
     say(&issued.access_token);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,325 @@
+//! The authorization endpoint (OAuth 2.1 section 4.1, PKCE by RFC 7636, RFC 8707, RFC 9207): a request is judged, someone
+//! decides, and a code goes back to the client.
+//!
+//! An error goes to the redirect URI only once client and redirect URI are known to belong together; until then a page
+//! tells it (OAuth 2.1 section 4.1.2.1), so that the tenant redirects nobody to where a stranger likes.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::clients::KnownClient;
+use crate::grants::Code;
+use crate::keys::random_id;
+use crate::options::{GrantType, User};
+use crate::pages::{Consent, RequestedScope, UserChoice};
+use crate::parameters::{Parameters, Repeated};
+use crate::problem::OAuthError;
+use crate::redirect;
+use crate::tenant::Tenant;
+use crate::tokens::{Authorization, Subject};
+
+/// Decisions that are waited for at a time; the oldest makes room.
+const MOST_PENDING: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// How long a decision is waited for, in seconds.
+const PATIENCE: i64 = 600;
+/// RFC 7636 section 4.2: the base64url of a SHA-256.
+const CHALLENGE_LENGTH: usize = 43;
+/// The scopes that no API defines, as the consent page tells them.
+const OWN_SCOPES: [(&str, &str); 4] = [
+    ("openid", "Know who you are"),
+    ("profile", "Read your name"),
+    ("email", "Read your email address"),
+    ("offline_access", "Keep this access while you are away"),
+];
+
+/// A good request.
+#[derive(Debug, Clone)]
+pub(crate) struct AuthorizationRequest {
+    client: Arc<KnownClient>,
+    redirect_uri: String,
+    state: Option<String>,
+    scope: Option<String>,
+    challenge: String,
+    nonce: Option<String>,
+    issuer: String,
+}
+
+/// Why there is no code.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// For whoever sits before the browser.
+    Page { title: &'static str, explanation: String },
+    /// For the client: where the browser goes.
+    Redirect(String),
+}
+
+/// What comes after a good request.
+pub(crate) enum Next {
+    /// The decision of whoever sits before the browser, under this transaction.
+    Ask { transaction: String, request: AuthorizationRequest },
+    /// The browser goes back to the client.
+    Return(String),
+}
+
+/// Requests that wait for a decision.
+pub(crate) struct Pending(Mutex<LruCache<String, (i64, AuthorizationRequest)>>);
+
+impl Pending {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(LruCache::new(MOST_PENDING)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<String, (i64, AuthorizationRequest)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Judges a request.
+pub(crate) async fn begin(tenant: &Tenant, parameters: &Parameters, issuer: String) -> Result<Next, Refusal> {
+    let (client, redirect_uri) = whom_to_answer(tenant, parameters).await?;
+    let refused = |error: &OAuthError| {
+        // A state that is there twice is not repeated at all.
+        let state = parameters.one("state").ok().flatten();
+        Refusal::Redirect(refusal_location(&redirect_uri, state, &issuer, error))
+    };
+    let request =
+        judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(|error| refused(&error))?;
+    let automatic = tenant.options().auto_consent.as_deref().and_then(|key| tenant.options().user(key));
+    if let Some(user) = automatic {
+        return allow(tenant, &request, user).map(Next::Return).map_err(|error| refused(&error));
+    }
+    if parameters.one("prompt").ok().flatten() == Some("none") {
+        let error = OAuthError::new("login_required", "this tenant keeps no session: it always asks");
+        return Err(refused(&error));
+    }
+    let transaction = random_id()
+        .ok_or_else(|| refused(&OAuthError::new("server_error", "the machine gives no randomness")))?;
+    let until = tenant.now() + PATIENCE;
+    tenant.pending.lock().put(transaction.clone(), (until, request.clone()));
+    Ok(Next::Ask { transaction, request })
+}
+
+/// Carries a decision out; the form's answer is where the browser goes.
+pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refusal> {
+    let field = |name| form.one(name).ok().flatten();
+    let pending = field("transaction").and_then(|transaction| tenant.pending.lock().pop(transaction));
+    let request = pending.filter(|(until, _)| tenant.now() < *until).map(|(_, request)| request);
+    let Some(request) = request else {
+        let explanation =
+            "This page was used before, or is too old. Go back to the application and log in again.";
+        return Err(Refusal::Page { title: "Nothing to decide", explanation: explanation.into() });
+    };
+    let user = field("user").and_then(|key| tenant.options().user(key));
+    let outcome = match (field("decision"), user) {
+        (Some("allow"), Some(user)) => allow(tenant, &request, user),
+        // Whatever is not a clear yes is a no.
+        _ => Err(OAuthError::new("access_denied", "the user did not allow it")),
+    };
+    outcome.map_err(|error| {
+        let state = request.state.as_deref();
+        Refusal::Redirect(refusal_location(&request.redirect_uri, state, &request.issuer, &error))
+    })
+}
+
+/// What the page shows.
+pub(crate) fn consent<'a>(
+    tenant: &'a Tenant,
+    transaction: &'a str,
+    request: &'a AuthorizationRequest,
+    return_to: &'a str,
+) -> Consent<'a> {
+    let options = tenant.options();
+    let scopes = requested_scopes(tenant, request);
+    let users = options.users.iter().map(|user| {
+        let granted = tenant.issuer.grantable(user, &request.client, request.scope.as_deref());
+        let granted =
+            scopes.iter().map(|scope| scope.name).filter(|name| granted.iter().any(|it| it == name));
+        UserChoice {
+            key: &user.key,
+            name: user.name.as_deref().unwrap_or(&user.key),
+            email: user.email.as_deref().unwrap_or_default(),
+            granted: granted.collect(),
+        }
+    });
+    Consent {
+        transaction,
+        client_name: &request.client.name,
+        client_id: &request.client.id,
+        return_to,
+        is_third_party: request.client.is_third_party,
+        api_name: &options.api.name,
+        users: users.collect(),
+        scopes,
+    }
+}
+
+/// Where the page's form may lead, for its CSP.
+pub(crate) fn form_action_source(request: &AuthorizationRequest) -> String {
+    redirect::form_action_source(&request.redirect_uri)
+}
+
+/// Where the page says that the browser goes afterwards.
+pub(crate) fn destination(request: &AuthorizationRequest) -> String {
+    redirect::destination(&request.redirect_uri)
+}
+
+/// Everything that anybody could grant: what is asked for and known.
+fn requested_scopes<'a>(tenant: &'a Tenant, request: &AuthorizationRequest) -> Vec<RequestedScope<'a>> {
+    let api = tenant.options().api.scopes.iter();
+    let api = api.map(|scope| RequestedScope { name: &scope.name, description: &scope.description });
+    let Some(requested) = &request.scope else {
+        return api.collect();
+    };
+    let own = OWN_SCOPES.into_iter().filter(|(name, _)| match *name {
+        "offline_access" => request.client.grant_types.contains(&GrantType::RefreshToken),
+        _ => !request.client.is_third_party,
+    });
+    let own = own.map(|(name, description)| RequestedScope { name, description });
+    api.chain(own).filter(|scope| requested.split_ascii_whitespace().any(|name| name == scope.name)).collect()
+}
+
+/// The client and its redirect URI: both known, and the one registered for the other.
+async fn whom_to_answer(
+    tenant: &Tenant,
+    parameters: &Parameters,
+) -> Result<(Arc<KnownClient>, String), Refusal> {
+    let page = |title, explanation| Refusal::Page { title, explanation };
+    let one = |name| {
+        let repeated = |Repeated(name)| page("A broken request", format!("{name} is there more than once."));
+        let missing = || page("A broken request", format!("The application sent no {name}."));
+        parameters.one(name).map_err(repeated).and_then(|value| value.ok_or_else(missing))
+    };
+    let id = one("client_id")?;
+    let client = tenant.clients.find(id, tenant.now()).await;
+    let client = client.map_err(|error| page("An unknown application", format!("{id}: {error}")))?;
+    let redirect_uri = one("redirect_uri")?;
+    if !client.redirect_uris.iter().any(|registered| redirect::matches(registered, redirect_uri)) {
+        let explanation = format!(
+            "{redirect_uri} is not registered for this application; it has {}.",
+            client.redirect_uris.join(", ")
+        );
+        return Err(page("An unknown redirect URI", explanation));
+    }
+    Ok((client, redirect_uri.to_owned()))
+}
+
+/// What the client can be told.
+fn judge(
+    tenant: &Tenant,
+    parameters: &Parameters,
+    client: Arc<KnownClient>,
+    redirect_uri: &str,
+    issuer: &str,
+) -> Result<AuthorizationRequest, OAuthError> {
+    let invalid = |what: &str| OAuthError::new("invalid_request", what);
+    let one = |name| parameters.one(name).map(|value| value.map(str::to_owned));
+    if one("request")?.is_some() {
+        return Err(OAuthError::new("request_not_supported", "request objects are not served"));
+    }
+    if one("request_uri")?.is_some() {
+        return Err(OAuthError::new("request_uri_not_supported", "request objects are not served"));
+    }
+    match parameters.one("response_type")? {
+        Some("code") => {}
+        Some(_) => return Err(OAuthError::new("unsupported_response_type", "the response_type is code")),
+        None => return Err(invalid("response_type is missing")),
+    }
+    if parameters.one("response_mode")?.is_some_and(|mode| mode != "query") {
+        return Err(invalid("the response_mode is query"));
+    }
+    if !client.grant_types.contains(&GrantType::AuthorizationCode) {
+        return Err(OAuthError::new("unauthorized_client", "this client may not use authorization_code"));
+    }
+    let challenge = challenge(parameters)?;
+    check_target(tenant, parameters)?;
+    let scope = one("scope")?;
+    if scope.as_ref().is_some_and(|scope| !scope.bytes().all(is_scope_byte)) {
+        return Err(OAuthError::new("invalid_scope", "the scope is malformed (RFC 6749 section 3.3)"));
+    }
+    check_prompt(parameters)?;
+    let (redirect_uri, issuer) = (redirect_uri.to_owned(), issuer.to_owned());
+    Ok(AuthorizationRequest {
+        client,
+        redirect_uri,
+        state: one("state")?,
+        scope,
+        challenge,
+        nonce: one("nonce")?,
+        issuer,
+    })
+}
+
+/// PKCE, and S256 alone: `plain` protects against nobody who reads the request.
+fn challenge(parameters: &Parameters) -> Result<String, OAuthError> {
+    let invalid = |what| Err(OAuthError::new("invalid_request", what));
+    let Some(challenge) = parameters.one("code_challenge")? else {
+        return invalid("code_challenge is missing: PKCE is required");
+    };
+    if parameters.one("code_challenge_method")? != Some("S256") {
+        return invalid("the code_challenge_method is S256");
+    }
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if challenge.len() != CHALLENGE_LENGTH || !challenge.bytes().all(is_base64url) {
+        return invalid("the code_challenge is no base64url of a SHA-256");
+    }
+    Ok(challenge.to_owned())
+}
+
+/// RFC 8707's `resource`, and Auth0's `audience`, which means the same; without either it is the one API there is.
+pub(crate) fn check_target(tenant: &Tenant, parameters: &Parameters) -> Result<(), OAuthError> {
+    let target = |name| match parameters.one(name) {
+        Err(_) if name == "resource" => {
+            Err(OAuthError::new("invalid_target", "a token is for one resource; several were named"))
+        }
+        value => value.map_err(OAuthError::from),
+    };
+    tenant.issuer.check_audience(target("audience")?)?;
+    Ok(tenant.issuer.check_audience(target("resource")?)?)
+}
+
+fn check_prompt(parameters: &Parameters) -> Result<(), OAuthError> {
+    let prompts: Vec<&str> = parameters.one("prompt")?.unwrap_or_default().split(' ').collect();
+    let known = |prompt: &&str| ["", "none", "login", "consent", "select_account"].contains(prompt);
+    if !prompts.iter().all(known) || (prompts.len() > 1 && prompts.contains(&"none")) {
+        return Err(OAuthError::new(
+            "invalid_request",
+            "the prompt is none, or of login, consent, select_account",
+        ));
+    }
+    Ok(())
+}
+
+const fn is_scope_byte(byte: u8) -> bool {
+    matches!(byte, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {
+    let authorization = Authorization {
+        subject: Subject::User(user.key.clone()),
+        client: Arc::clone(&request.client),
+        scope: tenant.issuer.grantable(user, &request.client, request.scope.as_deref()),
+        nonce: request.nonce.clone(),
+        issuer: request.issuer.clone(),
+    };
+    let code = tenant.grants.issue_code(
+        Code {
+            authorization,
+            redirect_uri: request.redirect_uri.clone(),
+            challenge: request.challenge.clone(),
+        },
+        tenant.now(),
+    )?;
+    let mut parameters = vec![("code", code.as_str())];
+    parameters.extend(request.state.as_deref().map(|state| ("state", state)));
+    parameters.push(("iss", &request.issuer));
+    Ok(redirect::with_parameters(&request.redirect_uri, &parameters))
+}
+
+fn refusal_location(redirect_uri: &str, state: Option<&str>, issuer: &str, error: &OAuthError) -> String {
+    let mut parameters = vec![("error", error.code), ("error_description", error.description.as_str())];
+    parameters.extend(state.map(|state| ("state", state)));
+    parameters.push(("iss", issuer));
+    redirect::with_parameters(redirect_uri, &parameters)
+}

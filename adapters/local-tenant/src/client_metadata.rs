@@ -1,0 +1,876 @@
+//! Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document; "Client ID Metadata Documents" of MCP's
+//! authorization specification): what a client says of itself under the URL that is its `client_id`.
+//!
+//! Anyone who can send an authorization request chooses that URL, so fetching it is where a stranger makes this machine
+//! connect to somewhere. It owns everything that keeps this harmless: which URLs are fetched, which addresses are
+//! connected to, and how much is read for how long. The rest of the tenant sees only [`ClientMetadata`]. Whether a
+//! redirect URI in it is acceptable is `redirect`'s to say.
+//!
+//! The draft's sections are cited by title, as their numbers change between its revisions.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use ureq::config::Config;
+use ureq::http::header::{ACCEPT, CONTENT_TYPE};
+use ureq::http::uri::Scheme;
+use ureq::http::{HeaderMap, StatusCode, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, Body};
+use url::{Host, Url};
+
+/// The draft's recommendation, under "Maximum Response Size".
+const MOST_BYTES: u64 = 5 * 1024;
+/// For everything, from the name to the last byte: someone waits for a login page meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of a stranger's text a message repeats, in characters.
+const MOST_SHOWN: usize = 100;
+const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
+
+/// What a client says of itself under its own URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientMetadata {
+    pub(crate) client_name: Option<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) grant_types: Vec<String>,
+}
+
+/// Why there is no metadata, for the developer of the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MetadataError {
+    #[error(
+        "the client_id is not the URL of a document: it takes https, or http on loopback, a path, no user, no fragment, \
+         no dot segments, and the spelling that the URL standard gives it"
+    )]
+    NotADocumentUrl,
+    #[error("the client_id's host has no public address; a document on this machine takes http on loopback")]
+    NotPublic,
+    #[error("the client_id's host is not on loopback here, where alone http is taken")]
+    NotLoopback,
+    #[error("the client_id's host can't be resolved")]
+    NoSuchHost,
+    #[error("the document can't be fetched: {0}")]
+    Unreachable(String),
+    #[error("the document did not arrive within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    #[error("the document's server redirected ({0}), which is not followed")]
+    Redirect(u16),
+    #[error("the document's server answered {0} instead of 200")]
+    Status(u16),
+    #[error("the document's Content-Type is {0:?} instead of application/json")]
+    ContentType(String),
+    #[error("the document is longer than {MOST_BYTES} bytes")]
+    TooLong,
+    #[error("the document is not a JSON object")]
+    NotAnObject,
+    #[error("the document is not client metadata in JSON: {0}")]
+    Malformed(String),
+    #[error("the document's client_id is {0:?} instead of the URL that it is fetched from")]
+    WrongClientId(String),
+    #[error("the document's redirect_uris are empty")]
+    NoRedirectUris,
+    #[error("the document has {0}, but a client that anyone can read the metadata of shares no secret")]
+    SharedSecret(&'static str),
+    #[error(
+        "the document's token_endpoint_auth_method is {0:?}; this tenant serves such clients with \"none\" only, and \
+         private_key_jwt not at all"
+    )]
+    UnservedMethod(String),
+}
+
+/// Whether a `client_id` is one of these: an https URL with a path, or http on loopback (this is a development tenant).
+pub(crate) fn is_document_url(client_id: &str) -> bool {
+    let Ok(url) = Url::parse(client_id) else {
+        return false;
+    };
+    let is_bare = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    // "Client Identifier URL" compares as text and forbids dot segments. What the parser would have changed is not one
+    // name for one document; dot segments, however escaped, are among that, and so are `//host\@other` and `0x7f.1`.
+    let is_canonical = url.as_str() == client_id;
+    let has_host = match url.scheme() {
+        "https" => url.has_host(),
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    has_host && is_bare && is_canonical && url.path() != "/"
+}
+
+/// Fetches documents.
+pub(crate) struct MetadataFetcher {
+    agent: Agent,
+    timeout: Duration,
+}
+
+impl MetadataFetcher {
+    pub(crate) fn new() -> Self {
+        Self::with(PATIENCE, DefaultResolver::default())
+    }
+
+    /// Blocks until the document is there or can't be had, for at most 5 seconds: call it on a blocking thread.
+    pub(crate) fn fetch(&self, client_id: &str) -> Result<ClientMetadata, MetadataError> {
+        if !is_document_url(client_id) {
+            return Err(MetadataError::NotADocumentUrl);
+        }
+        understood(client_id, &self.document(client_id)?)
+    }
+
+    fn with(timeout: Duration, resolver: impl Resolver) -> Self {
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            // "Client Information Discovery" forbids following one; it would also lead past `is_document_url`.
+            .max_redirects(0)
+            // Statuses are judged below, redirects among them.
+            .http_status_as_error(false)
+            .timeout_global(Some(timeout))
+            // A proxy would resolve the name itself, past the check of its addresses.
+            .proxy(None)
+            // A kept connection would be used again without a look at where the name leads now.
+            .max_idle_connections(0)
+            .user_agent(USER_AGENT)
+            .build();
+        let agent = Agent::with_parts(config, DefaultConnector::default(), Guarded(resolver));
+        Self { agent, timeout }
+    }
+
+    fn document(&self, url: &str) -> Result<Vec<u8>, MetadataError> {
+        let request = self.agent.get(url).header(ACCEPT, "application/json");
+        let mut response = request.call().map_err(|error| self.explain(error))?;
+        check_status(response.status())?;
+        check_content_type(response.headers())?;
+        self.read(response.body_mut())
+    }
+
+    /// Counts what arrives; Content-Length is the other side's word.
+    fn read(&self, body: &mut Body) -> Result<Vec<u8>, MetadataError> {
+        body.with_config().limit(MOST_BYTES).read_to_vec().map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: ureq::Error) -> MetadataError {
+        match error {
+            ureq::Error::Timeout(_) => MetadataError::TimedOut(self.timeout),
+            ureq::Error::BodyExceedsLimit(_) => MetadataError::TooLong,
+            ureq::Error::HostNotFound => MetadataError::NoSuchHost,
+            // The resolver's, below.
+            ureq::Error::Other(other) => match other.downcast::<MetadataError>() {
+                Ok(refusal) => *refusal,
+                Err(other) => MetadataError::Unreachable(other.to_string()),
+            },
+            other => MetadataError::Unreachable(other.to_string()),
+        }
+    }
+}
+
+/// Resolves to the addresses that may be connected to, and to nothing else. It stands where the connector takes its
+/// addresses from, so that what is checked is what is connected to: a name that answers differently a moment later (DNS
+/// rebinding) is not asked again. Hosts that are addresses come through here too.
+#[derive(Debug)]
+struct Guarded<R>(R);
+
+impl<R: Resolver> Resolver for Guarded<R> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.0.resolve(uri, config, timeout).map_err(|error| match error {
+            // The operating system's words for a name that it does not find.
+            ureq::Error::Io(_) => ureq::Error::HostNotFound,
+            other => other,
+        })?;
+        let is_http = uri.scheme() == Some(&Scheme::HTTP);
+        let may_connect = |ip: IpAddr| if is_http { ip.is_loopback() } else { is_public(ip) };
+        let mut allowed = self.empty();
+        for address in found.iter().filter(|address| may_connect(address.ip())) {
+            allowed.push(*address);
+        }
+        if allowed.is_empty() {
+            let refusal = if is_http { MetadataError::NotLoopback } else { MetadataError::NotPublic };
+            return Err(ureq::Error::Other(Box::new(refusal)));
+        }
+        Ok(allowed)
+    }
+}
+
+/// IPv4 without what IANA's special-purpose registry (RFC 6890) keeps from the public internet.
+const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
+    // This network; Linux connects 0.0.0.0 to loopback.
+    (Ipv4Addr::UNSPECIFIED, 8),
+    // Loopback.
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    // Link-local; 169.254.169.254 hands out a cloud machine's credentials.
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    // Private (RFC 1918), and behind a carrier's NAT (RFC 6598).
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    // Protocol assignments, and relays of 6to4 (RFC 7526).
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    // Documentation (RFC 5737), and benchmarks (RFC 2544).
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    // Multicast; reserved, with broadcast.
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+/// All of IPv6 that is given out as global unicast (RFC 4291 section 2.4).
+const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+/// And what of it is not public.
+const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
+    // Protocol assignments, with benchmarks, and with Teredo (RFC 4380), which carries IPv4 addresses.
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    // 6to4 (RFC 3056), which carries IPv4 addresses.
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    // Documentation (RFC 3849, RFC 9637).
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+];
+/// IPv4 addresses in IPv6's clothes that reach what they carry: mapped ones (RFC 4291 section 2.5.5.2), and those of NAT64
+/// (RFC 6052), by which networks without IPv4 reach all of it.
+const CARRIERS: [(Ipv6Addr, u32); 2] =
+    [(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96), (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96)];
+
+/// Whether anyone on the internet could reach it, so that reaching it from here gives nobody anything ("Server Side
+/// Request Forgery (SSRF) Attacks").
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let address = address.to_bits();
+    !NOT_PUBLIC_V4.iter().any(|(range, length)| (address ^ range.to_bits()) >> (32 - length) == 0)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let is_in = |(range, length): &(Ipv6Addr, u32)| {
+        let differing = address.to_bits() ^ range.to_bits();
+        differing >> (128 - length) == 0
+    };
+    if CARRIERS.iter().any(is_in) {
+        let [.., a, b, c, d] = address.octets();
+        return is_public_v4(Ipv4Addr::new(a, b, c, d));
+    }
+    is_in(&GLOBAL_V6) && !NOT_PUBLIC_V6.iter().any(is_in)
+}
+
+/// By its name only; the resolver checks what the name stands for.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// "Client Information Discovery": 200, and no other success.
+fn check_status(status: StatusCode) -> Result<(), MetadataError> {
+    if status.is_redirection() {
+        return Err(MetadataError::Redirect(status.as_u16()));
+    }
+    if status != StatusCode::OK {
+        return Err(MetadataError::Status(status.as_u16()));
+    }
+    Ok(())
+}
+
+/// A page that shows what people upload is not a place where they speak for its host.
+fn check_content_type(headers: &HeaderMap) -> Result<(), MetadataError> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = match essence.strip_prefix("application/") {
+        Some("json") => true,
+        Some(subtype) => subtype.strip_suffix("+json").is_some_and(|name| !name.is_empty()),
+        None => false,
+    };
+    if is_json { Ok(()) } else { Err(MetadataError::ContentType(shown(value))) }
+}
+
+/// RFC 7591 section 2, as far as it means something here; other members are ignored. serde refuses a member of these that
+/// is there twice, where two readers might see two clients; a null is a value of the wrong type, not an absence.
+#[derive(Deserialize)]
+struct Document {
+    client_id: String,
+    redirect_uris: Vec<String>,
+    #[serde(default, deserialize_with = "given")]
+    client_name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    grant_types: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    token_endpoint_auth_method: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    client_secret: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "given")]
+    client_secret_expires_at: Option<IgnoredAny>,
+}
+
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn understood(client_id: &str, bytes: &[u8]) -> Result<ClientMetadata, MetadataError> {
+    // serde would take an array for the struct too, member by member.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(MetadataError::NotAnObject);
+    }
+    let document: Document =
+        serde_json::from_slice(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
+    // Otherwise a document could speak for another client, or be the copy of another client's.
+    if document.client_id != client_id {
+        return Err(MetadataError::WrongClientId(shown(&document.client_id)));
+    }
+    check_authentication(&document)?;
+    if document.redirect_uris.is_empty() {
+        return Err(MetadataError::NoRedirectUris);
+    }
+    let grant_types = document.grant_types.unwrap_or_else(|| vec!["authorization_code".to_owned()]);
+    Ok(ClientMetadata {
+        client_name: document.client_name,
+        redirect_uris: document.redirect_uris,
+        grant_types,
+    })
+}
+
+/// The draft forbids methods that rest on a shared secret, and the secret's members: the document is public. Absent, the
+/// method can't be RFC 7591's default, which is one of these, so it is none.
+fn check_authentication(document: &Document) -> Result<(), MetadataError> {
+    if document.client_secret.is_some() {
+        return Err(MetadataError::SharedSecret("a client_secret"));
+    }
+    if document.client_secret_expires_at.is_some() {
+        return Err(MetadataError::SharedSecret("a client_secret_expires_at"));
+    }
+    match document.token_endpoint_auth_method.as_deref() {
+        None | Some("none") => Ok(()),
+        Some("client_secret_basic" | "client_secret_post" | "client_secret_jwt") => {
+            Err(MetadataError::SharedSecret("a token_endpoint_auth_method that rests on a client secret"))
+        }
+        Some(other) => Err(MetadataError::UnservedMethod(shown(other))),
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(MOST_SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, ErrorKind, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::process::Command;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+    use std::thread;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a test waits for when waiting is what it tests.
+    const SHORT: Duration = Duration::from_millis(300);
+
+    /// Serves one request on loopback; the thread ends with the answer.
+    fn serve(answer: impl FnOnce(&str, TcpStream) + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/client.json", listener.local_addr().unwrap());
+        let own = url.clone();
+        thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            take_request(&stream);
+            answer(&own, stream);
+        });
+        url
+    }
+
+    fn take_request(stream: &TcpStream) {
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        assert_eq!(head[0], "GET /client.json HTTP/1.1");
+    }
+
+    fn write(mut stream: TcpStream, text: &str) {
+        // A client that has read enough is gone.
+        let _ = stream.write_all(text.as_bytes());
+    }
+
+    fn ok(body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+    }
+
+    /// Fetches from a server that answers so, as a function of its URL.
+    fn fetch(answer: impl FnOnce(&str) -> String + Send + 'static) -> Result<ClientMetadata, MetadataError> {
+        let url = serve(move |url, stream| write(stream, &answer(url)));
+        MetadataFetcher::new().fetch(&url)
+    }
+
+    fn minimal(url: &str) -> Value {
+        json!({ "client_id": url, "redirect_uris": ["http://127.0.0.1/cb"] })
+    }
+
+    /// Fetches the minimal document with these members in it.
+    fn fetch_with(members: &Value) -> Result<ClientMetadata, MetadataError> {
+        let members = members.clone();
+        fetch(move |url| {
+            let mut document = minimal(url);
+            document.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+            ok(&document.to_string())
+        })
+    }
+
+    fn malformed(result: Result<ClientMetadata, MetadataError>) -> String {
+        match result {
+            Err(MetadataError::Malformed(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Knows one answer to everything.
+    #[derive(Debug)]
+    struct Fixed(Vec<SocketAddr>);
+
+    impl Resolver for Fixed {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            let mut answer = self.empty();
+            self.0.iter().for_each(|address| answer.push(*address));
+            Ok(answer)
+        }
+    }
+
+    #[derive(Debug)]
+    struct Unknowing;
+
+    impl Resolver for Unknowing {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+            Err(ureq::Error::Io(std::io::Error::other("Name or service not known")))
+        }
+    }
+
+    fn silent_listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    fn assert_unvisited(listener: &TcpListener) {
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_document_url_is_canonical_and_leads_to_a_document() {
+        for good in [
+            "https://app.example.com/client.json",
+            "https://app.example.com:8443/oauth/client",
+            "https://app.example.com/a/",
+            "https://app.example.com/a?version=1",
+            "https://app.example.com/.well-known/client",
+            "https://app.example.com/...",
+            "https://93.184.215.14/client.json",
+            "https://localhost/client.json",
+            "http://localhost:3000/client.json",
+            "http://127.0.0.1/client.json",
+            "http://127.8.9.10:1/client.json",
+            "http://[::1]:3000/client.json",
+        ] {
+            assert!(is_document_url(good), "{good}");
+        }
+        for bad in [
+            "",
+            "client",
+            "/client.json",
+            "https://",
+            "https://app.example.com",
+            "https://app.example.com/",
+            "https://app.example.com/?x",
+            "https://app.example.com/a#x",
+            "https://app.example.com/a#",
+            "https://user@app.example.com/a",
+            "https://user:pw@app.example.com/a",
+            "https://:pw@app.example.com/a",
+            "https://@app.example.com/a",
+            "https://app.example.com/./a",
+            "https://app.example.com/a/..",
+            "https://app.example.com/a/../b",
+            "https://app.example.com/a/%2e%2E/b",
+            "https://app.example.com/a/%2e",
+            "https://app.example.com:443/a",
+            "https://App.example.com/a",
+            "HTTPS://app.example.com/a",
+            "https:app.example.com/a",
+            "https://app.example.com\\a",
+            "https://app.example.com/a b",
+            "https://app.example.com/\na",
+            " https://app.example.com/a",
+            "https://0x7f.1/a",
+            "https://b\u{fc}cher.example/a",
+            "http://app.example.com/a",
+            "http://localhost.evil.test/a",
+            "http://localhost./a",
+            "http://127.0.0.1.evil.test/a",
+            "http://127.1/a",
+            "http://0.0.0.0/a",
+            "http://[::ffff:7f00:1]/a",
+            "http://[::2]/a",
+            "ftp://localhost/a",
+            "file:///a",
+            "data:application/json,{}",
+        ] {
+            assert!(!is_document_url(bad), "{bad}");
+            assert_eq!(MetadataFetcher::new().fetch(bad), Err(MetadataError::NotADocumentUrl), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ipv4_that_is_not_everyones_is_not_public() {
+        let public = "1.0.0.0 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 \
+             128.0.0.0 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 191.255.255.255 \
+             192.0.1.255 192.0.3.0 192.88.98.255 192.88.100.0 192.167.255.255 192.169.0.0 \
+             198.17.255.255 198.20.0.0 198.51.99.255 198.51.101.0 203.0.112.255 203.0.114.0 \
+             223.255.255.255";
+        let others = "0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 \
+             127.255.255.255 169.254.0.0 169.254.169.254 169.254.255.255 172.16.0.0 172.31.255.255 \
+             192.0.0.0 192.0.0.255 192.0.2.0 192.0.2.255 192.88.99.0 192.88.99.255 192.168.0.0 \
+             192.168.255.255 198.18.0.0 198.19.255.255 198.51.100.0 198.51.100.255 203.0.113.0 \
+             203.0.113.255 224.0.0.0 239.255.255.255 240.0.0.0 247.255.255.255 248.0.0.0 \
+             255.255.255.255";
+        for address in public.split(' ') {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in others.split(' ') {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn ipv6_that_is_not_everyones_is_not_public_in_whatever_clothes() {
+        let public = "2000:: 2001:200:: 2001:4860:4860::8888 2001:db7:ffff::1 2001:db9:: 2003:: \
+             2606:4700::1111 3ffe:ffff::1 3fff:1000:: ::ffff:8.8.8.8 64:ff9b::8.8.8.8";
+        let others = ":: ::1 ::127.0.0.1 ::8.8.8.8 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:0.0.0.0 \
+             ::ffff:169.254.169.254 ::ffff:0:8.8.8.8 ::fffe:8.8.8.8 64:ff9b::127.0.0.1 \
+             64:ff9b::192.168.0.1 64:ff9b::1:808:808 64:ff9b:1::8.8.8.8 100::1 1fff:ffff::1 2001::1 \
+             2001:0:808:808::1 2001:2::1 2001:10::1 2001:20::1 2001:1ff:ffff::1 2001:db8::1 \
+             2001:db8:ffff::1 2002:7f00:1::1 2002:a00:1::1 2002:808:808::1 2002:ffff::1 3fff::1 \
+             3fff:fff:ffff::1 4000:: 5f00::1 fc00::1 fdff::1 fe80::1 febf::1 fec0::1 ff02::1 \
+             ff0e::1";
+        for address in public.split(' ') {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in others.split(' ') {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn nothing_on_this_machine_is_asked_over_https() {
+        let (listener, address) = silent_listener();
+        let port = address.port();
+        let fetcher = MetadataFetcher::new();
+        for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:7f00:1]", "0.0.0.0"] {
+            let url = format!("https://{host}:{port}/client.json");
+            assert_eq!(fetcher.fetch(&url), Err(MetadataError::NotPublic), "{host}");
+        }
+        let rebound = MetadataFetcher::with(PATIENCE, Fixed(vec![address]));
+        assert_eq!(rebound.fetch("https://app.example.com/client.json"), Err(MetadataError::NotPublic));
+        assert_unvisited(&listener);
+    }
+
+    #[test]
+    fn nothing_elsewhere_is_asked_over_http() {
+        let elsewhere = ["93.184.215.14:80", "192.168.0.1:80", "[::ffff:127.0.0.1]:80"];
+        for address in elsewhere.map(|address| address.parse().unwrap()) {
+            let fetcher = MetadataFetcher::with(SHORT, Fixed(vec![address]));
+            let answer = fetcher.fetch("http://localhost/client.json");
+            assert_eq!(answer, Err(MetadataError::NotLoopback), "{address}");
+        }
+    }
+
+    #[test]
+    fn of_several_addresses_only_the_allowed_ones_remain() {
+        let all = ["127.0.0.1:1", "93.184.215.14:1", "10.0.0.1:1", "[::1]:1", "[2606:4700::1111]:1"];
+        let resolver = Guarded(Fixed(all.map(|address| address.parse().unwrap()).to_vec()));
+        let resolve = |url: &'static str| {
+            let config = Agent::config_builder().build();
+            let found = resolver.resolve(&Uri::from_static(url), &config, NextTimeout::default()).unwrap();
+            found.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(resolve("https://a.test/x"), ["93.184.215.14:1", "[2606:4700::1111]:1"]);
+        assert_eq!(resolve("http://localhost/x"), ["127.0.0.1:1", "[::1]:1"]);
+    }
+
+    #[test]
+    fn every_fetch_connects_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/client.json", listener.local_addr().unwrap());
+        let answer = ok(&minimal(&url).to_string());
+        let server = thread::spawn(move || {
+            // Kept open, for the client to use again if it would.
+            [(), ()].map(|()| {
+                let (mut stream, _) = listener.accept().unwrap();
+                take_request(&stream);
+                stream.write_all(answer.as_bytes()).unwrap();
+                stream
+            })
+        });
+        let fetcher = MetadataFetcher::new();
+        assert!(fetcher.fetch(&url).is_ok());
+        assert!(fetcher.fetch(&url).is_ok());
+        drop(server.join().unwrap());
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_is_told_apart() {
+        let fetched = MetadataFetcher::with(SHORT, Unknowing).fetch("https://app.example.com/client.json");
+        assert_eq!(fetched, Err(MetadataError::NoSuchHost));
+    }
+
+    #[test]
+    fn a_port_that_nobody_listens_on_is_unreachable() {
+        let (listener, address) = silent_listener();
+        drop(listener);
+        let fetched = MetadataFetcher::new().fetch(&format!("http://{address}/client.json"));
+        assert!(matches!(fetched, Err(MetadataError::Unreachable(_))), "{fetched:?}");
+    }
+
+    #[test]
+    fn a_good_document_is_understood() {
+        let minimal = ClientMetadata {
+            client_name: None,
+            redirect_uris: vec!["http://127.0.0.1/cb".to_owned()],
+            grant_types: vec!["authorization_code".to_owned()],
+        };
+        assert_eq!(fetch_with(&json!({})), Ok(minimal));
+        let whole = json!({
+            "client_name": "Inspector",
+            "redirect_uris": ["https://app.example.com/cb", "app:/cb"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_method": "none",
+            "response_types": ["code"],
+            "logo_uri": null,
+            "unheard_of": { "x": [1] },
+        });
+        let expected = ClientMetadata {
+            client_name: Some("Inspector".to_owned()),
+            redirect_uris: vec!["https://app.example.com/cb".to_owned(), "app:/cb".to_owned()],
+            grant_types: vec!["authorization_code".to_owned(), "refresh_token".to_owned()],
+        };
+        assert_eq!(fetch_with(&whole), Ok(expected));
+    }
+
+    #[test]
+    fn a_good_document_is_found_by_localhost_too() {
+        let (sender, named) = channel();
+        let url = serve(move |_, stream| {
+            let named: String = named.recv().unwrap();
+            write(stream, &ok(&minimal(&named).to_string()));
+        });
+        let named = url.replace("127.0.0.1", "localhost");
+        sender.send(named.clone()).unwrap();
+        assert!(MetadataFetcher::new().fetch(&named).is_ok());
+    }
+
+    /// A variable of this process would be every test's, so another process has it.
+    #[test]
+    fn the_environments_proxy_is_not_asked() {
+        let (listener, address) = silent_listener();
+        let tests = module_path!().split_once("::").unwrap().1;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("{tests}::a_good_document_is_understood")]);
+        for name in ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy"] {
+            command.env(name, format!("http://{address}"));
+        }
+        let output = command.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        assert_unvisited(&listener);
+    }
+
+    #[test]
+    fn a_redirect_is_not_followed() {
+        for status in [301, 302, 303, 307, 308] {
+            let target = serve(|url, stream| write(stream, &ok(&minimal(url).to_string())));
+            let fetched = fetch(move |_| {
+                format!("HTTP/1.1 {status} X\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")
+            });
+            assert_eq!(fetched, Err(MetadataError::Redirect(status)));
+        }
+    }
+
+    #[test]
+    fn only_200_is_an_answer() {
+        for status in [201, 203, 206, 400, 404, 500] {
+            let fetched =
+                fetch(move |url| ok(&minimal(url).to_string()).replacen("200 OK", &format!("{status} X"), 1));
+            assert_eq!(fetched, Err(MetadataError::Status(status)));
+        }
+    }
+
+    #[test]
+    fn only_json_is_read() {
+        let fetch_as = |header: &'static str| {
+            fetch(move |url| {
+                ok(&minimal(url).to_string()).replacen("Content-Type: application/json\r\n", header, 1)
+            })
+        };
+        for good in [
+            "Content-Type: application/json; charset=utf-8\r\n",
+            "content-type: Application/JSON ;x=y\r\n",
+            "Content-Type: application/client-metadata+json\r\n",
+        ] {
+            assert!(fetch_as(good).is_ok(), "{good}");
+        }
+        for (bad, repeated) in [
+            ("", ""),
+            ("Content-Type: text/html\r\n", "text/html"),
+            ("Content-Type: text/json\r\n", "text/json"),
+            ("Content-Type: application/jsonp\r\n", "application/jsonp"),
+            ("Content-Type: application/+json\r\n", "application/+json"),
+            ("Content-Type: text/plain; application/json\r\n", "text/plain; application/json"),
+        ] {
+            assert_eq!(fetch_as(bad), Err(MetadataError::ContentType(repeated.to_owned())));
+        }
+    }
+
+    /// A good document of this many bytes.
+    fn padded(url: &str, bytes: usize) -> String {
+        format!("{:<bytes$}", minimal(url).to_string())
+    }
+
+    #[test]
+    fn a_document_is_as_long_as_the_limit_and_no_longer() {
+        let limit = usize::try_from(MOST_BYTES).unwrap();
+        assert_eq!(limit, 5120);
+        let undeclared =
+            |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{body}");
+        let chunked = |body: &str| {
+            let length = body.len();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked";
+            format!("{head}\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n")
+        };
+        for answer in [ok, undeclared, chunked] {
+            assert!(fetch(move |url| answer(&padded(url, limit))).is_ok());
+            let fetched = fetch(move |url| answer(&padded(url, limit + 1)));
+            assert_eq!(fetched, Err(MetadataError::TooLong));
+            let fetched = fetch(move |url| answer(&padded(url, 8 * limit)));
+            assert_eq!(fetched, Err(MetadataError::TooLong));
+        }
+    }
+
+    /// Asks a server that is still busy when the time is up.
+    fn assert_timeout(busy: fn(TcpStream, &Receiver<()>)) {
+        let (alive, end) = channel();
+        let url = serve(move |_, stream| busy(stream, &end));
+        let fetched = MetadataFetcher::with(SHORT, DefaultResolver::default()).fetch(&url);
+        assert_eq!(fetched, Err(MetadataError::TimedOut(SHORT)));
+        drop(alive);
+    }
+
+    #[test]
+    fn a_server_that_hangs_is_left() {
+        assert_timeout(|stream, end| {
+            end.recv().unwrap_err();
+            drop(stream);
+        });
+        assert_timeout(|mut stream, end| {
+            stream.write_all(ok("{\"client_id\"").replace("Length: ", "Length: 1").as_bytes()).unwrap();
+            end.recv().unwrap_err();
+        });
+    }
+
+    #[test]
+    fn a_server_that_trickles_is_left_all_the_same() {
+        assert_timeout(|mut stream, end| {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            while end.recv_timeout(SHORT / 10) == Err(RecvTimeoutError::Timeout) {
+                let _ = stream.write_all(b" ");
+            }
+        });
+    }
+
+    #[test]
+    fn a_document_is_one_json_object() {
+        let fetch_body = |body: &'static str| fetch(move |_| ok(body));
+        for body in ["", "null", "<html>", "[\"http://127.0.0.1/x\", []]", "\u{feff}{}"] {
+            assert_eq!(fetch_body(body), Err(MetadataError::NotAnObject), "{body}");
+        }
+        for body in ["{", "{} {}", "{'client_id': 1}"] {
+            malformed(fetch_body(body));
+        }
+        let as_array = fetch(|url| ok(&json!([url, ["http://127.0.0.1/cb"]]).to_string()));
+        assert_eq!(as_array, Err(MetadataError::NotAnObject));
+        let twice = |url: &str| ok(&minimal(url).to_string().replacen('{', "{\"client_id\":\"x\",", 1));
+        assert!(malformed(fetch(twice)).contains("duplicate field `client_id`"));
+        let broken = fetch(|url| ok(&minimal(url).to_string()).replacen("HTTP/1.1", "HTTP/9", 1));
+        assert!(matches!(broken, Err(MetadataError::Unreachable(_))), "{broken:?}");
+    }
+
+    #[test]
+    fn a_document_speaks_for_its_own_url() {
+        let wrong = |url: &str| Err(MetadataError::WrongClientId(url.to_owned()));
+        assert_eq!(fetch_with(&json!({ "client_id": "https://a.test/x" })), wrong("https://a.test/x"));
+        for (from, to) in [("http:", "HTTP:"), ("client.json", "client.json#"), ("/client", "/./client")] {
+            let fetched = fetch(move |url| ok(&minimal(url).to_string().replacen(from, to, 1)));
+            assert!(matches!(fetched, Err(MetadataError::WrongClientId(_))), "{to} {fetched:?}");
+        }
+        let long = "x".repeat(1000);
+        assert_eq!(fetch_with(&json!({ "client_id": long })), wrong(&"x".repeat(MOST_SHOWN)));
+        let missing = malformed(fetch(|_| ok("{\"redirect_uris\":[\"http://127.0.0.1/cb\"]}")));
+        assert!(missing.contains("missing field `client_id`"), "{missing}");
+    }
+
+    #[test]
+    fn members_have_their_types() {
+        assert_eq!(fetch_with(&json!({ "redirect_uris": [] })), Err(MetadataError::NoRedirectUris));
+        let missing = malformed(fetch(|url| ok(&json!({ "client_id": url }).to_string())));
+        assert!(missing.contains("missing field `redirect_uris`"), "{missing}");
+        for members in [
+            json!({ "client_id": 1 }),
+            json!({ "redirect_uris": "http://127.0.0.1/cb" }),
+            json!({ "redirect_uris": [1] }),
+            json!({ "redirect_uris": null }),
+            json!({ "client_name": 1 }),
+            json!({ "client_name": null }),
+            json!({ "grant_types": "authorization_code" }),
+            json!({ "grant_types": null }),
+            json!({ "token_endpoint_auth_method": null }),
+        ] {
+            malformed(fetch_with(&members));
+        }
+    }
+
+    #[test]
+    fn a_public_document_shares_no_secret() {
+        for members in [
+            json!({ "client_secret": "s3cret" }),
+            json!({ "client_secret": null }),
+            json!({ "client_secret_expires_at": 0 }),
+            json!({ "client_secret_expires_at": null }),
+            json!({ "token_endpoint_auth_method": "client_secret_basic" }),
+            json!({ "token_endpoint_auth_method": "client_secret_post" }),
+            json!({ "token_endpoint_auth_method": "client_secret_jwt" }),
+        ] {
+            let fetched = fetch_with(&members);
+            assert!(matches!(fetched, Err(MetadataError::SharedSecret(_))), "{members} {fetched:?}");
+        }
+        for method in ["private_key_jwt", "tls_client_auth", "None", ""] {
+            let fetched = fetch_with(&json!({ "token_endpoint_auth_method": method }));
+            assert_eq!(fetched, Err(MetadataError::UnservedMethod(method.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Who may ask for tokens: clients of the options, clients that registered themselves, and clients that are known by the
+//! URL of their metadata.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use crate::client_metadata::{ClientMetadata, MetadataError, MetadataFetcher, is_document_url};
+use crate::options::{Client, GrantType, Secret};
+use crate::redirect::{self, WHAT_IS_ACCEPTABLE};
+
+/// How many clients that registered themselves are remembered, and how many metadata documents: the one that was not
+/// used for the longest time makes room.
+const MOST_CLIENTS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+/// What pages show of a name in a metadata document, in characters.
+const LONGEST_NAME: usize = 200;
+/// How long a metadata document is not fetched again, in seconds: for one login.
+const DOCUMENT_LIFE: i64 = 60;
+
+/// A client, wherever it is known from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KnownClient {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) logout_urls: Vec<String>,
+    pub(crate) grant_types: Vec<GrantType>,
+    pub(crate) permissions: Vec<String>,
+    /// Nobody vouched for it: Auth0's "third-party client".
+    pub(crate) is_third_party: bool,
+}
+
+/// Why there is no such client.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoClient {
+    #[error(
+        "no client has this id; registrations end when the tenant stops, so let the application register again"
+    )]
+    Unknown,
+    #[error("the client's metadata can't be used: {0}")]
+    Document(#[from] MetadataError),
+    #[error("the client's metadata has the redirect URI {0:?}; {WHAT_IS_ACCEPTABLE}")]
+    RedirectUri(String),
+}
+
+/// All of them.
+pub(crate) struct Clients {
+    configured: Vec<Arc<KnownClient>>,
+    registered: Mutex<LruCache<String, Arc<KnownClient>>>,
+    documents: Mutex<LruCache<String, (i64, Arc<KnownClient>)>>,
+    fetcher: Arc<MetadataFetcher>,
+}
+
+impl Clients {
+    pub(crate) fn new(configured: &[Client]) -> Self {
+        Self {
+            configured: configured.iter().map(|client| Arc::new(known(client))).collect(),
+            registered: Mutex::new(LruCache::new(MOST_CLIENTS)),
+            documents: Mutex::new(LruCache::new(MOST_CLIENTS)),
+            fetcher: Arc::new(MetadataFetcher::new()),
+        }
+    }
+
+    /// The client of that id; its metadata is fetched if the id is a URL.
+    pub(crate) async fn find(&self, id: &str, now: i64) -> Result<Arc<KnownClient>, NoClient> {
+        if let Some(client) = self.configured.iter().find(|client| client.id == id) {
+            return Ok(Arc::clone(client));
+        }
+        if is_document_url(id) {
+            return self.by_document(id, now).await;
+        }
+        lock(&self.registered).get(id).cloned().ok_or(NoClient::Unknown)
+    }
+
+    pub(crate) fn register(&self, client: KnownClient) -> Arc<KnownClient> {
+        let client = Arc::new(client);
+        lock(&self.registered).put(client.id.clone(), Arc::clone(&client));
+        client
+    }
+
+    /// Whether some client of the options may be returned to after a logout.
+    pub(crate) fn may_return_to(&self, url: &str) -> bool {
+        self.configured.iter().any(|client| client.logout_urls.iter().any(|allowed| allowed == url))
+    }
+
+    async fn by_document(&self, id: &str, now: i64) -> Result<Arc<KnownClient>, NoClient> {
+        if let Some((until, client)) = lock(&self.documents).get(id)
+            && *until > now
+        {
+            return Ok(Arc::clone(client));
+        }
+        let (fetcher, url) = (Arc::clone(&self.fetcher), id.to_owned());
+        let answer = tokio::task::spawn_blocking(move || fetcher.fetch(&url)).await;
+        let metadata = answer.map_err(|_| NoClient::Unknown)??;
+        if let Some(bad) = metadata.redirect_uris.iter().find(|uri| !redirect::is_acceptable(uri)) {
+            return Err(NoClient::RedirectUri(bad.chars().take(LONGEST_NAME).collect()));
+        }
+        let client = Arc::new(described(id, metadata));
+        lock(&self.documents).put(id.to_owned(), (now + DOCUMENT_LIFE, Arc::clone(&client)));
+        Ok(client)
+    }
+}
+
+fn known(client: &Client) -> KnownClient {
+    KnownClient {
+        id: client.id.clone(),
+        name: client.name.clone(),
+        secret: client.secret.clone(),
+        redirect_uris: client.redirect_uris.clone(),
+        logout_urls: client.logout_urls.clone(),
+        grant_types: client.grant_types.clone(),
+        permissions: client.permissions.clone(),
+        is_third_party: false,
+    }
+}
+
+fn described(id: &str, metadata: ClientMetadata) -> KnownClient {
+    let has = |name: &str| metadata.grant_types.iter().any(|grant| grant == name);
+    let mut grant_types = vec![GrantType::AuthorizationCode];
+    if has("refresh_token") {
+        grant_types.push(GrantType::RefreshToken);
+    }
+    KnownClient {
+        id: id.to_owned(),
+        name: metadata
+            .client_name
+            .map_or_else(|| id.to_owned(), |name| name.chars().take(LONGEST_NAME).collect()),
+        secret: None,
+        redirect_uris: metadata.redirect_uris,
+        logout_urls: Vec::new(),
+        grant_types,
+        permissions: Vec::new(),
+        is_third_party: true,
+    }
+}
+
+/// No code panics between two changes under these locks, so a poisoned one holds whole values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

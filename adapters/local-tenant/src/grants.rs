@@ -1,0 +1,324 @@
+//! The token endpoint (OAuth 2.1 section 3.2): a code, a refresh token or a client's own word becomes an access token.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use lru::LruCache;
+use serde::Serialize;
+use url::form_urlencoded;
+
+use crate::authorize::check_target;
+use crate::clients::KnownClient;
+use crate::keys::random_id;
+use crate::options::GrantType;
+use crate::parameters::Parameters;
+use crate::problem::OAuthError;
+use crate::tenant::Tenant;
+use crate::tokens::{Authorization, Origin, Subject, grantable_to_machine};
+
+/// How long a code is good, in seconds.
+const CODE_LIFE: i64 = 60;
+/// Codes and refresh tokens that are remembered; the one that was not used for the longest time makes room.
+const MOST_CODES: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+const MOST_FAMILIES: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+
+/// What a code stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Code {
+    pub(crate) authorization: Authorization,
+    pub(crate) redirect_uri: String,
+    pub(crate) challenge: String,
+}
+
+/// Codes and refresh tokens in circulation.
+pub(crate) struct Grants(Mutex<Circulating>);
+
+struct Circulating {
+    codes: LruCache<String, CodeState>,
+    families: LruCache<String, Family>,
+}
+
+enum CodeState {
+    Fresh {
+        code: Code,
+        until: i64,
+    },
+    /// Redeemed, or refused. When it comes again, somebody has stolen it: what it brought is revoked.
+    Used {
+        family: Option<String>,
+    },
+}
+
+/// All refresh tokens that descend from one login; only the newest is good. A token is `FAMILY.SECRET`.
+struct Family {
+    authorization: Authorization,
+    secret: String,
+    until: i64,
+}
+
+/// RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3.
+#[derive(Serialize)]
+pub(crate) struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+}
+
+impl Grants {
+    pub(crate) fn new() -> Self {
+        let (codes, families) = (LruCache::new(MOST_CODES), LruCache::new(MOST_FAMILIES));
+        Self(Mutex::new(Circulating { codes, families }))
+    }
+
+    pub(crate) fn issue_code(&self, code: Code, now: i64) -> Result<String, OAuthError> {
+        let name = random()?;
+        let fresh = CodeState::Fresh { code, until: now + CODE_LIFE };
+        self.lock().codes.put(name.clone(), fresh);
+        Ok(name)
+    }
+
+    /// Takes the code out of circulation, whatever comes of it.
+    fn take_code(&self, name: &str, now: i64) -> Result<Code, OAuthError> {
+        let mut circulating = self.lock();
+        let state = circulating.codes.put(name.to_owned(), CodeState::Used { family: None });
+        match state {
+            Some(CodeState::Fresh { code, until }) if now < until => Ok(code),
+            Some(CodeState::Fresh { .. }) => Err(invalid_grant("the code has expired")),
+            Some(CodeState::Used { family }) => {
+                if let Some(family) = family {
+                    circulating.families.pop(&family);
+                }
+                Err(invalid_grant("the code was used before; what it brought is revoked"))
+            }
+            None => {
+                circulating.codes.pop(name);
+                Err(invalid_grant("there is no such code"))
+            }
+        }
+    }
+
+    /// Starts a family; its first token.
+    fn begin_family(
+        &self,
+        authorization: Authorization,
+        code: &str,
+        until: i64,
+    ) -> Result<String, OAuthError> {
+        let (name, secret) = (random()?, random()?);
+        let token = format!("{name}.{secret}");
+        let mut circulating = self.lock();
+        circulating.codes.put(code.to_owned(), CodeState::Used { family: Some(name.clone()) });
+        circulating.families.put(name, Family { authorization, secret, until });
+        Ok(token)
+    }
+
+    /// The next token of the family, and what it stands for.
+    fn rotate(
+        &self,
+        token: &str,
+        client: &KnownClient,
+        now: i64,
+    ) -> Result<(String, Authorization), OAuthError> {
+        let next = random()?;
+        let mut circulating = self.lock();
+        let unknown = || invalid_grant("there is no such refresh token, or it is revoked");
+        let (name, secret) = token.split_once('.').ok_or_else(unknown)?;
+        let family = circulating.families.get_mut(name).ok_or_else(unknown)?;
+        if family.authorization.client.id != client.id {
+            return Err(invalid_grant("the refresh token was issued to another client"));
+        }
+        if family.secret != secret {
+            circulating.families.pop(name);
+            return Err(invalid_grant(
+                "the refresh token was used before; it and its successors are revoked",
+            ));
+        }
+        if now >= family.until {
+            return Err(invalid_grant("the refresh token has expired"));
+        }
+        family.secret = next;
+        Ok((format!("{name}.{}", family.secret), family.authorization.clone()))
+    }
+
+    /// Ends the family of a refresh token that this client was given (RFC 7009); any other text means nothing.
+    pub(crate) fn revoke(&self, token: &str, client: &KnownClient) {
+        let mut circulating = self.lock();
+        let Some((name, _)) = token.split_once('.') else {
+            return;
+        };
+        if circulating.families.peek(name).is_some_and(|family| family.authorization.client.id == client.id) {
+            circulating.families.pop(name);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Circulating> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers a token request.
+pub(crate) async fn answer(
+    tenant: &Tenant,
+    form: &Parameters,
+    authorization: Option<&str>,
+    issuer: String,
+) -> Result<TokenResponse, OAuthError> {
+    let wanted = match form.one("grant_type")? {
+        Some("authorization_code") => GrantType::AuthorizationCode,
+        Some("refresh_token") => GrantType::RefreshToken,
+        Some("client_credentials") => GrantType::ClientCredentials,
+        Some(_) => {
+            let known = "the grants are authorization_code, refresh_token and client_credentials";
+            return Err(OAuthError::new("unsupported_grant_type", known));
+        }
+        None => return Err(OAuthError::new("invalid_request", "grant_type is missing")),
+    };
+    let client = authenticate(tenant, form, authorization).await?;
+    if !client.grant_types.contains(&wanted) {
+        return Err(OAuthError::new("unauthorized_client", "this client may not use this grant"));
+    }
+    check_target(tenant, form)?;
+    match wanted {
+        GrantType::AuthorizationCode => redeem_code(tenant, form, &client),
+        GrantType::RefreshToken => refresh(tenant, form, &client),
+        GrantType::ClientCredentials => on_own_behalf(tenant, form, client, issuer),
+    }
+}
+
+/// Who asks (RFC 6749 section 2.3): by `client_id` alone, or with the secret in the form or in the header.
+pub(crate) async fn authenticate(
+    tenant: &Tenant,
+    form: &Parameters,
+    authorization: Option<&str>,
+) -> Result<Arc<KnownClient>, OAuthError> {
+    let refused = |why: &str| OAuthError::new("invalid_client", why);
+    let (id, secret) = (form.one("client_id")?, form.one("client_secret")?);
+    let (id, secret) = match authorization {
+        None => (id.map(str::to_owned), secret.map(str::to_owned)),
+        Some(_) if secret.is_some() => {
+            return Err(OAuthError::new("invalid_request", "the client authenticates in two ways at once"));
+        }
+        Some(header) => {
+            let (name, secret) =
+                basic(header).ok_or_else(|| refused("the Authorization header is no Basic one"))?;
+            if id.is_some_and(|id| id != name) {
+                return Err(refused("the Authorization header names another client than the form"));
+            }
+            (Some(name), Some(secret))
+        }
+    };
+    let id = id.ok_or_else(|| refused("client_id is missing"))?;
+    let client = tenant.clients.find(&id, tenant.now()).await.map_err(|error| refused(&error.to_string()))?;
+    match (&client.secret, secret) {
+        (None, None) => Ok(client),
+        (Some(expected), Some(given)) if expected.is(&given) => Ok(client),
+        (Some(_), Some(_)) => Err(refused("the client secret is wrong")),
+        (Some(_), None) => Err(refused("this client is confidential: its secret is missing")),
+        (None, Some(_)) => Err(refused("this client is public: it has no secret")),
+    }
+}
+
+/// RFC 6749 section 2.3.1: id and secret are form-encoded before they are put together.
+fn basic(header: &str) -> Option<(String, String)> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    let credentials =
+        STANDARD.decode(credentials.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let credentials = String::from_utf8(credentials).ok()?;
+    let (id, secret) = credentials.split_once(':')?;
+    let decoded = |text: &str| {
+        let mut pairs = form_urlencoded::parse(text.as_bytes());
+        pairs.next().map(|(name, _)| name.into_owned())
+    };
+    Some((decoded(id)?, decoded(secret)?))
+}
+
+fn redeem_code(
+    tenant: &Tenant,
+    form: &Parameters,
+    client: &KnownClient,
+) -> Result<TokenResponse, OAuthError> {
+    let missing = |name: &str| OAuthError::new("invalid_request", format!("{name} is missing"));
+    let name = form.one("code")?.ok_or_else(|| missing("code"))?;
+    let verifier = form.one("code_verifier")?.ok_or_else(|| missing("code_verifier"))?;
+    let redirect_uri = form.one("redirect_uri")?.ok_or_else(|| missing("redirect_uri"))?;
+    let code = tenant.grants.take_code(name, tenant.now())?;
+    if code.authorization.client.id != client.id {
+        return Err(invalid_grant("the code was issued to another client"));
+    }
+    if code.redirect_uri != redirect_uri {
+        return Err(invalid_grant("the redirect_uri is not that of the authorization request"));
+    }
+    if URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) != code.challenge {
+        return Err(invalid_grant("the code_verifier does not fit the code_challenge"));
+    }
+    let refresh_token = if code.authorization.is_refreshable() {
+        Some(tenant.grants.begin_family(code.authorization.clone(), name, tenant.refresh_until())?)
+    } else {
+        None
+    };
+    respond(tenant, &code.authorization, Origin::Login, refresh_token)
+}
+
+fn refresh(tenant: &Tenant, form: &Parameters, client: &KnownClient) -> Result<TokenResponse, OAuthError> {
+    let token = form.one("refresh_token")?;
+    let token = token.ok_or_else(|| OAuthError::new("invalid_request", "refresh_token is missing"))?;
+    let narrowed = form.one("scope")?;
+    let (next, mut authorization) = tenant.grants.rotate(token, client, tenant.now())?;
+    if let Some(narrowed) = narrowed {
+        authorization.scope = narrower(&authorization.scope, narrowed)?;
+    }
+    respond(tenant, &authorization, Origin::Refresh, Some(next))
+}
+
+/// RFC 6749 section 6: less than was granted, never more.
+fn narrower(granted: &[String], asked: &str) -> Result<Vec<String>, OAuthError> {
+    let asked: Vec<&str> = asked.split_ascii_whitespace().collect();
+    if !asked.iter().all(|scope| granted.iter().any(|granted| granted == scope)) {
+        return Err(OAuthError::new("invalid_scope", "a scope was not granted before"));
+    }
+    Ok(granted.iter().filter(|scope| asked.contains(&scope.as_str())).cloned().collect())
+}
+
+fn on_own_behalf(
+    tenant: &Tenant,
+    form: &Parameters,
+    client: Arc<KnownClient>,
+    issuer: String,
+) -> Result<TokenResponse, OAuthError> {
+    let scope = grantable_to_machine(&client, form.one("scope")?);
+    let authorization = Authorization { subject: Subject::Client, client, scope, nonce: None, issuer };
+    respond(tenant, &authorization, Origin::Machine, None)
+}
+
+fn respond(
+    tenant: &Tenant,
+    authorization: &Authorization,
+    origin: Origin,
+    refresh_token: Option<String>,
+) -> Result<TokenResponse, OAuthError> {
+    let issued = tenant.issuer.access_token(authorization, origin)?;
+    Ok(TokenResponse {
+        access_token: issued.access_token,
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: issued.scope,
+        refresh_token,
+        id_token: tenant.issuer.id_token(authorization)?,
+    })
+}
+
+fn invalid_grant(why: &str) -> OAuthError {
+    OAuthError::new("invalid_grant", why)
+}
+
+fn random() -> Result<String, OAuthError> {
+    random_id().ok_or_else(|| OAuthError::new("server_error", "the machine gives no randomness"))
+}

@@ -1,0 +1,43 @@
+//! OAuth parameters, of a query or a form (RFC 6749 appendix B).
+
+use url::form_urlencoded;
+
+/// Parameters in the order they came in.
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+/// A parameter is there more than once, which RFC 6749 section 3.1 forbids.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Repeated(pub(crate) &'static str);
+
+impl Parameters {
+    pub(crate) fn parse(encoded: &[u8]) -> Self {
+        let pairs = form_urlencoded::parse(encoded);
+        // RFC 6749 section 3.1: a parameter without a value counts as omitted.
+        let pairs = pairs.filter(|(_, value)| !value.is_empty());
+        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    /// The parameter's value, if it is there.
+    pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, Repeated> {
+        let mut values = self.0.iter().filter(|(found, _)| found == name);
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => Err(Repeated(name)),
+            (value, _) => Ok(value.map(|(_, value)| value.as_str())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_there_once_or_not_at_all() {
+        let parameters = Parameters::parse(b"a=1&b=&c=x+y%26&a=2&d=%ff");
+        assert_eq!(parameters.one("a"), Err(Repeated("a")));
+        assert_eq!(parameters.one("b"), Ok(None));
+        assert_eq!(parameters.one("c"), Ok(Some("x y&")));
+        assert_eq!(parameters.one("d"), Ok(Some("\u{fffd}")));
+        assert_eq!(parameters.one("e"), Ok(None));
+    }
+}

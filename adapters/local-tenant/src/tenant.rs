@@ -1,0 +1,54 @@
+//! Everything that the endpoints share.
+
+use crate::authorize::Pending;
+use crate::clients::Clients;
+use crate::faults::{Active, Fault};
+use crate::grants::Grants;
+use crate::options::Options;
+use crate::tokens::Issuer;
+
+/// A tenant, without its socket.
+pub(crate) struct Tenant {
+    pub(crate) issuer: Issuer,
+    pub(crate) clients: Clients,
+    pub(crate) pending: Pending,
+    pub(crate) grants: Grants,
+}
+
+impl Tenant {
+    pub(crate) fn new(issuer: Issuer) -> Self {
+        let clients = Clients::new(&issuer.options().clients);
+        Self { issuer, clients, pending: Pending::new(), grants: Grants::new() }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        self.issuer.options()
+    }
+
+    /// By the tenant's clock.
+    pub(crate) fn now(&self) -> i64 {
+        self.issuer.clock().now()
+    }
+
+    /// When a refresh token of now ends.
+    pub(crate) fn refresh_until(&self) -> i64 {
+        let life = self.options().api.refresh_token_lifetime_seconds;
+        self.now().saturating_add(i64::try_from(life).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn inject(&self, fault: &Fault) {
+        let faults = self.issuer.faults();
+        match *fault {
+            Fault::RotateKeys => self.issuer.keys().rotate(),
+            Fault::RevokePreviousKeys => self.issuer.keys().revoke_previous(),
+            Fault::Keys(answer) => faults.change(|active| active.keys = answer),
+            Fault::Tokens { form } => faults.change(|active| active.tokens = form),
+            Fault::Clock { ahead_seconds } => self.issuer.clock().set_offset(ahead_seconds),
+            Fault::SecondIssuer { on } => faults.change(|active| active.second_issuer = on),
+            Fault::Reset => {
+                faults.change(|active| *active = Active::default());
+                self.issuer.clock().set_offset(0);
+            }
+        }
+    }
+}
