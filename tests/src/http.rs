@@ -96,8 +96,8 @@ async fn a_preflight_is_204_on_every_route() {
         assert_eq!(answer.header("access-control-allow-origin"), origin);
         assert_eq!(
             answer.header("access-control-allow-headers"),
-            "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, \
-             Last-Event-ID, mcp-param-region"
+            "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Param-*, \
+             Mcp-Session-Id, Last-Event-ID, mcp-param-region"
         );
         assert_eq!(answer.header("access-control-max-age"), "7200");
         let methods = if path == "/mcp" { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };

@@ -335,7 +335,7 @@ async fn the_control_endpoint_refuses_in_oauths_words() {
         (
             r#"{"user": "admin", "audience": "https://x.test"}"#,
             "invalid_target",
-            "there is no API \"https://x.test\"; the tenant's is http://localhost:3001/mcp",
+            "there is no API \"https://x.test\"; the tenant has http://localhost:3001/mcp",
         ),
         (
             r#"{"user": "admin", "scope": "tool:fly"}"#,

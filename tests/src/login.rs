@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use local_tenant::{Fault, KeysAnswer, LocalTenant, Options, TokenForm, TokenRequest};
+use local_tenant::{Api, Fault, KeysAnswer, LocalTenant, Options, TokenForm, TokenRequest};
 use rmcp::model::{CallToolRequestParams, ProtocolVersion};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::auth::{AuthorizationManager, AuthorizationRequest, OAuthState};
@@ -18,6 +18,7 @@ use crate::harness::soon;
 use crate::local_tenant::{get, send};
 use crate::oauth::{encoded, transaction};
 
+const OTHER_API: &str = "https://other.example/";
 const CALLBACK: &str = "http://127.0.0.1:49152/callback";
 
 /// What a person does: opens the URL, picks a user, allows. Returns where the browser ends up.
@@ -164,7 +165,9 @@ impl Deployment {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let endpoint = format!("http://localhost:{port}/mcp");
-        let tenant = LocalTenant::start(Options::default().with_api_identifier(&endpoint)).await.unwrap();
+        let mut options = Options::default().with_api_identifier(&endpoint);
+        options.other_apis = vec![Api { identifier: Some(OTHER_API.into()), ..Api::default() }];
+        let tenant = LocalTenant::start(options).await.unwrap();
         let sources = fastmcp_auth0::Sources::defaults().set("test", "auth0.issuer", tenant.issuer()).set(
             "test",
             "auth0.audience",
@@ -214,6 +217,9 @@ async fn the_server_names_what_is_wrong_with_the_tenants_tokens() {
         deployment.tenant.inject(&Fault::Reset);
         assert_eq!(deployment.call().await.0, 200, "{fault:?}");
     }
+    let elsewhere = TokenRequest { user: "admin".into(), scope: None, audience: Some(OTHER_API.into()) };
+    let token = deployment.tenant.issue_token(&elsewhere).unwrap().access_token;
+    assert_eq!(deployment.call_with(&token).await, (401, "wrong_audience".into()));
     // A client that met the tenant under its other name.
     deployment.tenant.inject(&Fault::SecondIssuer { on: true });
     let headers = "content-type: application/json\r\n";

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use local_tenant::{Client, Fault, GrantType, LocalTenant, Options, Secret};
+use local_tenant::{Api, ApiScope, Client, Fault, GrantType, LocalTenant, Options, Secret};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -16,6 +16,7 @@ use crate::local_tenant::{API, Answer, get, opened, published, send};
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CALLBACK: &str = "http://127.0.0.1:49152/cb";
 const WEB_CALLBACK: &str = "https://web.example/cb?x=1";
+const OTHER_API: &str = "https://other.example/";
 const SECRET: &str = "s3cret /+:ä";
 
 /// A tenant with a native, a web and a machine client. Tests that set no fault share one: keys take long to make.
@@ -40,6 +41,13 @@ fn options() -> Options {
     };
     let mut options = Options::default().with_api_identifier(API);
     options.users[1].org_id = Some("org_1".into());
+    options.other_apis = vec![Api {
+        identifier: Some(OTHER_API.into()),
+        name: "Another API".into(),
+        scopes: vec![ApiScope { name: "read:other".into(), description: "Read something else".into() }],
+        ..Api::default()
+    }];
+    options.roles[0].permissions.push("read:other".into());
     options.clients = vec![
         client("app", &["http://127.0.0.1/cb"]),
         Client {
@@ -320,6 +328,29 @@ async fn a_machine_gets_a_token_on_its_own_behalf() {
     assert_eq!(refused.error(), (400, "unauthorized_client".into()));
     let refused = get(tenant.port(), &authorize_path(&[("client_id", "machine")])).await;
     assert_eq!(refused.status, 400, "no redirect URI is registered");
+}
+
+#[tokio::test]
+async fn a_token_is_for_the_api_that_was_asked_for() {
+    let tenant = tenant().await;
+    let other = [("resource", OTHER_API), ("scope", "read:other tool:greet")];
+    let page = get(tenant.port(), &authorize_path(&other)).await;
+    assert!(page.text.contains("Another API") && page.text.contains("Read something else"), "{}", page.text);
+    let answer =
+        redeem(tenant, &parameter(&decide(tenant, &page, "admin", "allow").await, "code"), &[]).await;
+    let claims_ = claims(tenant, &answer).await;
+    assert_eq!((&claims_["aud"], &claims_["scope"]), (&json!(OTHER_API), &json!("read:other")));
+    assert_eq!(claims_["permissions"], json!(["read:other"]));
+    // What was consented to for one is not for the other.
+    let code = code(tenant, "admin", &other).await;
+    assert_eq!(redeem(tenant, &code, &[("resource", API)]).await.error(), (400, "invalid_target".into()));
+    let token = refreshable(tenant).await;
+    assert_eq!(
+        refresh(tenant, &token, &[("resource", OTHER_API)]).await.error(),
+        (400, "invalid_target".into())
+    );
+    let both = get(tenant.port(), &authorize_path(&[("audience", OTHER_API)])).await;
+    assert_eq!(parameter(&both, "error"), "invalid_target");
 }
 
 // Authorization requests that are refused.

@@ -9,9 +9,10 @@ use hyper::header::{
 
 use crate::authority::Caller;
 
-/// The headers that clients send: MCP's own, a session's, which is ignored, and the usual ones.
+/// The headers that clients send: MCP's own, a session's, which is ignored, and the usual ones. `Mcp-Param-*` tells people; to
+/// browsers it is one name, so those that a preflight asks for are repeated below.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, \
-                               Mcp-Session-Id, Last-Event-ID";
+                               Mcp-Param-*, Mcp-Session-Id, Last-Event-ID";
 /// The headers that clients read.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, Retry-After, X-Request-Id");
 /// In seconds; browsers keep a preflight's answer no longer anyway.

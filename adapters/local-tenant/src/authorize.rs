@@ -12,7 +12,7 @@ use lru::LruCache;
 use crate::clients::KnownClient;
 use crate::grants::Code;
 use crate::keys::random_id;
-use crate::options::{GrantType, User};
+use crate::options::{Api, GrantType, User};
 use crate::pages::{Consent, RequestedScope, UserChoice};
 use crate::parameters::{Parameters, Repeated};
 use crate::problem::OAuthError;
@@ -43,6 +43,7 @@ pub(crate) struct AuthorizationRequest {
     scope: Option<String>,
     challenge: String,
     nonce: Option<String>,
+    audience: String,
     issuer: String,
 }
 
@@ -131,9 +132,10 @@ pub(crate) fn consent<'a>(
     return_to: &'a str,
 ) -> Consent<'a> {
     let options = tenant.options();
-    let scopes = requested_scopes(tenant, request);
+    let api = tenant.issuer.api(Some(&request.audience)).unwrap_or(&options.api);
+    let scopes = requested_scopes(api, request);
     let users = options.users.iter().map(|user| {
-        let granted = tenant.issuer.grantable(user, &request.client, request.scope.as_deref());
+        let granted = tenant.issuer.grantable(api, user, &request.client, request.scope.as_deref());
         let granted =
             scopes.iter().map(|scope| scope.name).filter(|name| granted.iter().any(|it| it == name));
         UserChoice {
@@ -149,7 +151,7 @@ pub(crate) fn consent<'a>(
         client_id: &request.client.id,
         return_to,
         is_third_party: request.client.is_third_party,
-        api_name: &options.api.name,
+        api_name: &api.name,
         users: users.collect(),
         scopes,
     }
@@ -166,9 +168,9 @@ pub(crate) fn destination(request: &AuthorizationRequest) -> String {
 }
 
 /// Everything that anybody could grant: what is asked for and known.
-fn requested_scopes<'a>(tenant: &'a Tenant, request: &AuthorizationRequest) -> Vec<RequestedScope<'a>> {
-    let api = tenant.options().api.scopes.iter();
-    let api = api.map(|scope| RequestedScope { name: &scope.name, description: &scope.description });
+fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<RequestedScope<'a>> {
+    let api =
+        api.scopes.iter().map(|scope| RequestedScope { name: &scope.name, description: &scope.description });
     let Some(requested) = &request.scope else {
         return api.collect();
     };
@@ -233,21 +235,21 @@ fn judge(
         return Err(OAuthError::new("unauthorized_client", "this client may not use authorization_code"));
     }
     let challenge = challenge(parameters)?;
-    check_target(tenant, parameters)?;
+    let api = tenant.issuer.api(target(parameters)?)?;
     let scope = one("scope")?;
     if scope.as_ref().is_some_and(|scope| !scope.bytes().all(is_scope_byte)) {
         return Err(OAuthError::new("invalid_scope", "the scope is malformed (RFC 6749 section 3.3)"));
     }
     check_prompt(parameters)?;
-    let (redirect_uri, issuer) = (redirect_uri.to_owned(), issuer.to_owned());
     Ok(AuthorizationRequest {
         client,
-        redirect_uri,
+        redirect_uri: redirect_uri.to_owned(),
         state: one("state")?,
         scope,
         challenge,
         nonce: one("nonce")?,
-        issuer,
+        audience: api.identifier.clone().unwrap_or_default(),
+        issuer: issuer.to_owned(),
     })
 }
 
@@ -267,16 +269,14 @@ fn challenge(parameters: &Parameters) -> Result<String, OAuthError> {
     Ok(challenge.to_owned())
 }
 
-/// RFC 8707's `resource`, and Auth0's `audience`, which means the same; without either it is the one API there is.
-pub(crate) fn check_target(tenant: &Tenant, parameters: &Parameters) -> Result<(), OAuthError> {
-    let target = |name| match parameters.one(name) {
-        Err(_) if name == "resource" => {
-            Err(OAuthError::new("invalid_target", "a token is for one resource; several were named"))
-        }
-        value => value.map_err(OAuthError::from),
-    };
-    tenant.issuer.check_audience(target("audience")?)?;
-    Ok(tenant.issuer.check_audience(target("resource")?)?)
+/// The API that a token shall be for: RFC 8707's `resource`, or Auth0's `audience`, which means the same.
+pub(crate) fn target(parameters: &Parameters) -> Result<Option<&str>, OAuthError> {
+    let several = || OAuthError::new("invalid_target", "a token is for one resource; several were named");
+    let resource = parameters.one("resource").map_err(|_| several())?;
+    match (resource, parameters.one("audience")?) {
+        (Some(resource), Some(audience)) if resource != audience => Err(several()),
+        (resource, audience) => Ok(resource.or(audience)),
+    }
 }
 
 fn check_prompt(parameters: &Parameters) -> Result<(), OAuthError> {
@@ -296,11 +296,13 @@ const fn is_scope_byte(byte: u8) -> bool {
 }
 
 fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {
+    let api = tenant.issuer.api(Some(&request.audience))?;
     let authorization = Authorization {
         subject: Subject::User(user.key.clone()),
         client: Arc::clone(&request.client),
-        scope: tenant.issuer.grantable(user, &request.client, request.scope.as_deref()),
+        scope: tenant.issuer.grantable(api, user, &request.client, request.scope.as_deref()),
         nonce: request.nonce.clone(),
+        audience: request.audience.clone(),
         issuer: request.issuer.clone(),
     };
     let code = tenant.grants.issue_code(

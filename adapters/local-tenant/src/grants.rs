@@ -10,10 +10,10 @@ use lru::LruCache;
 use serde::Serialize;
 use url::form_urlencoded;
 
-use crate::authorize::check_target;
+use crate::authorize::target;
 use crate::clients::KnownClient;
 use crate::keys::random_id;
-use crate::options::GrantType;
+use crate::options::{Api, GrantType};
 use crate::parameters::Parameters;
 use crate::problem::OAuthError;
 use crate::tenant::Tenant;
@@ -185,11 +185,12 @@ pub(crate) async fn answer(
     if !client.grant_types.contains(&wanted) {
         return Err(OAuthError::new("unauthorized_client", "this client may not use this grant"));
     }
-    check_target(tenant, form)?;
+    // An unknown target is refused before anything is used up.
+    let api = tenant.issuer.api(target(form)?)?;
     match wanted {
         GrantType::AuthorizationCode => redeem_code(tenant, form, &client),
         GrantType::RefreshToken => refresh(tenant, form, &client),
-        GrantType::ClientCredentials => on_own_behalf(tenant, form, client, issuer),
+        GrantType::ClientCredentials => on_own_behalf(tenant, api, form, client, issuer),
     }
 }
 
@@ -259,8 +260,13 @@ fn redeem_code(
     if URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) != code.challenge {
         return Err(invalid_grant("the code_verifier does not fit the code_challenge"));
     }
+    check_target(form, &code.authorization)?;
     let refresh_token = if code.authorization.is_refreshable() {
-        Some(tenant.grants.begin_family(code.authorization.clone(), name, tenant.refresh_until())?)
+        Some(tenant.grants.begin_family(
+            code.authorization.clone(),
+            name,
+            tenant.refresh_until(tenant.issuer.api(Some(&code.authorization.audience))?),
+        )?)
     } else {
         None
     };
@@ -272,10 +278,21 @@ fn refresh(tenant: &Tenant, form: &Parameters, client: &KnownClient) -> Result<T
     let token = token.ok_or_else(|| OAuthError::new("invalid_request", "refresh_token is missing"))?;
     let narrowed = form.one("scope")?;
     let (next, mut authorization) = tenant.grants.rotate(token, client, tenant.now())?;
+    check_target(form, &authorization)?;
     if let Some(narrowed) = narrowed {
         authorization.scope = narrower(&authorization.scope, narrowed)?;
     }
     respond(tenant, &authorization, Origin::Refresh, Some(next))
+}
+
+/// RFC 8707 section 2.2: a token is for no other resource than the one that was consented to.
+fn check_target(form: &Parameters, authorization: &Authorization) -> Result<(), OAuthError> {
+    match target(form)? {
+        Some(target) if target != authorization.audience => {
+            Err(OAuthError::new("invalid_target", "the authorization is for another resource"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// RFC 6749 section 6: less than was granted, never more.
@@ -289,12 +306,15 @@ fn narrower(granted: &[String], asked: &str) -> Result<Vec<String>, OAuthError> 
 
 fn on_own_behalf(
     tenant: &Tenant,
+    api: &Api,
     form: &Parameters,
     client: Arc<KnownClient>,
     issuer: String,
 ) -> Result<TokenResponse, OAuthError> {
-    let scope = grantable_to_machine(&client, form.one("scope")?);
-    let authorization = Authorization { subject: Subject::Client, client, scope, nonce: None, issuer };
+    let scope = grantable_to_machine(api, &client, form.one("scope")?);
+    let audience = api.identifier.clone().unwrap_or_default();
+    let authorization =
+        Authorization { subject: Subject::Client, client, scope, nonce: None, audience, issuer };
     respond(tenant, &authorization, Origin::Machine, None)
 }
 

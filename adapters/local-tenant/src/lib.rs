@@ -96,13 +96,15 @@ impl LocalTenant {
     /// [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
         options.validate().map_err(StartError::Options)?;
-        let audience = options.api.identifier.clone().ok_or(StartError::NoApiIdentifier)?;
+        if options.api.identifier.is_none() {
+            return Err(StartError::NoApiIdentifier);
+        }
         let port = options.port;
         let listen = |cause| StartError::Listen { port, cause };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let port = listener.local_addr().map_err(listen)?.port();
-        let tenant = Arc::new(Tenant::new(Issuer::new(options, audience, port, fresh_keys().await?)));
+        let tenant = Arc::new(Tenant::new(Issuer::new(options, port, fresh_keys().await?)));
         let server = Server::start(listener, Arc::clone(&tenant)).await.map_err(StartError::Thread)?;
         let url = tenant.issuer.url();
         tracing::debug!(issuer = url, "the local tenant listens");

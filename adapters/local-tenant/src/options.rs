@@ -31,6 +31,8 @@ pub struct Options {
     pub roles: Vec<Role>,
     /// The API that tokens are for.
     pub api: Api,
+    /// Other APIs of the tenant, to see how the server refuses tokens that are not for it.
+    pub other_apis: Vec<Api>,
     /// Clients that are known beforehand, as those of Auth0's dashboard. Others register themselves.
     pub clients: Vec<Client>,
 }
@@ -136,12 +138,12 @@ pub struct Role {
     pub permissions: Vec<String>,
 }
 
-/// The API that tokens are for. Its identifier is not configured: it is the running server's.
+/// An API that tokens are for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// Auth0's "API identifier": the tokens' `aud`, and for MCP the endpoint's URL. Needed for a start.
-    #[serde(skip)]
+    /// Auth0's "API identifier": the tokens' `aud`, and for MCP the endpoint's URL. Needed for a start; `dev` sets the
+    /// first API's itself.
     pub identifier: Option<String>,
     /// For people.
     pub name: String,
@@ -218,7 +220,11 @@ impl Options {
     /// Every problem, each with the key it is about.
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
-        self.check_api(&mut problems);
+        check_api("tenant.api", &self.api, &mut problems);
+        for api in &self.other_apis {
+            check_api("tenant.other_apis", api, &mut problems);
+        }
+        self.check_identifiers(&mut problems);
         self.check_roles(&mut problems);
         self.check_users(&mut problems);
         self.check_clients(&mut problems);
@@ -233,48 +239,31 @@ impl Options {
         self.users.iter().map(|user| user.key.as_str()).collect()
     }
 
-    /// What the user's roles assign in the API, in the API's order.
-    pub(crate) fn assigned_to(&self, user: &User) -> Vec<&str> {
+    /// What the user's roles assign in an API, in the API's order.
+    pub(crate) fn assigned_to<'a>(&'a self, user: &User, api: &'a Api) -> Vec<&'a str> {
         let roles = self.roles.iter().filter(|role| user.roles.contains(&role.name));
         let permissions: BTreeSet<&str> =
             roles.flat_map(|role| &role.permissions).map(String::as_str).collect();
-        self.api.scope_names().filter(|scope| permissions.contains(scope)).collect()
+        api.scope_names().filter(|scope| permissions.contains(scope)).collect()
     }
 
-    fn check_api(&self, problems: &mut Vec<String>) {
-        let api = &self.api;
-        if api.identifier.as_deref().is_some_and(is_blank) {
-            problems.push("the API's identifier is empty".into());
+    /// All APIs, the server's first.
+    pub(crate) fn apis(&self) -> impl Iterator<Item = &Api> {
+        std::iter::once(&self.api).chain(&self.other_apis)
+    }
+
+    fn check_identifiers(&self, problems: &mut Vec<String>) {
+        if self.other_apis.iter().any(|api| api.identifier.is_none()) {
+            problems.push("tenant.other_apis: an API has no identifier".into());
         }
-        if is_blank(&api.name) {
-            problems.push("tenant.api.name is empty".into());
-        }
-        for (key, given) in [
-            ("token_lifetime_seconds", api.token_lifetime_seconds),
-            ("third_party_token_lifetime_seconds", api.third_party_token_lifetime_seconds),
-            ("refresh_token_lifetime_seconds", api.refresh_token_lifetime_seconds),
-        ] {
-            if !(1..=LONGEST_LIFETIME).contains(&given) {
-                problems.push(format!(
-                    "tenant.api.{key} is {given}; it goes from 1 to {LONGEST_LIFETIME} (30 days)"
-                ));
-            }
-        }
-        if api.scopes.is_empty() {
-            problems.push("tenant.api.scopes is empty; an API without scopes can't be used".into());
-        }
-        for scope in api.scope_names().filter(|scope| !is_scope_token(scope)) {
-            problems.push(format!(
-                "tenant.api.scopes: {scope:?} is no scope: printable ASCII without spaces, quotes and backslashes"
-            ));
-        }
-        for scope in repeated(api.scope_names()) {
-            problems.push(format!("tenant.api.scopes: `{scope}` is there more than once"));
+        for identifier in repeated(self.apis().filter_map(|api| api.identifier.as_deref())) {
+            problems
+                .push(format!("tenant.other_apis: the identifier `{identifier}` is there more than once"));
         }
     }
 
     fn check_roles(&self, problems: &mut Vec<String>) {
-        let defined: BTreeSet<&str> = self.api.scope_names().collect();
+        let defined: BTreeSet<&str> = self.apis().flat_map(Api::scope_names).collect();
         for role in &self.roles {
             if is_blank(&role.name) {
                 problems.push("tenant.roles: a role has no name".into());
@@ -323,7 +312,7 @@ impl Options {
     }
 
     fn check_clients(&self, problems: &mut Vec<String>) {
-        let defined: BTreeSet<&str> = self.api.scope_names().collect();
+        let defined: BTreeSet<&str> = self.apis().flat_map(Api::scope_names).collect();
         for client in &self.clients {
             let id = &client.id;
             let mut problem = |what: &str| problems.push(format!("tenant.clients: `{id}` {what}"));
@@ -348,6 +337,36 @@ impl Options {
         for id in repeated(self.clients.iter().map(|client| client.id.as_str())) {
             problems.push(format!("tenant.clients: `{id}` is there more than once"));
         }
+    }
+}
+
+fn check_api(key: &str, api: &Api, problems: &mut Vec<String>) {
+    if api.identifier.as_deref().is_some_and(is_blank) {
+        problems.push("the API's identifier is empty".into());
+    }
+    if is_blank(&api.name) {
+        problems.push(format!("{key}.name is empty"));
+    }
+    for (lifetime, given) in [
+        ("token_lifetime_seconds", api.token_lifetime_seconds),
+        ("third_party_token_lifetime_seconds", api.third_party_token_lifetime_seconds),
+        ("refresh_token_lifetime_seconds", api.refresh_token_lifetime_seconds),
+    ] {
+        if !(1..=LONGEST_LIFETIME).contains(&given) {
+            problems
+                .push(format!("{key}.{lifetime} is {given}; it goes from 1 to {LONGEST_LIFETIME} (30 days)"));
+        }
+    }
+    if api.scopes.is_empty() {
+        problems.push(format!("{key}.scopes is empty; an API without scopes can't be used"));
+    }
+    for scope in api.scope_names().filter(|scope| !is_scope_token(scope)) {
+        problems.push(format!(
+            "{key}.scopes: {scope:?} is no scope: printable ASCII without spaces, quotes and backslashes"
+        ));
+    }
+    for scope in repeated(api.scope_names()) {
+        problems.push(format!("{key}.scopes: `{scope}` is there more than once"));
     }
 }
 
@@ -383,6 +402,7 @@ impl Default for Options {
                 role("Tool User", &["tool:whoami"]),
             ],
             api: Api::default(),
+            other_apis: Vec::new(),
             clients: Vec::new(),
         }
     }
@@ -435,7 +455,7 @@ mod tests {
         let options: Options = serde_json::from_value(json!({})).unwrap();
         assert_eq!(options, Options::default());
         assert_eq!(options.validate(), Ok(()));
-        let assigned = |key| options.assigned_to(options.user(key).unwrap());
+        let assigned = |key| options.assigned_to(options.user(key).unwrap(), &options.api);
         assert_eq!(assigned("admin"), ["tool:whoami", "tool:greet"]);
         assert_eq!(assigned("user"), ["tool:whoami"]);
     }
@@ -486,6 +506,11 @@ mod tests {
                 "tenant.api.scopes: \"a b\" is no scope: printable ASCII without spaces, quotes and backslashes",
             ),
             (json!({"api": {"name": ""}}), "tenant.api.name is empty"),
+            (json!({"other_apis": [{}]}), "tenant.other_apis: an API has no identifier"),
+            (
+                json!({"other_apis": [{"identifier": "x"}, {"identifier": "x"}]}),
+                "tenant.other_apis: the identifier `x` is there more than once",
+            ),
             (
                 json!({"api": {"token_lifetime_seconds": 0}}),
                 "tenant.api.token_lifetime_seconds is 0; it goes from 1 to 2592000 (30 days)",
@@ -521,7 +546,6 @@ mod tests {
         for tenant in [
             json!({"port": 1}),
             json!({"host": "0.0.0.0"}),
-            json!({"api": {"identifier": "x"}}),
             json!({"api": {"dialect": "opaque"}}),
             json!({"users": [{"key": "a", "sub": "s", "password": "p"}]}),
             json!({"users": [{"key": "a"}]}),

@@ -4,7 +4,7 @@ use crate::authorize::Pending;
 use crate::clients::Clients;
 use crate::faults::{Active, Fault};
 use crate::grants::Grants;
-use crate::options::Options;
+use crate::options::{Api, Options};
 use crate::tokens::Issuer;
 
 /// A tenant, without its socket.
@@ -31,8 +31,8 @@ impl Tenant {
     }
 
     /// When a refresh token of now ends.
-    pub(crate) fn refresh_until(&self) -> i64 {
-        let life = self.options().api.refresh_token_lifetime_seconds;
+    pub(crate) fn refresh_until(&self, api: &Api) -> i64 {
+        let life = api.refresh_token_lifetime_seconds;
         self.now().saturating_add(i64::try_from(life).unwrap_or(i64::MAX))
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clients::KnownClient;
 use crate::faults::{Faults, TokenForm};
 use crate::keys::{KeyRing, random_id};
-use crate::options::{Dialect, GrantType, Options, User};
+use crate::options::{Api, Dialect, GrantType, Options, User};
 use crate::time::TenantClock;
 
 /// The client that every token of the control endpoint is issued to.
@@ -64,12 +64,12 @@ pub enum TokenError {
         known: Vec<String>,
     },
     /// No API has this identifier.
-    #[error("there is no API {asked:?}; the tenant's is {known}")]
+    #[error("there is no API {asked:?}; the tenant has {}", .known.join(", "))]
     UnknownAudience {
         /// The identifier asked for.
         asked: String,
-        /// The API's.
-        known: String,
+        /// The identifiers of the tenant's APIs.
+        known: Vec<String>,
     },
     /// The API does not define the scope.
     #[error("the API does not define the scope {asked:?}; it has {}", .known.join(", "))]
@@ -115,6 +115,8 @@ pub(crate) struct Authorization {
     pub(crate) scope: Vec<String>,
     /// OpenID Connect's, for the ID token.
     pub(crate) nonce: Option<String>,
+    /// The API's identifier.
+    pub(crate) audience: String,
     /// Under which of its names the tenant was asked.
     pub(crate) issuer: String,
 }
@@ -154,7 +156,6 @@ impl Origin {
 /// The tenant's identity and everything that it signs with.
 pub(crate) struct Issuer {
     options: Options,
-    audience: String,
     port: u16,
     keys: KeyRing,
     clock: TenantClock,
@@ -229,10 +230,9 @@ struct IdClaims<'a> {
 }
 
 impl Issuer {
-    pub(crate) fn new(options: Options, audience: String, port: u16, keys: KeyRing) -> Self {
+    pub(crate) fn new(options: Options, port: u16, keys: KeyRing) -> Self {
         Self {
             options,
-            audience,
             port,
             keys,
             clock: TenantClock::default(),
@@ -277,17 +277,19 @@ impl Issuer {
     }
 
     pub(crate) fn scopes_of(&self, user_key: &str) -> Vec<String> {
-        let assigned = self.options.user(user_key).map(|user| self.options.assigned_to(user));
+        let user = self.options.user(user_key);
+        let assigned = user.map(|user| self.options.assigned_to(user, &self.options.api));
         owned(&assigned.unwrap_or_default())
     }
 
     /// A token without a login, for the library and the control endpoint.
     pub(crate) fn issue(&self, request: &TokenRequest, issuer: String) -> Result<IssuedToken, TokenError> {
         let user = self.named(&request.user)?;
-        self.check_audience(request.audience.as_deref())?;
-        let scope = self.granted_strictly(request.scope.as_deref(), &self.options.assigned_to(user))?;
+        let api = self.api(request.audience.as_deref())?;
+        let scope = self.granted_strictly(api, request.scope.as_deref(), user)?;
         let (subject, client) = (Subject::User(user.key.clone()), Arc::clone(&self.cli));
-        let authorization = Authorization { subject, client, scope, nonce: None, issuer };
+        let audience = api.identifier.clone().unwrap_or_default();
+        let authorization = Authorization { subject, client, scope, nonce: None, audience, issuer };
         self.access_token(&authorization, Origin::ControlEndpoint)
     }
 
@@ -295,11 +297,12 @@ impl Issuer {
     /// everything that the API assigns (RFC 6749 section 3.3).
     pub(crate) fn grantable(
         &self,
+        api: &Api,
         user: &User,
         client: &KnownClient,
         requested: Option<&str>,
     ) -> Vec<String> {
-        let assigned = self.options.assigned_to(user);
+        let assigned = self.options.assigned_to(user, api);
         let Some(requested) = requested else {
             return owned(&assigned);
         };
@@ -310,13 +313,15 @@ impl Issuer {
         possible.filter(|scope| requested.contains(scope)).map(str::to_owned).collect()
     }
 
-    pub(crate) fn check_audience(&self, asked: Option<&str>) -> Result<(), TokenError> {
-        match asked {
-            Some(asked) if asked != self.audience => {
-                Err(TokenError::UnknownAudience { asked: asked.to_owned(), known: self.audience.clone() })
-            }
-            Some(_) | None => Ok(()),
-        }
+    /// The API of this identifier; without one, the server's.
+    pub(crate) fn api(&self, audience: Option<&str>) -> Result<&Api, TokenError> {
+        let Some(asked) = audience else {
+            return Ok(&self.options.api);
+        };
+        self.options.apis().find(|api| api.identifier.as_deref() == Some(asked)).ok_or_else(|| {
+            let known = self.options.apis().filter_map(|api| api.identifier.clone()).collect();
+            TokenError::UnknownAudience { asked: asked.to_owned(), known }
+        })
     }
 
     pub(crate) fn access_token(
@@ -325,7 +330,8 @@ impl Issuer {
         origin: Origin,
     ) -> Result<IssuedToken, TokenError> {
         let scope = authorization.scope.join(" ");
-        let expires_in = self.lifetime(&authorization.client);
+        let api = self.api(Some(&authorization.audience))?;
+        let expires_in = lifetime(api, &authorization.client);
         let access_token = match self.faults.active().tokens {
             TokenForm::Opaque => opaque()?,
             TokenForm::Encrypted => encrypted(&authorization.issuer)?,
@@ -333,8 +339,9 @@ impl Issuer {
                 let now = self.clock.now();
                 let life = i64::try_from(expires_in).unwrap_or(i64::MAX);
                 let iat = if form == TokenForm::Jwt { now } else { now - EXPIRED_SINCE - life };
-                let claims = self.claims(authorization, origin, &scope, iat, iat.saturating_add(life))?;
-                self.sign(self.options.api.dialect.typ(), &claims)?
+                let times = (iat, iat.saturating_add(life));
+                let claims = self.claims(api, authorization, origin, &scope, times)?;
+                self.sign(api.dialect.typ(), &claims)?
             }
         };
         Ok(IssuedToken { access_token, expires_in, scope })
@@ -377,14 +384,16 @@ impl Issuer {
     /// it without a word: a typing mistake should not become a token that lacks something.
     fn granted_strictly(
         &self,
+        api: &Api,
         requested: Option<&str>,
-        assigned: &[&str],
+        user: &User,
     ) -> Result<Vec<String>, TokenError> {
+        let assigned = self.options.assigned_to(user, api);
         let Some(requested) = requested else {
-            return Ok(owned(assigned));
+            return Ok(owned(&assigned));
         };
         let requested: BTreeSet<&str> = requested.split_ascii_whitespace().collect();
-        let defined: Vec<&str> = self.options.api.scope_names().collect();
+        let defined: Vec<&str> = api.scope_names().collect();
         if let Some(unknown) = requested.iter().find(|scope| !defined.contains(scope)) {
             return Err(TokenError::UnknownScope { asked: (*unknown).to_owned(), known: owned(&defined) });
         }
@@ -395,25 +404,15 @@ impl Issuer {
             .collect())
     }
 
-    fn lifetime(&self, client: &KnownClient) -> u64 {
-        let api = &self.options.api;
-        if client.is_third_party {
-            api.third_party_token_lifetime_seconds
-        } else {
-            api.token_lifetime_seconds
-        }
-    }
-
     fn claims<'a>(
         &'a self,
+        api: &'a Api,
         authorization: &'a Authorization,
         origin: Origin,
         scope: &'a str,
-        iat: i64,
-        exp: i64,
+        (iat, exp): (i64, i64),
     ) -> Result<Claims<'a>, TokenError> {
-        let (dialect, client, issuer) =
-            (self.options.api.dialect, &authorization.client, &authorization.issuer);
+        let (dialect, client, issuer) = (api.dialect, &authorization.client, &authorization.issuer);
         let user = self.user_of(authorization);
         let sub = match (&authorization.subject, user) {
             (Subject::User(_), Some(user)) => Cow::Borrowed(user.sub.as_str()),
@@ -421,13 +420,13 @@ impl Issuer {
             (Subject::Client, _) => Cow::Owned(format!("{}@clients", client.id)),
         };
         let permissions = user.map_or_else(
-            || client.permissions.iter().map(String::as_str).collect(),
-            |user| self.options.assigned_to(user),
+            || api.scope_names().filter(|scope| client.permissions.iter().any(|it| it == scope)).collect(),
+            |user| self.options.assigned_to(user, api),
         );
         let aud = if authorization.has("openid") {
-            Audience::WithUserinfo([self.audience.clone(), userinfo_audience(issuer)])
+            Audience::WithUserinfo([authorization.audience.clone(), userinfo_audience(issuer)])
         } else {
-            Audience::Api(&self.audience)
+            Audience::Api(&authorization.audience)
         };
         Ok(Claims {
             iss: issuer,
@@ -456,11 +455,15 @@ impl Issuer {
 }
 
 /// What a client gets on its own behalf of what it asks for.
-pub(crate) fn grantable_to_machine(client: &KnownClient, requested: Option<&str>) -> Vec<String> {
+pub(crate) fn grantable_to_machine(api: &Api, client: &KnownClient, requested: Option<&str>) -> Vec<String> {
     let requested: Option<BTreeSet<&str>> = requested.map(|scopes| scopes.split_ascii_whitespace().collect());
-    let is_asked_for =
-        |scope: &&String| requested.as_ref().is_none_or(|asked| asked.contains(scope.as_str()));
-    client.permissions.iter().filter(is_asked_for).cloned().collect()
+    let is_asked_for = |scope: &&str| requested.as_ref().is_none_or(|asked| asked.contains(scope));
+    let is_permitted = |scope: &&str| client.permissions.iter().any(|permitted| permitted == scope);
+    api.scope_names().filter(is_permitted).filter(is_asked_for).map(str::to_owned).collect()
+}
+
+const fn lifetime(api: &Api, client: &KnownClient) -> u64 {
+    if client.is_third_party { api.third_party_token_lifetime_seconds } else { api.token_lifetime_seconds }
 }
 
 /// The audience of `/userinfo`.
@@ -565,7 +568,7 @@ mod tests {
 
     fn issuer(options: Options) -> Issuer {
         let keys = KeyRing::new(SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-        Issuer::new(options, AUDIENCE.into(), 3002, keys)
+        Issuer::new(options.with_api_identifier(AUDIENCE), 3002, keys)
     }
 
     fn request(user: &str, scope: Option<&str>) -> TokenRequest {
@@ -611,7 +614,7 @@ mod tests {
         let cases = [
             (request("bob", None), "there is no user \"bob\"; the tenant has admin, user"),
             (request("a\u{1b}[2J", None), "there is no user \"a\\u{1b}[2J\"; the tenant has admin, user"),
-            (elsewhere, "there is no API \"https://x.test\"; the tenant's is http://localhost:3001/mcp"),
+            (elsewhere, "there is no API \"https://x.test\"; the tenant has http://localhost:3001/mcp"),
             (
                 request("admin", Some("tool:whoami openid")),
                 "the API does not define the scope \"openid\"; it has tool:whoami, tool:greet",

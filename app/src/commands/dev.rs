@@ -108,6 +108,10 @@ fn options(tenant: Value) -> Result<Options, Problems> {
     let problem = |message| Problem { key: "tenant".into(), source: None, message };
     let options: Options =
         tenant.try_deserialize().map_err(|error| Problems::new(vec![problem(error.to_string())]))?;
+    if options.api.identifier.is_some() {
+        let message = "tenant.api.identifier can't be set: it is the MCP endpoint's own URL".to_owned();
+        return Err(Problems::new(vec![problem(message)]));
+    }
     options.validate().map_err(|messages| Problems::new(messages.into_iter().map(problem).collect()))?;
     Ok(options)
 }
