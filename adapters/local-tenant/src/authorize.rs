@@ -4,26 +4,19 @@
 //! An error goes to the redirect URI only once client and redirect URI are known to belong together; until then a page
 //! tells it (OAuth 2.1 section 4.1.2.1), so that the tenant redirects nobody to where a stranger likes.
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use lru::LruCache;
+use std::sync::Arc;
 
 use crate::clients::KnownClient;
-use crate::grants::Code;
-use crate::keys::random_id;
+use crate::codes::Code;
 use crate::options::{Api, GrantType, User};
 use crate::pages::{Consent, RequestedScope, UserChoice};
 use crate::parameters::{Parameters, Repeated};
+use crate::pending::AuthorizationRequest;
 use crate::problem::OAuthError;
 use crate::redirect;
 use crate::tenant::Tenant;
 use crate::tokens::{Authorization, Subject};
 
-/// Decisions that are waited for at a time; the oldest makes room.
-const MOST_PENDING: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-/// How long a decision is waited for, in seconds.
-const PATIENCE: i64 = 600;
 /// RFC 7636 section 4.2: the base64url of a SHA-256.
 const CHALLENGE_LENGTH: usize = 43;
 /// The scopes that no API defines, as the consent page tells them.
@@ -33,19 +26,6 @@ const OWN_SCOPES: [(&str, &str); 4] = [
     ("email", "Read your email address"),
     ("offline_access", "Keep this access while you are away"),
 ];
-
-/// A good request.
-#[derive(Debug, Clone)]
-pub(crate) struct AuthorizationRequest {
-    client: Arc<KnownClient>,
-    redirect_uri: String,
-    state: Option<String>,
-    scope: Option<String>,
-    challenge: String,
-    nonce: Option<String>,
-    audience: String,
-    issuer: String,
-}
 
 /// Why there is no code.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,19 +42,6 @@ pub(crate) enum Next {
     Ask { transaction: String, request: AuthorizationRequest },
     /// The browser goes back to the client.
     Return(String),
-}
-
-/// Requests that wait for a decision.
-pub(crate) struct Pending(Mutex<LruCache<String, (i64, AuthorizationRequest)>>);
-
-impl Pending {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(LruCache::new(MOST_PENDING)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LruCache<String, (i64, AuthorizationRequest)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Judges a request.
@@ -95,19 +62,16 @@ pub(crate) async fn begin(tenant: &Tenant, parameters: &Parameters, issuer: Stri
         let error = OAuthError::new("login_required", "this tenant keeps no session: it always asks");
         return Err(refused(&error));
     }
-    let transaction = random_id()
-        .ok_or_else(|| refused(&OAuthError::new("server_error", "the machine gives no randomness")))?;
-    let until = tenant.now() + PATIENCE;
-    tenant.pending.lock().put(transaction.clone(), (until, request.clone()));
-    Ok(Next::Ask { transaction, request })
+    let transaction = tenant.pending.keep(request.clone(), tenant.now());
+    let no_randomness = || refused(&OAuthError::new("server_error", "the machine gives no randomness"));
+    Ok(Next::Ask { transaction: transaction.ok_or_else(no_randomness)?, request })
 }
 
 /// Carries a decision out; the form's answer is where the browser goes.
 pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refusal> {
     let field = |name| form.one(name).ok().flatten();
-    let pending = field("transaction").and_then(|transaction| tenant.pending.lock().pop(transaction));
-    let request = pending.filter(|(until, _)| tenant.now() < *until).map(|(_, request)| request);
-    let Some(request) = request else {
+    let taken = field("transaction").and_then(|transaction| tenant.pending.take(transaction, tenant.now()));
+    let Some(request) = taken else {
         let explanation =
             "This page was used before, or is too old. Go back to the application and log in again.";
         return Err(Refusal::Page { title: "Nothing to decide", explanation: explanation.into() });

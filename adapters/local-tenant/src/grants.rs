@@ -1,63 +1,21 @@
 //! The token endpoint (OAuth 2.1 section 3.2): a code, a refresh token or a client's own word becomes an access token.
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use lru::LruCache;
 use serde::Serialize;
 use url::form_urlencoded;
 
 use crate::authorize::target;
 use crate::clients::KnownClient;
-use crate::keys::random_id;
+use crate::codes::invalid_grant;
 use crate::options::{Api, GrantType};
 use crate::parameters::Parameters;
 use crate::problem::OAuthError;
 use crate::tenant::Tenant;
 use crate::tokens::{Authorization, Origin, Subject, grantable_to_machine};
-
-/// How long a code is good, in seconds.
-const CODE_LIFE: i64 = 60;
-/// Codes and refresh tokens that are remembered; the one that was not used for the longest time makes room.
-const MOST_CODES: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
-const MOST_FAMILIES: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
-
-/// What a code stands for.
-#[derive(Debug, Clone)]
-pub(crate) struct Code {
-    pub(crate) authorization: Authorization,
-    pub(crate) redirect_uri: String,
-    pub(crate) challenge: String,
-}
-
-/// Codes and refresh tokens in circulation.
-pub(crate) struct Grants(Mutex<Circulating>);
-
-struct Circulating {
-    codes: LruCache<String, CodeState>,
-    families: LruCache<String, Family>,
-}
-
-enum CodeState {
-    Fresh {
-        code: Code,
-        until: i64,
-    },
-    /// Redeemed, or refused. When it comes again, somebody has stolen it: what it brought is revoked.
-    Used {
-        family: Option<String>,
-    },
-}
-
-/// All refresh tokens that descend from one login; only the newest is good. A token is `FAMILY.SECRET`.
-struct Family {
-    authorization: Authorization,
-    secret: String,
-    until: i64,
-}
 
 /// RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3.
 #[derive(Serialize)]
@@ -70,98 +28,6 @@ pub(crate) struct TokenResponse {
     refresh_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
-}
-
-impl Grants {
-    pub(crate) fn new() -> Self {
-        let (codes, families) = (LruCache::new(MOST_CODES), LruCache::new(MOST_FAMILIES));
-        Self(Mutex::new(Circulating { codes, families }))
-    }
-
-    pub(crate) fn issue_code(&self, code: Code, now: i64) -> Result<String, OAuthError> {
-        let name = random()?;
-        let fresh = CodeState::Fresh { code, until: now + CODE_LIFE };
-        self.lock().codes.put(name.clone(), fresh);
-        Ok(name)
-    }
-
-    /// Takes the code out of circulation, whatever comes of it.
-    fn take_code(&self, name: &str, now: i64) -> Result<Code, OAuthError> {
-        let mut circulating = self.lock();
-        let state = circulating.codes.put(name.to_owned(), CodeState::Used { family: None });
-        match state {
-            Some(CodeState::Fresh { code, until }) if now < until => Ok(code),
-            Some(CodeState::Fresh { .. }) => Err(invalid_grant("the code has expired")),
-            Some(CodeState::Used { family }) => {
-                if let Some(family) = family {
-                    circulating.families.pop(&family);
-                }
-                Err(invalid_grant("the code was used before; what it brought is revoked"))
-            }
-            None => {
-                circulating.codes.pop(name);
-                Err(invalid_grant("there is no such code"))
-            }
-        }
-    }
-
-    /// Starts a family; its first token.
-    fn begin_family(
-        &self,
-        authorization: Authorization,
-        code: &str,
-        until: i64,
-    ) -> Result<String, OAuthError> {
-        let (name, secret) = (random()?, random()?);
-        let token = format!("{name}.{secret}");
-        let mut circulating = self.lock();
-        circulating.codes.put(code.to_owned(), CodeState::Used { family: Some(name.clone()) });
-        circulating.families.put(name, Family { authorization, secret, until });
-        Ok(token)
-    }
-
-    /// The next token of the family, and what it stands for.
-    fn rotate(
-        &self,
-        token: &str,
-        client: &KnownClient,
-        now: i64,
-    ) -> Result<(String, Authorization), OAuthError> {
-        let next = random()?;
-        let mut circulating = self.lock();
-        let unknown = || invalid_grant("there is no such refresh token, or it is revoked");
-        let (name, secret) = token.split_once('.').ok_or_else(unknown)?;
-        let family = circulating.families.get_mut(name).ok_or_else(unknown)?;
-        if family.authorization.client.id != client.id {
-            return Err(invalid_grant("the refresh token was issued to another client"));
-        }
-        if family.secret != secret {
-            circulating.families.pop(name);
-            return Err(invalid_grant(
-                "the refresh token was used before; it and its successors are revoked",
-            ));
-        }
-        if now >= family.until {
-            return Err(invalid_grant("the refresh token has expired"));
-        }
-        family.secret = next;
-        Ok((format!("{name}.{}", family.secret), family.authorization.clone()))
-    }
-
-    /// Ends the family of a refresh token that this client was given (RFC 7009); any other text means nothing.
-    pub(crate) fn revoke(&self, token: &str, client: &KnownClient) {
-        let mut circulating = self.lock();
-        let Some((name, _)) = token.split_once('.') else {
-            return;
-        };
-        if circulating.families.peek(name).is_some_and(|family| family.authorization.client.id == client.id) {
-            circulating.families.pop(name);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Circulating> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Answers a token request.
@@ -333,12 +199,4 @@ fn respond(
         refresh_token,
         id_token: tenant.issuer.id_token(authorization)?,
     })
-}
-
-fn invalid_grant(why: &str) -> OAuthError {
-    OAuthError::new("invalid_grant", why)
-}
-
-fn random() -> Result<String, OAuthError> {
-    random_id().ok_or_else(|| OAuthError::new("server_error", "the machine gives no randomness"))
 }

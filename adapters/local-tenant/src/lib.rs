@@ -13,6 +13,7 @@
 //! - `tokens`: who gets which token
 //! - `clients`, `registration`, `client_metadata`, `redirect`: who may ask, and where answers may go
 //! - `authorize`, `grants`, `account`: the endpoints of a login, of tokens, and of what comes after
+//! - `pending`, `codes`: requests that wait for a decision; codes and refresh tokens in circulation
 //! - `documents`, `pages`: the published metadata, the pages
 //! - `tenant`: what the endpoints share
 //! - `server`, `http`, `parameters`, `body`, `response`, `problem`: the thread, the routes, what comes in and goes out
@@ -24,6 +25,7 @@ mod body;
 pub mod client;
 mod client_metadata;
 mod clients;
+mod codes;
 mod control;
 mod documents;
 mod faults;
@@ -33,6 +35,7 @@ mod keys;
 mod options;
 mod pages;
 mod parameters;
+mod pending;
 mod problem;
 mod redirect;
 mod registration;

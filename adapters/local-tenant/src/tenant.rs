@@ -1,10 +1,10 @@
 //! Everything that the endpoints share.
 
-use crate::authorize::Pending;
 use crate::clients::Clients;
+use crate::codes::Grants;
 use crate::faults::{Active, Fault};
-use crate::grants::Grants;
 use crate::options::{Api, Options};
+use crate::pending::Pending;
 use crate::tokens::Issuer;
 
 /// A tenant, without its socket.
