@@ -1,4 +1,4 @@
-// Starts `fastmcp-auth0 dev` on free ports, for the scripts beside this one, and counts their checks.
+// Starts `fastmcp-auth0 dev`, or the conformance fixture, on free ports, for the scripts beside this one, and counts checks.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -6,11 +6,13 @@ import { createInterface } from "node:readline";
 export async function startDev(binary, ...options) {
   const args = ["dev", "--port", "0", "--tenant-port", "0", ...options];
   const child = spawn(binary, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((done) => child.once("exit", (code, signal) => done(code ?? signal)));
   const banner = [];
   for await (const line of createInterface({ input: child.stdout })) {
     banner.push(line);
     if (line.startsWith("Ctrl-C")) break;
   }
+  if (!banner.at(-1)?.startsWith("Ctrl-C")) throw new Error(`dev ended with ${await ended}, after: ${banner.join("\n")}`);
   const word = (label) => banner.find((line) => line.startsWith(label)).split(/\s+/)[label.split(" ").length];
   const issuer = word("Issuer");
   const tenantPort = new URL(issuer).port;
@@ -21,11 +23,26 @@ export async function startDev(binary, ...options) {
       execFileSync(binary, ["token", "--user", user, "--tenant-port", tenantPort], { encoding: "utf8" }).trim(),
     async stop() {
       child.kill("SIGTERM");
-      const code = await new Promise((done) =>
-        child.exitCode === null ? child.once("exit", done) : done(child.exitCode));
+      const code = await ended;
       assert.equal(code, 0, "dev ends in order");
     },
   };
+}
+
+/** The fixture says where it is, and a token for it, on its first line. */
+export async function startFixture(binary) {
+  const child = spawn(binary, { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((done) => child.once("exit", (code, signal) => done(code ?? signal)));
+  for await (const line of createInterface({ input: child.stdout })) {
+    return {
+      ...JSON.parse(line),
+      async stop() {
+        child.kill("SIGTERM");
+        assert.equal(await ended, 0, "the fixture ends in order");
+      },
+    };
+  }
+  throw new Error(`the fixture ended with ${await ended}`);
 }
 
 export function checks(title) {

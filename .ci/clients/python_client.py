@@ -1,5 +1,5 @@
 """The official Python SDK's client, given the endpoint and no token, in both eras: 401, discovery, registration, login,
-token, call.
+token, call, refresh.
 
 Usage: python python_client.py PATH_TO_BINARY
 """
@@ -17,15 +17,29 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 
 CALLBACK = "http://127.0.0.1:49152/callback"
+passed = 0
+
+
+def ok(check):
+    global passed
+    passed += 1
+    print(f"ok  {check}", flush=True)
+
+
+def same(found, expected):
+    if found != expected:
+        raise AssertionError(f"{found!r}, where {expected!r} was expected")
 
 
 class Keeper:
     """What an application keeps; the browser is a request, because the tenant consents by itself."""
 
-    def __init__(self):
+    def __init__(self, issuer):
+        self.issuer = issuer
         self.tokens = None
         self.client = None
         self.landed = None
+        self.logins = 0
 
     async def get_tokens(self):
         return self.tokens
@@ -40,57 +54,100 @@ class Keeper:
         self.client = client_info
 
     async def browse(self, url):
+        self.logins += 1
         async with httpx2.AsyncClient(trust_env=False) as browser:
             response = await browser.get(url, follow_redirects=False)
-        location = response.headers["location"]
-        assert location.startswith(CALLBACK + "?"), location
-        self.landed = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+        same(response.status_code, 303)
+        page, _, query = response.headers["location"].partition("?")
+        same(page, CALLBACK)
+        self.landed = parse_qs(query, strict_parsing=True)
+        same(sorted(self.landed), ["code", "iss", "state"])
+        same(self.landed["state"], parse_qs(urlsplit(url).query)["state"])
+        same(self.landed["iss"], [self.issuer])
 
     async def callback(self):
-        return AuthorizationCodeResult(
-            code=self.landed["code"], state=self.landed.get("state"), iss=self.landed.get("iss")
-        )
+        return AuthorizationCodeResult(**{name: value for name, [value] in self.landed.items()})
 
 
-async def logs_in_lists_and_greets(endpoint, mode):
-    keeper = Keeper()
+async def greets(client):
+    greeted = await client.call_tool("greet", {"name": "Ada"})
+    same(greeted.structured_content["greeting"], "Hello, Ada (auth0|local-admin)!")
+
+
+async def drive(endpoint, issuer, mode, version):
+    """What a client of `mode` does from its first request to a refreshed token."""
+    keeper = Keeper(issuer)
+    exchanges = []
+
+    async def record(response):
+        request = response.request
+        exchanges.append((request.method, str(request.url), response.status_code, "authorization" in request.headers))
+
     metadata = OAuthClientMetadata(
         client_name="the Python SDK", redirect_uris=[CALLBACK], token_endpoint_auth_method="none"
     )
     auth = OAuthClientProvider(endpoint, metadata, keeper, keeper.browse, keeper.callback)
-    async with httpx2.AsyncClient(auth=auth, trust_env=False) as http:
+    async with httpx2.AsyncClient(auth=auth, trust_env=False, event_hooks={"response": [record]}) as http:
         async with Client(streamable_http_client(endpoint, http_client=http), mode=mode) as client:
+            # A client of a pinned version sends nothing before its first request proper.
             tools = (await client.list_tools()).tools
-            assert [tool.name for tool in tools] == ["greet", "whoami", "get_datetime"], tools
-            greeted = await client.call_tool("greet", {"name": "Ada"})
-            assert greeted.structured_content["greeting"] == "Hello, Ada (auth0|local-admin)!", greeted
-    assert keeper.client.client_id.startswith("tpc_"), keeper.client.client_id
+            same(exchanges[0], ("POST", endpoint, 401, False))
+            same([status for _, url, status, _ in exchanges if url == f"{issuer}oidc/register"], [201])
+            same(keeper.client.client_id[:4], "tpc_")
+            ok(f"{mode}: gets a 401, registers and logs in")
+            same(client.protocol_version, version)
+            ok(f"{mode}: speaks {version}")
+            same([tool.name for tool in tools], ["greet", "whoami", "get_datetime"])
+            ok(f"{mode}: lists every tool")
+            await greets(client)
+            ok(f"{mode}: greets")
+
+            before = keeper.tokens
+            if not before.refresh_token:
+                raise AssertionError("offline_access was asked for and not granted")
+            # It refreshes what it holds for expired, not what the server refuses.
+            auth.context.token_expiry_time = 1
+            await greets(client)
+            if before.refresh_token == keeper.tokens.refresh_token:
+                raise AssertionError("the refresh token was not rotated")
+            same(keeper.logins, 1)
+            ok(f"{mode}: refreshes an expired token, without a second login")
 
 
 def start_dev(binary):
+    """The process, its endpoint and its issuer."""
     command = [binary, "dev", "--port", "0", "--tenant-port", "0", "--auto-consent", "admin"]
     dev = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    endpoint = None
+    banner = []
     for line in dev.stdout:
-        if line.startswith("MCP endpoint"):
-            endpoint = line.split()[2]
+        banner.append(line)
         if line.startswith("Ctrl-C"):
             break
-    return dev, endpoint
+
+    def word(label):
+        return next(line for line in banner if line.startswith(label)).removeprefix(label).split()[0]
+
+    try:
+        return dev, word("MCP endpoint"), word("Issuer")
+    except StopIteration:
+        dev.kill()
+        raise AssertionError(f"dev ended with {dev.wait()} and said: {banner}") from None
+
+
+async def drive_all(endpoint, issuer):
+    async with asyncio.timeout(120):
+        for mode, version in [("legacy", "2025-11-25"), ("2026-07-28", "2026-07-28"), ("auto", "2026-07-28")]:
+            await drive(endpoint, issuer, mode, version)
 
 
 def main():
-    dev, endpoint = start_dev(sys.argv[1])
-    passed = 0
+    dev, endpoint, issuer = start_dev(sys.argv[1])
     try:
-        for mode in ["legacy", "2026-07-28", "auto"]:
-            asyncio.run(logs_in_lists_and_greets(endpoint, mode))
-            print(f"ok  {mode}: logs in, lists, greets")
-            passed += 1
+        asyncio.run(drive_all(endpoint, issuer))
     finally:
         dev.send_signal(signal.SIGTERM)
         code = dev.wait()
-    assert code == 0, f"dev ends in order, not with {code}"
+    same(code, 0)
     print(f"Python SDK: {passed} passed, 0 failed")
 
 

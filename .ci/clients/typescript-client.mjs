@@ -1,5 +1,5 @@
 // The official TypeScript SDK's client, given the endpoint and no token, in both eras: 401, discovery, registration, login,
-// token, call.
+// token, call, refresh.
 // Usage: node typescript-client.mjs PATH_TO_BINARY
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -15,7 +15,10 @@ class Keeper {
     client_name: "the TypeScript SDK", redirect_uris: [this.redirectUrl], token_endpoint_auth_method: "none",
     grant_types: ["authorization_code", "refresh_token"], response_types: ["code"],
   };
+  logins = 0;
+  #issuer;
   #state = randomBytes(16).toString("hex");
+  constructor(issuer) { this.#issuer = issuer; }
   state = () => this.#state;
   clientInformation = () => this.client;
   saveClientInformation = (client) => { this.client = client; };
@@ -23,47 +26,79 @@ class Keeper {
   saveTokens = (tokens) => { this.kept = tokens; };
   saveCodeVerifier = (verifier) => { this.verifier = verifier; };
   codeVerifier = () => this.verifier;
+  saveDiscoveryState = (found) => { this.found = found; };
+  discoveryState = () => this.found;
   async redirectToAuthorization(url) {
-    const response = await fetch(url, { redirect: "manual" });
+    this.logins += 1;
+    const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(30_000) });
+    assert.equal(response.status, 303);
     const landed = new URL(response.headers.get("location"));
     assert.equal(landed.origin + landed.pathname, this.redirectUrl);
     assert.equal(landed.searchParams.get("state"), this.#state);
+    assert.equal(landed.searchParams.get("iss"), this.#issuer);
+    assert.ok(landed.searchParams.get("code"));
     this.callback = landed.searchParams;
   }
 }
 
-/** A connected client, and what it kept. */
-async function logIn(dev, mode) {
-  const keeper = new Keeper();
+/** What a client of `mode` does from its first request to a refreshed token. */
+async function drive(dev, name, mode, { era, version }) {
+  const keeper = new Keeper(dev.issuer);
+  const exchanges = [];
+  const recorded = async (url, init) => {
+    const response = await fetch(url, init);
+    const token = new Headers(init?.headers).has("authorization");
+    exchanges.push({ url: String(url), method: init?.method ?? "GET", status: response.status, token });
+    return response;
+  };
   const client = () => new Client({ name: "ci", version: "1" }, { versionNegotiation: { mode } });
-  const transport = () => new StreamableHTTPClientTransport(new URL(dev.endpoint), { authProvider: keeper });
+  const transport = () =>
+    new StreamableHTTPClientTransport(new URL(dev.endpoint), { authProvider: keeper, fetch: recorded });
   const first = transport();
-  await assert.rejects(client().connect(first), UnauthorizedError);
-  await first.finishAuth(keeper.callback);
+
+  await check(`${name}: gets a 401, registers, and comes back from the login with a code`, async () => {
+    await assert.rejects(client().connect(first), UnauthorizedError);
+    assert.deepEqual(exchanges[0], { url: dev.endpoint, method: "POST", status: 401, token: false });
+    const registered = exchanges.filter(({ url }) => url === `${dev.issuer}oidc/register`);
+    assert.deepEqual(registered.map(({ status }) => status), [201]);
+    assert.match(keeper.client.client_id, /^tpc_/);
+  });
   const connected = client();
-  await connected.connect(transport());
-  return { client: connected, keeper };
+  await check(`${name}: exchanges the code and connects`, async () => {
+    await first.finishAuth(keeper.callback);
+    await connected.connect(transport());
+    assert.equal(connected.getProtocolEra(), era);
+    assert.equal(connected.getNegotiatedProtocolVersion(), version);
+  });
+  await check(`${name}: lists every tool`, async () => {
+    const { tools } = await connected.listTools();
+    assert.deepEqual(tools.map((tool) => tool.name), ["greet", "whoami", "get_datetime"]);
+  });
+  const greets = async () => {
+    const { structuredContent } = await connected.callTool({ name: "greet", arguments: { name: "Ada" } });
+    assert.equal(structuredContent.greeting, "Hello, Ada (auth0|local-admin)!");
+  };
+  await check(`${name}: greets`, greets);
+  await check(`${name}: refreshes a token that the server refuses, without a second login`, async () => {
+    const { access_token, refresh_token } = keeper.kept;
+    assert.ok(refresh_token, "offline_access was asked for and granted");
+    const refused = `${access_token}x`;
+    keeper.kept = { ...keeper.kept, access_token: refused };
+    await greets();
+    assert.notEqual(keeper.kept.access_token, refused);
+    assert.notEqual(keeper.kept.refresh_token, refresh_token, "refresh tokens rotate");
+    assert.equal(keeper.logins, 1);
+  });
+  await connected.close();
 }
 
+const legacy = { era: "legacy", version: "2025-11-25" };
+const modern = { era: "modern", version: "2026-07-28" };
 const dev = await startDev(process.argv[2], "--auto-consent", "admin");
 try {
-  for (const [era, mode] of [["legacy", "legacy"], ["modern", { pin: "2026-07-28" }], ["auto", "auto"]]) {
-    await check(`${era}: logs in, lists, greets, refreshes`, async () => {
-      const { client, keeper } = await logIn(dev, mode);
-      assert.match(keeper.client.client_id, /^tpc_/);
-      const { tools } = await client.listTools();
-      assert.deepEqual(tools.map((tool) => tool.name), ["greet", "whoami", "get_datetime"]);
-      const greet = () => client.callTool({ name: "greet", arguments: { name: "Ada" } });
-      assert.equal((await greet()).structuredContent.greeting, "Hello, Ada (auth0|local-admin)!");
-      const { access_token, refresh_token } = keeper.kept;
-      assert.ok(refresh_token, "offline_access was asked for and granted");
-      // A token that the server refuses makes the client refresh.
-      keeper.kept = { ...keeper.kept, access_token: `${access_token}x` };
-      assert.equal((await greet()).structuredContent.greeting, "Hello, Ada (auth0|local-admin)!");
-      assert.notEqual(keeper.kept.refresh_token, refresh_token, "refresh tokens rotate");
-      await client.close();
-    });
-  }
+  await drive(dev, "legacy", "legacy", legacy);
+  await drive(dev, "modern", { pin: "2026-07-28" }, modern);
+  await drive(dev, "auto", "auto", modern);
 } finally {
   await dev.stop();
 }

@@ -42,7 +42,7 @@ enum Command {
 }
 
 /// What `serve` and `check` are told.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct ServiceArguments {
     /// A TOML file; config/default.toml documents every key
     #[arg(long, value_name = "FILE")]

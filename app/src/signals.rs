@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks to stop in order, the second stops at once.
+//! SIGTERM and SIGINT: the first asks to stop in order, the second stops at once. SIGHUP asks to read the configuration again.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,5 +31,20 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// The signal that asks to read the configuration again.
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Catches them from now on.
+    pub(crate) fn catch() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup()).context("signals can't be caught")?))
+    }
+
+    /// Completes at the next one.
+    pub(crate) async fn next(&mut self) -> Option<()> {
+        self.0.recv().await
     }
 }

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use auth0_verifier::Auth0Verifier;
-use domain::{Clock, ScopePolicy, ScopeSet, Service, TokenVerifier, Tool, ToolCatalog, ToolName};
+use domain::{
+    Announcer, Catalog, Clock, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet,
+    Service, TokenVerifier, Tool, ToolCatalog, ToolName,
+};
 use hyper_transport::{HttpSettings, Server};
-use mcp_protocol::McpServer;
+use mcp_protocol::{McpServer, SealingKeys};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
 
 use crate::config::Settings;
 
-/// What the hexagon is plugged into.
+/// What the hexagon is plugged into. Clones share everything.
+#[derive(Clone)]
 pub struct Ports {
     /// Proves tokens.
     pub verifier: Arc<dyn TokenVerifier>,
@@ -20,15 +24,28 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Can be called.
     pub tools: Vec<Arc<dyn Tool>>,
+    /// Can be read.
+    pub resources: Vec<Arc<dyn Resource>>,
+    /// Conversations can start from them.
+    pub prompts: Vec<Arc<dyn Prompt>>,
+    /// Tells clients that listen of changes; tools that change something announce it here.
+    pub announcer: Announcer,
 }
 
 impl Ports {
+    /// Tools, and nothing to read or to start from.
+    #[must_use]
+    pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, tools: Vec<Arc<dyn Tool>>) -> Self {
+        let announcer = Announcer::default();
+        Self { verifier, clock, tools, resources: Vec::new(), prompts: Vec::new(), announcer }
+    }
+
     /// The real ones: the tenant's keys, the machine's clock, the shipped tools. Must be called within a tokio runtime.
     #[must_use]
     pub fn real(settings: &Settings) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&clock));
-        Self { verifier: Arc::new(verifier), clock, tools: domain::tools::shipped() }
+        Self::new(Arc::new(verifier), clock, domain::tools::shipped())
     }
 }
 
@@ -46,16 +63,26 @@ pub fn shipped_catalog() -> anyhow::Result<ToolCatalog> {
 /// When tools and rules do not fit together, or the socket is gone.
 pub fn server(listener: TcpListener, settings: &Settings, ports: Ports) -> anyhow::Result<Server> {
     let port = listener.local_addr().context("the listening socket is gone")?.port();
+    let announcer = ports.announcer.clone();
     let service = service(settings, ports)?;
-    let mcp = McpServer::new(Arc::new(service), settings.mcp.clone()).context("the tools can't be listed")?;
-    Ok(Server::new(listener, http_settings(settings, port), mcp))
+    let keys = SealingKeys::new(&settings.state_keys.0).or_else(SealingKeys::made_now);
+    let keys = keys.context("the machine gives no randomness")?;
+    let mcp = McpServer::new(Arc::new(service), settings.mcp.clone(), keys, announcer)
+        .context("what is on offer can't be shown to clients")?;
+    Ok(Server::new(listener, http_settings(settings, port), Arc::new(mcp)))
 }
 
-fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
-    let catalog = ToolCatalog::new(ports.tools).context("the tools can't be offered")?;
-    let catalog = catalog.retain(|name| settings.tools.get(name).is_none_or(|rule| rule.enabled));
-    let scopes =
-        ScopePolicy::new(rules(settings, &catalog), &catalog).context("the tools' rules do not fit")?;
+/// What the settings make of the ports: whom to believe, and what is on offer to whom.
+///
+/// # Errors
+/// When tools and rules do not fit together.
+pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
+    let tools = ToolCatalog::new(ports.tools).context("the tools can't be offered")?;
+    let tools = tools.retain(|name| settings.tools.get(name).is_none_or(|rule| rule.enabled));
+    let scopes = ScopePolicy::new(rules(settings, &tools), &tools).context("the tools' rules do not fit")?;
+    let resources = ResourceCatalog::new(ports.resources).context("the resources can't be offered")?;
+    let prompts = PromptCatalog::new(ports.prompts).context("the prompts can't be offered")?;
+    let catalog = Catalog { tools, resources, prompts };
     Ok(Service {
         verifier: ports.verifier,
         clock: ports.clock,

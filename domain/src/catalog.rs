@@ -1,11 +1,26 @@
-//! The tools on offer, in the order in which they were named.
+//! What is on offer, in the order in which it was named: tools, resources, prompts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::prompt::{Prompt, PromptSpec};
+use crate::resource::{Address, Resource, ResourceSpec, ResourceSpecError};
+use crate::scope::InvalidScope;
 use crate::tool::{SpecError, Tool, ToolName, ToolSpec};
 
+/// Everything on offer.
+#[derive(Default)]
+pub struct Catalog {
+    /// What can be called.
+    pub tools: ToolCatalog,
+    /// What can be read.
+    pub resources: ResourceCatalog,
+    /// What conversations can start from.
+    pub prompts: PromptCatalog,
+}
+
 /// Tools in a stable order, found by name.
+#[derive(Default)]
 pub struct ToolCatalog {
     entries: Vec<CatalogEntry>,
     by_name: HashMap<ToolName, usize>,
@@ -17,15 +32,39 @@ pub(crate) struct CatalogEntry {
     pub(crate) tool: Arc<dyn Tool>,
 }
 
+/// Resources in a stable order, found by URI.
+#[derive(Default)]
+pub struct ResourceCatalog {
+    entries: Vec<(ResourceSpec, Arc<dyn Resource>)>,
+}
+
+/// Prompts in a stable order, found by name.
+#[derive(Default)]
+pub struct PromptCatalog {
+    entries: Vec<(PromptSpec, Arc<dyn Prompt>)>,
+}
+
 /// Why a catalog can't be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
     /// A tool's own description is at fault.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// A resource's own description is at fault.
+    #[error(transparent)]
+    Resource(#[from] ResourceSpecError),
+    /// A prompt's own description is at fault.
+    #[error(transparent)]
+    Prompt(#[from] InvalidScope),
     /// Two tools have one name.
     #[error("two tools are named {0}")]
     Duplicate(ToolName),
+    /// Two resources have one URI or template.
+    #[error("two resources are at {0:?}")]
+    DuplicateResource(String),
+    /// Two prompts have one name.
+    #[error("two prompts are named {0:?}")]
+    DuplicatePrompt(String),
 }
 
 impl ToolCatalog {
@@ -34,7 +73,7 @@ impl ToolCatalog {
     /// # Errors
     /// [`CatalogError`] for the first tool that can't be offered.
     pub fn new(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Result<Self, CatalogError> {
-        let mut catalog = Self { entries: Vec::new(), by_name: HashMap::new() };
+        let mut catalog = Self::default();
         for tool in tools {
             let spec = tool.spec()?;
             let index = catalog.entries.len();
@@ -68,6 +107,75 @@ impl ToolCatalog {
 
     pub(crate) fn entry(&self, name: &ToolName) -> Option<&CatalogEntry> {
         self.by_name.get(name).map(|&index| &self.entries[index])
+    }
+}
+
+impl ResourceCatalog {
+    /// Asks every resource for its spec.
+    ///
+    /// # Errors
+    /// [`CatalogError`] for the first resource that can't be offered.
+    pub fn new(resources: impl IntoIterator<Item = Arc<dyn Resource>>) -> Result<Self, CatalogError> {
+        let mut entries: Vec<(ResourceSpec, Arc<dyn Resource>)> = Vec::new();
+        for resource in resources {
+            let spec = resource.spec()?;
+            if entries.iter().any(|(other, _)| other.address == spec.address) {
+                return Err(CatalogError::DuplicateResource(spec.address.as_str().to_owned()));
+            }
+            entries.push((spec, resource));
+        }
+        Ok(Self { entries })
+    }
+
+    /// What every resource says of itself, in order.
+    pub fn specs(&self) -> impl Iterator<Item = &ResourceSpec> {
+        self.entries.iter().map(|(spec, _)| spec)
+    }
+
+    /// The resource at exactly this URI, or else the first template that it fits.
+    pub(crate) fn at(&self, uri: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
+        let is_exact = |spec: &ResourceSpec| matches!(&spec.address, Address::Uri(own) if own == uri);
+        let fits = |spec: &ResourceSpec| match &spec.address {
+            Address::Template(template) => template.variables(uri).is_some(),
+            Address::Uri(_) => false,
+        };
+        let exact = self.entries.iter().find(|(spec, _)| is_exact(spec));
+        exact.or_else(|| self.entries.iter().find(|(spec, _)| fits(spec)))
+    }
+
+    /// The resource with exactly this template.
+    pub(crate) fn with_template(&self, template: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
+        self.entries.iter().find(|(spec, _)| match &spec.address {
+            Address::Template(own) => own.as_str() == template,
+            Address::Uri(_) => false,
+        })
+    }
+}
+
+impl PromptCatalog {
+    /// Asks every prompt for its spec.
+    ///
+    /// # Errors
+    /// [`CatalogError`] for the first prompt that can't be offered.
+    pub fn new(prompts: impl IntoIterator<Item = Arc<dyn Prompt>>) -> Result<Self, CatalogError> {
+        let mut entries: Vec<(PromptSpec, Arc<dyn Prompt>)> = Vec::new();
+        for prompt in prompts {
+            let spec = prompt.spec()?;
+            if entries.iter().any(|(other, _)| other.name == spec.name) {
+                return Err(CatalogError::DuplicatePrompt(spec.name));
+            }
+            entries.push((spec, prompt));
+        }
+        Ok(Self { entries })
+    }
+
+    /// What every prompt says of itself, in order.
+    pub fn specs(&self) -> impl Iterator<Item = &PromptSpec> {
+        self.entries.iter().map(|(spec, _)| spec)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&(PromptSpec, Arc<dyn Prompt>)> {
+        self.entries.iter().find(|(spec, _)| spec.name == name)
     }
 }
 

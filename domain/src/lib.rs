@@ -10,9 +10,15 @@
 //!
 //! [`Service`] is the one door to all of it. This crate does no I/O and knows no HTTP, no JSON-RPC and no Auth0.
 
+pub mod announcer;
 pub mod catalog;
+pub mod completion;
+pub mod content;
+pub mod context;
 pub mod policy;
 pub mod principal;
+pub mod prompt;
+pub mod resource;
 pub mod schema;
 pub mod scope;
 pub mod service;
@@ -22,12 +28,23 @@ pub mod token;
 pub mod tool;
 pub mod tools;
 
-pub use catalog::{CatalogError, ToolCatalog};
+pub use announcer::{Announcer, Change, Subscription};
+pub use catalog::{Catalog, CatalogError, PromptCatalog, ResourceCatalog, ToolCatalog};
+pub use completion::Completion;
+pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
+pub use context::{
+    Answers, Cancellation, ClientCapabilities, Context, Elicited, Feedback, InputRequired, LogLevel,
+    LogMessage, Message, Outcome, Progress, Question, Role, Sampling, Unheard,
+};
 pub use policy::{Denied, Permit, PolicyError, ScopePolicy};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
+pub use prompt::{Prompt, PromptArgument, PromptCall, PromptResult, PromptSpec};
+pub use resource::{
+    Address, ReadCall, ReadError, ReadResult, Resource, ResourceSpec, ResourceSpecError, UriTemplate,
+};
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
-pub use service::{AuthError, CallError, Service};
+pub use service::{Asking, AuthError, CallError, CompletionOf, Service};
 pub use time::{Clock, UnixMillis, UnixSeconds};
 pub use token::{BearerToken, Claims, NotReady, TokenVerifier, Untrusted, VerifyError};
-pub use tool::{Content, SpecError, Tool, ToolCall, ToolError, ToolName, ToolOutput, ToolSpec};
+pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolName, ToolOutput, ToolResult, ToolSpec};

@@ -1,5 +1,7 @@
 //! The hexagon's one door: authenticate, list, call.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +10,14 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use serde_json::{Map, Value};
 
-use crate::catalog::{CatalogEntry, ToolCatalog};
+use crate::catalog::{Catalog, CatalogEntry};
+use crate::completion::Completion;
+use crate::content::ResourceContents;
+use crate::context::{Answers, Cancellation, ClientCapabilities, Context, Feedback, Message, Outcome};
 use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
+use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
+use crate::resource::{Address, ReadCall, ReadError, ResourceSpec};
 use crate::scope::ScopeSet;
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
@@ -24,9 +31,9 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Judges claims.
     pub tokens: TokenPolicy,
-    /// The tools on offer.
-    pub catalog: ToolCatalog,
-    /// Which scopes they need.
+    /// What is on offer.
+    pub catalog: Catalog,
+    /// Which scopes the tools need.
     pub scopes: ScopePolicy,
     /// How long one call may take.
     pub tool_deadline: Duration,
@@ -55,6 +62,12 @@ pub enum CallError {
     /// No tool has that name.
     #[error("there is no tool of that name")]
     UnknownTool,
+    /// No resource is there.
+    #[error("there is no such resource")]
+    UnknownResource,
+    /// No prompt has that name.
+    #[error("there is no prompt of that name")]
+    UnknownPrompt,
     /// The token lacks scopes.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -92,13 +105,32 @@ impl Service {
 
     /// The tools that `who` may call, in the catalog's order.
     pub fn tools_for(&self, who: &Principal) -> impl Iterator<Item = &ToolSpec> {
-        self.catalog.specs().filter(|spec| self.scopes.permit(who, &spec.name).is_ok())
+        self.catalog.tools.specs().filter(|spec| self.scopes.permit(who, &spec.name).is_ok())
     }
 
-    /// Every scope that some tool needs, in the catalog's order.
+    /// The resources that `who` may read, in the catalog's order.
+    pub fn resources_for(&self, who: &Principal) -> impl Iterator<Item = &ResourceSpec> {
+        self.catalog.resources.specs().filter(|spec| who.scopes().contains_all(&spec.scopes))
+    }
+
+    /// Whether `who` may read what is at this URI, if something is.
+    #[must_use]
+    pub fn may_read(&self, who: &Principal, uri: &str) -> bool {
+        self.catalog.resources.at(uri).is_some_and(|(spec, _)| who.scopes().contains_all(&spec.scopes))
+    }
+
+    /// The prompts that `who` may get, in the catalog's order.
+    pub fn prompts_for(&self, who: &Principal) -> impl Iterator<Item = &PromptSpec> {
+        self.catalog.prompts.specs().filter(|spec| who.scopes().contains_all(&spec.scopes))
+    }
+
+    /// Every scope that something on offer needs: the tools' first, in the catalog's order.
     #[must_use]
     pub fn all_scopes(&self) -> ScopeSet {
-        self.scopes.all_scopes(&self.catalog)
+        let tools = self.scopes.all_scopes(&self.catalog.tools);
+        let resources = self.catalog.resources.specs().flat_map(|spec| spec.scopes.iter());
+        let prompts = self.catalog.prompts.specs().flat_map(|spec| spec.scopes.iter());
+        tools.iter().chain(resources).chain(prompts).cloned().collect()
     }
 
     /// Whether requests can be authenticated now.
@@ -109,33 +141,163 @@ impl Service {
         self.verifier.ready()
     }
 
-    /// Calls a tool for `who`.
+    /// Calls a tool for whoever asks.
     ///
     /// # Errors
     /// [`CallError`]. Scopes are judged before arguments: who may not call learns nothing of them.
     pub async fn call(
         &self,
-        who: &Principal,
+        asking: &Asking<'_>,
         name: &str,
         arguments: Map<String, Value>,
-    ) -> Result<ToolOutput, CallError> {
+    ) -> Result<Outcome<ToolOutput>, CallError> {
         let name = ToolName::parse(name).map_err(|_| CallError::UnknownTool)?;
-        let entry = self.catalog.entry(&name).ok_or(CallError::UnknownTool)?;
-        self.scopes.permit(who, &name)?;
+        let entry = self.catalog.tools.entry(&name).ok_or(CallError::UnknownTool)?;
+        self.scopes.permit(asking.principal, &name)?;
         let arguments = validated(entry, arguments)?;
-        let output = self.run(entry, ToolCall::new(who, self.clock.as_ref(), arguments)).await?;
-        check_output(entry, &output)?;
-        Ok(output)
+        let watch = CancelOnDrop::default();
+        let call = ToolCall::new(self.context(asking, &watch), arguments);
+        let outcome = self.bounded(entry.tool.run(call)).await??;
+        if let Outcome::Complete(output) = &outcome {
+            check_output(entry, output)?;
+        }
+        Ok(outcome)
     }
 
-    async fn run(&self, entry: &CatalogEntry, call: ToolCall<'_>) -> Result<ToolOutput, CallError> {
-        let running = AssertUnwindSafe(entry.tool.run(call)).catch_unwind();
+    /// Reads a resource for whoever asks.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn read(
+        &self,
+        asking: &Asking<'_>,
+        uri: &str,
+    ) -> Result<Outcome<Vec<ResourceContents>>, CallError> {
+        let (spec, resource) = self.catalog.resources.at(uri).ok_or(CallError::UnknownResource)?;
+        check_scopes(asking.principal, &spec.scopes)?;
+        let variables = match &spec.address {
+            Address::Template(template) => template.variables(uri).unwrap_or_default(),
+            Address::Uri(_) => BTreeMap::new(),
+        };
+        let watch = CancelOnDrop::default();
+        let call = ReadCall { context: self.context(asking, &watch), uri, variables };
+        self.bounded(resource.read(call)).await?.map_err(|error| match error {
+            ReadError::NotFound => CallError::UnknownResource,
+            ReadError::Failed(error) => CallError::Failed(error),
+        })
+    }
+
+    /// Gets a prompt for whoever asks.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn prompt(
+        &self,
+        asking: &Asking<'_>,
+        name: &str,
+        arguments: &BTreeMap<String, String>,
+    ) -> Result<Outcome<Vec<Message>>, CallError> {
+        let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
+        check_scopes(asking.principal, &spec.scopes)?;
+        let missing =
+            |argument: &&PromptArgument| argument.required && !arguments.contains_key(&argument.name);
+        if let Some(missing) = spec.arguments.iter().find(missing) {
+            return Err(CallError::InvalidArguments(format!("the argument {} is missing", missing.name)));
+        }
+        let watch = CancelOnDrop::default();
+        let call = PromptCall { context: self.context(asking, &watch), arguments };
+        Ok(self.bounded(prompt.get(call)).await??)
+    }
+
+    /// Suggests values of an argument for whoever asks.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn complete(
+        &self,
+        asking: &Asking<'_>,
+        of: CompletionOf<'_>,
+        argument: &str,
+        typed: &str,
+    ) -> Result<Completion, CallError> {
+        let watch = CancelOnDrop::default();
+        match of {
+            CompletionOf::Prompt(name) => {
+                let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
+                check_scopes(asking.principal, &spec.scopes)?;
+                self.bounded(prompt.complete(self.context(asking, &watch), argument, typed)).await
+            }
+            CompletionOf::Template(template) => {
+                let found = self.catalog.resources.with_template(template);
+                let (spec, resource) = found.ok_or(CallError::UnknownResource)?;
+                check_scopes(asking.principal, &spec.scopes)?;
+                self.bounded(resource.complete(self.context(asking, &watch), argument, typed)).await
+            }
+        }
+    }
+
+    fn context<'a>(&'a self, asking: &'a Asking<'_>, watch: &'a CancelOnDrop) -> Context<'a> {
+        Context {
+            principal: asking.principal,
+            clock: self.clock.as_ref(),
+            capabilities: &asking.capabilities,
+            answers: asking.answers,
+            state: asking.state,
+            feedback: asking.feedback,
+            cancellation: &watch.0,
+        }
+    }
+
+    /// Runs foreign code: a panic and an endless one fail this call and nothing else.
+    async fn bounded<T>(&self, work: impl Future<Output = T>) -> Result<T, CallError> {
+        let running = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
         let deadline = self.clock.sleep(self.tool_deadline);
         match select(running, deadline).await {
-            Either::Left((Ok(result), _)) => Ok(result?),
+            Either::Left((Ok(result), _)) => Ok(result),
             Either::Left((Err(_panic), _)) => Err(CallError::Panicked),
             Either::Right(((), _)) => Err(CallError::DeadlineExceeded(self.tool_deadline)),
         }
+    }
+}
+
+/// Who asks, and what they bring: everything of a [`Context`] that comes from outside.
+pub struct Asking<'a> {
+    /// Who.
+    pub principal: &'a Principal,
+    /// What the client can do.
+    pub capabilities: ClientCapabilities,
+    /// Answers to earlier questions.
+    pub answers: &'a Answers,
+    /// What was to be remembered.
+    pub state: Option<&'a Value>,
+    /// Where progress and log messages go.
+    pub feedback: &'a dyn Feedback,
+}
+
+/// Whose argument is being typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompletionOf<'a> {
+    /// A prompt's, by its name.
+    Prompt(&'a str),
+    /// A resource template's, by its text.
+    Template(&'a str),
+}
+
+/// Cancels when the call's future goes, whether it is done or nobody wants it any more.
+#[derive(Default)]
+struct CancelOnDrop(Cancellation);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn check_scopes(who: &Principal, required: &ScopeSet) -> Result<(), Denied> {
+    if who.scopes().contains_all(required) {
+        Ok(())
+    } else {
+        Err(Denied { required: required.clone(), missing: required.difference(who.scopes()) })
     }
 }
 

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::principal::Principal;
+use crate::content::Content;
+use crate::context::{Context, Outcome};
 use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
-use crate::time::Clock;
 
 /// A tool's name: `[A-Za-z0-9_.-]{1,128}` (MCP 2026-07-28, server/tools, "Tool Names"). Case matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +98,22 @@ impl ToolSpec {
         })
     }
 
+    /// A tool whose input schema was written by hand, without a structured result, asking for no scope.
+    ///
+    /// # Errors
+    /// [`SpecError`] when the name is none, or the schema is not usable.
+    pub fn with_schema(name: &str, title: &str, description: &str, input: Value) -> Result<Self, SpecError> {
+        Ok(Self {
+            name: ToolName::parse(name)?,
+            title: title.into(),
+            description: description.into(),
+            input: Schema::from_json(input)?,
+            output: None,
+            scopes: ScopeSet::EMPTY,
+            read_only: false,
+        })
+    }
+
     /// Asks for these scopes, all of them.
     ///
     /// # Errors
@@ -117,18 +133,16 @@ impl ToolSpec {
 
 /// One call, as the tool sees it.
 pub struct ToolCall<'a> {
-    /// Who calls. The scopes that the tool asks for are already there.
-    pub principal: &'a Principal,
-    /// The present.
-    pub clock: &'a dyn Clock,
+    /// Who calls.
+    pub context: Context<'a>,
     arguments: Map<String, Value>,
 }
 
 impl<'a> ToolCall<'a> {
     /// A call with arguments that fit the tool's schema.
     #[must_use]
-    pub fn new(principal: &'a Principal, clock: &'a dyn Clock, arguments: Map<String, Value>) -> Self {
-        Self { principal, clock, arguments }
+    pub fn new(context: Context<'a>, arguments: Map<String, Value>) -> Self {
+        Self { context, arguments }
     }
 
     /// The arguments as the type the tool's schema came from.
@@ -141,31 +155,39 @@ impl<'a> ToolCall<'a> {
     }
 }
 
-/// What a tool gives back.
+/// What a tool gives back when it is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolOutput {
     /// For the model to read.
     pub content: Vec<Content>,
     /// For programs: fits [`ToolSpec::output`].
     pub structured: Option<Value>,
+    /// Whether it tells of a failure, in more than the words of a [`ToolError`].
+    pub is_error: bool,
 }
 
-/// A piece of a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// Plain text.
-    Text(String),
-}
+/// What a call gives: an output, or questions to answer first ([`crate::InputRequired`]).
+pub type ToolResult = Result<Outcome<ToolOutput>, ToolError>;
 
 impl ToolOutput {
     /// A text and the same thing for programs.
     ///
     /// # Errors
     /// [`ToolError`] when `structured` can't be JSON, for example a map with keys that are no strings.
-    pub fn new(text: impl Into<String>, structured: &impl Serialize) -> Result<Self, ToolError> {
+    pub fn new(text: impl Into<String>, structured: &impl Serialize) -> ToolResult {
         let structured = serde_json::to_value(structured)
             .map_err(|error| ToolError::caused_by("the result can't be given as JSON", error))?;
-        Ok(Self { content: vec![Content::Text(text.into())], structured: Some(structured) })
+        let content = vec![Content::Text(text.into())];
+        Ok(Outcome::Complete(Self { content, structured: Some(structured), is_error: false }))
+    }
+
+    /// Content alone, for a tool without an output schema.
+    ///
+    /// # Errors
+    /// None; it has the form of a tool's result.
+    pub fn of(content: impl IntoIterator<Item = impl Into<Content>>) -> ToolResult {
+        let content = content.into_iter().map(Into::into).collect();
+        Ok(Outcome::Complete(Self { content, structured: None, is_error: false }))
     }
 }
 
@@ -208,7 +230,7 @@ pub trait Tool: Send + Sync {
     ///
     /// # Errors
     /// [`ToolError`] with a text that the model can act on.
-    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError>;
+    async fn run(&self, call: ToolCall<'_>) -> ToolResult;
 }
 
 #[cfg(test)]

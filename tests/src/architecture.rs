@@ -15,6 +15,7 @@ fn metadata() -> Metadata {
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let every =
         ["domain", "mcp-protocol", "hyper-transport", "auth0-verifier", "system-clock", "local-tenant"];
+    let fixture = ["domain", "auth0-verifier", "system-clock", "local-tenant", "fastmcp-auth0"];
     BTreeMap::from([
         ("domain", BTreeSet::new()),
         ("mcp-protocol", BTreeSet::from(["domain"])),
@@ -24,6 +25,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("fakes", BTreeSet::from(["domain"])),
         ("local-tenant", BTreeSet::new()),
         ("fastmcp-auth0", BTreeSet::from(every)),
+        ("conformance-server", BTreeSet::from(fixture)),
     ])
 }
 
@@ -67,10 +69,11 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "local-tenant",
                 "fakes",
                 "fastmcp-auth0",
+                "conformance-server",
                 "end-to-end",
             ],
         ),
-        ("anyhow", &["fastmcp-auth0"]),
+        ("anyhow", &["fastmcp-auth0", "conformance-server"]),
         ("config", &["fastmcp-auth0", "end-to-end"]),
     ] {
         for package in metadata.workspace_packages() {

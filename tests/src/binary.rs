@@ -288,3 +288,69 @@ fn a_second_signal_stops_at_once() {
     dev.signal("TERM");
     assert_eq!(dev.child.wait().unwrap().code(), Some(1));
 }
+
+/// The next log line that holds `text`, as JSON.
+fn logged(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) -> Value {
+    let line = lines.find_map(|line| line.ok().filter(|line| line.contains(text)));
+    serde_json::from_str(&line.unwrap_or_else(|| panic!("nothing logged {text:?}"))).unwrap()
+}
+
+#[test]
+fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.toml");
+    let configure = |tools: &str| std::fs::write(&file, tools).unwrap();
+    configure("");
+    // No tenant is there; what is tested needs none.
+    let environment =
+        [("AUTH0_ISSUER", "http://127.0.0.1:1/"), ("AUTH0_AUDIENCE", "http://localhost/mcp"), ("PORT", "0")];
+    let mut serve = command(&["serve", "--config", file.to_str().unwrap()], &environment)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
+    let address = logged(&mut lines, "listening")["address"].as_str().unwrap().to_owned();
+    logged(&mut lines, "mcp.state_keys is not set");
+    let scopes = || {
+        let document = shell(&format!("curl -s http://{address}/.well-known/oauth-protected-resource"));
+        serde_json::from_slice::<Value>(&document.stdout).unwrap()["scopes_supported"].clone()
+    };
+    let hang_up = || {
+        let sent = Command::new("kill").args(["-HUP", &serve.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    assert_eq!(scopes(), serde_json::json!(["tool:greet", "tool:whoami"]));
+
+    configure("[tools.greet]\nscopes = [\"say:hello\"]\n[limits]\nconnections = 5\n");
+    hang_up();
+    assert_eq!(logged(&mut lines, "read at the start only")["key"], "limits.connections");
+    logged(&mut lines, "was read again");
+    assert_eq!(scopes(), serde_json::json!(["say:hello", "tool:whoami"]));
+
+    configure("[tools.gret]\nscopes = []\n");
+    hang_up();
+    let refused = logged(&mut lines, "is refused");
+    assert!(refused["message"].as_str().unwrap().contains("tools.gret"), "{refused}");
+    assert_eq!(scopes(), serde_json::json!(["say:hello", "tool:whoami"]), "the old one serves on");
+
+    let stopped = Command::new("kill").args(["-TERM", &serve.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    assert_eq!(serve.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn check_shows_no_key() {
+    let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let environment =
+        [("AUTH0_DOMAIN", "t.example"), ("AUTH0_AUDIENCE", "x"), ("FASTMCP__MCP__STATE_KEYS", key)];
+    let shown = run(&["check"], &environment);
+    let text = text(&shown.stdout);
+    assert!(text.contains("mcp.state_keys = [1 redacted]") && !text.contains(key), "{text}");
+    let bad = run(&["check"], &[environment[0], environment[1], ("FASTMCP__MCP__STATE_KEYS", "c2hvcnQ=")]);
+    let told = String::from_utf8_lossy(&bad.stderr).into_owned();
+    assert_eq!(bad.status.code(), Some(64));
+    assert!(
+        told.contains("mcp.state_keys") && told.contains("32 bytes") && !told.contains("c2hvcnQ="),
+        "{told}"
+    );
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Claims, Tool, UnixMillis, VerifyError};
+use domain::{Announcer, Claims, Prompt, Resource, Tool, UnixMillis, VerifyError};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::wiring::{self, shipped_catalog};
 use fastmcp_auth0::{Ports, Settings, Sources};
@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{HeaderMap, Request, StatusCode};
-use hyper_transport::Drained;
+use hyper_transport::{Drained, Offer};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +37,8 @@ pub const NOBODY: &str = "nobody-token";
 pub struct Choices {
     sources: Sources,
     tools: Vec<Arc<dyn Tool>>,
+    resources: Vec<Arc<dyn Resource>>,
+    prompts: Vec<Arc<dyn Prompt>>,
 }
 
 impl Choices {
@@ -46,7 +48,7 @@ impl Choices {
             .set("test", "auth0.issuer", ISSUER)
             .set("test", "auth0.audience", AUDIENCE)
             .set("test", "server.url", URL);
-        Self { sources, tools: domain::tools::shipped() }
+        Self { sources, tools: domain::tools::shipped(), resources: Vec::new(), prompts: Vec::new() }
     }
 
     pub fn set(mut self, key: &str, value: impl Into<config::ValueKind>) -> Self {
@@ -60,6 +62,16 @@ impl Choices {
         self
     }
 
+    pub fn resource(mut self, resource: Arc<dyn Resource>) -> Self {
+        self.resources.push(resource);
+        self
+    }
+
+    pub fn prompt(mut self, prompt: Arc<dyn Prompt>) -> Self {
+        self.prompts.push(prompt);
+        self
+    }
+
     pub async fn start(self) -> Harness {
         Harness::start(self).await
     }
@@ -70,6 +82,9 @@ pub struct Harness {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
     pub verifier: Arc<ScriptedVerifier>,
+    pub announcer: Announcer,
+    pub offer: Offer,
+    pub ports: Ports,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<Drained>,
 }
@@ -95,17 +110,16 @@ impl Harness {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ports = Ports {
-            verifier: Arc::clone(&verifier) as _,
-            clock: Arc::clone(&clock) as _,
-            tools: choices.tools,
-        };
-        let server = wiring::server(listener, &settings, ports).unwrap();
+        let mut ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.tools);
+        (ports.resources, ports.prompts) = (choices.resources, choices.prompts);
+        let announcer = ports.announcer.clone();
+        let server = wiring::server(listener, &settings, ports.clone()).unwrap();
+        let offer = server.offer();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, clock, verifier, stop: Some(stop), server }
+        Self { address, clock, verifier, announcer, offer, ports, stop: Some(stop), server }
     }
 
     /// Scripts a token's claims, from good ones.

@@ -38,7 +38,7 @@ async fn initialize_answers_with_the_asked_version_or_the_newest() {
             answer.json(),
             json!({"jsonrpc": "2.0", "id": 7, "result": {
                 "protocolVersion": answered,
-                "capabilities": {"tools": {}},
+                "capabilities": {"tools": {"listChanged": false}, "logging": {}},
                 "serverInfo": {"name": "fastmcp-auth0", "title": "FastMCP Auth0", "version": env!("CARGO_PKG_VERSION")},
             }})
         );

@@ -117,7 +117,6 @@ async fn both_discovery_documents_say_what_auth0_says() {
         "jwks_uri": format!("{issuer}.well-known/jwks.json"),
         "registration_endpoint": format!("{issuer}oidc/register"),
         "revocation_endpoint": format!("{issuer}oauth/revoke"),
-        "end_session_endpoint": format!("{issuer}v2/logout"),
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

@@ -4,6 +4,8 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use local_tenant::{Api, Fault, KeysAnswer, LocalTenant, Options, TokenForm, TokenRequest};
 use rmcp::model::{CallToolRequestParams, ProtocolVersion};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -178,7 +180,7 @@ impl Deployment {
         let clock: Arc<dyn domain::Clock> = Arc::new(system_clock::SystemClock::start());
         let verifier = Arc::new(auth0_verifier::Auth0Verifier::start(&settings.keys, Arc::clone(&clock)));
         let mut status = verifier.status();
-        let ports = fastmcp_auth0::Ports { verifier, clock, tools: domain::tools::shipped() };
+        let ports = fastmcp_auth0::Ports::new(verifier, clock, domain::tools::shipped());
         let server = fastmcp_auth0::wiring::server(listener, &settings, ports).unwrap();
         let server = tokio::spawn(server.run(std::future::pending()));
         soon(status.wait_for(|status| status.succeeded > 0)).await.unwrap();
@@ -229,17 +231,28 @@ async fn the_server_names_what_is_wrong_with_the_tenants_tokens() {
     assert_eq!(deployment.call_with(&token).await, (401, "wrong_issuer".into()));
 }
 
+fn unknown_key(n: usize) -> String {
+    let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"RS256","kid":"unknown-{n}","typ":"at+jwt"}}"#));
+    format!("{header}.e30.AAAA")
+}
+
 #[tokio::test]
 async fn keys_that_are_known_outlive_the_tenants_troubles() {
     let deployment = Deployment::start().await;
-    for answer in [
+    for (n, answer) in [
         KeysAnswer::Status { status: 500 },
         KeysAnswer::Hang,
         KeysAnswer::Garbage,
         KeysAnswer::Empty,
         KeysAnswer::Huge,
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         deployment.tenant.inject(&Fault::Keys(answer));
+        // A token of a key that nobody knows makes the server ask for keys, and meet the trouble.
+        let unknown = deployment.call_with(&unknown_key(n)).await;
+        assert!(unknown.0 == 503 || unknown.0 == 401, "{unknown:?}");
         assert_eq!(deployment.call().await.0, 200, "{answer:?}");
     }
     deployment.tenant.inject(&Fault::Reset);

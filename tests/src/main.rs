@@ -24,4 +24,5 @@ mod modern;
 mod oauth;
 mod pages;
 mod real_clients;
+mod streams;
 mod tls;

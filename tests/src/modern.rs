@@ -54,7 +54,7 @@ async fn discover_tells_what_the_server_is() {
         json!({"jsonrpc": "2.0", "id": "a-1", "result": {
             "resultType": "complete",
             "supportedVersions": [VERSION, "2025-11-25", "2025-06-18", "2025-03-26"],
-            "capabilities": {"tools": {}},
+            "capabilities": {"tools": {"listChanged": true}, "logging": {}},
             "instructions": "Be kind.",
             "ttlMs": 60000,
             "cacheScope": "private",

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use domain::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
+use domain::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -92,9 +92,9 @@ impl Tool for RecordingTool {
     }
 
     #[expect(clippy::panic, reason = "what happens after a panic is what some tests are about")]
-    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         let Arguments { note } = call.arguments()?;
-        let entry = (call.principal.subject().to_owned(), note);
+        let entry = (call.context.principal.subject().to_owned(), note);
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
         self.started.add_permits(1);
         match self.behaviour {

@@ -1,18 +1,21 @@
 //! `POST /mcp`: authenticate on the headers, read the body, let the protocol answer.
 
-use bytes::Bytes;
 use domain::Principal;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use mcp_protocol::{Field, Reply, RequestFields, Status};
+use mcp_protocol::{Body, Field, Reply, RequestFields, Status};
 
 use crate::access_log::Record;
+use crate::answer_body::AnswerBody;
 use crate::body;
 use crate::credentials::bearer_token;
 use crate::problem::Problem;
 use crate::shared::Shared;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Header fields for the protocol.
 struct Fields(HeaderMap);
@@ -33,14 +36,14 @@ pub(crate) async fn answer(
     shared: &Shared,
     request: Request<Incoming>,
     record: &mut Record,
-) -> Result<Response<Full<Bytes>>, Problem> {
+) -> Result<Response<AnswerBody>, Problem> {
     let who = authenticate(shared, request.headers()).await?;
     record.principal = Some((who.subject().to_owned(), who.client().to_owned()));
-    check_media_types(request.headers())?;
+    let may_stream = check_media_types(request.headers())?;
     let (head, body) = request.into_parts();
     let body = body::read(body, &shared.settings.limits, shared.clock()).await?;
-    let reply = shared.mcp.answer(&who, &Fields(head.headers), &body).await;
-    respond(reply, record)
+    let reply = shared.mcp.answer(&who, &Fields(head.headers), &body, may_stream).await;
+    respond(shared, reply, record)
 }
 
 /// Before any of the body is read: whoever has no business here costs no more than a head.
@@ -49,19 +52,22 @@ async fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<Principal,
     shared.mcp.service().authenticate(token.as_ref()).await.map_err(Problem::Unauthenticated)
 }
 
-fn check_media_types(headers: &HeaderMap) -> Result<(), Problem> {
+/// Whether the client takes a stream, too.
+fn check_media_types(headers: &HeaderMap) -> Result<bool, Problem> {
     let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !content_type.is_some_and(is_json) {
         return Err(Problem::UnsupportedMediaType);
     }
     // Without the header, everything is acceptable (RFC 9110 section 12.5.1).
-    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-    let takes_json = |range: &str| is_json(range) || matches!(essence(range), "*/*" | "application/*");
-    if accepted.peek().is_some() && !accepted.any(|list| list.split(',').any(takes_json)) {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges: Vec<&str> = accepted.flat_map(|list| list.split(',')).map(essence).collect();
+    let takes_json = |range: &&str| is_json(range) || matches!(*range, "*/*" | "application/*");
+    if !ranges.is_empty() && !ranges.iter().any(takes_json) {
         return Err(Problem::NotAcceptable);
     }
-    Ok(())
+    // Only who names it: many that take anything read no stream.
+    Ok(ranges.iter().any(|range| range.eq_ignore_ascii_case("text/event-stream")))
 }
 
 /// A media type or range without its parameters.
@@ -69,7 +75,7 @@ fn essence(value: &str) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-fn respond(reply: Reply, record: &mut Record) -> Result<Response<Full<Bytes>>, Problem> {
+fn respond(shared: &Shared, reply: Reply, record: &mut Record) -> Result<Response<AnswerBody>, Problem> {
     let Reply { status, body, note } = reply;
     record.note = note;
     let status = match status {
@@ -79,13 +85,21 @@ fn respond(reply: Reply, record: &mut Record) -> Result<Response<Full<Bytes>>, P
         Status::NotFound => StatusCode::NOT_FOUND,
         Status::Denied(denied) => return Err(Problem::Denied(denied)),
     };
-    let empty = body.is_empty();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let (body, content_type) = match body {
+        Body::Empty => (AnswerBody::empty(), None),
+        Body::Whole(document) => (AnswerBody::whole(document.into()), Some(JSON)),
+        Body::Stream(messages) => (AnswerBody::events(messages, shared.owned_clock()), Some(EVENT_STREAM)),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if !empty {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if content_type == Some(EVENT_STREAM) {
+        // nginx would collect events, and hand them on all at once.
+        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    }
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, content_type);
     }
     Ok(response)
 }
@@ -102,7 +116,7 @@ mod tests {
         for value in accept {
             headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
         }
-        check_media_types(&headers)
+        check_media_types(&headers).map(drop)
     }
 
     #[test]
@@ -120,5 +134,17 @@ mod tests {
         }
         assert_eq!(check(json, &["text/html", "application/json"]), Ok(()));
         assert_eq!(check(json, &["text/event-stream"]), Err(Problem::NotAcceptable));
+    }
+
+    #[test]
+    fn a_stream_is_for_those_who_name_it() {
+        let takes = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, JSON);
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            check_media_types(&headers).unwrap()
+        };
+        assert!(takes("application/json, text/event-stream") && takes("TEXT/event-stream;q=0.1, */*"));
+        assert!(!takes("application/json") && !takes("*/*"));
     }
 }

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod activity;
+mod answer_body;
 mod authority;
 mod body;
 mod challenge;
@@ -19,5 +20,5 @@ mod server;
 mod settings;
 mod shared;
 
-pub use server::{Drained, Server};
+pub use server::{Drained, Offer, Server};
 pub use settings::{HttpSettings, Limits};

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use domain::{AuthError, Denied, Rejection};
-use http_body_util::Full;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::answer_body::AnswerBody;
 use crate::challenge::Challenges;
 
 /// Why a request is refused. Each has one status, one code and one text; none repeats what the client sent.
@@ -120,7 +120,7 @@ impl Problem {
     }
 
     /// The response, challenge included.
-    pub(crate) fn into_response(self, challenges: &Challenges) -> Response<Full<Bytes>> {
+    pub(crate) fn into_response(self, challenges: &Challenges) -> Response<AnswerBody> {
         let scope = match &self {
             Self::Denied(denied) => Some(denied.required.to_string()),
             _ => None,
@@ -129,7 +129,7 @@ impl Problem {
         let body = ErrorBody { error: self.error(), error_description: &description, scope };
         // Strings: rendering them can't fail.
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

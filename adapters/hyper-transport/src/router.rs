@@ -1,7 +1,6 @@
 //! From a request to its route: `Host` and `Origin` first, then who may read, then the method.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -9,6 +8,8 @@ use serde_json::json;
 use tracing::Instrument;
 
 use crate::access_log::Record;
+use crate::activity::RequestGuard;
+use crate::answer_body::AnswerBody;
 use crate::authority::Caller;
 use crate::cors::{self, Readers};
 use crate::endpoint;
@@ -78,7 +79,11 @@ impl Route {
 
 impl Shared {
     /// Answers a request: the id, the conversion of a problem and the log line are here, once.
-    pub(crate) async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        guard: RequestGuard,
+    ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
         let id = self.ids.next();
         let mut record = Record::new(request.method().as_str(), request.uri().path());
@@ -87,13 +92,18 @@ impl Shared {
         let mut response = self.route(request, &mut record).instrument(span).await;
         finish(&mut response, &id, version);
         if head_only {
-            *response.body_mut() = Full::default();
+            *response.body_mut() = AnswerBody::empty();
         }
-        record.log(&id, response.status(), self.clock().uptime().saturating_sub(started));
+        match response.body_mut() {
+            AnswerBody::Events(events) => events.at_end(record, &id, started, guard),
+            AnswerBody::Whole(_) => {
+                record.log(&id, response.status(), self.clock().uptime().saturating_sub(started));
+            }
+        }
         response
     }
 
-    async fn route(&self, request: Request<Incoming>, record: &mut Record) -> Response<Full<Bytes>> {
+    async fn route(&self, request: Request<Incoming>, record: &mut Record) -> Response<AnswerBody> {
         let route = Route::of(request.uri().path());
         if let Err(problem) = self.admit(route, &request) {
             return self.refuse(problem, record);
@@ -127,9 +137,9 @@ impl Shared {
         Ok(())
     }
 
-    fn refuse(&self, problem: Problem, record: &mut Record) -> Response<Full<Bytes>> {
+    fn refuse(&self, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
         record.refused = Some(problem.reason());
-        problem.into_response(&self.challenges)
+        problem.into_response(&self.published().challenges)
     }
 
     async fn dispatch(
@@ -137,21 +147,21 @@ impl Shared {
         route: Route,
         request: Request<Incoming>,
         record: &mut Record,
-    ) -> Result<Response<Full<Bytes>>, Problem> {
+    ) -> Result<Response<AnswerBody>, Problem> {
         if !route.takes(request.method()) {
             return Err(Problem::MethodNotAllowed { allow: route.methods().0 });
         }
         Ok(match route {
             Route::Endpoint => endpoint::answer(self, request, record).await?,
-            Route::ProtectedResource => document(self.documents.protected_resource.clone()),
-            Route::AuthorizationServer => document(self.documents.authorization_server.clone()),
+            Route::ProtectedResource => document(self.published().documents.protected_resource.clone()),
+            Route::AuthorizationServer => document(self.published().documents.authorization_server.clone()),
             Route::Health => plain(StatusCode::OK, json!({"status": "ok"}).to_string()),
             Route::Ready => self.ready(),
             Route::Ping => plain(StatusCode::OK, json!({"status": "pong"}).to_string()),
         })
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
+    fn ready(&self) -> Response<AnswerBody> {
         let reason = if self.is_draining() {
             Some("draining".to_owned())
         } else {
@@ -191,28 +201,28 @@ fn relevant_to_cors(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-fn preflight(route: Route, request: &HeaderMap) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn preflight(route: Route, request: &HeaderMap) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     cors::preflight(route.methods().1, request, response.headers_mut());
     response
 }
 
-fn document(body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn document(body: Bytes) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, DOCUMENT_CACHING);
     response
 }
 
-fn plain(status: StatusCode, json: String) -> Response<Full<Bytes>> {
+fn plain(status: StatusCode, json: String) -> Response<AnswerBody> {
     let mut response = document(Bytes::from(json));
     *response.status_mut() = status;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn finish(response: &mut Response<Full<Bytes>>, id: &str, version: Version) {
+fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version) {
     // Hexadecimal digits and a dash.
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(X_REQUEST_ID, id);

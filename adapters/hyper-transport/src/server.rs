@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Service;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use mcp_protocol::McpServer;
+use mcp_protocol::{ListingError, McpServer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,19 @@ pub struct Server {
     connections: Arc<Semaphore>,
 }
 
+/// What a server offers, to be changed while it runs.
+pub struct Offer(Arc<Shared>);
+
+impl Offer {
+    /// Offers something else from now on; clients that listen are told. Requests under way go on with what they found.
+    ///
+    /// # Errors
+    /// [`ListingError`]; then nothing changes.
+    pub fn replace(&self, service: Arc<Service>) -> Result<(), ListingError> {
+        self.0.replace(service)
+    }
+}
+
 /// How the server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
@@ -50,9 +64,15 @@ pub enum Drained {
 impl Server {
     /// A server that has not yet accepted anything.
     #[must_use]
-    pub fn new(listener: TcpListener, settings: HttpSettings, mcp: McpServer) -> Self {
+    pub fn new(listener: TcpListener, settings: HttpSettings, mcp: Arc<McpServer>) -> Self {
         let connections = Arc::new(Semaphore::new(settings.limits.connections));
         Self { listener, shared: Arc::new(Shared::new(settings, mcp)), connections }
+    }
+
+    /// The way to change what a running server offers.
+    #[must_use]
+    pub fn offer(&self) -> Offer {
+        Offer(Arc::clone(&self.shared))
     }
 
     /// The address it listens on.
@@ -135,11 +155,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, draining: CancellationTok
     let requests = service_fn(|request| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
         let shared = Arc::clone(&shared);
-        async move {
-            let response = shared.respond(request).await;
-            drop(guard);
-            Ok::<_, Infallible>(response)
-        }
+        async move { Ok::<_, Infallible>(shared.respond(request, guard).await) }
     });
     let builder = builder(limits);
     let connection = builder.serve_connection(io, requests);

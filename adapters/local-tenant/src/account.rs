@@ -47,12 +47,12 @@ pub(crate) fn userinfo<'a>(
 
 /// Revokes a refresh token. RFC 7009 section 2.2: a token that is not known is as good as revoked; access tokens stand by
 /// themselves until they expire.
-pub(crate) async fn revoke(
+pub(crate) fn revoke(
     tenant: &Tenant,
     form: &Parameters,
     authorization: Option<&str>,
 ) -> Result<(), OAuthError> {
-    let client = authenticate(tenant, form, authorization).await?;
+    let client = authenticate(tenant, form, authorization)?;
     let token = form.one("token")?.ok_or_else(|| OAuthError::new("invalid_request", "token is missing"))?;
     tenant.grants.revoke(token, &client);
     Ok(())

@@ -45,7 +45,12 @@ pub(crate) enum Next {
 }
 
 /// Judges a request.
-pub(crate) async fn begin(tenant: &Tenant, parameters: &Parameters, issuer: String) -> Result<Next, Refusal> {
+pub(crate) async fn begin(
+    tenant: &Tenant,
+    parameters: &Parameters,
+    issuer: String,
+    sent_by_page: bool,
+) -> Result<Next, Refusal> {
     let (client, redirect_uri) = whom_to_answer(tenant, parameters).await?;
     let refused = |error: &OAuthError| {
         // A state that is there twice is not repeated at all.
@@ -55,7 +60,8 @@ pub(crate) async fn begin(tenant: &Tenant, parameters: &Parameters, issuer: Stri
     let request =
         judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(|error| refused(&error))?;
     let automatic = tenant.options().auto_consent.as_deref().and_then(|key| tenant.options().user(key));
-    if let Some(user) = automatic {
+    // A page could send its visitor's browser here, and would get a code for the asking.
+    if let Some(user) = automatic.filter(|_| !sent_by_page) {
         return allow(tenant, &request, user).map(Next::Return).map_err(|error| refused(&error));
     }
     if parameters.one("prompt").ok().flatten() == Some("none") {

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
+use tokio::sync::Semaphore;
 
 use crate::client_metadata::{ClientMetadata, MetadataError, MetadataFetcher, is_document_url};
 use crate::options::{Client, GrantType, Secret};
@@ -13,6 +14,8 @@ use crate::redirect::{self, WHAT_IS_ACCEPTABLE};
 /// How many clients that registered themselves are remembered, and how many metadata documents: the one that was not
 /// used for the longest time makes room.
 const MOST_CLIENTS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+/// How many documents are fetched at a time: each fetch takes a thread, for up to 5 seconds.
+const MOST_FETCHES: usize = 8;
 /// What pages show of a name in a metadata document, in characters.
 const LONGEST_NAME: usize = 200;
 /// How long a metadata document is not fetched again, in seconds: for one login.
@@ -39,6 +42,8 @@ pub(crate) enum NoClient {
         "no client has this id; registrations end when the tenant stops, so let the application register again"
     )]
     Unknown,
+    #[error("too many clients' metadata are being fetched; try again")]
+    Busy,
     #[error("the client's metadata can't be used: {0}")]
     Document(#[from] MetadataError),
     #[error("the client's metadata has the redirect URI {0:?}; {WHAT_IS_ACCEPTABLE}")]
@@ -51,6 +56,7 @@ pub(crate) struct Clients {
     registered: Mutex<LruCache<String, Arc<KnownClient>>>,
     documents: Mutex<LruCache<String, (i64, Arc<KnownClient>)>>,
     fetcher: Arc<MetadataFetcher>,
+    fetches: Arc<Semaphore>,
 }
 
 impl Clients {
@@ -60,16 +66,26 @@ impl Clients {
             registered: Mutex::new(LruCache::new(MOST_CLIENTS)),
             documents: Mutex::new(LruCache::new(MOST_CLIENTS)),
             fetcher: Arc::new(MetadataFetcher::new()),
+            fetches: Arc::new(Semaphore::new(MOST_FETCHES)),
         }
     }
 
-    /// The client of that id; its metadata is fetched if the id is a URL.
+    /// The client of that id, for the authorization endpoint; its metadata is fetched if the id is a URL.
     pub(crate) async fn find(&self, id: &str, now: i64) -> Result<Arc<KnownClient>, NoClient> {
+        if is_document_url(id) && !self.configured.iter().any(|client| client.id == id) {
+            return self.by_document(id, now).await;
+        }
+        self.known(id)
+    }
+
+    /// The client of that id, as far as it is known. Nothing is fetched: any web page may call the endpoints that ask, and
+    /// would learn from the answer what listens on this machine. Whoever logs in has passed [`Self::find`] before.
+    pub(crate) fn known(&self, id: &str) -> Result<Arc<KnownClient>, NoClient> {
         if let Some(client) = self.configured.iter().find(|client| client.id == id) {
             return Ok(Arc::clone(client));
         }
-        if is_document_url(id) {
-            return self.by_document(id, now).await;
+        if let Some((_, client)) = lock(&self.documents).get(id) {
+            return Ok(Arc::clone(client));
         }
         lock(&self.registered).get(id).cloned().ok_or(NoClient::Unknown)
     }
@@ -92,13 +108,19 @@ impl Clients {
             return Ok(Arc::clone(client));
         }
         let (fetcher, url) = (Arc::clone(&self.fetcher), id.to_owned());
-        let answer = tokio::task::spawn_blocking(move || fetcher.fetch(&url)).await;
+        let place = Arc::clone(&self.fetches).try_acquire_owned().map_err(|_| NoClient::Busy)?;
+        let answer = tokio::task::spawn_blocking(move || {
+            // Kept until the fetch has ended, though nobody may wait for it any more.
+            let _place = place;
+            fetcher.fetch(&url)
+        });
+        let answer = answer.await;
         let metadata = answer.map_err(|_| NoClient::Unknown)??;
         if let Some(bad) = metadata.redirect_uris.iter().find(|uri| !redirect::is_acceptable(uri)) {
             return Err(NoClient::RedirectUri(bad.chars().take(LONGEST_NAME).collect()));
         }
         let client = Arc::new(described(id, metadata));
-        lock(&self.documents).put(id.to_owned(), (now + DOCUMENT_LIFE, Arc::clone(&client)));
+        lock(&self.documents).put(id.to_owned(), (now.saturating_add(DOCUMENT_LIFE), Arc::clone(&client)));
         Ok(client)
     }
 }

@@ -59,7 +59,7 @@ impl Grants {
 
     pub(crate) fn issue_code(&self, code: Code, now: i64) -> Result<String, OAuthError> {
         let name = random()?;
-        let fresh = CodeState::Fresh { code, until: now + CODE_LIFE };
+        let fresh = CodeState::Fresh { code, until: now.saturating_add(CODE_LIFE) };
         self.lock().codes.put(name.clone(), fresh);
         Ok(name)
     }
@@ -75,7 +75,7 @@ impl Grants {
                 if let Some(family) = family {
                     circulating.families.pop(&family);
                 }
-                Err(invalid_grant("the code was used before; what it brought is revoked"))
+                Err(invalid_grant("the code was used before; the refresh token that it brought is revoked"))
             }
             None => {
                 circulating.codes.pop(name);
@@ -99,12 +99,13 @@ impl Grants {
         Ok(token)
     }
 
-    /// The next token of the family, and what it stands for.
+    /// The next token of the family, and what it stands for. `scope_of` may refuse; then nothing has changed.
     pub(crate) fn rotate(
         &self,
         token: &str,
         client: &KnownClient,
         now: i64,
+        scope_of: impl FnOnce(&Authorization) -> Result<Vec<String>, OAuthError>,
     ) -> Result<(String, Authorization), OAuthError> {
         let next = random()?;
         let mut circulating = self.lock();
@@ -123,8 +124,9 @@ impl Grants {
         if now >= family.until {
             return Err(invalid_grant("the refresh token has expired"));
         }
+        let scope = scope_of(&family.authorization)?;
         family.secret = next;
-        Ok((format!("{name}.{}", family.secret), family.authorization.clone()))
+        Ok((format!("{name}.{}", family.secret), Authorization { scope, ..family.authorization.clone() }))
     }
 
     /// Ends the family of a refresh token that this client was given (RFC 7009); any other text means nothing.

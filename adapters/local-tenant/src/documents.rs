@@ -18,7 +18,6 @@ pub(crate) fn discovery(issuer: &str) -> Value {
         "jwks_uri": at(".well-known/jwks.json"),
         "registration_endpoint": at("oidc/register"),
         "revocation_endpoint": at("oauth/revoke"),
-        "end_session_endpoint": at("v2/logout"),
         "scopes_supported": SCOPES,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 /// A fault, as [`crate::LocalTenant::inject`] and the control endpoint `POST /local-tenant/fault` take it:
 /// `{"fault": "keys", "answer": "status", "status": 500}`. Each holds until it is changed, or until [`Fault::Reset`].
@@ -81,7 +82,10 @@ pub enum TokenForm {
 
 /// The faults in force.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Active>);
+pub(crate) struct Faults {
+    active: Mutex<Active>,
+    changed: Notify,
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Active {
@@ -97,10 +101,29 @@ impl Faults {
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Active)) {
         change(&mut self.lock());
+        self.changed.notify_waiters();
+    }
+
+    /// How the key set is to be answered for, once it is time. A change meanwhile counts at once: what hangs is released.
+    pub(crate) async fn keys_answer_in_time(&self) -> KeysAnswer {
+        loop {
+            let changed = self.changed.notified();
+            let answer = self.active().keys;
+            let in_time = async {
+                match answer.delay() {
+                    Some(delay) => tokio::time::sleep(delay).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = in_time => return answer,
+                () = changed => {}
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Active> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct TokenResponse {
 }
 
 /// Answers a token request.
-pub(crate) async fn answer(
+pub(crate) fn answer(
     tenant: &Tenant,
     form: &Parameters,
     authorization: Option<&str>,
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
         }
         None => return Err(OAuthError::new("invalid_request", "grant_type is missing")),
     };
-    let client = authenticate(tenant, form, authorization).await?;
+    let client = authenticate(tenant, form, authorization)?;
     if !client.grant_types.contains(&wanted) {
         return Err(OAuthError::new("unauthorized_client", "this client may not use this grant"));
     }
@@ -61,7 +61,7 @@ pub(crate) async fn answer(
 }
 
 /// Who asks (RFC 6749 section 2.3): by `client_id` alone, or with the secret in the form or in the header.
-pub(crate) async fn authenticate(
+pub(crate) fn authenticate(
     tenant: &Tenant,
     form: &Parameters,
     authorization: Option<&str>,
@@ -83,7 +83,7 @@ pub(crate) async fn authenticate(
         }
     };
     let id = id.ok_or_else(|| refused("client_id is missing"))?;
-    let client = tenant.clients.find(&id, tenant.now()).await.map_err(|error| refused(&error.to_string()))?;
+    let client = tenant.clients.known(&id).map_err(|error| refused(&error.to_string()))?;
     match (&client.secret, secret) {
         (None, None) => Ok(client),
         (Some(expected), Some(given)) if expected.is(&given) => Ok(client),
@@ -100,11 +100,13 @@ fn basic(header: &str) -> Option<(String, String)> {
         STANDARD.decode(credentials.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let credentials = String::from_utf8(credentials).ok()?;
     let (id, secret) = credentials.split_once(':')?;
+    // Some clients leave the encoding out: what would split a form is taken as it is.
     let decoded = |text: &str| {
-        let mut pairs = form_urlencoded::parse(text.as_bytes());
-        pairs.next().map(|(name, _)| name.into_owned())
+        let whole = text.replace('=', "%3D").replace('&', "%26");
+        let name = form_urlencoded::parse(whole.as_bytes()).next().map(|(name, _)| name.into_owned());
+        name.unwrap_or_default()
     };
-    Some((decoded(id)?, decoded(secret)?))
+    Some((decoded(id), decoded(secret)))
 }
 
 fn redeem_code(
@@ -143,11 +145,12 @@ fn refresh(tenant: &Tenant, form: &Parameters, client: &KnownClient) -> Result<T
     let token = form.one("refresh_token")?;
     let token = token.ok_or_else(|| OAuthError::new("invalid_request", "refresh_token is missing"))?;
     let narrowed = form.one("scope")?;
-    let (next, mut authorization) = tenant.grants.rotate(token, client, tenant.now())?;
-    check_target(form, &authorization)?;
-    if let Some(narrowed) = narrowed {
-        authorization.scope = narrower(&authorization.scope, narrowed)?;
-    }
+    let scope_of = |authorization: &Authorization| {
+        check_target(form, authorization)?;
+        narrowed
+            .map_or_else(|| Ok(authorization.scope.clone()), |asked| narrower(&authorization.scope, asked))
+    };
+    let (next, authorization) = tenant.grants.rotate(token, client, tenant.now(), scope_of)?;
     respond(tenant, &authorization, Origin::Refresh, Some(next))
 }
 

@@ -126,17 +126,20 @@ async fn answer(
             let info = account::userinfo(tenant, header(request.headers(), AUTHORIZATION), &issuer)?;
             Ok(response::json(&info, NO_STORE))
         }
-        Route::Authorize => Ok(authorize(tenant, &parameters(request).await?, issuer).await),
+        Route::Authorize => {
+            let sent_by_page = is_sent_by_page(request.headers());
+            Ok(authorize(tenant, &parameters(request).await?, issuer, sent_by_page).await)
+        }
         Route::Consent => consent(tenant, &host, request).await,
         Route::Token => {
             let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
             let form = form(request).await?;
-            let answer = grants::answer(tenant, &form, authorization.as_deref(), issuer).await?;
+            let answer = grants::answer(tenant, &form, authorization.as_deref(), issuer)?;
             Ok(response::json(&answer, NO_STORE))
         }
         Route::Revoke => {
             let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
-            account::revoke(tenant, &form(request).await?, authorization.as_deref()).await?;
+            account::revoke(tenant, &form(request).await?, authorization.as_deref())?;
             Ok(response::empty(StatusCode::OK))
         }
         Route::Register => {
@@ -156,11 +159,7 @@ async fn answer(
 }
 
 async fn keys(tenant: &Tenant) -> Response<Full<Bytes>> {
-    let answer = tenant.issuer.faults().active().keys;
-    match answer.delay() {
-        Some(delay) => tokio::time::sleep(delay).await,
-        None => std::future::pending().await,
-    }
+    let answer = tenant.issuer.faults().keys_answer_in_time().await;
     let mut published = tenant.issuer.keys().published();
     match answer {
         KeysAnswer::Good | KeysAnswer::Slow { .. } | KeysAnswer::Hang => {}
@@ -179,8 +178,13 @@ fn failure_status(status: u16) -> StatusCode {
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-async fn authorize(tenant: &Tenant, parameters: &Parameters, issuer: String) -> Response<Full<Bytes>> {
-    match authorize::begin(tenant, parameters, issuer).await {
+async fn authorize(
+    tenant: &Tenant,
+    parameters: &Parameters,
+    issuer: String,
+    sent_by_page: bool,
+) -> Response<Full<Bytes>> {
+    match authorize::begin(tenant, parameters, issuer, sent_by_page).await {
         Ok(Next::Return(location)) => response::redirect(&location),
         Ok(Next::Ask { transaction, request }) => {
             let return_to = authorize::destination(&request);
@@ -236,6 +240,12 @@ async fn form(request: Request<Incoming>) -> Result<Parameters, Problem> {
 async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
     let (head, body) = request.into_parts();
     body::read(&head.headers, JSON, body).await
+}
+
+/// Whether a web page sent the browser here (Fetch Metadata). Nobody consents for it beforehand.
+fn is_sent_by_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| site != b"none" && site != b"same-origin")
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

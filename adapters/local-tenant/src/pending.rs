@@ -36,7 +36,7 @@ impl Pending {
     /// Keeps a request, for a while; the unguessable name that it is kept under, or `None` without randomness.
     pub(crate) fn keep(&self, request: AuthorizationRequest, now: i64) -> Option<String> {
         let transaction = random_id()?;
-        self.lock().put(transaction.clone(), (now + PATIENCE, request));
+        self.lock().put(transaction.clone(), (now.saturating_add(PATIENCE), request));
         Some(transaction)
     }
 

@@ -21,7 +21,9 @@ pub(crate) fn is_acceptable(uri: &str) -> bool {
         "http" => is_loopback(&url),
         // A browser acts on these itself: what they carry would run, or be shown, in the tenant's name.
         "javascript" | "data" | "vbscript" | "file" | "blob" | "about" | "ftp" | "ws" | "wss" => false,
-        _ => true,
+        // An application's own scheme is a domain's name backwards (RFC 8252 section 7.1), or has an authority; what else
+        // there is belongs to browsers and operating systems.
+        scheme => scheme.contains('.') || url.has_authority(),
     }
 }
 
@@ -51,13 +53,10 @@ pub(crate) fn destination(uri: &str) -> String {
     }
 }
 
-/// A CSP source that lets a form's answer redirect there: browsers hold redirects to `form-action`, too.
+/// A CSP source that lets a form's answer redirect there: browsers hold every redirect of the chain to `form-action`, and a
+/// client may send people on to another of its hosts. A scheme alone, so no text of the client's is in the header.
 pub(crate) fn form_action_source(uri: &str) -> String {
-    match Url::parse(uri) {
-        // CSP's grammar has no IPv6 addresses.
-        Ok(url) if matches!(url.host(), Some(Host::Ipv6(_))) => format!("{}:", url.scheme()),
-        _ => destination(uri),
-    }
+    Url::parse(uri).map_or_else(|_| String::new(), |url| format!("{}:", url.scheme()))
 }
 
 /// The URI with parameters added to its query.
@@ -110,6 +109,10 @@ mod tests {
             "data:text/html,x",
             "file:///etc/passwd",
             "https://a.test/\ncb",
+            "view-source:https://a.test/",
+            "filesystem:https://a.test/",
+            "search-ms:x",
+            "mailto:a@b.test",
         ] {
             assert!(!is_acceptable(bad), "{bad}");
         }
@@ -159,7 +162,7 @@ mod tests {
         assert_eq!(destination("https://a.test/cb?x"), "https://a.test");
         assert_eq!(destination("http://127.0.0.1:1/cb"), "http://127.0.0.1:1");
         assert_eq!(destination("cursor://x/y"), "cursor:");
-        assert_eq!(form_action_source("http://[::1]:1/cb"), "http:");
-        assert_eq!(form_action_source("http://localhost:1/cb"), "http://localhost:1");
+        assert_eq!(form_action_source("http://localhost:1/cb"), "http:");
+        assert_eq!(form_action_source("https://x;sandbox/cb"), "https:");
     }
 }

@@ -85,7 +85,8 @@ fn run(
             }
         }
     });
-    // Dropping the runtime closes the connections.
+    // The connections close; a document that is being fetched is not waited for.
+    runtime.shutdown_background();
 }
 
 async fn accept(listener: TcpListener, tenant: Arc<Tenant>) {

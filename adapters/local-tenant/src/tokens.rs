@@ -338,7 +338,7 @@ impl Issuer {
             form @ (TokenForm::Jwt | TokenForm::Expired) => {
                 let now = self.clock.now();
                 let life = i64::try_from(expires_in).unwrap_or(i64::MAX);
-                let iat = if form == TokenForm::Jwt { now } else { now - EXPIRED_SINCE - life };
+                let iat = if form == TokenForm::Jwt { now } else { now.saturating_sub(EXPIRED_SINCE + life) };
                 let times = (iat, iat.saturating_add(life));
                 let claims = self.claims(api, authorization, origin, &scope, times)?;
                 self.sign(api.dialect.typ(), &claims)?
@@ -358,7 +358,7 @@ impl Issuer {
             sub: &user.sub,
             aud: &authorization.client.id,
             iat,
-            exp: iat + ID_TOKEN_LIFE,
+            exp: iat.saturating_add(ID_TOKEN_LIFE),
             nonce: authorization.nonce.as_deref(),
             person: person(user, |scope| authorization.has(scope)),
             org_id: user.org_id.as_deref(),

@@ -1,75 +1,114 @@
 //! The legacy era (2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
 
-use domain::Principal;
-use serde::Serialize;
+use domain::{Answers, ClientCapabilities, LogLevel, Principal};
+use serde_json::{Value, json};
 
-use crate::call::{CallResult, call, refuse_cursor};
 use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields};
-use crate::listing::ToolList;
-use crate::message::{Request, text};
+use crate::job::{Job, Target};
+use crate::listing::List;
+use crate::message::Request;
 use crate::mirror;
+use crate::params::{Meta, bad_params, level, required_text, text};
 use crate::reply::{Failure, Note, code};
-use crate::version::{Capabilities, LEGACY, unsupported_version};
-use crate::{Identity, McpServer, Refusal};
+use crate::version::{LEGACY, capabilities, unsupported_version};
+use crate::{Answer, Era, Refusal, Served};
 
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(crate) enum LegacyResult<'a> {
-    Initialize(Initialized<'a>),
-    Empty {},
-    List(ToolList<'a>),
-    Call(CallResult),
-}
+/// Without a session nothing says which level a client has set, so everything that is worth a client's while is told.
+const LEAST_LEVEL: LogLevel = LogLevel::Info;
 
-/// `InitializeResult` in the schema.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Initialized<'a> {
-    protocol_version: &'static str,
-    capabilities: Capabilities,
-    server_info: &'a Identity,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    instructions: &'a str,
-}
-
-pub(crate) async fn answer<'a>(
-    server: &'a McpServer,
+pub(crate) async fn answer(
+    served: &Served<'_>,
     who: &Principal,
     fields: &dyn RequestFields,
     request: &Request<'_>,
     note: &mut Note,
-) -> Result<crate::EraResult<'a>, Refusal> {
+) -> Result<Answer, Refusal> {
     let params = &request.params;
     // A client can't know the version before it has initialized.
     if request.method != "initialize" {
         check_version(fields)?;
     }
     check_mirrors_if_present(fields, request)?;
-    let result = match request.method.as_ref() {
-        "initialize" => LegacyResult::Initialize(initialize(server, request)?),
-        "ping" => LegacyResult::Empty {},
-        "tools/list" => {
-            refuse_cursor(params)?;
-            LegacyResult::List(server.listing.for_principal(&server.service, who))
+    match request.method.as_ref() {
+        method if !served.serves(method) => Err(not_found()),
+        "initialize" => Ok(Answer::Done(initialized(served, request)?)),
+        "ping" => Ok(Answer::Done(json!({}))),
+        "tools/list" => served.list(List::Tools, who, params, Era::Legacy),
+        "resources/list" => served.list(List::Resources, who, params, Era::Legacy),
+        "resources/templates/list" => served.list(List::Templates, who, params, Era::Legacy),
+        "prompts/list" => served.list(List::Prompts, who, params, Era::Legacy),
+        "tools/call" => {
+            let (name, arguments) = (required_text("name", params.name)?, params.tool_arguments()?);
+            Ok(job(served, who, request, Target::Tool { name, arguments }, note))
         }
-        "tools/call" => LegacyResult::Call(call(&server.service, who, params, note).await?),
-        _ => return Err(Failure::inline(code::METHOD_NOT_FOUND, "method not found").into()),
-    };
-    Ok(crate::EraResult::Legacy(result))
+        "resources/read" => {
+            let uri = required_text("uri", params.uri)?;
+            Ok(job(served, who, request, Target::Resource { uri }, note))
+        }
+        "prompts/get" => {
+            let (name, arguments) = (required_text("name", params.name)?, params.prompt_arguments()?);
+            Ok(job(served, who, request, Target::Prompt { name, arguments }, note))
+        }
+        "completion/complete" => served.complete(who, params, Era::Legacy).await,
+        "logging/setLevel" => {
+            let name = required_text("level", params.level)?;
+            let known = level(&name).ok_or_else(|| bad_params("params.level is no log level"))?;
+            tracing::debug!(?known, "a client without a session set a log level");
+            Ok(Answer::Done(json!({})))
+        }
+        "resources/subscribe" | "resources/unsubscribe" => {
+            let uri = required_text("uri", params.uri)?;
+            if served.offer.service.may_read(who, &uri) {
+                Ok(Answer::Done(json!({})))
+            } else {
+                let failure = Failure::inline(code::RESOURCE_NOT_FOUND, "resource not found");
+                let uri: String = uri.chars().take(2048).collect();
+                Err(failure.with_data(json!({"uri": uri})).into())
+            }
+        }
+        _ => Err(not_found()),
+    }
 }
 
-fn initialize<'a>(server: &'a McpServer, request: &Request<'_>) -> Result<Initialized<'a>, Failure> {
+fn not_found() -> Refusal {
+    Failure::inline(code::METHOD_NOT_FOUND, "method not found").into()
+}
+
+/// `InitializeResult` in the schema.
+fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Value, Failure> {
     let requested = request.params.protocol_version.and_then(text);
     let requested = requested
         .ok_or_else(|| Failure::inline(code::INVALID_PARAMS, "params.protocolVersion is not a string"))?;
     // 2025-11-25, basic/lifecycle: an unknown version is answered with the newest that the server has.
     let version = LEGACY.into_iter().find(|served| *served == requested).unwrap_or(LEGACY[0]);
-    Ok(Initialized {
-        protocol_version: version,
-        capabilities: Capabilities::default(),
-        server_info: &server.settings.identity,
-        instructions: &server.settings.identity.instructions,
-    })
+    let identity = &served.server.settings.identity;
+    let mut initialized = json!({
+        "protocolVersion": version,
+        "capabilities": capabilities(&served.offer.service, Era::Legacy),
+        "serverInfo": identity,
+    });
+    if !identity.instructions.is_empty() {
+        initialized["instructions"] = identity.instructions.as_str().into();
+    }
+    Ok(initialized)
+}
+
+fn job(served: &Served<'_>, who: &Principal, request: &Request<'_>, target: Target, note: &Note) -> Answer {
+    let meta = request.params.parsed_meta();
+    Answer::Job(Box::new(Job {
+        server: served.server.clone(),
+        service: served.offer.service.clone(),
+        who: who.clone(),
+        era: Era::Legacy,
+        id: request.id.to_owned(),
+        target,
+        capabilities: ClientCapabilities::ALL,
+        answers: Answers::default(),
+        state: None,
+        progress_token: meta.as_ref().and_then(Meta::progress_token),
+        log_level: Some(LEAST_LEVEL),
+        note: note.clone(),
+    }))
 }
 
 /// This era has no such headers. A client that sends them all the same must not tell a gateway one thing and us another.

@@ -1,30 +1,56 @@
 //! MCP as a way to reach the hexagon: JSON-RPC and both eras of the protocol. Bytes in, a neutral [`Reply`] out.
 //!
 //! This crate knows no HTTP library and no runtime. What it needs of HTTP reaches it as [`RequestFields`]; what it
-//! wants of HTTP it says with [`Status`]. Specification: `modelcontextprotocol`, `docs/specification/2026-07-28`
-//! (modern) and `2025-11-25`, `2025-06-18`, `2025-03-26` (legacy).
+//! wants of HTTP it says with [`Status`] and [`Body`]. Specification: `modelcontextprotocol`,
+//! `docs/specification/2026-07-28` (modern) and `2025-11-25`, `2025-06-18`, `2025-03-26` (legacy).
+//!
+//! - `message`, `params`, `fields`, `mirror`: what comes in, and whether headers and body agree
+//! - `modern`, `legacy`: which method means what, in each era
+//! - `listing`, `results`, `content`, `version`: what goes out
+//! - `job`, `streaming`, `feedback`, `questions`, `seal`: what takes its time, and talks with its client meanwhile
+//! - `listen`: news of changes
 
-mod call;
+mod content;
+mod feedback;
 mod fields;
+mod job;
 mod legacy;
+mod listen;
 mod listing;
 mod message;
 mod mirror;
 mod modern;
+mod params;
+mod questions;
 mod reply;
+mod results;
+mod seal;
+mod streaming;
 mod version;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::{Principal, Service};
-use serde::Serialize;
+use arc_swap::ArcSwap;
+use domain::{
+    Announcer, Answers, Asking, CallError, Change, ClientCapabilities, CompletionOf, Principal, Service,
+    Unheard,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use fields::{Field, RequestFields};
-pub use reply::{Note, Reply, Status};
+pub use listing::ListingError;
+pub use reply::{Body, Messages, Note, Reply, Status};
+pub use seal::{KEY_BYTES, SealingKeys};
 
-use crate::listing::ToolListing;
+use crate::job::Job;
+use crate::listing::{List, Listing};
 use crate::message::{Incoming, Request};
-use crate::reply::Failure;
+use crate::params::{Params, bad_params};
+use crate::questions::OpenQuestions;
+use crate::reply::{Failure, code};
+use crate::results::Shape;
 
 /// What the server says of itself (`Implementation` in the schema).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,42 +75,113 @@ pub struct McpSettings {
     pub json_depth: usize,
     /// How long a client may keep a list, in milliseconds (`ttlMs`).
     pub list_ttl_ms: u64,
+    /// How many items a page of a list has.
+    pub page_size: usize,
+    /// How long a legacy client may take to answer a question.
+    pub answer_timeout: Duration,
+}
+
+/// The protocol's two eras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    Modern,
+    Legacy,
 }
 
 /// An MCP server over a [`Service`]. It has no sessions: every message stands alone.
 pub struct McpServer {
-    service: Arc<Service>,
+    offer: ArcSwap<Offer>,
     settings: McpSettings,
-    listing: ToolListing,
+    keys: SealingKeys,
+    announcer: Announcer,
+    questions: OpenQuestions,
+}
+
+/// A service, and what of it was rendered once.
+pub(crate) struct Offer {
+    pub(crate) service: Arc<Service>,
+    pub(crate) listing: Listing,
+}
+
+/// The server as one request finds it: what is on offer does not change under it.
+pub(crate) struct Served<'a> {
+    pub(crate) server: &'a Arc<McpServer>,
+    pub(crate) offer: &'a Offer,
+}
+
+/// What an era makes of a request.
+pub(crate) enum Answer {
+    Done(Value),
+    Job(Box<Job>),
+    Listen,
 }
 
 impl McpServer {
     /// Renders once whatever does not change between requests.
     ///
     /// # Errors
-    /// A [`serde_json::Error`] when a tool's description can't be given as JSON.
-    pub fn new(service: Arc<Service>, settings: McpSettings) -> Result<Self, serde_json::Error> {
-        let listing = ToolListing::render(&service)?;
-        Ok(Self { service, settings, listing })
+    /// [`ListingError`] when something on offer can't be shown to clients.
+    pub fn new(
+        service: Arc<Service>,
+        settings: McpSettings,
+        keys: SealingKeys,
+        announcer: Announcer,
+    ) -> Result<Self, ListingError> {
+        let listing = Listing::render(&service)?;
+        let offer = ArcSwap::from_pointee(Offer { service, listing });
+        Ok(Self { offer, settings, keys, announcer, questions: OpenQuestions::default() })
     }
 
-    /// The service behind it.
+    /// The service behind it, as it is now.
     #[must_use]
-    pub fn service(&self) -> &Service {
-        &self.service
+    pub fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.offer.load().service)
     }
 
-    /// Answers one HTTP body for an authenticated principal.
-    pub async fn answer(&self, who: &Principal, fields: &dyn RequestFields, body: &[u8]) -> Reply {
+    /// Offers something else from now on, and tells whoever listens what has changed. Requests under way go on with what
+    /// they found.
+    ///
+    /// # Errors
+    /// [`ListingError`]; then nothing changes.
+    pub fn replace(&self, service: Arc<Service>) -> Result<(), ListingError> {
+        let listing = Listing::render(&service)?;
+        let before = self.offer.swap(Arc::new(Offer { service, listing }));
+        let now = self.offer.load();
+        let changes = [Change::Tools, Change::Prompts, Change::Resources];
+        for (change, _) in
+            changes.iter().zip(now.listing.differs(&before.listing)).filter(|(_, differs)| *differs)
+        {
+            self.announcer.announce(change);
+        }
+        Ok(())
+    }
+
+    /// Ends every subscription in order.
+    pub fn end_subscriptions(&self) {
+        self.announcer.announce(&Change::Ending);
+    }
+
+    /// Answers one HTTP body for an authenticated principal. `may_stream` says whether the client takes a stream.
+    pub async fn answer(
+        self: &Arc<Self>,
+        who: &Principal,
+        fields: &dyn RequestFields,
+        body: &[u8],
+        may_stream: bool,
+    ) -> Reply {
         let mut note = Note::default();
         let outcome = match message::parse(body, self.settings.json_depth) {
             Ok(Incoming::Request(request)) => {
                 note.method = message::known_method(&request.method);
-                return self.answer_request(who, fields, &request, note).await;
+                return self.answer_request(who, fields, &request, note, may_stream).await;
             }
-            Ok(Incoming::Response) if modern::declared_by(fields) => Err(modern::refused_response()),
+            Ok(Incoming::Response { .. }) if modern::declared_by(fields) => Err(modern::refused_response()),
+            Ok(Incoming::Response { id, result }) => {
+                self.take_answer(who, id.as_deref(), result);
+                Ok(())
+            }
             // Both eras answer a notification with 202 and nothing else; none changes anything here.
-            Ok(Incoming::Notification | Incoming::Response) => Ok(()),
+            Ok(Incoming::Notification) => Ok(()),
             Err(failure) => Err(failure),
         };
         match outcome {
@@ -93,24 +190,129 @@ impl McpServer {
         }
     }
 
+    fn take_answer(&self, who: &Principal, id: Option<&str>, result: Option<&serde_json::value::RawValue>) {
+        let Some(id) = id else {
+            return;
+        };
+        // An error is an answer too: nothing that the asker could read.
+        let result = result.and_then(|raw| Value::deserialize(raw).ok()).unwrap_or(Value::Null);
+        self.questions.answer(who, id, result);
+    }
+
     async fn answer_request(
-        &self,
+        self: &Arc<Self>,
         who: &Principal,
         fields: &dyn RequestFields,
         request: &Request<'_>,
         mut note: Note,
+        may_stream: bool,
     ) -> Reply {
-        let outcome = if modern::declared_by(fields) || request.params.meta.is_some_and(modern::declared_in) {
-            modern::answer(self, who, fields, request, &mut note).await
+        let offer = self.offer.load_full();
+        let served = Served { server: self, offer: &offer };
+        let outcome = if modern::declared_by(fields) || modern::declared_in(&request.params) {
+            modern::answer(&served, who, fields, request, &mut note).await
         } else {
-            legacy::answer(self, who, fields, request, &mut note).await
+            legacy::answer(&served, who, fields, request, &mut note).await
         };
-        match outcome {
-            Ok(result) => Reply::success(request.id, &result, note),
-            Err(Refusal::Denied(denied)) => Reply::denied(denied, note),
-            Err(Refusal::Failure(failure)) => Reply::failure(Some(request.id), &failure, note),
+        let refusal = match outcome {
+            Ok(Answer::Done(result)) => return Reply::success(request.id, &result, note),
+            Ok(Answer::Job(job)) => return streaming::reply(*job, may_stream).await,
+            Ok(Answer::Listen) if !may_stream => {
+                bad_params("subscriptions/listen answers with a stream: accept text/event-stream")
+            }
+            Ok(Answer::Listen) => {
+                let service = Arc::clone(&offer.service);
+                match listen::open(self, service, who, request.id, &request.params, note.clone()) {
+                    Ok(reply) => return reply,
+                    Err(refusal) => refusal,
+                }
+            }
+            Err(refusal) => refusal,
+        };
+        match refusal {
+            Refusal::Denied(denied) => Reply::denied(denied, note),
+            Refusal::Failure(failure) => Reply::failure(Some(request.id), &failure, note),
         }
     }
+}
+
+impl Served<'_> {
+    pub(crate) fn shape(&self, era: Era) -> Shape {
+        Shape { era, server: Arc::clone(self.server) }
+    }
+
+    /// Whether something on offer answers to the method: what was not advertised is not served.
+    pub(crate) fn serves(&self, method: &str) -> bool {
+        let catalog = &self.offer.service.catalog;
+        let (resources, prompts) =
+            (catalog.resources.specs().next().is_some(), catalog.prompts.specs().next().is_some());
+        match method.split('/').next() {
+            Some("resources") => resources,
+            Some("prompts") => prompts,
+            Some("completion") => resources || prompts,
+            _ => true,
+        }
+    }
+
+    pub(crate) fn list(
+        &self,
+        list: List,
+        who: &Principal,
+        params: &Params<'_>,
+        era: Era,
+    ) -> Result<Answer, Refusal> {
+        let (service, size) = (&self.offer.service, self.server.settings.page_size);
+        let (items, next) = self.offer.listing.page(list, service, who, params.cursor, size)?;
+        Ok(Answer::Done(self.shape(era).listed(list.member(), &items, next)))
+    }
+
+    pub(crate) async fn complete(
+        &self,
+        who: &Principal,
+        params: &Params<'_>,
+        era: Era,
+    ) -> Result<Answer, Refusal> {
+        let reference = params.reference.and_then(|raw| serde_json::from_str::<Reference>(raw.get()).ok());
+        let argument = params.argument.and_then(|raw| serde_json::from_str::<Typed>(raw.get()).ok());
+        let (Some(reference), Some(argument)) = (reference, argument) else {
+            return Err(bad_params("params.ref or params.argument is missing or malformed"));
+        };
+        let asking = Asking {
+            principal: who,
+            capabilities: ClientCapabilities::default(),
+            answers: &Answers::default(),
+            state: None,
+            feedback: &Unheard,
+        };
+        let of = match &reference {
+            Reference::Prompt { name } => CompletionOf::Prompt(name),
+            Reference::Resource { uri } => CompletionOf::Template(uri),
+        };
+        match self.offer.service.complete(&asking, of, &argument.name, &argument.value).await {
+            Ok(completion) => Ok(Answer::Done(self.shape(era).completed(completion))),
+            Err(CallError::Denied(denied)) => Err(Refusal::Denied(denied)),
+            Err(CallError::UnknownPrompt | CallError::UnknownResource) => {
+                Err(bad_params("params.ref names nothing that is on offer"))
+            }
+            Err(error) => Err(Failure::inline(code::INTERNAL_ERROR, error.to_string()).into()),
+        }
+    }
+}
+
+/// `PromptReference` and `ResourceTemplateReference` in the schema.
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum Reference {
+    #[serde(rename = "ref/prompt")]
+    Prompt { name: String },
+    #[serde(rename = "ref/resource")]
+    Resource { uri: String },
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    name: String,
+    value: String,
 }
 
 /// Why a request has no result.
@@ -125,12 +327,4 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
-}
-
-/// A result in its era's form.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(crate) enum EraResult<'a> {
-    Legacy(legacy::LegacyResult<'a>),
-    Modern(modern::ModernResult<'a>),
 }

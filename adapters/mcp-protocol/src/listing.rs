@@ -1,11 +1,17 @@
-//! Tools as clients see them, rendered once, and the list that a principal may see.
+//! What is on offer as clients see it: rendered once, then filtered for a principal and cut into pages.
 
 use std::collections::HashMap;
 
-use domain::{Principal, Service, ToolName, ToolSpec};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::{Address, Principal, PromptSpec, ResourceSpec, Service, ToolName, ToolSpec};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+
+use crate::Refusal;
+use crate::mirror::ParamHeaders;
+use crate::params::{bad_params, text};
 
 /// `Tool` in the schema.
 #[derive(Serialize)]
@@ -28,31 +34,187 @@ struct AnnotationsWire<'a> {
     read_only_hint: bool,
 }
 
-/// What `tools/list` returns; each era wraps it in its own way.
+/// `Resource` and `ResourceTemplate` in the schema.
 #[derive(Serialize)]
-pub(crate) struct ToolList<'a> {
-    tools: Vec<&'a RawValue>,
+#[serde(rename_all = "camelCase")]
+struct ResourceWire<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri_template: Option<&'a str>,
+    name: &'a str,
+    title: &'a str,
+    description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<&'a str>,
 }
 
-/// Every tool's JSON.
-pub(crate) struct ToolListing {
-    rendered: HashMap<ToolName, Box<RawValue>>,
+/// `Prompt` in the schema.
+#[derive(Serialize)]
+struct PromptWire<'a> {
+    name: &'a str,
+    title: &'a str,
+    description: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    arguments: Vec<ArgumentWire<'a>>,
 }
 
-impl ToolListing {
-    pub(crate) fn render(service: &Service) -> Result<Self, serde_json::Error> {
-        let render = |spec: &ToolSpec| Ok((spec.name.clone(), to_raw_value(&to_wire(spec))?));
-        Ok(Self { rendered: service.catalog.specs().map(render).collect::<Result<_, serde_json::Error>>()? })
+/// `PromptArgument` in the schema.
+#[derive(Serialize)]
+struct ArgumentWire<'a> {
+    name: &'a str,
+    description: &'a str,
+    required: bool,
+}
+
+/// Which list is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum List {
+    Tools,
+    Resources,
+    Templates,
+    Prompts,
+}
+
+impl List {
+    pub(crate) const fn member(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+            Self::Prompts => "prompts",
+        }
+    }
+}
+
+/// A page, and the cursor of the next one.
+pub(crate) type Page<'a> = (Vec<&'a RawValue>, Option<String>);
+
+/// Everything's JSON, by name, URI or template.
+pub(crate) struct Listing {
+    tools: HashMap<ToolName, Box<RawValue>>,
+    resources: HashMap<String, Box<RawValue>>,
+    prompts: HashMap<String, Box<RawValue>>,
+    /// The header fields that mirror a tool's arguments.
+    pub(crate) param_headers: HashMap<ToolName, ParamHeaders>,
+}
+
+/// Why something can't be listed; for the developer who wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ListingError {
+    /// Something can't be given as JSON.
+    #[error("what is on offer can't be given as JSON")]
+    Json(#[from] serde_json::Error),
+    /// An `x-mcp-header` annotation breaks the rules.
+    #[error("the tool {tool}: {problem}")]
+    ParamHeader {
+        /// Whose.
+        tool: ToolName,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Listing {
+    pub(crate) fn render(service: &Service) -> Result<Self, ListingError> {
+        let catalog = &service.catalog;
+        let mut listing = Self {
+            tools: HashMap::new(),
+            resources: HashMap::new(),
+            prompts: HashMap::new(),
+            param_headers: HashMap::new(),
+        };
+        for spec in catalog.tools.specs() {
+            listing.tools.insert(spec.name.clone(), to_raw_value(&tool(spec))?);
+            let headers = ParamHeaders::of(spec.input.as_json());
+            let headers =
+                headers.map_err(|problem| ListingError::ParamHeader { tool: spec.name.clone(), problem })?;
+            listing.param_headers.insert(spec.name.clone(), headers);
+        }
+        for spec in catalog.resources.specs() {
+            listing.resources.insert(spec.address.as_str().to_owned(), to_raw_value(&resource(spec))?);
+        }
+        for spec in catalog.prompts.specs() {
+            listing.prompts.insert(spec.name.clone(), to_raw_value(&prompt(spec))?);
+        }
+        Ok(listing)
     }
 
-    /// The tools that `who` may call, in the catalog's order.
-    pub(crate) fn for_principal<'a>(&'a self, service: &'a Service, who: &Principal) -> ToolList<'a> {
-        let rendered = |spec: &ToolSpec| self.rendered.get(&spec.name).map(AsRef::as_ref);
-        ToolList { tools: service.tools_for(who).filter_map(rendered).collect() }
+    /// A page of what `who` may see of a list, in the catalog's order.
+    pub(crate) fn page<'a>(
+        &'a self,
+        list: List,
+        service: &'a Service,
+        who: &Principal,
+        cursor: Option<&RawValue>,
+        size: usize,
+    ) -> Result<Page<'a>, Refusal> {
+        let is_template = |spec: &&ResourceSpec| matches!(spec.address, Address::Template(_));
+        let items: Vec<(&str, &'a RawValue)> = match list {
+            List::Tools => service
+                .tools_for(who)
+                .filter_map(|spec| self.tools.get_key_value(&spec.name))
+                .map(|(name, raw)| (name.as_str(), raw.as_ref()))
+                .collect(),
+            List::Resources => {
+                self.resources_of(service.resources_for(who).filter(|spec| !is_template(spec)))
+            }
+            List::Templates => self.resources_of(service.resources_for(who).filter(is_template)),
+            List::Prompts => service
+                .prompts_for(who)
+                .filter_map(|spec| self.prompts.get_key_value(&spec.name))
+                .map(|(name, raw)| (name.as_str(), raw.as_ref()))
+                .collect(),
+        };
+        page(&items, cursor, size)
+    }
+
+    fn resources_of<'a>(
+        &'a self,
+        specs: impl Iterator<Item = &'a ResourceSpec>,
+    ) -> Vec<(&'a str, &'a RawValue)> {
+        let rendered = |spec: &ResourceSpec| self.resources.get_key_value(spec.address.as_str());
+        specs.filter_map(rendered).map(|(address, raw)| (address.as_str(), raw.as_ref())).collect()
+    }
+
+    /// Which lists differ from another listing's.
+    pub(crate) fn differs(&self, other: &Self) -> [bool; 3] {
+        let same = |a: &HashMap<String, Box<RawValue>>, b: &HashMap<String, Box<RawValue>>| {
+            a.len() == b.len()
+                && a.iter().all(|(name, raw)| b.get(name).is_some_and(|other| other.get() == raw.get()))
+        };
+        let tools = self.tools.len() == other.tools.len()
+            && self
+                .tools
+                .iter()
+                .all(|(name, raw)| other.tools.get(name).is_some_and(|other| other.get() == raw.get()));
+        [!tools, !same(&self.prompts, &other.prompts), !same(&self.resources, &other.resources)]
     }
 }
 
-fn to_wire(spec: &ToolSpec) -> ToolWire<'_> {
+/// A cursor names the last item of the page before, so that a list that changes meanwhile loses nothing but what is gone.
+fn page<'a>(
+    items: &[(&str, &'a RawValue)],
+    cursor: Option<&RawValue>,
+    size: usize,
+) -> Result<Page<'a>, Refusal> {
+    let start = match cursor.filter(|cursor| cursor.get() != "null") {
+        None => 0,
+        Some(cursor) => {
+            let unknown = || bad_params("unknown cursor");
+            let cursor = text(cursor).ok_or_else(unknown)?;
+            let last = URL_SAFE_NO_PAD.decode(cursor.as_bytes()).map_err(|_| unknown())?;
+            items.iter().position(|(name, _)| name.as_bytes() == last).ok_or_else(unknown)? + 1
+        }
+    };
+    let rest = items.get(start..).unwrap_or_default();
+    let shown = rest.get(..size.min(rest.len())).unwrap_or_default();
+    let next =
+        shown.last().filter(|_| rest.len() > shown.len()).map(|(name, _)| URL_SAFE_NO_PAD.encode(name));
+    Ok((shown.iter().map(|(_, raw)| *raw).collect(), next))
+}
+
+fn tool(spec: &ToolSpec) -> ToolWire<'_> {
     ToolWire {
         name: spec.name.as_str(),
         title: &spec.title,
@@ -60,5 +222,57 @@ fn to_wire(spec: &ToolSpec) -> ToolWire<'_> {
         input_schema: spec.input.as_json(),
         output_schema: spec.output.as_ref().map(domain::Schema::as_json),
         annotations: AnnotationsWire { title: &spec.title, read_only_hint: spec.read_only },
+    }
+}
+
+fn resource(spec: &ResourceSpec) -> ResourceWire<'_> {
+    let (uri, uri_template) = match &spec.address {
+        Address::Uri(uri) => (Some(uri.as_str()), None),
+        Address::Template(template) => (None, Some(template.as_str())),
+    };
+    let mime_type = spec.mime_type.as_deref();
+    let (name, title, description) = (&spec.name, &spec.title, &spec.description);
+    ResourceWire { uri, uri_template, name, title, description, mime_type }
+}
+
+fn prompt(spec: &PromptSpec) -> PromptWire<'_> {
+    let arguments = spec.arguments.iter().map(|argument| ArgumentWire {
+        name: &argument.name,
+        description: &argument.description,
+        required: argument.required,
+    });
+    PromptWire {
+        name: &spec.name,
+        title: &spec.title,
+        description: &spec.description,
+        arguments: arguments.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_follow_each_other_without_a_gap() {
+        let raw: Vec<Box<RawValue>> = (0..5).map(|n| to_raw_value(&n).unwrap()).collect();
+        let names = ["a", "b", "c", "d", "e"];
+        let items: Vec<(&str, &RawValue)> =
+            names.iter().copied().zip(raw.iter().map(AsRef::as_ref)).collect();
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let given: Option<Box<RawValue>> = cursor.as_ref().map(|cursor| to_raw_value(cursor).unwrap());
+            let Ok((shown, next)) = page(&items, given.as_deref(), 2) else { panic!("refused") };
+            seen.extend(shown.iter().map(|raw| raw.get().to_owned()));
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, ["0", "1", "2", "3", "4"]);
+        for bad in ["\"x\"", "1", "\"\"", "\"Zg\""] {
+            let bad: Box<RawValue> = serde_json::from_str(bad).unwrap();
+            assert!(page(&items, Some(&bad), 2).is_err(), "{bad}");
+        }
     }
 }

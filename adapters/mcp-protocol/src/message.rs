@@ -3,17 +3,21 @@
 use std::borrow::Cow;
 
 use domain::strict_json::{self, StrictJsonError};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::params::{Params, is_object, present, text};
 use crate::reply::{Failure, code};
 
 /// One JSON-RPC message from a client.
 pub(crate) enum Incoming<'a> {
     Request(Request<'a>),
     Notification,
-    /// A client's answer to a server request.
-    Response,
+    /// A client's answer to a server request: its id, and its result unless it is an error.
+    Response {
+        id: Option<Cow<'a, str>>,
+        result: Option<&'a RawValue>,
+    },
 }
 
 /// A JSON-RPC request.
@@ -22,23 +26,6 @@ pub(crate) struct Request<'a> {
     pub(crate) id: &'a RawValue,
     pub(crate) method: Cow<'a, str>,
     pub(crate) params: Params<'a>,
-}
-
-/// The members of `params` that some method reads, each still JSON text.
-#[derive(Default, Deserialize)]
-pub(crate) struct Params<'a> {
-    #[serde(borrow, rename = "_meta", default, deserialize_with = "present")]
-    pub(crate) meta: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) name: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) uri: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) arguments: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) cursor: Option<&'a RawValue>,
-    #[serde(borrow, rename = "protocolVersion", default, deserialize_with = "present")]
-    pub(crate) protocol_version: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -55,20 +42,6 @@ struct Envelope<'a> {
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
-}
-
-/// Keeps `null` apart from absence: an id of `null` is refused, an absent one makes a notification.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// A JSON string's text, borrowed where it holds no escape.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The text of a JSON string; `None` for any other value.
-pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
 }
 
 /// Parses one message.
@@ -101,7 +74,9 @@ fn incoming<'a>(envelope: &Envelope<'a>) -> Result<Incoming<'a>, Failure> {
     }
     let Some(method) = envelope.method else {
         return match (envelope.id, envelope.result, envelope.error) {
-            (Some(_), Some(_), None) | (_, None, Some(_)) => Ok(Incoming::Response),
+            (Some(_), Some(_), None) | (_, None, Some(_)) => {
+                Ok(Incoming::Response { id: envelope.id.and_then(text), result: envelope.result })
+            }
             _ => Err(invalid("not a JSON-RPC message: neither a method nor a result nor an error")),
         };
     };
@@ -121,7 +96,7 @@ fn params(raw: Option<&RawValue>) -> Result<Params<'_>, Failure> {
         return Ok(Params::default());
     };
     // A struct can also be read from an array; MCP's params are objects.
-    if !raw.get().starts_with('{') {
+    if !is_object(raw) {
         return Err(invalid("params is not an object"));
     }
     serde_json::from_str(raw.get()).map_err(|_| invalid("params is not an object"))
@@ -138,7 +113,7 @@ fn invalid(message: &str) -> Failure {
 
 /// The methods that a log may name: what a client made up stays out of it.
 pub(crate) fn known_method(method: &str) -> Option<&'static str> {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 15] = [
         "initialize",
         "ping",
         "server/discover",
@@ -153,6 +128,7 @@ pub(crate) fn known_method(method: &str) -> Option<&'static str> {
         "logging/setLevel",
         "subscriptions/listen",
         "resources/subscribe",
+        "resources/unsubscribe",
     ];
     KNOWN.into_iter().find(|known| *known == method)
 }
@@ -216,7 +192,7 @@ mod tests {
     fn notifications_and_responses_are_told_apart() {
         let kind = |body: &'static str| match parse(body.as_bytes(), 128) {
             Ok(Incoming::Notification) => "notification",
-            Ok(Incoming::Response) => "response",
+            Ok(Incoming::Response { .. }) => "response",
             _ => "else",
         };
         assert_eq!(kind(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#), "notification");

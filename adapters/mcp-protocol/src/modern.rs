@@ -1,73 +1,19 @@
 //! The modern era (2026-07-28): no handshake, every request carries its version and capabilities.
 
-use domain::Principal;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use domain::{Answers, Principal};
+use serde_json::{Map, Value, json};
 
-use crate::call::{CallResult, call, refuse_cursor};
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
-use crate::listing::ToolList;
-use crate::message::{Request, text};
+use crate::job::{Job, Target};
+use crate::listing::List;
+use crate::message::Request;
 use crate::mirror;
+use crate::params::{Meta, Params, bad_params, is_object, required_text, text};
 use crate::reply::{Failure, Note, Status, code};
-use crate::version::{Capabilities, MODERN, supported, unsupported_version};
-use crate::{EraResult, Identity, McpServer, Refusal};
-
-/// The reserved members of a request's `_meta` (basic/index, "_meta").
-#[derive(Default, Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
-    version: Option<&'a RawValue>,
-    #[serde(borrow, rename = "io.modelcontextprotocol/clientCapabilities")]
-    capabilities: Option<&'a RawValue>,
-    #[serde(borrow, rename = "io.modelcontextprotocol/clientInfo")]
-    client_info: Option<&'a RawValue>,
-}
-
-/// A result of this era: every one says its kind and who made it.
-#[derive(Serialize)]
-pub(crate) struct ModernResult<'a> {
-    #[serde(rename = "resultType")]
-    result_type: &'static str,
-    #[serde(flatten)]
-    result: Payload<'a>,
-    #[serde(flatten)]
-    caching: Option<Caching>,
-    #[serde(rename = "_meta")]
-    meta: ResultMeta<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Payload<'a> {
-    Discover(Discovered<'a>),
-    List(ToolList<'a>),
-    Call(CallResult),
-}
-
-/// `DiscoverResult` in the schema.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Discovered<'a> {
-    supported_versions: [&'static str; 4],
-    capabilities: Capabilities,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    instructions: &'a str,
-}
-
-/// `CacheableResult` in the schema. What the server says depends on the token, so nothing of it is public.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Caching {
-    ttl_ms: u64,
-    cache_scope: &'static str,
-}
-
-#[derive(Serialize)]
-struct ResultMeta<'a> {
-    #[serde(rename = "io.modelcontextprotocol/serverInfo")]
-    server_info: &'a Identity,
-}
+use crate::results::Caching;
+use crate::seal::Binding;
+use crate::version::{MODERN, capabilities, supported, unsupported_version};
+use crate::{Answer, Era, Offer, Refusal, Served};
 
 /// Whether the `MCP-Protocol-Version` header is this era's. Versions are dates, so later ones compare greater.
 pub(crate) fn declared_by(fields: &dyn RequestFields) -> bool {
@@ -75,75 +21,132 @@ pub(crate) fn declared_by(fields: &dyn RequestFields) -> bool {
     matches!(fields.field(PROTOCOL_VERSION), Field::Value(version) if is_date(version) && version >= MODERN)
 }
 
-/// Whether a `_meta` has a member that only this era has.
-pub(crate) fn declared_in(meta: &RawValue) -> bool {
-    parse_meta(meta).is_some_and(|meta| {
+/// Whether a request's `_meta` has a member that only this era has.
+pub(crate) fn declared_in(params: &Params<'_>) -> bool {
+    params.parsed_meta().is_some_and(|meta| {
         meta.version.is_some() || meta.capabilities.is_some() || meta.client_info.is_some()
     })
 }
 
-fn parse_meta(meta: &RawValue) -> Option<Meta<'_>> {
-    serde_json::from_str(meta.get()).ok().filter(|_| meta.get().starts_with('{'))
-}
-
-pub(crate) async fn answer<'a>(
-    server: &'a McpServer,
+pub(crate) async fn answer(
+    served: &Served<'_>,
     who: &Principal,
     fields: &dyn RequestFields,
     request: &Request<'_>,
     note: &mut Note,
-) -> Result<EraResult<'a>, Refusal> {
-    check_request(fields, request)?;
+) -> Result<Answer, Refusal> {
+    let meta = check_request(fields, request)?;
     let params = &request.params;
-    let result = match request.method.as_ref() {
-        "server/discover" => Payload::Discover(Discovered {
-            supported_versions: supported(),
-            capabilities: Capabilities::default(),
-            instructions: &server.settings.identity.instructions,
-        }),
-        "tools/list" => {
-            refuse_cursor(params)?;
-            Payload::List(server.listing.for_principal(&server.service, who))
+    match request.method.as_ref() {
+        method if !served.serves(method) => Err(not_found().into()),
+        "server/discover" => Ok(Answer::Done(discovered(served))),
+        "tools/list" => served.list(List::Tools, who, params, Era::Modern),
+        "resources/list" => served.list(List::Resources, who, params, Era::Modern),
+        "resources/templates/list" => served.list(List::Templates, who, params, Era::Modern),
+        "prompts/list" => served.list(List::Prompts, who, params, Era::Modern),
+        "tools/call" => {
+            let (name, arguments) = (required_text("name", params.name)?, params.tool_arguments()?);
+            check_param_headers(served.offer, fields, &name, &arguments)?;
+            job(served, who, request, &meta, Target::Tool { name, arguments }, note)
         }
-        "tools/call" => Payload::Call(call(&server.service, who, params, note).await?),
-        _ => return Err(not_found().into()),
-    };
-    Ok(EraResult::Modern(complete(server, result)))
+        "resources/read" => {
+            let uri = required_text("uri", params.uri)?;
+            job(served, who, request, &meta, Target::Resource { uri }, note)
+        }
+        "prompts/get" => {
+            let (name, arguments) = (required_text("name", params.name)?, params.prompt_arguments()?);
+            job(served, who, request, &meta, Target::Prompt { name, arguments }, note)
+        }
+        "completion/complete" => served.complete(who, params, Era::Modern).await,
+        "subscriptions/listen" => Ok(Answer::Listen),
+        _ => Err(not_found().into()),
+    }
 }
 
-fn complete<'a>(server: &'a McpServer, result: Payload<'a>) -> ModernResult<'a> {
-    let caching = match result {
-        Payload::Discover(_) | Payload::List(_) => {
-            Some(Caching { ttl_ms: server.settings.list_ttl_ms, cache_scope: "private" })
-        }
-        Payload::Call(_) => None,
+fn discovered(served: &Served<'_>) -> Value {
+    let identity = &served.server.settings.identity;
+    let mut discovered = json!({
+        "supportedVersions": supported(),
+        "capabilities": capabilities(&served.offer.service, Era::Modern),
+    });
+    if !identity.instructions.is_empty() {
+        discovered["instructions"] = identity.instructions.as_str().into();
+    }
+    served.shape(Era::Modern).complete(discovered, Caching::Private)
+}
+
+fn job(
+    served: &Served<'_>,
+    who: &Principal,
+    request: &Request<'_>,
+    meta: &Meta<'_>,
+    target: Target,
+    note: &Note,
+) -> Result<Answer, Refusal> {
+    let params = &request.params;
+    let state = params.request_state.map(|raw| {
+        let sealed = text(raw).ok_or_else(unknown_state)?;
+        let binding = Binding::new(who, target.method(), target.name());
+        let now = served.offer.service.clock.now().seconds();
+        served.server.keys.open(&sealed, &binding, now).ok_or_else(unknown_state)
+    });
+    let job = Job {
+        server: served.server.clone(),
+        service: served.offer.service.clone(),
+        who: who.clone(),
+        era: Era::Modern,
+        id: request.id.to_owned(),
+        capabilities: meta.declared(),
+        answers: Answers::new(params.answers()?),
+        state: state.transpose()?,
+        progress_token: meta.progress_token(),
+        log_level: meta.log_level()?,
+        target,
+        note: note.clone(),
     };
-    let meta = ResultMeta { server_info: &server.settings.identity };
-    ModernResult { result_type: "complete", result, caching, meta }
+    Ok(Answer::Job(Box::new(job)))
+}
+
+/// Changed, foreign or too old: it is not told which.
+fn unknown_state() -> Refusal {
+    bad_params("params.requestState is not one that this server gave out for this request")
+}
+
+fn check_param_headers(
+    offer: &Offer,
+    fields: &dyn RequestFields,
+    name: &str,
+    arguments: &Map<String, Value>,
+) -> Result<(), Failure> {
+    let name = domain::ToolName::parse(name).ok();
+    match name.and_then(|name| offer.listing.param_headers.get(&name)) {
+        Some(headers) => headers.check(fields, arguments),
+        None => Ok(()),
+    }
 }
 
 /// The order matters to clients: `_meta`, then headers against body, then the version.
-fn check_request(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
-    let version = check_meta(request)?;
+fn check_request<'a>(fields: &dyn RequestFields, request: &Request<'a>) -> Result<Meta<'a>, Failure> {
+    let (meta, version) = check_meta(request)?;
     mirror::check(fields, PROTOCOL_VERSION, "MCP-Protocol-Version", Some(&version), false)?;
     mirror::check_method(fields, request)?;
     mirror::check_name(fields, request)?;
-    if version == MODERN { Ok(()) } else { Err(unsupported_version(&version)) }
+    if version == MODERN { Ok(meta) } else { Err(unsupported_version(&version)) }
 }
 
-/// Returns the version that `_meta` names.
-fn check_meta(request: &Request<'_>) -> Result<String, Failure> {
+/// The `_meta`, and the version that it names.
+fn check_meta<'a>(request: &Request<'a>) -> Result<(Meta<'a>, String), Failure> {
     let missing = |what: &str| {
         Failure::malformed(code::INVALID_PARAMS, format!("params._meta is missing or has no valid {what}"))
     };
-    let meta = request.params.meta.and_then(parse_meta).ok_or_else(|| missing("object form"))?;
+    let meta = request.params.parsed_meta().ok_or_else(|| missing("object form"))?;
     let version =
         meta.version.and_then(text).ok_or_else(|| missing("io.modelcontextprotocol/protocolVersion"))?;
-    let is_object = |raw: &RawValue| raw.get().starts_with('{');
     if !meta.capabilities.is_some_and(is_object) {
         return Err(missing("io.modelcontextprotocol/clientCapabilities"));
     }
-    Ok(version.into_owned())
+    let version = version.into_owned();
+    Ok((meta, version))
 }
 
 /// Clients of this era never answer: the server asks by results, not by requests.

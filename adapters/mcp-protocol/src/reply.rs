@@ -1,6 +1,10 @@
 //! What goes back: JSON-RPC results and errors as bytes, and what HTTP has to know of them.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
 use domain::Denied;
+use futures_util::Stream;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,17 +16,37 @@ pub(crate) mod code {
     pub(crate) const METHOD_NOT_FOUND: i32 = -32601;
     pub(crate) const INVALID_PARAMS: i32 = -32602;
     pub(crate) const INTERNAL_ERROR: i32 = -32603;
+    /// Before 2026-07-28, server/resources.
+    pub(crate) const RESOURCE_NOT_FOUND: i32 = -32002;
     pub(crate) const HEADER_MISMATCH: i32 = -32020;
+    pub(crate) const MISSING_CAPABILITY: i32 = -32021;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
 }
 
+/// What a reply consists of.
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// One JSON document.
+    Whole(Vec<u8>),
+    /// JSON documents one by one, as they come; the last one answers the request.
+    Stream(Messages),
+}
+
+/// Messages as they come. Dropping them ends whatever makes them.
+pub struct Messages {
+    /// The messages.
+    pub stream: Pin<Box<dyn Stream<Item = Vec<u8>> + Send>>,
+    /// What a log may say once they have ended.
+    pub note: Arc<Mutex<Note>>,
+}
+
 /// What a transport sends back for one message.
-#[derive(Debug)]
 pub struct Reply {
     /// For the status line.
     pub status: Status,
-    /// A JSON document, or nothing.
-    pub body: Vec<u8>,
+    /// What to send.
+    pub body: Body,
     /// For the log.
     pub note: Note,
 }
@@ -85,6 +109,8 @@ impl Failure {
             code::METHOD_NOT_FOUND => "method_not_found",
             code::INVALID_PARAMS => "invalid_params",
             code::HEADER_MISMATCH => "header_mismatch",
+            code::MISSING_CAPABILITY => "missing_client_capability",
+            code::RESOURCE_NOT_FOUND => "unknown_resource",
             code::UNSUPPORTED_PROTOCOL_VERSION => "unsupported_protocol_version",
             _ => "internal_error",
         }
@@ -117,17 +143,17 @@ struct ErrorObject<'a> {
 
 impl Reply {
     pub(crate) fn accepted(note: Note) -> Self {
-        Self { status: Status::Accepted, body: Vec::new(), note }
+        Self { status: Status::Accepted, body: Body::Empty, note }
     }
 
     pub(crate) fn denied(denied: Denied, note: Note) -> Self {
         let note = Note { reason: Some("insufficient_scope"), ..note };
-        Self { status: Status::Denied(denied), body: Vec::new(), note }
+        Self { status: Status::Denied(denied), body: Body::Empty, note }
     }
 
     pub(crate) fn success(id: &RawValue, result: &impl Serialize, note: Note) -> Self {
         match serde_json::to_vec(&SuccessBody { jsonrpc: "2.0", id, result }) {
-            Ok(body) => Self { status: Status::Ok, body, note },
+            Ok(body) => Self { status: Status::Ok, body: Body::Whole(body), note },
             Err(error) => {
                 tracing::error!(%error, "a result could not be rendered");
                 Self::failure(Some(id), &Failure::inline(code::INTERNAL_ERROR, "internal error"), note)
@@ -141,6 +167,6 @@ impl Reply {
         // Strings and values made from JSON: rendering them can't fail.
         let body = serde_json::to_vec(&FailureBody { jsonrpc: "2.0", id, error }).unwrap_or_default();
         let note = Note { reason: note.reason.or(Some(failure.reason())), ..note };
-        Self { status: failure.status.clone(), body, note }
+        Self { status: failure.status.clone(), body: Body::Whole(body), note }
     }
 }

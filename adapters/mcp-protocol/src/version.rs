@@ -1,8 +1,9 @@
 //! Which protocol versions are served, and what the server can do in any of them.
 
-use serde::Serialize;
-use serde_json::json;
+use domain::{Address, Service};
+use serde_json::{Value, json};
 
+use crate::Era;
 use crate::reply::{Failure, code};
 
 /// The version of the modern era.
@@ -23,11 +24,21 @@ pub(crate) fn unsupported_version(requested: &str) -> Failure {
         .with_data(json!({"supported": supported(), "requested": requested}))
 }
 
-/// `ServerCapabilities` in the schema: tools, and nothing about their changes.
-#[derive(Default, Serialize)]
-pub(crate) struct Capabilities {
-    tools: Empty,
+/// `ServerCapabilities` in the schema. Changes can be listened to in the modern era only: the legacy one has no stream
+/// without a session that could carry them.
+pub(crate) fn capabilities(service: &Service, era: Era) -> Value {
+    let changes = era == Era::Modern;
+    let catalog = &service.catalog;
+    let mut capabilities = json!({"tools": {"listChanged": changes}, "logging": {}});
+    if catalog.resources.specs().next().is_some() {
+        capabilities["resources"] = json!({"listChanged": changes, "subscribe": true});
+    }
+    if catalog.prompts.specs().next().is_some() {
+        capabilities["prompts"] = json!({"listChanged": changes});
+    }
+    let has_templates = catalog.resources.specs().any(|spec| matches!(spec.address, Address::Template(_)));
+    if has_templates || catalog.prompts.specs().any(|spec| !spec.arguments.is_empty()) {
+        capabilities["completions"] = json!({});
+    }
+    capabilities
 }
-
-#[derive(Default, Serialize)]
-struct Empty {}

@@ -91,6 +91,17 @@ impl Reader {
         self.texts_at(&path(key)).unwrap_or_default()
     }
 
+    /// Texts that nobody is shown.
+    pub(super) fn secret_texts(&mut self, key: &str) -> Vec<String> {
+        let texts = self.texts(key);
+        for effective in
+            self.effective.iter_mut().filter(|effective| effective.key == key && !texts.is_empty())
+        {
+            effective.value = format!("[{} redacted]", texts.len());
+        }
+        texts
+    }
+
     pub(super) fn whole<N: TryFrom<u64> + Default + fmt::Debug>(
         &mut self,
         key: &str,

@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use auth0_verifier::Options as KeyOptions;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use config::Value;
 use domain::{ScopeAuthority, ScopeSet, TokenPolicy, ToolCatalog, ToolName};
 use hyper_transport::Limits;
-use mcp_protocol::{Identity, McpSettings};
+use mcp_protocol::{Identity, KEY_BYTES, McpSettings};
 use tracing::Level;
 use url::Url;
 
@@ -41,6 +43,8 @@ pub struct Settings {
     pub tool_deadline: Duration,
     /// What the protocol can be told.
     pub mcp: McpSettings,
+    /// Keys that seal what a tool wants remembered, the newest first; none, and the process makes one.
+    pub state_keys: StateKeys,
     /// Deviations from what the tools themselves say.
     pub tools: BTreeMap<ToolName, ToolRule>,
     /// How to log.
@@ -49,6 +53,16 @@ pub struct Settings {
     pub effective: Vec<Effective>,
     /// The `[tenant]` table, for `dev`.
     pub tenant: Option<Value>,
+}
+
+/// Secret keys. Their `Debug` says how many there are.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct StateKeys(pub Vec<Vec<u8>>);
+
+impl std::fmt::Debug for StateKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "StateKeys({}, redacted)", self.0.len())
+    }
 }
 
 /// What the configuration says of one tool.
@@ -98,6 +112,7 @@ impl Settings {
         let allowed_hosts = read.texts("http.allowed_hosts");
         let (limits, tool_deadline, json_depth) = limits(read);
         let mcp = mcp(read, json_depth);
+        let state_keys = state_keys(read);
         let log = log(read);
         let tools = tools(read, catalog);
         let tenant = read.take("tenant");
@@ -117,6 +132,7 @@ impl Settings {
             limits,
             tool_deadline,
             mcp,
+            state_keys,
             tools,
             log,
             effective,
@@ -325,7 +341,25 @@ fn mcp(read: &mut Reader, json_depth: usize) -> McpSettings {
             read.problem(key, "must not be empty");
         }
     }
-    McpSettings { identity, json_depth, list_ttl_ms: read.whole("mcp.list_ttl_ms", 0..=24 * 3600 * 1000) }
+    McpSettings {
+        identity,
+        json_depth,
+        list_ttl_ms: read.whole("mcp.list_ttl_ms", 0..=24 * 3600 * 1000),
+        page_size: read.whole("mcp.page_size", 1..=10_000),
+        answer_timeout: read.seconds("mcp.answer_seconds", 1..=24 * 3600),
+    }
+}
+
+fn state_keys(read: &mut Reader) -> StateKeys {
+    let texts = read.secret_texts("mcp.state_keys");
+    let keys: Vec<Vec<u8>> = texts.iter().filter_map(|text| STANDARD.decode(text).ok()).collect();
+    if keys.len() != texts.len() || keys.iter().any(|key| key.len() != KEY_BYTES) {
+        read.problem(
+            "mcp.state_keys",
+            format!("must hold keys of {KEY_BYTES} bytes in base64: openssl rand -base64 {KEY_BYTES}"),
+        );
+    }
+    StateKeys(keys)
 }
 
 fn log(read: &mut Reader) -> LogSettings {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::NoArguments;
-use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
+use crate::tool::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
 
 /// Tells the present by the [`Clock`](crate::Clock) port.
 pub struct GetDatetime;
@@ -28,8 +28,8 @@ impl Tool for GetDatetime {
         Ok(spec.read_only())
     }
 
-    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError> {
-        let datetime = call.clock.now().to_rfc3339();
+    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
+        let datetime = call.context.clock.now().to_rfc3339();
         ToolOutput::new(datetime.clone(), &Present { datetime })
     }
 }

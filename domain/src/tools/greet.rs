@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
+use crate::tool::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
 
 /// Greets the caller by the given name and the token's subject.
 pub struct Greet;
@@ -37,10 +37,10 @@ impl Tool for Greet {
         .requires(["tool:greet"])
     }
 
-    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         let Arguments { name } = call.arguments()?;
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "there".into());
-        let sub = call.principal.subject().to_owned();
+        let sub = call.context.principal.subject().to_owned();
         let greeting = format!("Hello, {name} ({sub})!");
         let text = format!(
             "{greeting}\n\n\

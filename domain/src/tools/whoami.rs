@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::NoArguments;
 use crate::scope::Scope;
-use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolSpec};
+use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSpec};
 
 /// Tells the caller's identity and scopes.
 pub struct Whoami;
@@ -51,8 +51,8 @@ impl Tool for Whoami {
         .requires(["tool:whoami"])
     }
 
-    async fn run(&self, call: ToolCall<'_>) -> Result<ToolOutput, ToolError> {
-        let who = call.principal;
+    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
+        let who = call.context.principal;
         let identity = Identity {
             user: User {
                 sub: who.subject().into(),

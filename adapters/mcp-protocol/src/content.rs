@@ -1,0 +1,130 @@
+//! Content, questions and answers as the schema writes them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::{Content, Message, Question, ResourceBody, ResourceContents, ResourceLink, Role};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// `ContentBlock` in the schema.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub(crate) enum ContentWire {
+    Text { text: String },
+    Image { data: String, mime_type: String },
+    Audio { data: String, mime_type: String },
+    ResourceLink(LinkWire),
+    Resource { resource: ContentsWire },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LinkWire {
+    uri: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<String>,
+}
+
+/// `TextResourceContents` or `BlobResourceContents` in the schema.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ContentsWire {
+    uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<String>,
+    #[serde(flatten)]
+    body: BodyWire,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum BodyWire {
+    Text(String),
+    Blob(String),
+}
+
+/// `PromptMessage` and `SamplingMessage` in the schema.
+#[derive(Serialize)]
+pub(crate) struct MessageWire {
+    role: &'static str,
+    content: ContentWire,
+}
+
+impl From<Content> for ContentWire {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Text(text) => Self::Text { text },
+            Content::Image(media) => {
+                Self::Image { data: STANDARD.encode(media.data), mime_type: media.mime_type }
+            }
+            Content::Audio(media) => {
+                Self::Audio { data: STANDARD.encode(media.data), mime_type: media.mime_type }
+            }
+            Content::Link(link) => Self::ResourceLink(link.into()),
+            Content::Resource(contents) => Self::Resource { resource: contents.into() },
+        }
+    }
+}
+
+impl From<ResourceLink> for LinkWire {
+    fn from(link: ResourceLink) -> Self {
+        let ResourceLink { uri, name, title, description, mime_type } = link;
+        Self { uri, name, title, description, mime_type }
+    }
+}
+
+impl From<ResourceContents> for ContentsWire {
+    fn from(contents: ResourceContents) -> Self {
+        let body = match contents.body {
+            ResourceBody::Text(text) => BodyWire::Text(text),
+            ResourceBody::Blob(data) => BodyWire::Blob(STANDARD.encode(data)),
+        };
+        Self { uri: contents.uri, mime_type: contents.mime_type, body }
+    }
+}
+
+impl From<Message> for MessageWire {
+    fn from(message: Message) -> Self {
+        let role = match message.role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        Self { role, content: message.content.into() }
+    }
+}
+
+/// A question as the request that asks it: `ElicitRequest`, `CreateMessageRequest`, `ListRootsRequest`.
+pub(crate) fn question(question: Question, names_mode: bool) -> Value {
+    match question {
+        Question::Elicit { message, schema } => {
+            let mut params = json!({"message": message, "requestedSchema": schema});
+            if names_mode {
+                params["mode"] = "form".into();
+            }
+            json!({"method": "elicitation/create", "params": params})
+        }
+        Question::Sample(sampling) => {
+            let messages: Vec<MessageWire> = sampling.messages.into_iter().map(Into::into).collect();
+            let mut params = json!({"messages": messages, "maxTokens": sampling.max_tokens});
+            if let Some(prompt) = sampling.system_prompt {
+                params["systemPrompt"] = prompt.into();
+            }
+            json!({"method": "sampling/createMessage", "params": params})
+        }
+        Question::ListRoots => json!({"method": "roots/list"}),
+    }
+}
+
+/// The client capability that a question needs, as `requiredCapabilities` names it.
+pub(crate) const fn capability(question: &Question) -> &'static str {
+    match question {
+        Question::Elicit { .. } => "elicitation",
+        Question::Sample(_) => "sampling",
+        Question::ListRoots => "roots",
+    }
+}

@@ -1,0 +1,294 @@
+//! What takes its time: calling a tool, reading a resource, getting a prompt. A job owns all that it needs, so that it can
+//! go on while its stream is read.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{
+    Answers, Asking, CallError, ClientCapabilities, Feedback, InputRequired, LogLevel, Outcome, Principal,
+    Service, ToolError, ToolName, Unheard,
+};
+use futures_util::SinkExt as _;
+use futures_util::future::{Either, join_all, select};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::content::{capability, question};
+use crate::feedback::Sink;
+use crate::questions::{OpenQuestion, OpenQuestions, request};
+use crate::reply::{Failure, Note, Reply, code};
+use crate::results::{Finished, Shape};
+use crate::seal::Binding;
+use crate::{Era, McpServer, Refusal};
+
+/// One job.
+pub(crate) struct Job {
+    pub(crate) server: Arc<McpServer>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) who: Principal,
+    pub(crate) era: Era,
+    pub(crate) id: Box<RawValue>,
+    pub(crate) target: Target,
+    pub(crate) capabilities: ClientCapabilities,
+    pub(crate) answers: Answers,
+    pub(crate) state: Option<Value>,
+    pub(crate) progress_token: Option<Box<RawValue>>,
+    pub(crate) log_level: Option<LogLevel>,
+    pub(crate) note: Note,
+}
+
+/// What is asked for.
+pub(crate) enum Target {
+    Tool { name: String, arguments: Map<String, Value> },
+    Resource { uri: String },
+    Prompt { name: String, arguments: BTreeMap<String, String> },
+}
+
+impl Target {
+    pub(crate) const fn method(&self) -> &'static str {
+        match self {
+            Self::Tool { .. } => "tools/call",
+            Self::Resource { .. } => "resources/read",
+            Self::Prompt { .. } => "prompts/get",
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Tool { name, .. } | Self::Prompt { name, .. } => name,
+            Self::Resource { uri } => uri,
+        }
+    }
+}
+
+/// What one round of a job comes to.
+enum Round {
+    Done(Finished),
+    Asks(InputRequired),
+}
+
+impl Job {
+    /// Works to the end. Without a sink nothing is heard of it before.
+    pub(crate) async fn run(mut self, sink: Option<Sink>) -> Reply {
+        self.note.tool = self.known_tool();
+        let outcome = self.rounds(sink.as_ref()).await;
+        let note = std::mem::take(&mut self.note);
+        match outcome {
+            Ok(finished) => Reply::success(&self.id, &finished, note),
+            Err(Refusal::Denied(denied)) => Reply::denied(denied, note),
+            Err(Refusal::Failure(failure)) => Reply::failure(Some(&self.id), &failure, note),
+        }
+    }
+
+    /// Only a name from the catalog reaches the log.
+    fn known_tool(&self) -> Option<String> {
+        let Target::Tool { name, .. } = &self.target else {
+            return None;
+        };
+        let name = ToolName::parse(name).ok()?;
+        self.service.catalog.tools.spec(&name).map(|spec| spec.name.to_string())
+    }
+
+    async fn rounds(&mut self, sink: Option<&Sink>) -> Result<Finished, Refusal> {
+        loop {
+            let asked = match self.round(sink).await? {
+                Round::Done(finished) => return Ok(finished),
+                Round::Asks(asked) => asked,
+            };
+            match (self.era, sink) {
+                (Era::Modern, _) => return self.input_required(asked),
+                (Era::Legacy, Some(sink)) => self.ask(asked, sink).await?,
+                (Era::Legacy, None) => {
+                    let text = "this needs to ask you something: accept text/event-stream, too";
+                    return Ok(self.shape().tool_error(text.to_owned()));
+                }
+            }
+        }
+    }
+
+    async fn round(&mut self, sink: Option<&Sink>) -> Result<Round, Refusal> {
+        let feedback: &dyn Feedback = sink.map_or(&Unheard, |sink| sink as &dyn Feedback);
+        let asking = Asking {
+            principal: &self.who,
+            capabilities: self.capabilities,
+            answers: &self.answers,
+            state: self.state.as_ref(),
+            feedback,
+        };
+        let shape = self.shape();
+        let outcome = match &self.target {
+            Target::Tool { name, arguments } => {
+                let outcome = self.service.call(&asking, name, arguments.clone()).await;
+                outcome.map(|outcome| round(outcome, |output| shape.called(output)))
+            }
+            Target::Resource { uri } => {
+                let outcome = self.service.read(&asking, uri).await;
+                outcome.map(|outcome| round(outcome, |contents| shape.read(contents)))
+            }
+            Target::Prompt { name, arguments } => {
+                let outcome = self.service.prompt(&asking, name, arguments).await;
+                outcome.map(|outcome| round(outcome, |messages| shape.prompted(messages)))
+            }
+        };
+        match outcome {
+            Ok(round) => Ok(round),
+            Err(error) => self.failed(error).map(Round::Done),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { era: self.era, server: Arc::clone(&self.server) }
+    }
+
+    /// A failure as the model or the client is to see it.
+    fn failed(&mut self, error: CallError) -> Result<Finished, Refusal> {
+        let error = match error {
+            CallError::Denied(denied) => return Err(Refusal::Denied(denied)),
+            error => error,
+        };
+        self.note.reason = Some(reason(&error));
+        log_failure(&self.note, &error);
+        let target = self.target.name();
+        match (&error, &self.target) {
+            (CallError::UnknownTool, _) => Err(unknown_tool(target).into()),
+            (CallError::UnknownResource, _) => {
+                let number = match self.era {
+                    Era::Modern => code::INVALID_PARAMS,
+                    Era::Legacy => code::RESOURCE_NOT_FOUND,
+                };
+                let uri: String = target.chars().take(2048).collect();
+                Err(Failure::inline(number, "resource not found").with_data(json!({"uri": uri})).into())
+            }
+            (CallError::UnknownPrompt, _) => {
+                Err(Failure::inline(code::INVALID_PARAMS, "unknown prompt").into())
+            }
+            (_, Target::Tool { .. }) => Ok(self.shape().tool_error(error.to_string())),
+            (CallError::InvalidArguments(_), _) => {
+                Err(Failure::inline(code::INVALID_PARAMS, error.to_string()).into())
+            }
+            (_, Target::Resource { .. } | Target::Prompt { .. }) => {
+                Err(Failure::inline(code::INTERNAL_ERROR, error.to_string()).into())
+            }
+        }
+    }
+
+    /// The modern era: the client asks its user, and calls again.
+    fn input_required(&self, asked: InputRequired) -> Result<Finished, Refusal> {
+        let lacking = asked.questions.values().find(|question| !self.capabilities.can_answer(question));
+        if let Some(lacking) = lacking {
+            let required = json!({"requiredCapabilities": {capability(lacking): {}}});
+            let message = "the client lacks a capability that this call needs";
+            return Err(Failure::malformed(code::MISSING_CAPABILITY, message).with_data(required).into());
+        }
+        let now = self.service.clock.now().seconds();
+        let binding = Binding::new(&self.who, self.target.method(), self.target.name());
+        let sealed =
+            asked.state.map(|state| self.server.keys.seal(&state, &binding, now).ok_or_else(no_randomness));
+        let questions =
+            asked.questions.into_iter().map(|(name, asked)| (name, question(asked, true))).collect();
+        Ok(self.shape().input_required(questions, sealed.transpose()?))
+    }
+
+    /// The legacy era: the server asks, on the call's stream, and waits.
+    async fn ask(&mut self, asked: InputRequired, sink: &Sink) -> Result<(), Refusal> {
+        let mut waiting = Vec::new();
+        let mut messages = sink.sender();
+        for (name, asked) in asked.questions {
+            let open = self.open_questions().open(&self.who).ok_or_else(no_randomness)?;
+            // A stream that is gone takes this job with it.
+            let _ = messages.send(request(&open.id, question(asked, false))).await;
+            waiting.push((name, open));
+        }
+        let answers = join_all(waiting.into_iter().map(|(name, open)| answered(name, open)));
+        let patience = self.server.settings.answer_timeout;
+        let deadline = self.service.clock.sleep(patience);
+        let answers = match select(std::pin::pin!(answers), deadline).await {
+            Either::Left((answers, _)) => answers,
+            Either::Right(_) => return Err(no_answer(patience).into()),
+        };
+        let given = answers.into_iter().filter_map(|(name, answer)| Some((name, answer?)));
+        self.answers = Answers::new(given.collect());
+        self.state = asked.state;
+        Ok(())
+    }
+
+    fn open_questions(&self) -> &OpenQuestions {
+        &self.server.questions
+    }
+}
+
+fn round<T>(outcome: Outcome<T>, render: impl FnOnce(T) -> Finished) -> Round {
+    match outcome {
+        Outcome::Complete(value) => Round::Done(render(value)),
+        Outcome::InputRequired(asked) => Round::Asks(asked),
+    }
+}
+
+/// A question's name and answer; an answer that will never come is none.
+async fn answered(name: String, mut open: OpenQuestion) -> (String, Option<Value>) {
+    let answer = (&mut open.answer).await.ok();
+    (name, answer)
+}
+
+fn no_randomness() -> Refusal {
+    Failure::inline(code::INTERNAL_ERROR, "the machine gives no randomness").into()
+}
+
+fn no_answer(patience: Duration) -> Failure {
+    Failure::inline(
+        code::INTERNAL_ERROR,
+        format!("the client did not answer within {} s", patience.as_secs()),
+    )
+}
+
+/// A name that could be a tool's is repeated; anything else a client sends is not.
+fn unknown_tool(name: &str) -> Failure {
+    let message = match ToolName::parse(name) {
+        Ok(name) => format!("unknown tool: {name}"),
+        Err(_) => "unknown tool: not a tool name".to_owned(),
+    };
+    Failure::inline(code::INVALID_PARAMS, message)
+}
+
+const fn reason(error: &CallError) -> &'static str {
+    match error {
+        CallError::UnknownTool => "unknown_tool",
+        CallError::UnknownResource => "unknown_resource",
+        CallError::UnknownPrompt => "unknown_prompt",
+        CallError::Denied(_) => "insufficient_scope",
+        CallError::InvalidArguments(_) => "invalid_arguments",
+        CallError::Failed(_) => "tool_failed",
+        CallError::Panicked => "tool_panicked",
+        CallError::DeadlineExceeded(_) => "tool_deadline_exceeded",
+        CallError::InvalidOutput => "invalid_tool_output",
+    }
+}
+
+/// The operator learns what the client is not told. A client's mistakes are the access log's business alone.
+fn log_failure(note: &Note, error: &CallError) {
+    let tool = note.tool.as_deref();
+    match error {
+        CallError::UnknownTool
+        | CallError::UnknownResource
+        | CallError::UnknownPrompt
+        | CallError::Denied(_)
+        | CallError::InvalidArguments(_) => {}
+        CallError::Failed(failure) => {
+            tracing::warn!(tool, cause = causes(failure), "a tool failed: {failure}");
+        }
+        CallError::DeadlineExceeded(_) => tracing::warn!(tool, "{error}"),
+        CallError::Panicked | CallError::InvalidOutput => tracing::error!(tool, "{error}"),
+    }
+}
+
+fn causes(failure: &ToolError) -> Option<String> {
+    let mut texts = Vec::new();
+    let mut next = failure.source();
+    while let Some(cause) = next {
+        texts.push(cause.to_string());
+        next = cause.source();
+    }
+    (!texts.is_empty()).then(|| texts.join(": "))
+}

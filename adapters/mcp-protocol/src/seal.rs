@@ -1,0 +1,129 @@
+//! What a tool wants remembered, sealed: it travels through the client, which can neither read nor change it, nor use it for
+//! another call, as another principal, or too late (2026-07-28, basic/patterns/mrtr, "Server Requirements").
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::{Principal, UnixSeconds};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How long a state is good, in seconds: someone may have to answer a question meanwhile.
+const LIFE: i64 = 3600;
+/// An AES-256 key, in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// Keys for states: the first seals, all of them open, so that keys can be changed while states are on their way.
+pub struct SealingKeys(Vec<RandomizedNonceKey>);
+
+/// What a state belongs to: nothing else can open it.
+#[derive(Serialize)]
+pub(crate) struct Binding<'a> {
+    pub(crate) subject: &'a str,
+    pub(crate) client: &'a str,
+    pub(crate) method: &'a str,
+    /// The tool's or prompt's name, or the URI.
+    pub(crate) target: &'a str,
+}
+
+impl<'a> Binding<'a> {
+    pub(crate) fn new(who: &'a Principal, method: &'a str, target: &'a str) -> Self {
+        Self { subject: who.subject(), client: who.client(), method, target }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        // Strings: rendering them can't fail, and no two bindings render alike.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    exp: i64,
+    state: Value,
+}
+
+impl SealingKeys {
+    /// Keys of [`KEY_BYTES`] bytes each; `None` if there is none, or one of another length.
+    #[must_use]
+    pub fn new(keys: &[Vec<u8>]) -> Option<Self> {
+        let keys: Result<Vec<_>, _> =
+            keys.iter().map(|key| RandomizedNonceKey::new(&AES_256_GCM, key)).collect();
+        keys.ok().filter(|keys| !keys.is_empty()).map(Self)
+    }
+
+    /// One key that nobody else has: states end with this process, and other replicas can't open them.
+    #[must_use]
+    pub fn made_now() -> Option<Self> {
+        let mut key = vec![0; KEY_BYTES];
+        aws_lc_rs::rand::fill(&mut key).ok()?;
+        Self::new(&[key])
+    }
+
+    /// Seals a state; `None` only if the machine gives no randomness.
+    pub(crate) fn seal(&self, state: &Value, binding: &Binding<'_>, now: UnixSeconds) -> Option<String> {
+        let payload = Payload { exp: now.0.saturating_add(LIFE), state: state.clone() };
+        let mut sealed = serde_json::to_vec(&payload).ok()?;
+        let nonce = self.0.first()?.seal_in_place_append_tag(Aad::from(binding.bytes()), &mut sealed).ok()?;
+        Some(URL_SAFE_NO_PAD.encode([nonce.as_ref().as_slice(), &sealed].concat()))
+    }
+
+    /// The state, if it is ours, belongs here, and is not too old.
+    pub(crate) fn open(&self, sealed: &str, binding: &Binding<'_>, now: UnixSeconds) -> Option<Value> {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
+        let binding = binding.bytes();
+        let payload = self.0.iter().find_map(|key| {
+            let (nonce, mut opened) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
+            let opened = key.open_in_place(nonce, Aad::from(&binding), &mut opened).ok()?;
+            serde_json::from_slice::<Payload>(opened).ok()
+        })?;
+        (now.0 < payload.exp).then_some(payload.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: UnixSeconds = UnixSeconds(1_000_000);
+
+    fn binding<'a>(subject: &'a str, target: &'a str) -> Binding<'a> {
+        Binding { subject, client: "c", method: "tools/call", target }
+    }
+
+    #[test]
+    fn a_state_opens_where_it_belongs_and_nowhere_else() {
+        let keys = SealingKeys::made_now().unwrap();
+        let state = json!({"step": 1});
+        let sealed = keys.seal(&state, &binding("ada", "t"), NOW).unwrap();
+        assert_eq!(keys.open(&sealed, &binding("ada", "t"), NOW), Some(state.clone()));
+        assert_eq!(keys.open(&sealed, &binding("bob", "t"), NOW), None);
+        assert_eq!(keys.open(&sealed, &binding("ada", "u"), NOW), None);
+        assert_eq!(keys.open(&sealed, &binding("ada", "t"), UnixSeconds(NOW.0 + LIFE)), None);
+        assert_eq!(SealingKeys::made_now().unwrap().open(&sealed, &binding("ada", "t"), NOW), None);
+        let mut changed = sealed.clone().into_bytes();
+        changed[20] = if changed[20] == b'A' { b'B' } else { b'A' };
+        assert_eq!(keys.open(&String::from_utf8(changed).unwrap(), &binding("ada", "t"), NOW), None);
+        for nonsense in ["", "AAAA", "é", &sealed[..10]] {
+            assert_eq!(keys.open(nonsense, &binding("ada", "t"), NOW), None);
+        }
+        assert_ne!(sealed, keys.seal(&state, &binding("ada", "t"), NOW).unwrap(), "never the same twice");
+    }
+
+    #[test]
+    fn an_old_key_opens_and_the_first_seals() {
+        let (old, new) = (vec![1; KEY_BYTES], vec![2; KEY_BYTES]);
+        let sealed = SealingKeys::new(std::slice::from_ref(&old))
+            .unwrap()
+            .seal(&json!(1), &binding("a", "t"), NOW)
+            .unwrap();
+        let both = SealingKeys::new(&[new.clone(), old]).unwrap();
+        assert_eq!(both.open(&sealed, &binding("a", "t"), NOW), Some(json!(1)));
+        let sealed = both.seal(&json!(2), &binding("a", "t"), NOW).unwrap();
+        assert_eq!(SealingKeys::new(&[new]).unwrap().open(&sealed, &binding("a", "t"), NOW), Some(json!(2)));
+        assert!(SealingKeys::new(&[vec![0; 31]]).is_none() && SealingKeys::new(&[]).is_none());
+    }
+}

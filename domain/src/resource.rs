@@ -1,0 +1,249 @@
+//! The [`Resource`] port: data that clients read, at one URI or at all URIs of a template.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::completion::Completion;
+use crate::content::ResourceContents;
+use crate::context::{Context, Outcome};
+use crate::scope::{InvalidScope, ScopeSet};
+use crate::tool::ToolError;
+
+/// What a resource tells clients of itself, and which scopes it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceSpec {
+    /// Where it is.
+    pub address: Address,
+    /// For programs.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// What it is.
+    pub description: String,
+    /// Such as `text/plain`.
+    pub mime_type: Option<String>,
+    /// Every one of them is needed to see and to read it.
+    pub scopes: ScopeSet,
+}
+
+/// One URI, or many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Exactly this one.
+    Uri(String),
+    /// Every URI that fits.
+    Template(UriTemplate),
+}
+
+/// A URI template of RFC 6570 level 1: `{name}` stands for one or more characters without a slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UriTemplate {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Variable(String),
+}
+
+/// Why a resource can't be offered; for the developer who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResourceSpecError {
+    /// Not a template of level 1.
+    #[error("not a URI template of RFC 6570 level 1: {0:?}")]
+    Template(String),
+    /// Not a scope.
+    #[error(transparent)]
+    Scope(#[from] InvalidScope),
+}
+
+impl Address {
+    /// The URI or the template.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Uri(uri) => uri,
+            Self::Template(template) => template.as_str(),
+        }
+    }
+}
+
+impl UriTemplate {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// [`ResourceSpecError::Template`] for unbalanced braces, operators, or two variables side by side.
+    pub fn parse(text: &str) -> Result<Self, ResourceSpecError> {
+        let invalid = || ResourceSpecError::Template(text.to_owned());
+        let (mut parts, mut rest) = (Vec::new(), text);
+        while let Some((literal, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').ok_or_else(invalid)?;
+            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if !is_name || (literal.is_empty() && !parts.is_empty()) {
+                return Err(invalid());
+            }
+            parts.push(Part::Literal(literal.to_owned()));
+            parts.push(Part::Variable(name.to_owned()));
+            rest = after;
+        }
+        parts.push(Part::Literal(rest.to_owned()));
+        if text.matches('}').count() != parts.len() / 2 {
+            return Err(invalid());
+        }
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// The template's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The variables' values, as they stand in `uri`; `None` if it does not fit.
+    #[must_use]
+    pub fn variables(&self, uri: &str) -> Option<BTreeMap<String, String>> {
+        let mut values = BTreeMap::new();
+        let mut rest = uri;
+        let mut parts = self.parts.iter().peekable();
+        while let Some(part) = parts.next() {
+            match part {
+                Part::Literal(literal) => rest = rest.strip_prefix(literal.as_str())?,
+                Part::Variable(name) => {
+                    let end = match parts.peek() {
+                        Some(Part::Literal(next)) if !next.is_empty() => rest.find(next.as_str())?,
+                        _ => rest.len(),
+                    };
+                    let (value, after) = rest.split_at(end);
+                    if value.is_empty() || value.contains('/') {
+                        return None;
+                    }
+                    values.insert(name.clone(), value.to_owned());
+                    rest = after;
+                }
+            }
+        }
+        rest.is_empty().then_some(values)
+    }
+}
+
+impl ResourceSpec {
+    /// A resource at one URI, asking for no scope.
+    #[must_use]
+    pub fn at(uri: &str, name: &str, title: &str, description: &str) -> Self {
+        Self::new(Address::Uri(uri.to_owned()), name, title, description)
+    }
+
+    /// A resource at every URI of a template, asking for no scope.
+    ///
+    /// # Errors
+    /// [`ResourceSpecError::Template`].
+    pub fn template(
+        template: &str,
+        name: &str,
+        title: &str,
+        description: &str,
+    ) -> Result<Self, ResourceSpecError> {
+        Ok(Self::new(Address::Template(UriTemplate::parse(template)?), name, title, description))
+    }
+
+    fn new(address: Address, name: &str, title: &str, description: &str) -> Self {
+        Self {
+            address,
+            name: name.to_owned(),
+            title: title.to_owned(),
+            description: description.to_owned(),
+            mime_type: None,
+            scopes: ScopeSet::EMPTY,
+        }
+    }
+
+    /// Says what it is made of, such as `text/plain`.
+    #[must_use]
+    pub fn of_type(mut self, mime_type: &str) -> Self {
+        self.mime_type = Some(mime_type.to_owned());
+        self
+    }
+
+    /// Asks for these scopes, all of them.
+    ///
+    /// # Errors
+    /// [`ResourceSpecError::Scope`].
+    pub fn requires<'a>(
+        mut self,
+        scopes: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ResourceSpecError> {
+        self.scopes = ScopeSet::parse_all(scopes)?;
+        Ok(self)
+    }
+}
+
+/// One reading, as the resource sees it.
+pub struct ReadCall<'a> {
+    /// Who reads.
+    pub context: Context<'a>,
+    /// What is read.
+    pub uri: &'a str,
+    /// The template's variables, as they stand in the URI.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// What a reading gives.
+pub type ReadResult = Result<Outcome<Vec<ResourceContents>>, ReadError>;
+
+/// Why there is nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A template fits the URI, but nothing is there.
+    #[error("there is no such resource")]
+    NotFound,
+    /// It is there, but can't be read.
+    #[error(transparent)]
+    Failed(#[from] ToolError),
+}
+
+/// The port for everything that can be read.
+#[async_trait]
+pub trait Resource: Send + Sync {
+    /// What it says of itself. Asked once, when the catalog is built.
+    ///
+    /// # Errors
+    /// [`ResourceSpecError`]; it stops the start.
+    fn spec(&self) -> Result<ResourceSpec, ResourceSpecError>;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn read(&self, call: ReadCall<'_>) -> ReadResult;
+
+    /// Suggests values of a template's variable, for what was typed so far.
+    async fn complete(&self, _context: Context<'_>, _variable: &str, _typed: &str) -> Completion {
+        Completion::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_fits_whole_uris_and_gives_their_variables() {
+        let template = UriTemplate::parse("db://{table}/rows/{id}").unwrap();
+        let values = template.variables("db://users/rows/42").unwrap();
+        assert_eq!((values["table"].as_str(), values["id"].as_str()), ("users", "42"));
+        for other in ["db://users/rows/", "db:///rows/1", "db://a/b/rows/1", "db://users/rows/1/2", "x", ""] {
+            assert_eq!(template.variables(other), None, "{other}");
+        }
+        assert_eq!(UriTemplate::parse("a:b").unwrap().variables("a:b"), Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn templates_beyond_level_1_are_refused() {
+        for bad in ["a:{", "a:}", "a:{}", "a:{+path}", "a:{a}{b}", "a:{a,b}", "a:{{a}}"] {
+            assert!(UriTemplate::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
