@@ -1,0 +1,199 @@
+//! The client: keep-alive connections from one thread, one request under way on each, every answer checked.
+//!
+//! It is made to cost little: requests are bytes that were made beforehand, and nothing sleeps but in `epoll_wait`.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+/// When requests are sent.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// Each connection sends as soon as it has its answer.
+    Closed,
+    /// So many a second over all connections, on time whether or not answers came; latency counts from when a request was due.
+    PerSecond(f64),
+}
+
+/// What came of a run.
+pub(crate) struct Outcome {
+    pub(crate) answers: u64,
+    pub(crate) took: Duration,
+    /// Sorted.
+    pub(crate) latencies: Vec<Duration>,
+}
+
+impl Outcome {
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let last = self.latencies.len().saturating_sub(1);
+        self.latencies.get(last * percent / 100).copied().unwrap_or_default()
+    }
+}
+
+/// What to send, and what has to come back.
+pub(crate) struct Work<'a> {
+    /// Whole requests; they are sent in turn, over and over.
+    pub(crate) requests: &'a [Vec<u8>],
+    /// The answers' body, byte for byte.
+    pub(crate) expected: &'a [u8],
+}
+
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+    /// When the request under way was sent, or due.
+    since: Option<Instant>,
+    /// When the next one is due.
+    due: Instant,
+}
+
+/// Connections that stay open between runs.
+pub(crate) struct Client {
+    poll: Poll,
+    connections: Vec<Connection>,
+    next_request: usize,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr, connections: usize) -> anyhow::Result<Self> {
+        let poll = Poll::new()?;
+        let open = |index| {
+            let stream = std::net::TcpStream::connect(address).context("the server does not listen")?;
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
+            Ok(Connection { stream, received: Vec::new(), since: None, due: now() })
+        };
+        let connections = (0..connections).map(open).collect::<anyhow::Result<_>>()?;
+        Ok(Self { poll, connections, next_request: 0 })
+    }
+
+    /// Sends until `count` requests are answered, or the time is up; then waits for the answers that are still due.
+    pub(crate) fn run(
+        &mut self,
+        work: &Work<'_>,
+        pace: Pace,
+        count: u64,
+        most: Duration,
+    ) -> anyhow::Result<Outcome> {
+        let mut events = Events::with_capacity(1024);
+        let mut latencies = Vec::new();
+        let (started, mut sent, mut answered) = (now(), 0, 0);
+        let gap = match pace {
+            Pace::Closed => Duration::ZERO,
+            Pace::PerSecond(rate) => Duration::from_secs_f64(self.connections.len() as f64 / rate),
+        };
+        let share = gap / u32::try_from(self.connections.len())?;
+        for (index, connection) in (0_u32..).zip(&mut self.connections) {
+            connection.due = started + share * index;
+        }
+        loop {
+            let elapsed = started.elapsed();
+            let stop = sent >= count || elapsed >= most;
+            if stop && answered == sent {
+                latencies.sort_unstable();
+                return Ok(Outcome { answers: answered, took: elapsed, latencies });
+            }
+            if elapsed > most + Duration::from_secs(20) {
+                bail!("{} of {sent} answers never came", sent - answered);
+            }
+            if !stop {
+                sent += self.send_what_is_due(work, count - sent, gap)?;
+            }
+            let wait = if gap.is_zero() { Duration::from_millis(100) } else { Duration::ZERO };
+            self.poll.poll(&mut events, Some(wait))?;
+            for event in &events {
+                if let Some(latency) = self.receive(event.token().0, work.expected)? {
+                    latencies.push(latency);
+                    answered += 1;
+                }
+            }
+        }
+    }
+
+    fn send_what_is_due(&mut self, work: &Work<'_>, most: u64, gap: Duration) -> anyhow::Result<u64> {
+        let (now, mut sent) = (now(), 0);
+        for connection in &mut self.connections {
+            if sent == most {
+                break;
+            }
+            if connection.since.is_some() || connection.due > now {
+                continue;
+            }
+            let request = &work.requests[self.next_request % work.requests.len()];
+            self.next_request += 1;
+            // A request fits a socket's buffer, so it is sent as a whole.
+            connection.stream.write_all(request).context("a request could not be sent")?;
+            connection.since = Some(if gap.is_zero() { now } else { connection.due });
+            connection.due += gap;
+            sent += 1;
+        }
+        Ok(sent)
+    }
+
+    fn receive(&mut self, index: usize, expected: &[u8]) -> anyhow::Result<Option<Duration>> {
+        let connection = &mut self.connections[index];
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match connection.stream.read(&mut buffer) {
+                Ok(0) => bail!("the server closed a connection"),
+                Ok(length) => connection.received.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(since) = connection.since.filter(|_| is_complete(&connection.received)) else {
+            return Ok(None);
+        };
+        check(&connection.received, expected)?;
+        connection.received.clear();
+        connection.since = None;
+        Ok(Some(since.elapsed()))
+    }
+}
+
+/// Where the body begins and how long it is, once the head is there.
+fn extent(received: &[u8]) -> Option<(usize, usize)> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = response.parse(received).ok()? else {
+        return None;
+    };
+    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+    Some((head, std::str::from_utf8(length.value).ok()?.parse().ok()?))
+}
+
+fn is_complete(received: &[u8]) -> bool {
+    body(received).is_some()
+}
+
+/// The body of a whole answer.
+pub(crate) fn body(received: &[u8]) -> Option<&[u8]> {
+    let (head, length) = extent(received)?;
+    received.get(head..head + length)
+}
+
+/// # Errors
+/// An answer that is not 200 with the expected body.
+fn check(received: &[u8], expected: &[u8]) -> anyhow::Result<()> {
+    let whole = received.ends_with(expected) && body(received) == Some(expected);
+    if received.starts_with(b"HTTP/1.1 200 ") && whole {
+        return Ok(());
+    }
+    bail!(
+        "a wrong answer:\n{}\nexpected:\n{}",
+        String::from_utf8_lossy(received),
+        String::from_utf8_lossy(expected)
+    )
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,373 @@
+//! What is measured, and how.
+
+use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use local_tenant::LocalTenant;
+use tempfile::TempDir;
+
+use crate::client::{Client, Outcome, Pace, Work, now};
+use crate::process::{Process, free_port, pin};
+use crate::requests::{Era, tenant_options, tokens};
+use crate::verify;
+use crate::{Arguments, Binaries};
+
+const AUDIENCE: &str = "https://load.example/mcp";
+/// How many tokens a server sees over and over.
+const SEEN: usize = 64;
+/// Before a measurement: connections, caches and branch predictors as they are in service.
+const WARM_UP: Duration = Duration::from_millis(300);
+const SERVER_CORE: usize = 0;
+const CLIENT_CORE: usize = 1;
+/// Connections of the measurements.
+pub(crate) const CONNECTIONS: [usize; 2] = [32, 256];
+
+/// One program under one load.
+pub(crate) struct Cost {
+    /// Time on a core for a request, in microseconds.
+    pub(crate) cpu: f64,
+    /// Answers a second.
+    pub(crate) rate: f64,
+    /// 99 of 100 answers came within, in microseconds.
+    pub(crate) p99: f64,
+}
+
+/// The floor and the server under the same load, one after the other.
+pub(crate) struct Pair {
+    pub(crate) floor: Cost,
+    pub(crate) server: Cost,
+}
+
+/// All rounds of one row of the table.
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) connections: usize,
+    pub(crate) pairs: Vec<Pair>,
+}
+
+/// Everything that was measured.
+pub(crate) struct Results {
+    pub(crate) arguments: Arguments,
+    pub(crate) pinned: bool,
+    pub(crate) seen: Vec<Row>,
+    pub(crate) logged: Vec<Row>,
+    pub(crate) unseen: Vec<Row>,
+    pub(crate) paced: Vec<Row>,
+    /// One verify, in microseconds.
+    pub(crate) verify: Vec<f64>,
+    /// CPU per request on one core and on two, in microseconds.
+    pub(crate) cores: Vec<(f64, f64)>,
+    /// From exec to the first answer, in milliseconds.
+    pub(crate) starts: Vec<f64>,
+    /// Resident after the start, in KiB.
+    pub(crate) idle: u64,
+    /// For an idle connection, in KiB.
+    pub(crate) per_connection: f64,
+    /// More than at the start after so many tokens, in KiB.
+    pub(crate) after_tokens: i64,
+}
+
+/// What a run needs.
+pub(crate) struct Bench {
+    arguments: Arguments,
+    binaries: Binaries,
+    tenant: LocalTenant,
+    folder: TempDir,
+    seen: Vec<String>,
+    fresh: Vec<String>,
+    /// The right answers, in the eras' order.
+    answers: Vec<Vec<u8>>,
+    pinned: bool,
+}
+
+impl Bench {
+    pub(crate) async fn start(arguments: Arguments, binaries: Binaries) -> anyhow::Result<Self> {
+        let tenant = LocalTenant::start(tenant_options(AUDIENCE)).await?;
+        let folder = tempfile::tempdir()?;
+        let seen = tokens(&tenant, SEEN)?;
+        let fresh = tokens(&tenant, arguments.tokens)?;
+        let mut bench =
+            Self { arguments, binaries, tenant, folder, seen, fresh, answers: Vec::new(), pinned: false };
+        let server = bench.server("warn", &[SERVER_CORE])?;
+        for era in Era::BOTH {
+            let answer = ask(server.address, &era.request(&bench.seen[0]))?;
+            era.check(&answer)?;
+            bench.answers.push(answer);
+        }
+        bench.pinned = pin(None, &[CLIENT_CORE]);
+        server.stop()?;
+        Ok(bench)
+    }
+
+    pub(crate) fn run(self) -> anyhow::Result<Results> {
+        let (mut seen, mut logged, mut unseen, mut paced) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for era in Era::BOTH {
+            for connections in CONNECTIONS {
+                let (row, most) = self.seen(era, connections, "warn")?;
+                seen.push(row);
+                if connections == CONNECTIONS[1] {
+                    paced.push(self.paced(era, connections, most / 2.0)?);
+                }
+            }
+            logged.push(self.seen(era, CONNECTIONS[0], "info")?.0);
+            unseen.push(self.unseen(era, CONNECTIONS[0])?);
+        }
+        let verify = self.verify()?;
+        let cores = self.two_cores()?;
+        let starts = self.starts()?;
+        let (idle, per_connection) = self.idle_connections()?;
+        let after_tokens = self.memory_after_tokens()?;
+        let pinned = self.pinned;
+        let arguments = self.arguments;
+        Ok(Results {
+            arguments,
+            pinned,
+            seen,
+            logged,
+            unseen,
+            paced,
+            verify,
+            cores,
+            starts,
+            idle,
+            per_connection,
+            after_tokens,
+        })
+    }
+
+    fn server(&self, level: &str, cores: &[usize]) -> anyhow::Result<Process> {
+        Ok(self.started_server(level, cores)?.0)
+    }
+
+    fn started_server(&self, level: &str, cores: &[usize]) -> anyhow::Result<(Process, Duration)> {
+        let port = free_port()?;
+        let port_text = port.to_string();
+        let environment = [
+            ("PORT", port_text.as_str()),
+            ("AUTH0_ISSUER", self.tenant.issuer()),
+            ("AUTH0_AUDIENCE", AUDIENCE),
+            ("FASTMCP__LOG__LEVEL", level),
+        ];
+        let log = self.folder.path().join("server.log");
+        let started =
+            Process::start(&self.binaries.server, &["serve".as_ref()], &environment, port, cores, &log)?;
+        pin(None, &[CLIENT_CORE]);
+        Ok(started)
+    }
+
+    fn floor(&self, era: Era) -> anyhow::Result<Process> {
+        let port = free_port()?;
+        let answer: PathBuf = self.folder.path().join(era.name());
+        std::fs::write(&answer, self.answer(era))?;
+        let port_text = port.to_string();
+        let arguments: [&OsStr; 2] = [port_text.as_ref(), answer.as_os_str()];
+        let log = self.folder.path().join("floor.log");
+        let floor = Process::start(&self.binaries.floor, &arguments, &[], port, &[SERVER_CORE], &log)?.0;
+        pin(None, &[CLIENT_CORE]);
+        Ok(floor)
+    }
+
+    fn answer(&self, era: Era) -> &[u8] {
+        &self.answers[usize::from(era == Era::Modern)]
+    }
+
+    fn requests(era: Era, tokens: &[String]) -> Vec<Vec<u8>> {
+        tokens.iter().map(|token| era.request(token)).collect()
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.arguments.seconds)
+    }
+
+    /// Tokens that the server has seen before; also the server's median rate.
+    fn seen(&self, era: Era, connections: usize, level: &str) -> anyhow::Result<(Row, f64)> {
+        let requests = Self::requests(era, &self.seen);
+        let work = Work { requests: &requests, expected: self.answer(era) };
+        let (floor, server) = (self.floor(era)?, self.server(level, &[SERVER_CORE])?);
+        let mut at_floor = Client::connect(floor.address, connections)?;
+        let mut at_server = Client::connect(server.address, connections)?;
+        let mut pairs = Vec::new();
+        for _ in 0..self.arguments.rounds {
+            pairs.push(Pair {
+                floor: measured(&floor, &mut at_floor, &work, Pace::Closed, self.duration())?,
+                server: measured(&server, &mut at_server, &work, Pace::Closed, self.duration())?,
+            });
+        }
+        drop((at_floor, at_server));
+        server.stop()?;
+        floor.stop()?;
+        let rate = median(pairs.iter().map(|pair| pair.server.rate));
+        Ok((Row { what: format!("seen, {}", era.name()), connections, pairs }, rate))
+    }
+
+    /// The same number of requests a second for both.
+    fn paced(&self, era: Era, connections: usize, rate: f64) -> anyhow::Result<Row> {
+        let requests = Self::requests(era, &self.seen);
+        let work = Work { requests: &requests, expected: self.answer(era) };
+        let (floor, server) = (self.floor(era)?, self.server("warn", &[SERVER_CORE])?);
+        let mut at_floor = Client::connect(floor.address, connections)?;
+        let mut at_server = Client::connect(server.address, connections)?;
+        let mut pairs = Vec::new();
+        for _ in 0..self.arguments.rounds {
+            let pace = Pace::PerSecond(rate);
+            pairs.push(Pair {
+                floor: measured(&floor, &mut at_floor, &work, pace, self.duration())?,
+                server: measured(&server, &mut at_server, &work, pace, self.duration())?,
+            });
+        }
+        drop((at_floor, at_server));
+        server.stop()?;
+        floor.stop()?;
+        Ok(Row { what: format!("{rate:.0} a second, {}", era.name()), connections, pairs })
+    }
+
+    /// Tokens that the server has never seen: a new server every round, each token once.
+    fn unseen(&self, era: Era, connections: usize) -> anyhow::Result<Row> {
+        let requests = Self::requests(era, &self.fresh);
+        let work = Work { requests: &requests, expected: self.answer(era) };
+        let known = Self::requests(era, &self.seen);
+        let before = Work { requests: &known, expected: self.answer(era) };
+        let mut pairs = Vec::new();
+        for _ in 0..self.arguments.rounds {
+            let (floor, server) = (self.floor(era)?, self.server("warn", &[SERVER_CORE])?);
+            let cost = |process: &Process| {
+                let mut client = Client::connect(process.address, connections)?;
+                client.run(&before, Pace::Closed, u64::MAX, WARM_UP)?;
+                counted(process, &mut client, &work, requests.len() as u64)
+            };
+            pairs.push(Pair { floor: cost(&floor)?, server: cost(&server)? });
+            server.stop()?;
+            floor.stop()?;
+        }
+        Ok(Row { what: format!("unseen, {}", era.name()), connections, pairs })
+    }
+
+    /// One RS256 verification by the library, key and token at hand.
+    fn verify(&self) -> anyhow::Result<Vec<f64>> {
+        let request = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+        let keys = ask(([127, 0, 0, 1], self.tenant.port()).into(), request)?;
+        verify::costs(&keys, &self.fresh, self.arguments.rounds)
+    }
+
+    /// What a request costs on one core, and on two that share everything.
+    fn two_cores(&self) -> anyhow::Result<Vec<(f64, f64)>> {
+        let requests = Self::requests(Era::Modern, &self.seen);
+        let work = Work { requests: &requests, expected: self.answer(Era::Modern) };
+        let one = self.server("warn", &[SERVER_CORE])?;
+        let two = self.server("warn", &[SERVER_CORE, CLIENT_CORE])?;
+        pin(None, &[SERVER_CORE, CLIENT_CORE]);
+        let mut at_one = Client::connect(one.address, CONNECTIONS[1])?;
+        let mut at_two = Client::connect(two.address, CONNECTIONS[1])?;
+        let mut costs = Vec::new();
+        for _ in 0..self.arguments.rounds {
+            let on_one = measured(&one, &mut at_one, &work, Pace::Closed, self.duration())?;
+            let on_two = measured(&two, &mut at_two, &work, Pace::Closed, self.duration())?;
+            costs.push((on_one.cpu, on_two.cpu));
+        }
+        pin(None, &[CLIENT_CORE]);
+        Ok(costs)
+    }
+
+    fn starts(&self) -> anyhow::Result<Vec<f64>> {
+        let mut starts = Vec::new();
+        for _ in 0..self.arguments.rounds.max(5) {
+            let began = now();
+            let server = self.server("warn", &[SERVER_CORE])?;
+            ask(server.address, b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+            starts.push(began.elapsed().as_secs_f64() * 1e3);
+            server.stop()?;
+        }
+        Ok(starts)
+    }
+
+    /// Resident memory at the start, and what an idle connection adds that has had its requests answered.
+    fn idle_connections(&self) -> anyhow::Result<(u64, f64)> {
+        let server = self.server("warn", &[SERVER_CORE])?;
+        let requests = Self::requests(Era::Modern, &self.seen);
+        ask(server.address, &requests[0])?;
+        let before = server.resident()?;
+        let work = Work { requests: &requests, expected: self.answer(Era::Modern) };
+        let mut client = Client::connect(server.address, self.arguments.idle)?;
+        client.run(&work, Pace::Closed, 4 * self.arguments.idle as u64, Duration::from_mins(1))?;
+        let after = server.resident()?;
+        drop(client);
+        server.stop()?;
+        Ok((before, (after as f64 - before as f64) / self.arguments.idle as f64))
+    }
+
+    fn memory_after_tokens(&self) -> anyhow::Result<i64> {
+        let server = self.server("warn", &[SERVER_CORE])?;
+        ask(server.address, &Era::Modern.request(&self.seen[0]))?;
+        let before = server.resident()?;
+        let mut client = Client::connect(server.address, CONNECTIONS[0])?;
+        let mut left = self.arguments.memory_tokens;
+        while left > 0 {
+            let some = left.min(20_000);
+            pin(None, &[SERVER_CORE, CLIENT_CORE]);
+            let requests = Self::requests(Era::Modern, &tokens(&self.tenant, some)?);
+            pin(None, &[CLIENT_CORE]);
+            let work = Work { requests: &requests, expected: self.answer(Era::Modern) };
+            client.run(&work, Pace::Closed, some as u64, Duration::from_mins(2))?;
+            left -= some;
+        }
+        let grown = i64::try_from(server.resident()?)? - i64::try_from(before)?;
+        server.stop()?;
+        Ok(grown)
+    }
+}
+
+/// After warming up, for so long.
+fn measured(
+    process: &Process,
+    client: &mut Client,
+    work: &Work<'_>,
+    pace: Pace,
+    duration: Duration,
+) -> anyhow::Result<Cost> {
+    client.run(work, pace, u64::MAX, WARM_UP)?;
+    let before = process.cpu()?;
+    let outcome = client.run(work, pace, u64::MAX, duration)?;
+    Ok(cost(&outcome, process.cpu()?.saturating_sub(before)))
+}
+
+/// So many requests.
+fn counted(process: &Process, client: &mut Client, work: &Work<'_>, count: u64) -> anyhow::Result<Cost> {
+    let before = process.cpu()?;
+    let outcome = client.run(work, Pace::Closed, count, Duration::from_mins(2))?;
+    Ok(cost(&outcome, process.cpu()?.saturating_sub(before)))
+}
+
+fn cost(outcome: &Outcome, cpu: Duration) -> Cost {
+    let answers = outcome.answers as f64;
+    Cost {
+        cpu: cpu.as_secs_f64() * 1e6 / answers,
+        rate: answers / outcome.took.as_secs_f64(),
+        p99: outcome.percentile(99).as_secs_f64() * 1e6,
+    }
+}
+
+/// One request on a connection of its own: the answer's body.
+fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = stream.read(&mut buffer)?;
+        anyhow::ensure!(length > 0, "no whole answer: {}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..length]);
+        if let Some(body) = crate::client::body(&answer) {
+            return Ok(body.to_vec());
+        }
+    }
+}
+
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}

@@ -1,0 +1,103 @@
+//! The processes under test: started on their cores, asked by the kernel's own books what they cost.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::client::now;
+
+/// A running server on 127.0.0.1.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+/// Keeps a process on these cores; where the machine does not allow it, it stays where it is.
+pub(crate) fn pin(pid: Option<u32>, cores: &[usize]) -> bool {
+    let mut set = CpuSet::new();
+    let pid = Pid::from_raw(pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0));
+    cores.iter().all(|core| set.set(*core).is_ok()) && sched_setaffinity(pid, &set).is_ok()
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl Process {
+    /// Starts a program on the given cores, and waits until it listens on the port.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[&OsStr],
+        environment: &[(&str, &str)],
+        port: u16,
+        cores: &[usize],
+        log: &Path,
+    ) -> anyhow::Result<(Self, Duration)> {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(log)?);
+        // A child begins where its parent is.
+        pin(None, cores);
+        let started = now();
+        let child = command.spawn().with_context(|| format!("can't start {}", program.display()))?;
+        let mut process = Self { child, address: ([127, 0, 0, 1], port).into() };
+        process.wait_until_listening(started)?;
+        Ok((process, started.elapsed()))
+    }
+
+    fn wait_until_listening(&mut self, started: Instant) -> anyhow::Result<()> {
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}");
+            }
+            if started.elapsed() > Duration::from_secs(20) {
+                bail!("the server does not listen");
+            }
+        }
+        Ok(())
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.child.id())
+    }
+
+    /// Time on a core so far, of all its threads.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(self.proc("task"))? {
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            nanoseconds += text.split(' ').next().context("no schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(self.proc("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Stops it as an operator does.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,121 @@
+//! The table, for people and for a document.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::measure::{Cost, Pair, Results, Row, median};
+
+const BEGIN: &str = "<!-- measured: begin -->\n";
+const END: &str = "<!-- measured: end -->\n";
+
+fn middle(row: &Row, value: impl Fn(&Pair) -> f64) -> f64 {
+    median(row.pairs.iter().map(value))
+}
+
+fn ratio(row: &Row, value: impl Fn(&Cost) -> f64) -> f64 {
+    middle(row, |pair| value(&pair.server) / value(&pair.floor))
+}
+
+/// All that was measured, as markdown.
+pub(crate) fn render(results: &Results) -> String {
+    let mut text = machine(results);
+    costs(&mut text, results);
+    latencies(&mut text, results);
+    others(&mut text, results);
+    text
+}
+
+fn machine(results: &Results) -> String {
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let pinned = if results.pinned { "server and client pinned to a core each" } else { "nothing pinned" };
+    let arguments = &results.arguments;
+    format!(
+        "{}, {} cores in all, {pinned}; {} rounds of {} s; RS256-2048; medians, ratios within a round.\n\n",
+        name.unwrap_or("unknown processor"),
+        cores.max(2),
+        arguments.rounds,
+        arguments.seconds
+    )
+}
+
+fn costs(text: &mut String, results: &Results) {
+    let verify = median(results.verify.iter().copied());
+    *text += "| CPU per request | connections | floor, us | server, us | ratio | reach |\n|---|---|---|---|---|---|\n";
+    let mut line = |row: &Row, what: &str, reach: &str| {
+        let (floor, server) = (middle(row, |pair| pair.floor.cpu), middle(row, |pair| pair.server.cpu));
+        let ratio = ratio(row, |cost| cost.cpu);
+        let _ = writeln!(
+            text,
+            "| {}{what} | {} | {floor:.2} | {server:.2} | {ratio:.2} | {reach} |",
+            row.what, row.connections
+        );
+    };
+    for row in &results.seen {
+        line(row, "", "1.80");
+    }
+    for row in &results.logged {
+        line(row, ", a log line each", "");
+    }
+    for row in &results.unseen {
+        let reach = middle(row, |pair| (pair.floor.cpu + verify) * 1.25 / pair.floor.cpu);
+        line(row, "", &format!("{reach:.2}"));
+    }
+    let _ = writeln!(text, "\nOne verify alone: {verify:.2} us.\n");
+}
+
+fn latencies(text: &mut String, results: &Results) {
+    *text +=
+        "| p99 latency | connections | floor, us | server, us | ratio | reach |\n|---|---|---|---|---|---|\n";
+    for row in results.seen.iter().chain(&results.paced).filter(|row| row.connections == 256) {
+        let (floor, server) = (middle(row, |pair| pair.floor.p99), middle(row, |pair| pair.server.p99));
+        let ratio = ratio(row, |cost| cost.p99);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {floor:.0} | {server:.0} | {ratio:.2} | 1.50 |",
+            row.what, row.connections
+        );
+    }
+    text.push('\n');
+}
+
+fn others(text: &mut String, results: &Results) {
+    let arguments = &results.arguments;
+    let gain = median(results.cores.iter().map(|(one, two)| 2.0 * one / two));
+    let start = median(results.starts.iter().copied());
+    let _ = write!(
+        text,
+        "| | measured | reach |\n|---|---|---|\n\
+         | two cores, as a multiple of one | {gain:.2} | 1.80 |\n\
+         | exec to the first answer | {start:.1} ms | 30 ms |\n\
+         | resident when idle | {:.1} MiB | 10 MiB |\n\
+         | each of {} idle connections | {:.1} KiB | 16 KiB |\n\
+         | more resident after {} distinct valid tokens | {:.1} MiB | 64 MiB |\n",
+        results.idle as f64 / 1024.0,
+        arguments.idle,
+        results.per_connection,
+        arguments.memory_tokens,
+        results.after_tokens as f64 / 1024.0,
+    );
+}
+
+pub(crate) fn print(table: &str) {
+    let _ = writeln!(std::io::stdout(), "{table}");
+}
+
+/// Puts the table between the marks of a document.
+///
+/// # Errors
+/// A document without the marks.
+pub(crate) fn write(file: &Path, table: &str) -> anyhow::Result<()> {
+    let document = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+    let (before, rest) = document.split_once(BEGIN).context("the document has no place for the table")?;
+    let (_, after) = rest.split_once(END).context("the table's place in the document has no end")?;
+    fs::write(file, format!("{before}{BEGIN}{table}{END}{after}"))?;
+    Ok(())
+}
