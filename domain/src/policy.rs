@@ -58,7 +58,7 @@ impl ScopePolicy {
         catalog: &ToolCatalog,
     ) -> Result<Self, PolicyError> {
         let rules: HashMap<_, _> = rules.into_iter().collect();
-        if let Some(stray) = rules.keys().filter(|name| catalog.spec(name).is_none()).min() {
+        if let Some(stray) = rules.keys().filter(|name| catalog.spec(name.as_str()).is_none()).min() {
             return Err(PolicyError::UnknownTool(stray.to_string()));
         }
         if let Some(open) = catalog.specs().find(|spec| !rules.contains_key(&spec.name)) {

@@ -1,5 +1,6 @@
 //! From claims to a [`Principal`]: the policy that judges a proved token at a moment in time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::scope::ScopeSet;
@@ -23,82 +24,88 @@ pub enum ScopeAuthority {
 }
 
 impl ScopeAuthority {
-    fn granted(self, claims: &Claims) -> ScopeSet {
+    fn granted(self, claims: &Claims) -> Granted {
         match self {
-            Self::Scope => claims.scope.clone(),
-            Self::Permissions => claims.permissions.clone(),
-            Self::Both => claims.scope.intersection(&claims.permissions),
-            Self::Either => claims.scope.union(&claims.permissions),
+            Self::Scope => Granted::AsScope,
+            Self::Permissions => Granted::AsPermissions,
+            Self::Both => Granted::Computed(claims.scope.intersection(&claims.permissions)),
+            Self::Either => Granted::Computed(claims.scope.union(&claims.permissions)),
         }
     }
 }
 
-/// Who a token speaks for. Private fields: whoever holds one knows that [`TokenPolicy::admit`] ran.
+/// Who a token speaks for. Private fields: whoever holds one knows that [`TokenPolicy::admit`] ran. A clone costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    subject: String,
-    client_id: Option<String>,
-    authorized_party: Option<String>,
-    name: Option<String>,
-    email: Option<String>,
-    organization_id: Option<String>,
-    scopes: ScopeSet,
-    expires_at: UnixSeconds,
+    claims: Arc<Claims>,
+    granted: Granted,
+}
+
+/// Which scopes a token grants: those of a claim, unless two claims decide together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Granted {
+    AsScope,
+    AsPermissions,
+    Computed(ScopeSet),
 }
 
 impl Principal {
     /// `sub`, never empty: `auth0|...` for a user, `ID@clients` for a machine.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.subject
+        &self.claims.subject
     }
 
     /// The OAuth client: `client_id`, or else `azp`.
     #[must_use]
     pub fn client(&self) -> &str {
-        self.client_id.as_deref().or(self.authorized_party.as_deref()).unwrap_or_default()
+        self.client_id().or(self.authorized_party()).unwrap_or_default()
     }
 
     /// The `client_id` claim.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
+        self.claims.client_id.as_deref()
     }
 
     /// The `azp` claim.
     #[must_use]
     pub fn authorized_party(&self) -> Option<&str> {
-        self.authorized_party.as_deref()
+        self.claims.authorized_party.as_deref()
     }
 
     /// The `name` claim.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.claims.name.as_deref()
     }
 
     /// The `email` claim.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
-        self.email.as_deref()
+        self.claims.email.as_deref()
     }
 
     /// The `org_id` claim: the Auth0 organization the user logged in through.
     #[must_use]
     pub fn organization_id(&self) -> Option<&str> {
-        self.organization_id.as_deref()
+        self.claims.organization_id.as_deref()
     }
 
     /// What the token may do, by the policy's [`ScopeAuthority`].
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
-        &self.scopes
+        match &self.granted {
+            Granted::AsScope => &self.claims.scope,
+            Granted::AsPermissions => &self.claims.permissions,
+            Granted::Computed(scopes) => scopes,
+        }
     }
 
     /// `exp`, without leeway.
     #[must_use]
     pub fn expires_at(&self) -> UnixSeconds {
-        self.expires_at
+        self.claims.expires_at
     }
 }
 
@@ -180,7 +187,7 @@ impl TokenPolicy {
     ///
     /// # Errors
     /// The first [`Rejection`], in the order of the variants.
-    pub fn admit(&self, claims: &Claims, now: UnixSeconds) -> Result<Principal, Rejection> {
+    pub fn admit(&self, claims: &Arc<Claims>, now: UnixSeconds) -> Result<Principal, Rejection> {
         if !claims.token_type.as_deref().is_some_and(is_access_token_type) {
             return Err(Rejection::TokenType);
         }
@@ -200,7 +207,7 @@ impl TokenPolicy {
         if claims.sender_constrained {
             return Err(Rejection::SenderConstrained);
         }
-        Ok(self.principal(claims))
+        Ok(Principal { claims: Arc::clone(claims), granted: self.authority.granted(claims) })
     }
 
     fn check_time(&self, claims: &Claims, now: UnixSeconds) -> Result<(), Rejection> {
@@ -214,19 +221,6 @@ impl TokenPolicy {
             return Err(Rejection::NotYetValid);
         }
         Ok(())
-    }
-
-    fn principal(&self, claims: &Claims) -> Principal {
-        Principal {
-            subject: claims.subject.clone(),
-            client_id: claims.client_id.clone(),
-            authorized_party: claims.authorized_party.clone(),
-            name: claims.name.clone(),
-            email: claims.email.clone(),
-            organization_id: claims.organization_id.clone(),
-            scopes: self.authority.granted(claims),
-            expires_at: claims.expires_at,
-        }
     }
 }
 
@@ -275,7 +269,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Claims), expected: Result<(), Rejection>) {
         let mut claims = claims();
         change(&mut claims);
-        assert_eq!(policy().admit(&claims, NOW).map(drop), expected);
+        assert_eq!(policy().admit(&Arc::new(claims), NOW).map(drop), expected);
     }
 
     #[test]
@@ -329,7 +323,11 @@ mod tests {
     #[test]
     fn authority_chooses_the_claims_that_grant() {
         let granted = |authority| {
-            TokenPolicy { authority, ..policy() }.admit(&claims(), NOW).unwrap().scopes().to_string()
+            TokenPolicy { authority, ..policy() }
+                .admit(&Arc::new(claims()), NOW)
+                .unwrap()
+                .scopes()
+                .to_string()
         };
         assert_eq!(granted(ScopeAuthority::Scope), "a b");
         assert_eq!(granted(ScopeAuthority::Permissions), "b c");

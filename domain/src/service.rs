@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
@@ -21,7 +21,7 @@ use crate::resource::{Address, ReadCall, ReadError, ResourceSpec};
 use crate::scope::ScopeSet;
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
-use crate::tool::{ToolCall, ToolError, ToolName, ToolOutput, ToolSpec};
+use crate::tool::{ToolCall, ToolError, ToolOutput, ToolSpec};
 
 /// The ports and policies behind every request.
 pub struct Service {
@@ -149,12 +149,11 @@ impl Service {
         &self,
         asking: &Asking<'_>,
         name: &str,
-        arguments: Map<String, Value>,
+        arguments: &Value,
     ) -> Result<Outcome<ToolOutput>, CallError> {
-        let name = ToolName::parse(name).map_err(|_| CallError::UnknownTool)?;
-        let entry = self.catalog.tools.entry(&name).ok_or(CallError::UnknownTool)?;
-        self.scopes.permit(asking.principal, &name)?;
-        let arguments = validated(entry, arguments)?;
+        let entry = self.catalog.tools.entry(name).ok_or(CallError::UnknownTool)?;
+        self.scopes.permit(asking.principal, &entry.spec.name)?;
+        entry.spec.input.validate(arguments).map_err(CallError::InvalidArguments)?;
         let watch = CancelOnDrop::default();
         let call = ToolCall::new(self.context(asking, &watch), arguments);
         let outcome = self.bounded(entry.tool.run(call)).await??;
@@ -298,15 +297,6 @@ fn check_scopes(who: &Principal, required: &ScopeSet) -> Result<(), Denied> {
         Ok(())
     } else {
         Err(Denied { required: required.clone(), missing: required.difference(who.scopes()) })
-    }
-}
-
-fn validated(entry: &CatalogEntry, arguments: Map<String, Value>) -> Result<Map<String, Value>, CallError> {
-    let arguments = Value::Object(arguments);
-    entry.spec.input.validate(&arguments).map_err(CallError::InvalidArguments)?;
-    match arguments {
-        Value::Object(arguments) => Ok(arguments),
-        _ => Ok(Map::new()),
     }
 }
 

@@ -1,21 +1,29 @@
 //! The [`Tool`] port and the words around it: what a tool says of itself, what it is given, what it gives back.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::content::Content;
 use crate::context::{Context, Outcome};
 use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
 
-/// A tool's name: `[A-Za-z0-9_.-]{1,128}` (MCP 2026-07-28, server/tools, "Tool Names"). Case matters.
+/// A tool's name, cheap to clone: `[A-Za-z0-9_.-]{1,128}` (MCP 2026-07-28, server/tools, "Tool Names"). Case matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ToolName(Box<str>);
+pub struct ToolName(Arc<str>);
+
+impl Borrow<str> for ToolName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 impl ToolName {
     /// Checks the grammar.
@@ -135,13 +143,13 @@ impl ToolSpec {
 pub struct ToolCall<'a> {
     /// Who calls.
     pub context: Context<'a>,
-    arguments: Map<String, Value>,
+    arguments: &'a Value,
 }
 
 impl<'a> ToolCall<'a> {
-    /// A call with arguments that fit the tool's schema.
+    /// A call with arguments, an object that fits the tool's schema.
     #[must_use]
-    pub fn new(context: Context<'a>, arguments: Map<String, Value>) -> Self {
+    pub fn new(context: Context<'a>, arguments: &'a Value) -> Self {
         Self { context, arguments }
     }
 
@@ -150,8 +158,7 @@ impl<'a> ToolCall<'a> {
     /// # Errors
     /// [`ToolError`] when the type refuses what its schema allows, for example by a hand-written `Deserialize`.
     pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, ToolError> {
-        A::deserialize(Value::Object(self.arguments.clone()))
-            .map_err(|error| ToolError::new(format!("invalid arguments: {error}")))
+        A::deserialize(self.arguments).map_err(|error| ToolError::new(format!("invalid arguments: {error}")))
     }
 }
 

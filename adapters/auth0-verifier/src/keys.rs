@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use domain::{Clock, NotReady, Untrusted, VerifyError};
+use domain::{Claims, Clock, NotReady, Untrusted, VerifyError};
 use jsonwebtoken::DecodingKey;
 use tokio::select;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::Options;
 use crate::fetch::{FetchError, Fetcher};
 use crate::jwks::{KeySet, LeftOut, listed};
+use crate::proofs::{Proofs, TokenDigest};
 use crate::schedule::{FetchNumber, KidHash, Schedule, Verdict};
 
 /// How many requests may wait for keys at a time. Nobody has vouched for those that wait, and each takes memory.
@@ -52,6 +53,7 @@ pub(crate) struct KeyStore {
     fetcher: Arc<Fetcher>,
     keep_through_outage: Duration,
     wait_for_keys: Duration,
+    remembered_tokens: usize,
     snapshot: ArcSwapOption<Snapshot>,
     /// Held for a decision only, never across an await.
     schedule: Mutex<Schedule>,
@@ -63,7 +65,15 @@ pub(crate) struct KeyStore {
 
 struct Snapshot {
     keys: KeySet,
+    /// Of these keys: a set with others begins without any.
+    proofs: Arc<Proofs>,
     fetched_at: Duration,
+}
+
+/// A key, and where to remember what was proved with it.
+pub(crate) struct Known {
+    pub(crate) key: Arc<DecodingKey>,
+    pub(crate) proofs: Arc<Proofs>,
 }
 
 impl KeyStore {
@@ -73,6 +83,7 @@ impl KeyStore {
             fetcher: Arc::new(Fetcher::new(options)),
             keep_through_outage: options.keep_through_outage,
             wait_for_keys: options.wait_for_keys,
+            remembered_tokens: options.remembered_tokens,
             snapshot: ArcSwapOption::empty(),
             schedule: Mutex::new(Schedule::new(options)),
             demand: Notify::new(),
@@ -83,11 +94,18 @@ impl KeyStore {
     }
 
     /// The key of that name, from the snapshot if it is there, or else once a fetch brings it.
-    pub(crate) async fn key(&self, kid: &str) -> Result<Arc<DecodingKey>, VerifyError> {
+    pub(crate) async fn key(&self, kid: &str) -> Result<Known, VerifyError> {
         match self.known(kid) {
-            Some(key) => Ok(key),
+            Some(known) => Ok(known),
             None => self.awaited(kid).await,
         }
+    }
+
+    /// What a token claims that was proved with a key of the snapshot, for as long as the snapshot may be used.
+    pub(crate) fn remembered(&self, digest: &TokenDigest) -> Option<Arc<Claims>> {
+        let snapshot = self.snapshot.load();
+        let snapshot = snapshot.as_ref().filter(|snapshot| self.is_usable(snapshot))?;
+        snapshot.proofs.get(digest)
     }
 
     /// `Ok` while there are keys that may be used.
@@ -119,10 +137,11 @@ impl KeyStore {
         }
     }
 
-    fn known(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+    fn known(&self, kid: &str) -> Option<Known> {
         let snapshot = self.snapshot.load();
         let snapshot = snapshot.as_ref().filter(|snapshot| self.is_usable(snapshot))?;
-        snapshot.keys.key(kid).cloned()
+        let key = Arc::clone(snapshot.keys.key(kid)?);
+        Some(Known { key, proofs: Arc::clone(&snapshot.proofs) })
     }
 
     /// Keys that nobody confirmed for so long may have been revoked long ago.
@@ -130,7 +149,7 @@ impl KeyStore {
         self.clock.uptime().saturating_sub(snapshot.fetched_at) <= self.keep_through_outage
     }
 
-    async fn awaited(&self, kid: &str) -> Result<Arc<DecodingKey>, VerifyError> {
+    async fn awaited(&self, kid: &str) -> Result<Known, VerifyError> {
         let mut changes = self.status.subscribe();
         let now = self.clock.uptime();
         let mut deadline = now.saturating_add(self.wait_for_keys);
@@ -141,8 +160,8 @@ impl KeyStore {
             let verdict = asked.map_or(Verdict::Unknown, |answer| self.judge(answer, deadline));
             // Looked up after the verdict: keys are installed before the schedule hears of them, so that a fetch that
             // ends between the two can't make its own key unknown.
-            if let Some(key) = self.known(kid) {
-                return Ok(key);
+            if let Some(known) = self.known(kid) {
+                return Ok(known);
             }
             match verdict {
                 Verdict::Unknown => return Err(Untrusted::UnknownKey.into()),
@@ -190,9 +209,14 @@ impl KeyStore {
         let now = self.clock.uptime();
         let kids: Vec<String> = keys.kids().map(str::to_owned).collect();
         let hashes: Vec<KidHash> = keys.kids().map(|kid| KidHash(self.random.hash_one(kid))).collect();
-        let unchanged = self.snapshot.load().as_ref().is_some_and(|old| old.keys.same_as(&keys));
-        log_keys(&kids, left_out, unchanged);
-        self.snapshot.store(Some(Arc::new(Snapshot { keys, fetched_at: now })));
+        let old = self.snapshot.load();
+        let unchanged = old.as_ref().filter(|old| old.keys.same_as(&keys));
+        log_keys(&kids, left_out, unchanged.is_some());
+        let proofs = unchanged.map_or_else(
+            || Arc::new(Proofs::with_room_for(self.remembered_tokens)),
+            |old| Arc::clone(&old.proofs),
+        );
+        self.snapshot.store(Some(Arc::new(Snapshot { keys, proofs, fetched_at: now })));
         self.schedule().succeed(now, hashes);
         self.status.send_modify(|status| {
             status.succeeded += 1;

@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::StatusCode;
+use domain::{Principal, ToolName};
+use hyper::{Method, Request, StatusCode, Uri};
 use mcp_protocol::Note;
 
 /// Gives out request ids: unique in a process, and unlikely to meet another replica's.
@@ -31,36 +32,39 @@ impl RequestIds {
 /// What a request's line will say. A request's query, headers and body never get here.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    /// Subject and client of an authenticated request.
-    pub(crate) principal: Option<(String, String)>,
+    method: Method,
+    target: Uri,
+    /// Of an authenticated request.
+    pub(crate) principal: Option<Principal>,
     pub(crate) note: Note,
     /// Why the transport refused.
     pub(crate) refused: Option<&'static str>,
 }
 
 impl Record {
-    /// A client chooses its path and method, so both are cut.
-    pub(crate) fn new(method: &str, path: &str) -> Self {
-        let cut = |text: &str, most: usize| text.chars().take(most).collect();
-        Self { method: cut(method, 16), path: cut(path, 256), ..Self::default() }
+    pub(crate) fn new<B>(request: &Request<B>) -> Self {
+        Self { method: request.method().clone(), target: request.uri().clone(), ..Self::default() }
     }
 
     pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
         let principal = self.principal.as_ref();
         tracing::info!(
             id,
-            method = self.method,
-            path = self.path,
+            method = cut(self.method.as_str(), 16),
+            path = cut(self.target.path(), 256),
             status = status.as_u16(),
             ms = (took.as_secs_f64() * 1e6).round() / 1e3,
-            sub = principal.map(|(subject, _)| subject.as_str()),
-            client_id = principal.map(|(_, client)| client.as_str()),
+            sub = principal.map(Principal::subject),
+            client_id = principal.map(Principal::client),
             rpc = self.note.method,
-            tool = self.note.tool.as_deref(),
+            tool = self.note.tool.as_ref().map(ToolName::as_str),
             reason = self.refused.or(self.note.reason),
             "request"
         );
     }
+}
+
+/// A client chooses its path and method, so both are cut.
+fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }

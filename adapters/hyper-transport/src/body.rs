@@ -1,5 +1,9 @@
 //! Reading a request's body within a size and a time.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
 use bytes::{Bytes, BytesMut};
 use domain::Clock;
 use http_body_util::BodyExt;
@@ -18,11 +22,31 @@ pub(crate) async fn read(body: Incoming, limits: &Limits, clock: &dyn Clock) -> 
     if body.size_hint().lower() > limits.body_bytes as u64 {
         return Err(Problem::BodyTooLarge { limit: limits.body_bytes });
     }
+    let mut reading = pin!(collect(body, limits.body_bytes));
+    // A body that follows its head at once needs no timer.
+    if let Some(read) = at_once(reading.as_mut()).await {
+        return read;
+    }
     tokio::select! {
         biased;
-        read = collect(body, limits.body_bytes) => read,
+        read = reading => read,
         () = clock.sleep(limits.body_read) => Err(Problem::BodyTooSlow),
     }
+}
+
+/// What a future comes to if it does so in two polls: hyper reads a body only after somebody has asked for it.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut asked = false;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if asked => Poll::Ready(None),
+        Poll::Pending => {
+            asked = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {

@@ -1,6 +1,6 @@
 //! The `Authorization` header (RFC 9110 section 11.6.2, RFC 6750 section 2.1). Tokens come from nowhere else.
 
-use domain::{AuthError, BearerToken, Rejection};
+use domain::{AuthError, BearerToken, Rejection, Untrusted};
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
@@ -19,18 +19,18 @@ pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<BearerToken>, P
         return Err(Problem::BadAuthorization);
     }
     let malformed = |reason| Problem::Unauthenticated(AuthError::Rejected(Rejection::Untrusted(reason)));
-    // Bytes beyond ASCII can be no scheme; what follows "Bearer" is judged as a token.
-    let text = String::from_utf8_lossy(value.as_bytes());
-    let (scheme, credentials) = text.split_once(' ').unwrap_or((&text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
+    let value = value.as_bytes();
+    let end_of_scheme = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, credentials) = value.split_at(end_of_scheme);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(None);
     }
+    let credentials = std::str::from_utf8(credentials).map_err(|_| malformed(Untrusted::Malformed))?;
     BearerToken::new(credentials.trim_matches(' ')).map(Some).map_err(malformed)
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::Untrusted;
     use hyper::header::HeaderValue;
 
     use super::*;

@@ -38,7 +38,7 @@ pub(crate) async fn answer(
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
     let who = authenticate(shared, request.headers()).await?;
-    record.principal = Some((who.subject().to_owned(), who.client().to_owned()));
+    record.principal = Some(who.clone());
     let may_stream = check_media_types(request.headers())?;
     let (head, body) = request.into_parts();
     let body = body::read(body, &shared.settings.limits, shared.clock()).await?;

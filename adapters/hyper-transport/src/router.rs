@@ -86,7 +86,7 @@ impl Shared {
     ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
         let id = self.ids.next();
-        let mut record = Record::new(request.method().as_str(), request.uri().path());
+        let mut record = Record::new(&request);
         let (version, head_only) = (request.version(), request.method() == Method::HEAD);
         let span = tracing::info_span!("request", id);
         let mut response = self.route(request, &mut record).instrument(span).await;

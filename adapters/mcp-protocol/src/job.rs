@@ -13,7 +13,7 @@ use domain::{
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::content::{capability, question};
 use crate::feedback::Sink;
@@ -41,7 +41,7 @@ pub(crate) struct Job {
 
 /// What is asked for.
 pub(crate) enum Target {
-    Tool { name: String, arguments: Map<String, Value> },
+    Tool { name: String, arguments: Value },
     Resource { uri: String },
     Prompt { name: String, arguments: BTreeMap<String, String> },
 }
@@ -83,12 +83,11 @@ impl Job {
     }
 
     /// Only a name from the catalog reaches the log.
-    fn known_tool(&self) -> Option<String> {
+    fn known_tool(&self) -> Option<ToolName> {
         let Target::Tool { name, .. } = &self.target else {
             return None;
         };
-        let name = ToolName::parse(name).ok()?;
-        self.service.catalog.tools.spec(&name).map(|spec| spec.name.to_string())
+        self.service.catalog.tools.spec(name).map(|spec| spec.name.clone())
     }
 
     async fn rounds(&mut self, sink: Option<&Sink>) -> Result<Finished, Refusal> {
@@ -120,7 +119,7 @@ impl Job {
         let shape = self.shape();
         let outcome = match &self.target {
             Target::Tool { name, arguments } => {
-                let outcome = self.service.call(&asking, name, arguments.clone()).await;
+                let outcome = self.service.call(&asking, name, arguments).await;
                 outcome.map(|outcome| round(outcome, |output| shape.called(output)))
             }
             Target::Resource { uri } => {
@@ -268,7 +267,7 @@ const fn reason(error: &CallError) -> &'static str {
 
 /// The operator learns what the client is not told. A client's mistakes are the access log's business alone.
 fn log_failure(note: &Note, error: &CallError) {
-    let tool = note.tool.as_deref();
+    let tool = note.tool.as_ref().map(ToolName::as_str);
     match error {
         CallError::UnknownTool
         | CallError::UnknownResource

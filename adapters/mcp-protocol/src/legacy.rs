@@ -1,7 +1,7 @@
 //! The legacy era (2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
 
 use domain::{Answers, ClientCapabilities, LogLevel, Principal};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields};
 use crate::job::{Job, Target};
@@ -10,6 +10,7 @@ use crate::message::Request;
 use crate::mirror;
 use crate::params::{Meta, bad_params, level, required_text, text};
 use crate::reply::{Failure, Note, code};
+use crate::results::{Finished, rendered};
 use crate::version::{LEGACY, capabilities, unsupported_version};
 use crate::{Answer, Era, Refusal, Served};
 
@@ -32,7 +33,7 @@ pub(crate) async fn answer(
     match request.method.as_ref() {
         method if !served.serves(method) => Err(not_found()),
         "initialize" => Ok(Answer::Done(initialized(served, request)?)),
-        "ping" => Ok(Answer::Done(json!({}))),
+        "ping" => Ok(Answer::Done(rendered(&json!({})))),
         "tools/list" => served.list(List::Tools, who, params, Era::Legacy),
         "resources/list" => served.list(List::Resources, who, params, Era::Legacy),
         "resources/templates/list" => served.list(List::Templates, who, params, Era::Legacy),
@@ -54,12 +55,12 @@ pub(crate) async fn answer(
             let name = required_text("level", params.level)?;
             let known = level(&name).ok_or_else(|| bad_params("params.level is no log level"))?;
             tracing::debug!(?known, "a client without a session set a log level");
-            Ok(Answer::Done(json!({})))
+            Ok(Answer::Done(rendered(&json!({}))))
         }
         "resources/subscribe" | "resources/unsubscribe" => {
             let uri = required_text("uri", params.uri)?;
             if served.offer.service.may_read(who, &uri) {
-                Ok(Answer::Done(json!({})))
+                Ok(Answer::Done(rendered(&json!({}))))
             } else {
                 let failure = Failure::inline(code::RESOURCE_NOT_FOUND, "resource not found");
                 let uri: String = uri.chars().take(2048).collect();
@@ -75,7 +76,7 @@ fn not_found() -> Refusal {
 }
 
 /// `InitializeResult` in the schema.
-fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Value, Failure> {
+fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Finished, Failure> {
     let requested = request.params.protocol_version.and_then(text);
     let requested = requested
         .ok_or_else(|| Failure::inline(code::INVALID_PARAMS, "params.protocolVersion is not a string"))?;
@@ -90,7 +91,7 @@ fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Value, Fail
     if !identity.instructions.is_empty() {
         initialized["instructions"] = identity.instructions.as_str().into();
     }
-    Ok(initialized)
+    Ok(rendered(&initialized))
 }
 
 fn job(served: &Served<'_>, who: &Principal, request: &Request<'_>, target: Target, note: &Note) -> Answer {

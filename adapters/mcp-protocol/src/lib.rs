@@ -37,7 +37,8 @@ use domain::{
     Unheard,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 
 pub use fields::{Field, RequestFields};
 pub use listing::ListingError;
@@ -50,7 +51,7 @@ use crate::message::{Incoming, Request};
 use crate::params::{Params, bad_params};
 use crate::questions::OpenQuestions;
 use crate::reply::{Failure, code};
-use crate::results::Shape;
+use crate::results::{Finished, Shape};
 
 /// What the server says of itself (`Implementation` in the schema).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,6 +96,8 @@ pub struct McpServer {
     keys: SealingKeys,
     announcer: Announcer,
     questions: OpenQuestions,
+    /// The `_meta` of every modern result.
+    meta: Box<RawValue>,
 }
 
 /// A service, and what of it was rendered once.
@@ -111,7 +114,7 @@ pub(crate) struct Served<'a> {
 
 /// What an era makes of a request.
 pub(crate) enum Answer {
-    Done(Value),
+    Done(Finished),
     Job(Box<Job>),
     Listen,
 }
@@ -129,7 +132,8 @@ impl McpServer {
     ) -> Result<Self, ListingError> {
         let listing = Listing::render(&service)?;
         let offer = ArcSwap::from_pointee(Offer { service, listing });
-        Ok(Self { offer, settings, keys, announcer, questions: OpenQuestions::default() })
+        let meta = to_raw_value(&json!({"io.modelcontextprotocol/serverInfo": settings.identity}))?;
+        Ok(Self { offer, settings, keys, announcer, questions: OpenQuestions::default(), meta })
     }
 
     /// The service behind it, as it is now.
@@ -190,7 +194,7 @@ impl McpServer {
         }
     }
 
-    fn take_answer(&self, who: &Principal, id: Option<&str>, result: Option<&serde_json::value::RawValue>) {
+    fn take_answer(&self, who: &Principal, id: Option<&str>, result: Option<&RawValue>) {
         let Some(id) = id else {
             return;
         };

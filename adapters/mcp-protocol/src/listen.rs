@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 use crate::feedback::BACKLOG;
 use crate::params::{Params, bad_params};
 use crate::reply::{Note, Reply};
-use crate::results::{Caching, Shape};
 use crate::streaming::streamed_with;
-use crate::{Era, McpServer, Refusal};
+use crate::{McpServer, Refusal};
 
 /// What a client wants to hear of, and what it will.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,9 +166,11 @@ impl Listening {
 
     /// "Graceful Closure": the answer to the request that opened the stream.
     fn ending(&self) -> Vec<u8> {
-        let shape = Shape { era: Era::Modern, server: Arc::clone(&self.server) };
-        let mut result = shape.complete(json!({}), Caching::None);
-        result["_meta"]["io.modelcontextprotocol/subscriptionId"] = json!(self.id);
+        let meta = json!({
+            "io.modelcontextprotocol/serverInfo": self.server.settings.identity,
+            "io.modelcontextprotocol/subscriptionId": self.id,
+        });
+        let result = json!({"resultType": "complete", "_meta": meta});
         json!({"jsonrpc": "2.0", "id": self.id, "result": result}).to_string().into_bytes()
     }
 }

@@ -1,7 +1,7 @@
 //! Header fields that mirror a member of the body: gateways route by the one, this server acts by the other
 //! (2026-07-28, basic/transports/streamable-http, "Standard Request Headers").
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::fields::{Field, METHOD, NAME, RequestFields, decoded};
 use crate::message::Request;
@@ -67,18 +67,14 @@ impl ParamHeaders {
     ///
     /// # Errors
     /// -32020.
-    pub(crate) fn check(
-        &self,
-        fields: &dyn RequestFields,
-        arguments: &Map<String, Value>,
-    ) -> Result<(), Failure> {
+    pub(crate) fn check(&self, fields: &dyn RequestFields, arguments: &Value) -> Result<(), Failure> {
         self.0.iter().try_for_each(|header| header.check(fields, arguments))
     }
 }
 
 impl ParamHeader {
-    fn check(&self, fields: &dyn RequestFields, arguments: &Map<String, Value>) -> Result<(), Failure> {
-        let value = self.path.iter().skip(1).fold(self.first(arguments), |value, name| value?.get(name));
+    fn check(&self, fields: &dyn RequestFields, arguments: &Value) -> Result<(), Failure> {
+        let value = self.path.iter().try_fold(arguments, |value, name| value.get(name));
         let text = value.and_then(|value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -92,10 +88,6 @@ impl ParamHeader {
             return Ok(());
         }
         check(fields, &self.field, &self.shown, text.as_deref(), true)
-    }
-
-    fn first<'a>(&self, arguments: &'a Map<String, Value>) -> Option<&'a Value> {
-        arguments.get(self.path.first()?)
     }
 }
 
@@ -173,7 +165,7 @@ mod tests {
         let arguments = arguments.borrow();
         let name = if arguments.get("count").is_some() { "mcp-param-count" } else { "mcp-param-region" };
         let fields = Fields(field.map(|value| (name, value)).into_iter().collect());
-        headers.check(&fields, arguments.as_object().unwrap()).is_ok()
+        headers.check(&fields, arguments).is_ok()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The modern era (2026-07-28): no handshake, every request carries its version and capabilities.
 
 use domain::{Answers, Principal};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
 use crate::job::{Job, Target};
@@ -10,7 +10,7 @@ use crate::message::Request;
 use crate::mirror;
 use crate::params::{Meta, Params, bad_params, is_object, required_text, text};
 use crate::reply::{Failure, Note, Status, code};
-use crate::results::Caching;
+use crate::results::{Caching, Finished};
 use crate::seal::Binding;
 use crate::version::{MODERN, capabilities, supported, unsupported_version};
 use crate::{Answer, Era, Offer, Refusal, Served};
@@ -63,7 +63,7 @@ pub(crate) async fn answer(
     }
 }
 
-fn discovered(served: &Served<'_>) -> Value {
+fn discovered(served: &Served<'_>) -> Finished {
     let identity = &served.server.settings.identity;
     let mut discovered = json!({
         "supportedVersions": supported(),
@@ -72,7 +72,7 @@ fn discovered(served: &Served<'_>) -> Value {
     if !identity.instructions.is_empty() {
         discovered["instructions"] = identity.instructions.as_str().into();
     }
-    served.shape(Era::Modern).complete(discovered, Caching::Private)
+    served.shape(Era::Modern).complete(&discovered, Caching::Private)
 }
 
 fn job(
@@ -116,10 +116,9 @@ fn check_param_headers(
     offer: &Offer,
     fields: &dyn RequestFields,
     name: &str,
-    arguments: &Map<String, Value>,
+    arguments: &Value,
 ) -> Result<(), Failure> {
-    let name = domain::ToolName::parse(name).ok();
-    match name.and_then(|name| offer.listing.param_headers.get(&name)) {
+    match offer.listing.param_headers.get(name) {
         Some(headers) => headers.check(fields, arguments),
         None => Ok(()),
     }

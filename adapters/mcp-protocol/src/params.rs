@@ -90,9 +90,14 @@ impl<'a> Params<'a> {
     }
 
     /// A tool's arguments; absent or null, they mean `{}`.
-    pub(crate) fn tool_arguments(&self) -> Result<Map<String, Value>, Refusal> {
-        let parsed = self.arguments.map_or(Ok(None), |raw| serde_json::from_str::<Option<_>>(raw.get()));
-        Ok(parsed.map_err(|_| bad_params("params.arguments is not an object"))?.unwrap_or_default())
+    pub(crate) fn tool_arguments(&self) -> Result<Value, Refusal> {
+        let not_an_object = || bad_params("params.arguments is not an object");
+        let parsed = self.arguments.map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()));
+        match parsed.map_err(|_| not_an_object())? {
+            Value::Null => Ok(Value::Object(Map::new())),
+            arguments @ Value::Object(_) => Ok(arguments),
+            _ => Err(not_an_object()),
+        }
     }
 
     /// A prompt's arguments, which are texts.

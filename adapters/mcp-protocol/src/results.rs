@@ -1,10 +1,12 @@
-//! Results in their era's form: the modern one says of each its kind and who made it, and of what can be kept for how long.
+//! Results in each era: what the modern one adds to every result, and what a result of each method consists of.
 
 use std::sync::Arc;
 
 use domain::{Completion, Message, ResourceContents, ToolOutput};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 use crate::content::{ContentWire, ContentsWire, MessageWire};
 use crate::{Era, McpServer};
@@ -12,8 +14,8 @@ use crate::{Era, McpServer};
 /// The most values that one completion shows (server/utilities/completion).
 const MOST_VALUES: usize = 100;
 
-/// A result, ready to be sent.
-pub(crate) type Finished = Value;
+/// A result, rendered.
+pub(crate) type Finished = Box<RawValue>;
 
 /// How results look.
 pub(crate) struct Shape {
@@ -29,80 +31,165 @@ pub(crate) enum Caching {
     None,
 }
 
-impl Shape {
-    /// `CallToolResult`.
-    pub(crate) fn called(&self, output: ToolOutput) -> Finished {
-        let content: Vec<ContentWire> = output.content.into_iter().map(Into::into).collect();
-        let mut result = json!({"content": content, "isError": output.is_error});
-        if let Some(structured) = output.structured {
-            result["structuredContent"] = structured;
+/// A result with what its era adds.
+#[derive(Serialize)]
+struct Complete<'a, R> {
+    #[serde(flatten)]
+    result: &'a R,
+    #[serde(flatten)]
+    modern: Modern<'a>,
+}
+
+/// `Result` and `CacheableResult` in the schema of 2026-07-28.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Modern<'a> {
+    result_type: &'static str,
+    #[serde(rename = "_meta")]
+    meta: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_scope: Option<&'static str>,
+}
+
+/// `CallToolResult` in the schema.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Called {
+    content: Vec<ContentWire>,
+    is_error: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured_content: Option<Value>,
+}
+
+/// `ReadResourceResult` in the schema.
+#[derive(Serialize)]
+struct Read {
+    contents: Vec<ContentsWire>,
+}
+
+/// `GetPromptResult` in the schema.
+#[derive(Serialize)]
+struct Prompted {
+    messages: Vec<MessageWire>,
+}
+
+/// `CompleteResult` in the schema.
+#[derive(Serialize)]
+struct Completed {
+    completion: CompletionWire,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CompletionWire {
+    values: Vec<String>,
+    total: u64,
+    has_more: bool,
+}
+
+/// `ListToolsResult` and its kind, whose items stand in a member of their own name.
+struct Listed<'a> {
+    member: &'static str,
+    items: &'a [&'a RawValue],
+    next: Option<String>,
+}
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry(self.member, self.items)?;
+        if let Some(next) = &self.next {
+            members.serialize_entry("nextCursor", next)?;
         }
-        self.complete(result, Caching::None)
+        members.end()
+    }
+}
+
+/// `InputRequiredResult` in the schema.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InputRequired<'a> {
+    result_type: &'static str,
+    #[serde(rename = "_meta")]
+    meta: &'a RawValue,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    input_requests: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_state: Option<String>,
+}
+
+impl Shape {
+    /// What a tool gave.
+    pub(crate) fn called(&self, output: ToolOutput) -> Finished {
+        let content = output.content.into_iter().map(Into::into).collect();
+        let called = Called { content, is_error: output.is_error, structured_content: output.structured };
+        self.complete(&called, Caching::None)
     }
 
     /// A tool's failure that the model can read and act on.
     pub(crate) fn tool_error(&self, text: String) -> Finished {
-        let content = [ContentWire::Text { text }];
-        self.complete(json!({"content": content, "isError": true}), Caching::None)
+        let content = vec![ContentWire::Text { text }];
+        self.complete(&Called { content, is_error: true, structured_content: None }, Caching::None)
     }
 
-    /// `ReadResourceResult`.
+    /// What a resource holds.
     pub(crate) fn read(&self, contents: Vec<ResourceContents>) -> Finished {
-        let contents: Vec<ContentsWire> = contents.into_iter().map(Into::into).collect();
-        self.complete(json!({"contents": contents}), Caching::Private)
+        let contents = contents.into_iter().map(Into::into).collect();
+        self.complete(&Read { contents }, Caching::Private)
     }
 
-    /// `GetPromptResult`.
+    /// What a prompt says.
     pub(crate) fn prompted(&self, messages: Vec<Message>) -> Finished {
-        let messages: Vec<MessageWire> = messages.into_iter().map(Into::into).collect();
-        self.complete(json!({"messages": messages}), Caching::None)
+        let messages = messages.into_iter().map(Into::into).collect();
+        self.complete(&Prompted { messages }, Caching::None)
     }
 
-    /// `CompleteResult`.
+    /// What could be typed.
     pub(crate) fn completed(&self, completion: Completion) -> Finished {
         let has_more = completion.has_more || completion.values.len() > MOST_VALUES;
         let values: Vec<String> = completion.values.into_iter().take(MOST_VALUES).collect();
         let total = completion.total.unwrap_or(values.len() as u64);
-        let completion = json!({"values": values, "total": total, "hasMore": has_more});
-        self.complete(json!({"completion": completion}), Caching::None)
+        let completion = CompletionWire { values, total, has_more };
+        self.complete(&Completed { completion }, Caching::None)
     }
 
-    /// `ListToolsResult` and its kind.
-    pub(crate) fn listed(&self, member: &str, items: &[&RawValue], next: Option<String>) -> Finished {
-        let mut result = json!({member: items});
-        if let Some(next) = next {
-            result["nextCursor"] = next.into();
-        }
-        self.complete(result, Caching::Private)
+    /// A page of a list.
+    pub(crate) fn listed(&self, member: &'static str, items: &[&RawValue], next: Option<String>) -> Finished {
+        self.complete(&Listed { member, items, next }, Caching::Private)
     }
 
-    /// `InputRequiredResult`.
+    /// What the client has to answer before there is a result.
     pub(crate) fn input_required(&self, questions: Map<String, Value>, state: Option<String>) -> Finished {
-        let mut result = json!({"resultType": "input_required", "_meta": self.meta()});
-        if !questions.is_empty() {
-            result["inputRequests"] = questions.into();
-        }
-        if let Some(state) = state {
-            result["requestState"] = state.into();
-        }
-        result
+        rendered(&InputRequired {
+            result_type: "input_required",
+            meta: &self.server.meta,
+            input_requests: questions,
+            request_state: state,
+        })
     }
 
     /// A result that is all there is to say.
-    pub(crate) fn complete(&self, mut result: Value, caching: Caching) -> Finished {
+    pub(crate) fn complete(&self, result: &impl Serialize, caching: Caching) -> Finished {
         if self.era == Era::Legacy {
-            return result;
+            return rendered(result);
         }
-        result["resultType"] = "complete".into();
-        result["_meta"] = self.meta();
-        if caching == Caching::Private {
-            result["ttlMs"] = self.server.settings.list_ttl_ms.into();
-            result["cacheScope"] = "private".into();
-        }
-        result
+        let kept = caching == Caching::Private;
+        let modern = Modern {
+            result_type: "complete",
+            meta: &self.server.meta,
+            ttl_ms: kept.then_some(self.server.settings.list_ttl_ms),
+            cache_scope: kept.then_some("private"),
+        };
+        rendered(&Complete { result, modern })
     }
+}
 
-    fn meta(&self) -> Value {
-        json!({"io.modelcontextprotocol/serverInfo": self.server.settings.identity})
-    }
+/// Texts, numbers and values made from JSON: rendering them can't fail, and if it did, the result would be `null`.
+pub(crate) fn rendered(result: &impl Serialize) -> Finished {
+    to_raw_value(result).unwrap_or_else(|error| {
+        tracing::error!(%error, "a result could not be rendered");
+        RawValue::NULL.to_owned()
+    })
 }

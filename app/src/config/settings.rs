@@ -277,6 +277,7 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
     let wait_for_keys = read.seconds("keys.wait_seconds", 1..=60);
     let unknown_kid_memory = read.seconds("keys.unknown_kid_memory_seconds", 1..=3600);
     let fetch_timeout = read.seconds("keys.fetch_timeout_seconds", 1..=60);
+    let remembered_tokens = read.whole("keys.remembered_tokens", 0..=1_000_000);
     let max_document_bytes = read.whole("keys.max_document_bytes", 1024..=16 * 1024 * 1024);
     match KeyOptions::for_issuer(issuer) {
         Ok(defaults) => Some(KeyOptions {
@@ -288,6 +289,7 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
             unknown_kid_memory,
             fetch_timeout,
             max_document_bytes,
+            remembered_tokens,
         }),
         Err(error) => {
             read.problem("auth0.issuer", error.to_string());
@@ -393,7 +395,7 @@ fn tools(read: &mut Reader, catalog: &ToolCatalog) -> BTreeMap<ToolName, ToolRul
             None => None,
         };
         match ToolName::parse(&name) {
-            Ok(tool) if catalog.spec(&tool).is_some() => {
+            Ok(tool) if catalog.spec(tool.as_str()).is_some() => {
                 rules.insert(tool, ToolRule { scopes, enabled });
             }
             _ => {
