@@ -65,8 +65,7 @@ pub fn server(listener: TcpListener, settings: &Settings, ports: Ports) -> anyho
     let port = listener.local_addr().context("the listening socket is gone")?.port();
     let announcer = ports.announcer.clone();
     let service = service(settings, ports)?;
-    let keys = SealingKeys::new(&settings.state_keys.0).or_else(SealingKeys::made_now);
-    let keys = keys.context("the machine gives no randomness")?;
+    let keys = SealingKeys::new(&settings.state_keys.0).unwrap_or_else(SealingKeys::of_this_process);
     let mcp = McpServer::new(Arc::new(service), settings.mcp.clone(), keys, announcer)
         .context("what is on offer can't be shown to clients")?;
     Ok(Server::new(listener, http_settings(settings, port), Arc::new(mcp)))

@@ -1,6 +1,8 @@
 //! What a tool wants remembered, sealed: it travels through the client, which can neither read nor change it, nor use it for
 //! another call, as another principal, or too late (2026-07-28, basic/patterns/mrtr, "Server Requirements").
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +16,11 @@ const LIFE: i64 = 3600;
 pub const KEY_BYTES: usize = 32;
 
 /// Keys for states: the first seals, all of them open, so that keys can be changed while states are on their way.
-pub struct SealingKeys(Vec<RandomizedNonceKey>);
+pub struct SealingKeys {
+    given: Vec<RandomizedNonceKey>,
+    /// Without given ones: made when it is first needed, as the first random number of a process takes long.
+    own: OnceLock<Option<RandomizedNonceKey>>,
+}
 
 /// What a state belongs to: nothing else can open it.
 #[derive(Serialize)]
@@ -49,22 +55,27 @@ impl SealingKeys {
     pub fn new(keys: &[Vec<u8>]) -> Option<Self> {
         let keys: Result<Vec<_>, _> =
             keys.iter().map(|key| RandomizedNonceKey::new(&AES_256_GCM, key)).collect();
-        keys.ok().filter(|keys| !keys.is_empty()).map(Self)
+        let given = keys.ok().filter(|keys| !keys.is_empty())?;
+        Some(Self { given, own: OnceLock::new() })
     }
 
     /// One key that nobody else has: states end with this process, and other replicas can't open them.
     #[must_use]
-    pub fn made_now() -> Option<Self> {
-        let mut key = vec![0; KEY_BYTES];
-        aws_lc_rs::rand::fill(&mut key).ok()?;
-        Self::new(&[key])
+    pub const fn of_this_process() -> Self {
+        Self { given: Vec::new(), own: OnceLock::new() }
+    }
+
+    /// None only if there are none given and the machine gives no randomness.
+    fn all(&self) -> &[RandomizedNonceKey] {
+        if self.given.is_empty() { self.own.get_or_init(random_key).as_slice() } else { &self.given }
     }
 
     /// Seals a state; `None` only if the machine gives no randomness.
     pub(crate) fn seal(&self, state: &Value, binding: &Binding<'_>, now: UnixSeconds) -> Option<String> {
         let payload = Payload { exp: now.0.saturating_add(LIFE), state: state.clone() };
         let mut sealed = serde_json::to_vec(&payload).ok()?;
-        let nonce = self.0.first()?.seal_in_place_append_tag(Aad::from(binding.bytes()), &mut sealed).ok()?;
+        let nonce =
+            self.all().first()?.seal_in_place_append_tag(Aad::from(binding.bytes()), &mut sealed).ok()?;
         Some(URL_SAFE_NO_PAD.encode([nonce.as_ref().as_slice(), &sealed].concat()))
     }
 
@@ -73,13 +84,19 @@ impl SealingKeys {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
         let binding = binding.bytes();
-        let payload = self.0.iter().find_map(|key| {
+        let payload = self.all().iter().find_map(|key| {
             let (nonce, mut opened) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
             let opened = key.open_in_place(nonce, Aad::from(&binding), &mut opened).ok()?;
             serde_json::from_slice::<Payload>(opened).ok()
         })?;
         (now.0 < payload.exp).then_some(payload.state)
     }
+}
+
+fn random_key() -> Option<RandomizedNonceKey> {
+    let mut key = [0; KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut key).ok()?;
+    RandomizedNonceKey::new(&AES_256_GCM, &key).ok()
 }
 
 #[cfg(test)]
@@ -96,14 +113,14 @@ mod tests {
 
     #[test]
     fn a_state_opens_where_it_belongs_and_nowhere_else() {
-        let keys = SealingKeys::made_now().unwrap();
+        let keys = SealingKeys::of_this_process();
         let state = json!({"step": 1});
         let sealed = keys.seal(&state, &binding("ada", "t"), NOW).unwrap();
         assert_eq!(keys.open(&sealed, &binding("ada", "t"), NOW), Some(state.clone()));
         assert_eq!(keys.open(&sealed, &binding("bob", "t"), NOW), None);
         assert_eq!(keys.open(&sealed, &binding("ada", "u"), NOW), None);
         assert_eq!(keys.open(&sealed, &binding("ada", "t"), UnixSeconds(NOW.0 + LIFE)), None);
-        assert_eq!(SealingKeys::made_now().unwrap().open(&sealed, &binding("ada", "t"), NOW), None);
+        assert_eq!(SealingKeys::of_this_process().open(&sealed, &binding("ada", "t"), NOW), None);
         let mut changed = sealed.clone().into_bytes();
         changed[20] = if changed[20] == b'A' { b'B' } else { b'A' };
         assert_eq!(keys.open(&String::from_utf8(changed).unwrap(), &binding("ada", "t"), NOW), None);

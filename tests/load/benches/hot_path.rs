@@ -105,7 +105,7 @@ fn server() -> (Arc<McpServer>, Principal) {
     let who = settings.tokens.admit(&claims, now).unwrap();
     let ports = Ports::new(Arc::new(ScriptedVerifier::new()), clock, tools::shipped());
     let service = Arc::new(wiring::service(&settings, ports).unwrap());
-    let keys = SealingKeys::made_now().unwrap();
+    let keys = SealingKeys::of_this_process();
     let server = McpServer::new(service, settings.mcp, keys, Announcer::default()).unwrap();
     (Arc::new(server), who)
 }

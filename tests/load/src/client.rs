@@ -1,6 +1,6 @@
 //! The client: keep-alive connections from one thread, one request under way on each, every answer checked.
 //!
-//! It is made to cost little: requests are bytes that were made beforehand, and nothing sleeps but in `epoll_wait`.
+//! It is made to cost little, with requests that are bytes made beforehand, and to be always awake.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -105,8 +105,8 @@ impl Client {
             if !stop {
                 sent += self.send_what_is_due(work, count - sent, gap)?;
             }
-            let wait = if gap.is_zero() { Duration::from_millis(100) } else { Duration::ZERO };
-            self.poll.poll(&mut events, Some(wait))?;
+            // It never sleeps: the kernel books the waking of a client to the server that answers it.
+            self.poll.poll(&mut events, Some(Duration::ZERO))?;
             for event in &events {
                 if let Some(latency) = self.receive(event.token().0, work.expected)? {
                     latencies.push(latency);
