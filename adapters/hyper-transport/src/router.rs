@@ -11,6 +11,7 @@ use crate::access_log::Record;
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
 use crate::authority::Caller;
+use crate::body;
 use crate::cors::{self, Readers};
 use crate::endpoint;
 use crate::problem::Problem;
@@ -128,6 +129,7 @@ impl Shared {
     /// What is checked before a route is taken.
     fn admit(&self, route: Option<Route>, request: &Request<Incoming>) -> Result<(), Problem> {
         check_head_size(request, self.settings.limits.header_bytes)?;
+        body::check_coding(request.headers())?;
         if !route.is_some_and(Route::is_probe) {
             self.acquaintances.check_host(request)?;
         }
