@@ -65,6 +65,7 @@ pub fn get(stream: u32, path: &str) -> Vec<u8> {
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
+    pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
@@ -108,7 +109,7 @@ impl Http2 {
         let mut payload = vec![0; length.try_into().unwrap()];
         soon(self.0.read_exact(&mut payload)).await.ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], stream, payload })
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
     /// The first frame that is `wanted`.
@@ -127,13 +128,14 @@ impl Http2 {
         self.until(|frame| frame.kind == kind::DATA && holds(frame)).await;
     }
 
-    /// The error by which the server ends the connection or the stream; none when it just closes.
-    pub async fn refusal(&mut self) -> Option<(u8, u32)> {
-        while let Some(frame) = self.next().await {
-            if let Some(error) = frame.error() {
-                return Some((frame.kind, error));
+    /// The first frame that ends something or begins a body; none when the server has closed.
+    pub async fn next_that_tells(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.next().await?;
+            let ends = frame.kind == kind::HEADERS && frame.flags & flag::END_STREAM != 0;
+            if ends || frame.error().is_some() || frame.kind == kind::DATA {
+                return Some(frame);
             }
         }
-        None
     }
 }
