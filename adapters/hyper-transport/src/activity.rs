@@ -46,6 +46,8 @@ struct State {
     multiplexed: bool,
     /// When a client that has shut its side down is given up.
     half_closed_until: Option<Duration>,
+    /// Since when the client has taken nothing of what is to be sent.
+    blocked_since: Option<Duration>,
     /// An answer under way is a stream.
     streams: bool,
     /// The last request was refused, perhaps before the end of its body.
@@ -77,6 +79,7 @@ impl Activity {
                 requests: 0,
                 multiplexed: false,
                 half_closed_until: None,
+                blocked_since: None,
                 streams: false,
                 left_unread: false,
             }),
@@ -101,13 +104,16 @@ impl Activity {
     /// How long until the state should be looked at again; `None` when its time is up.
     fn time_left(&self) -> Option<Duration> {
         let state = self.state();
-        let until = match (state.phase, state.half_closed_until) {
-            (Phase::Idle, _) => state.since + self.keep_alive,
-            (Phase::Head, _) => state.since + self.header_read,
-            (Phase::Lingering, _) => state.since + LINGER,
-            (Phase::Busy, Some(until)) => until,
-            // Nothing ends here, and whatever comes next starts afresh.
-            (Phase::Busy, None) => return Some(self.keep_alive),
+        let until = match state.phase {
+            Phase::Idle => state.since + self.keep_alive,
+            Phase::Head => state.since + self.header_read,
+            Phase::Lingering => state.since + LINGER,
+            Phase::Busy => match (state.half_closed_until, state.blocked_since) {
+                (Some(until), _) => until,
+                (None, Some(since)) => since + self.keep_alive,
+                // Nothing ends here, and whatever comes next starts afresh.
+                (None, None) => return Some(self.keep_alive),
+            },
         };
         until.checked_sub(self.clock.uptime()).filter(|left| !left.is_zero())
     }
@@ -133,8 +139,7 @@ impl Activity {
         state.phase == Phase::Busy && !state.multiplexed && state.half_closed_until.is_none()
     }
 
-    /// Nobody reads on when a stream's client has gone, but closing a stream is how to cancel what it tells of (MCP
-    /// 2026-07-28, basic/utilities/cancellation): that is not put off.
+    /// To close a stream is how a modern client cancels what it tells of: that is not put off.
     fn half_closed(&self, patience: Duration) {
         let mut state = self.state();
         let patience = if state.streams { Duration::ZERO } else { patience };
@@ -172,8 +177,18 @@ impl Activity {
     /// A slow reader is not idle. In HTTP/2 answers to pings are written, too, and mean nothing.
     fn bytes_written(&self) {
         let mut state = self.state();
+        state.blocked_since = None;
         if state.phase == Phase::Idle && !state.multiplexed {
             state.since = self.clock.uptime();
+        }
+    }
+
+    /// The client reads nothing, and a stream would wait for it without end.
+    fn blocked(&self) {
+        let mut state = self.state();
+        if state.blocked_since.is_none() {
+            state.blocked_since = Some(self.clock.uptime());
+            self.sooner.notify_one();
         }
     }
 
@@ -271,8 +286,9 @@ impl Read for WatchedIo {
 impl Write for WatchedIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        if written.is_ready() {
-            self.activity.bytes_written();
+        match &written {
+            Poll::Ready(_) => self.activity.bytes_written(),
+            Poll::Pending => self.activity.blocked(),
         }
         written
     }
@@ -303,8 +319,9 @@ impl Write for WatchedIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        if written.is_ready() {
-            self.activity.bytes_written();
+        match &written {
+            Poll::Ready(_) => self.activity.bytes_written(),
+            Poll::Pending => self.activity.blocked(),
         }
         written
     }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use domain::{Progress, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
 use fakes::{Behaviour, RecordingTool};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::{PING, answers, post, status, still_serves};
 use crate::harness::{ADMIN, Choices, Harness, read_to_end, soon};
@@ -114,6 +117,50 @@ async fn what_a_client_that_has_gone_asked_for_ends_soon() {
         harness.clock.advance(Duration::from_secs(10));
         soon(tool.dropped.acquire()).await.unwrap().forget();
     }
+    still_serves(&harness).await;
+}
+
+/// Tells more than sockets hold, and waits.
+struct Loud {
+    dropped: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Tool for Loud {
+    fn spec(&self) -> Result<ToolSpec, SpecError> {
+        ToolSpec::with_schema("loud", "Loud", "A tool.", serde_json::json!({"type": "object"}))
+    }
+
+    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
+        let _given_up = self.dropped.clone().acquire_owned().await.unwrap();
+        for _ in 0..16 {
+            let message = Some("x".repeat(1 << 20));
+            call.context.feedback.progress(Progress { progress: 0.0, total: None, message });
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_ends_after_75_s() {
+    let dropped = Arc::new(Semaphore::new(1));
+    let tool = Loud { dropped: Arc::clone(&dropped) };
+    let harness = Choices::new().tool(Arc::new(tool)).start().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(65_536).unwrap();
+    let mut stream = socket.connect(harness.address).await.unwrap();
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"loud","_meta":{"progressToken":1}}}"#;
+    let accept = "accept: application/json, text/event-stream\r\n";
+    stream.write_all(message(accept, call).as_bytes()).await.unwrap();
+    // The server's turns: it sends until it can't.
+    for _ in 0..20 {
+        still_serves(&harness).await;
+    }
+    harness.clock.advance(Duration::from_secs(74));
+    still_serves(&harness).await;
+    assert_eq!(dropped.available_permits(), 0, "it may yet be read");
+    harness.clock.advance(Duration::from_secs(1));
+    soon(dropped.acquire()).await.unwrap().forget();
     still_serves(&harness).await;
 }
 
