@@ -110,22 +110,38 @@ async fn taken_while_nobody_reads(harness: &Harness, client: &Http2, flood: &[u8
     taken
 }
 
-/// Each frame asks for an answer. Who does not read them is not read from, and closed in the end.
+/// Each frame asks for an answer. Who does not read them is not read from, and closed when the time for a request is up.
 #[tokio::test]
 async fn floods_that_ask_for_answers_wait_for_their_reader() {
     let harness = Harness::new().await;
-    let requests: Vec<u8> = (0..100_000).flat_map(|n| get(n * 2 + 1, "/ping")).collect();
-    for (name, flood, silence) in [
-        ("PING", frame(kind::PING, 0, 0, &[0; 8]).repeat(10_000), 10),
-        ("SETTINGS", frame(kind::SETTINGS, 0, 0, b"").repeat(10_000), 10),
-        ("requests", requests, 75),
-    ] {
+    for kind in [kind::PING, kind::SETTINGS] {
+        let payload: &[u8] = if kind == kind::PING { &[0; 8] } else { b"" };
         let mut client = Http2::open(&harness, &[]).await;
+        let flood = frame(kind, 0, 0, payload).repeat(10_000);
         let taken = taken_while_nobody_reads(&harness, &client, &flood).await;
-        assert!(taken < MOST_TAKEN, "{name}: {taken} bytes were taken and nothing was read");
-        harness.clock.advance(Duration::from_secs(silence));
-        while client.next().await.is_some() {}
+        assert!(taken < MOST_TAKEN, "{kind}: {taken} bytes were taken and nothing was read");
+        harness.clock.advance(Duration::from_secs(9));
+        still_serves(&harness).await;
+        let held = client.0.try_write(b"x").unwrap_err();
+        assert_eq!(held.kind(), ErrorKind::WouldBlock, "{kind}: not closed, and not read from");
+        harness.clock.advance(Duration::from_secs(1));
+        while let Some(frame) = client.next().await {
+            assert_eq!(frame.error(), None, "{kind}");
+        }
     }
+    still_serves(&harness).await;
+}
+
+/// Beyond 100 under way each is refused, and beyond a thousand refusals the connection ends.
+#[tokio::test]
+async fn requests_without_end_end_the_connection() {
+    let harness = Harness::new().await;
+    let mut client = Http2::open(&harness, &[]).await;
+    let flood: Vec<u8> = (0..300_000).flat_map(|n| get(n * 2 + 1, "/ping")).collect();
+    let taken = taken_while_nobody_reads(&harness, &client, &flood).await;
+    assert!(taken < flood.len().min(MOST_TAKEN), "{taken} bytes were taken and nothing was read");
+    let end = client.until(|frame| frame.kind == kind::GOAWAY).await;
+    assert_eq!(end.error(), Some(11));
     still_serves(&harness).await;
 }
 
@@ -135,7 +151,9 @@ async fn a_field_that_unfolds_into_many_is_refused() {
     let harness = Harness::new().await;
     let large = [b"\x40\x01x\x7f\xa1\x1e".to_vec(), vec![b'y'; 4000]].concat();
     let usual = [b"\x82\x86".to_vec(), field(":path", "/ping"), field(":authority", "localhost")].concat();
-    for (times, expected) in [(1, "pong"), (7, "pong"), (8, "431"), (10_000, "goaway 11")] {
+    for (times, expected) in
+        [(1, "pong"), (7, "pong"), (8, "431"), (30, "431"), (35, "goaway 11"), (10_000, "goaway 11")]
+    {
         let mut client = Http2::open(&harness, &[]).await;
         let fields = [usual.clone(), large.clone(), vec![0xbe; times]].concat();
         client.send(&frame(kind::HEADERS, flag::WHOLE, 1, &fields)).await;
