@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{ADMIN, Choices, Harness, read_to_end, soon};
+use crate::wire::{Http2, get};
 
 async fn with_waiting_tool() -> (Harness, Arc<RecordingTool>) {
     let tool = Arc::new(RecordingTool::new("slow", &[], Behaviour::Wait));
@@ -60,36 +61,17 @@ async fn what_is_not_finished_in_30_s_is_closed() {
     assert_eq!(read_to_end(call).await, "");
 }
 
-/// An HTTP/2 frame (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
-}
-
-/// `GET /ready` as one `HEADERS` frame that ends the request; indexed and literal fields (RFC 7541 section 6).
-fn get_ready(stream: u8) -> Vec<u8> {
-    frame(1, 5, stream, b"\x82\x86\x44\x06/ready\x41\x09localhost")
-}
-
-async fn read_until(stream: &mut TcpStream, text: &str) {
-    let mut read = Vec::new();
-    while !String::from_utf8_lossy(&read).contains(text) {
-        assert_ne!(soon(stream.read_buf(&mut read)).await.unwrap(), 0, "closed before {text:?}");
-    }
-}
-
 /// An HTTP/2 connection lives until its client has confirmed the notice to go away. This one does not.
 #[tokio::test]
 async fn a_draining_server_says_that_it_is_not_ready() {
     let mut harness = Harness::new().await;
-    let mut stream = harness.connect().await;
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-    stream.write_all(&[frame(4, 0, 0, b""), get_ready(1)].concat()).await.unwrap();
-    read_until(&mut stream, r#"{"status":"ready"}"#).await;
+    let mut client = Http2::open(&harness, &[]).await;
+    client.send(&get(1, "/ready")).await;
+    client.until_data(r#"{"status":"ready"}"#).await;
     harness.begin_stop();
     while TcpStream::connect(harness.address).await.is_ok() {}
-    stream.write_all(&get_ready(3)).await.unwrap();
-    read_until(&mut stream, r#""reason":"draining""#).await;
-    drop(stream);
+    client.send(&get(3, "/ready")).await;
+    client.until_data(r#""reason":"draining""#).await;
+    drop(client);
     assert_eq!(harness.stopped().await, Drained::Complete);
 }

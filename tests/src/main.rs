@@ -7,6 +7,7 @@
 )]
 #![allow(clippy::needless_pass_by_value, reason = "callers write JSON literals")]
 
+mod abuse;
 mod architecture;
 mod auth;
 mod binary;
@@ -26,3 +27,4 @@ mod pages;
 mod real_clients;
 mod streams;
 mod tls;
+mod wire;

@@ -20,10 +20,10 @@ use crate::harness::{ADMIN, Answer, Choices, Harness, NOBODY, NOW, USER, soon};
 const VERSION: &str = "2026-07-28";
 
 /// Says how it goes, then waits if it was told to; notes when it is given up.
-struct Chatty {
+pub struct Chatty {
     messages: u32,
     waits: bool,
-    dropped: Semaphore,
+    pub dropped: Semaphore,
 }
 
 struct OnDrop<'a>(&'a Semaphore);
@@ -34,7 +34,7 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-fn chatty(messages: u32, waits: bool) -> Arc<Chatty> {
+pub fn chatty(messages: u32, waits: bool) -> Arc<Chatty> {
     Arc::new(Chatty { messages, waits, dropped: Semaphore::new(0) })
 }
 

@@ -1,7 +1,8 @@
 //! What a connection is doing, so that one that does nothing, or too slowly, can be closed.
 //!
 //! hyper has one timer for the time between requests and for a request's head; clients need 75 s of the one and should
-//! not get 75 s for the other.
+//! not get 75 s for the other. It also closes at once, both when a client has sent all that it will, which may well wait
+//! for its answer, and when it has not, which then loses its answer.
 
 use std::io;
 use std::pin::Pin;
@@ -11,9 +12,20 @@ use std::time::Duration;
 
 use domain::Clock;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::settings::Limits;
+
+/// How long a client that has shut its side down is worked for. It may wait for its answer (RFC 9112 section 9.6) or be
+/// gone, and nobody knows which before something is written.
+const HALF_CLOSED: Duration = Duration::from_secs(10);
+/// How long, and how much, is read and thrown away of a request that was refused. TCP resets a connection that is closed
+/// with bytes unread, and the client loses the answer that says why (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(5);
+const MOST_LINGERED: usize = 8 * 1024 * 1024;
 
 /// A connection's state, shared by its I/O, its requests and its watch.
 pub(crate) struct Activity {
@@ -32,6 +44,14 @@ struct State {
     /// Requests whose answers are not yet made.
     requests: usize,
     multiplexed: bool,
+    /// When a client that has shut its side down is given up.
+    half_closed_until: Option<Duration>,
+    /// Since when the client has taken nothing of what is to be sent.
+    blocked_since: Option<Duration>,
+    /// An answer under way is a stream.
+    streams: bool,
+    /// The last request was refused, perhaps before the end of its body.
+    left_unread: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +62,8 @@ enum Phase {
     Head,
     /// A request is being answered; it has deadlines of its own.
     Busy,
+    /// Everything is answered; what still comes is thrown away.
+    Lingering,
 }
 
 impl Activity {
@@ -51,7 +73,16 @@ impl Activity {
             clock,
             header_read: limits.header_read,
             keep_alive: limits.keep_alive,
-            state: Mutex::new(State { phase: Phase::Idle, since, requests: 0, multiplexed: false }),
+            state: Mutex::new(State {
+                phase: Phase::Idle,
+                since,
+                requests: 0,
+                multiplexed: false,
+                half_closed_until: None,
+                blocked_since: None,
+                streams: false,
+                left_unread: false,
+            }),
             sooner: Notify::new(),
         }
     }
@@ -73,13 +104,17 @@ impl Activity {
     /// How long until the state should be looked at again; `None` when its time is up.
     fn time_left(&self) -> Option<Duration> {
         let state = self.state();
-        let allowed = match state.phase {
-            Phase::Idle => self.keep_alive,
-            Phase::Head => self.header_read,
-            // Nothing ends here, and whatever comes next starts afresh.
-            Phase::Busy => return Some(self.keep_alive),
+        let until = match state.phase {
+            Phase::Idle => state.since + self.keep_alive,
+            Phase::Head => state.since + self.header_read,
+            Phase::Lingering => state.since + LINGER,
+            Phase::Busy => match (state.half_closed_until, state.blocked_since) {
+                (Some(until), _) => until,
+                (None, Some(since)) => since + self.keep_alive,
+                // Nothing ends here, and whatever comes next starts afresh.
+                (None, None) => return Some(self.keep_alive),
+            },
         };
-        let until = state.since + allowed;
         until.checked_sub(self.clock.uptime()).filter(|left| !left.is_zero())
     }
 
@@ -89,7 +124,38 @@ impl Activity {
         state.phase = Phase::Busy;
         state.requests += 1;
         state.multiplexed = multiplexed;
+        state.left_unread = false;
         RequestGuard(Arc::clone(self))
+    }
+
+    /// The request was refused, perhaps before the end of its body.
+    pub(crate) fn may_be_unread(&self) {
+        self.state().left_unread = true;
+    }
+
+    /// Whether it matters that a client shuts its side down. Between requests hyper sees it, as does HTTP/2 always.
+    fn awaits_half_close(&self) -> bool {
+        let state = self.state();
+        state.phase == Phase::Busy && !state.multiplexed && state.half_closed_until.is_none()
+    }
+
+    /// To close a stream is how a modern client cancels what it tells of: that is not put off.
+    fn half_closed(&self, patience: Duration) {
+        let mut state = self.state();
+        let patience = if state.streams { Duration::ZERO } else { patience };
+        state.half_closed_until = Some(self.clock.uptime() + patience);
+        self.sooner.notify_one();
+    }
+
+    /// The answers are sent. Whether what still comes is to be read: after a head that hyper refused, or a body that we did.
+    fn lingers(&self) -> bool {
+        let mut state = self.state();
+        if state.phase == Phase::Head || state.left_unread {
+            state.phase = Phase::Lingering;
+            state.since = self.clock.uptime();
+            self.sooner.notify_one();
+        }
+        state.phase == Phase::Lingering
     }
 
     fn bytes_read(&self) {
@@ -111,8 +177,18 @@ impl Activity {
     /// A slow reader is not idle. In HTTP/2 answers to pings are written, too, and mean nothing.
     fn bytes_written(&self) {
         let mut state = self.state();
+        state.blocked_since = None;
         if state.phase == Phase::Idle && !state.multiplexed {
             state.since = self.clock.uptime();
+        }
+    }
+
+    /// The client reads nothing, and a stream would wait for it without end.
+    fn blocked(&self) {
+        let mut state = self.state();
+        if state.blocked_since.is_none() {
+            state.blocked_since = Some(self.clock.uptime());
+            self.sooner.notify_one();
         }
     }
 
@@ -124,11 +200,26 @@ impl Activity {
 /// A request under way.
 pub(crate) struct RequestGuard(Arc<Activity>);
 
+impl RequestGuard {
+    /// The answer is a stream.
+    pub(crate) fn streams(&self) {
+        let half_closed = {
+            let mut state = self.0.state();
+            state.streams = true;
+            state.half_closed_until.is_some()
+        };
+        if half_closed {
+            self.0.half_closed(Duration::ZERO);
+        }
+    }
+}
+
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.requests -= 1;
         if state.requests == 0 {
+            state.streams = false;
             state.phase = Phase::Idle;
             state.since = self.0.clock.uptime();
         }
@@ -136,18 +227,48 @@ impl Drop for RequestGuard {
 }
 
 /// A connection's I/O that notes what happens on it.
-pub(crate) struct WatchedIo<I> {
-    io: I,
+pub(crate) struct WatchedIo {
+    io: TokioIo<TcpStream>,
     activity: Arc<Activity>,
+    /// How much was thrown away since our side was shut down.
+    lingered: Option<usize>,
 }
 
-impl<I> WatchedIo<I> {
-    pub(crate) fn new(io: I, activity: Arc<Activity>) -> Self {
-        Self { io, activity }
+impl WatchedIo {
+    pub(crate) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { io: TokioIo::new(stream), activity, lingered: None }
+    }
+
+    /// Looks whether the client has shut its side down, and has the task woken when it does. While it answers, hyper either
+    /// ends the connection then, or (`half_close`) does not look.
+    fn watch_for_half_close(&self, cx: &mut Context<'_>) {
+        if !self.activity.awaits_half_close() {
+            return;
+        }
+        let mut byte = [0];
+        match self.io.inner().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(0)) => self.activity.half_closed(HALF_CLOSED),
+            Poll::Ready(Err(_)) => self.activity.half_closed(Duration::ZERO),
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        }
+    }
+
+    /// Throws away what the client still sends, until it has seen our end and closes, or it is too much.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut waste = [0; 8192];
+        while self.lingered.is_some_and(|bytes| bytes <= MOST_LINGERED) {
+            let mut buf = ReadBuf::new(&mut waste);
+            std::task::ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                break;
+            }
+            self.lingered = self.lingered.map(|bytes| bytes + buf.filled().len());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<I: Read + Unpin> Read for WatchedIo<I> {
+impl Read for WatchedIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -162,21 +283,30 @@ impl<I: Read + Unpin> Read for WatchedIo<I> {
     }
 }
 
-impl<I: Write + Unpin> Write for WatchedIo<I> {
+impl Write for WatchedIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        if written.is_ready() {
-            self.activity.bytes_written();
+        match &written {
+            Poll::Ready(_) => self.activity.bytes_written(),
+            Poll::Pending => self.activity.blocked(),
         }
         written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch_for_half_close(cx);
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if self.lingered.is_none() {
+            std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if !self.activity.lingers() {
+                return Poll::Ready(Ok(()));
+            }
+            self.lingered = Some(0);
+        }
+        self.poll_linger(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -189,8 +319,9 @@ impl<I: Write + Unpin> Write for WatchedIo<I> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        if written.is_ready() {
-            self.activity.bytes_written();
+        match &written {
+            Poll::Ready(_) => self.activity.bytes_written(),
+            Poll::Pending => self.activity.blocked(),
         }
         written
     }

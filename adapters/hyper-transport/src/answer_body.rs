@@ -66,6 +66,7 @@ impl AnswerBody {
 impl Events {
     /// Logs the request and ends its activity when the stream ends, not before.
     pub(crate) fn at_end(&mut self, record: Record, id: &str, started: Duration, guard: RequestGuard) {
+        guard.streams();
         let (id, clock) = (id.to_owned(), Arc::clone(&self.clock));
         self.ending = Some(Ending { record, id, clock, started, _guard: guard });
     }

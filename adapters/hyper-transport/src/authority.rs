@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use hyper::header::{HOST, ORIGIN};
 use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Request};
+use hyper::{HeaderMap, Request, Version};
 use url::Url;
 
 use crate::problem::Problem;
@@ -53,6 +53,16 @@ impl Acquaintances {
             || host == self.own_host
             || self.hosts.iter().any(|allowed| *allowed == host || *allowed == with_port);
         if known { Ok(()) } else { Err(Problem::ForeignHost) }
+    }
+
+    /// Checks that a request which may name any host names one, as all must (RFC 9112 section 3.2). HTTP/1.0 has no
+    /// `Host`, and load balancers still probe with it.
+    ///
+    /// # Errors
+    /// [`Problem::BadHost`].
+    pub(crate) fn check_any_host<B>(request: &Request<B>) -> Result<(), Problem> {
+        let old = request.version() < Version::HTTP_11 && !request.headers().contains_key(HOST);
+        if old { Ok(()) } else { named_authority(request).map(drop) }
     }
 
     /// Checks the `Origin` header.
@@ -111,7 +121,9 @@ fn parse(text: &str) -> Option<Authority> {
     let authority = Authority::from_str(text).ok()?;
     let rest = text.strip_prefix(authority.host())?;
     let port = rest.strip_prefix(':');
-    (rest.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())).then_some(authority)
+    // Rust's numbers may have a sign, a port may not (RFC 3986 section 3.2.3).
+    let is_number = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok();
+    (rest.is_empty() || port.is_some_and(is_number)).then_some(authority)
 }
 
 /// `localhost`, 127.0.0.0/8, `::1`.
@@ -178,7 +190,7 @@ mod tests {
     fn a_request_names_one_host() {
         assert_eq!(host(&[], "/mcp"), Err(Problem::BadHost));
         assert_eq!(host(&["localhost", "localhost"], "/mcp"), Err(Problem::BadHost));
-        for bad in ["", "user@localhost", "a b", "localhost:x"] {
+        for bad in ["", "user@localhost", "a b", "localhost:x", "localhost:+80"] {
             assert_eq!(host(&[bad], "/mcp"), Err(Problem::BadHost), "{bad}");
         }
         assert_eq!(host(&["localhost"], "http://evil.com/mcp"), Err(Problem::BadHost));

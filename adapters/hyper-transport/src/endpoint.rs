@@ -55,8 +55,9 @@ async fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<Principal,
 /// Whether the client takes a stream, too.
 fn check_media_types(headers: &HeaderMap) -> Result<bool, Problem> {
     let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !content_type.is_some_and(is_json) {
+    // One, so that nobody before the server can have read another (RFC 9110 section 5.3).
+    let mut content_types = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().ok());
+    if !content_types.next().flatten().is_some_and(is_json) || content_types.next().is_some() {
         return Err(Problem::UnsupportedMediaType);
     }
     // Without the header, everything is acceptable (RFC 9110 section 12.5.1).

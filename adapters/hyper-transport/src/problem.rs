@@ -25,6 +25,7 @@ pub(crate) enum Problem {
     BodyTooLarge { limit: usize },
     BodyTooSlow,
     BodyBroken,
+    BadCoding,
     BadAuthorization,
     Unauthenticated(AuthError),
     Denied(Denied),
@@ -44,7 +45,9 @@ impl Problem {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadHost | Self::BodyBroken | Self::BadAuthorization => StatusCode::BAD_REQUEST,
+            Self::BadHost | Self::BodyBroken | Self::BadCoding | Self::BadAuthorization => {
+                StatusCode::BAD_REQUEST
+            }
             Self::ForeignHost | Self::ForeignOrigin | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
@@ -70,6 +73,7 @@ impl Problem {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
+            Self::BadCoding => "bad_transfer_coding",
             Self::BadAuthorization => "invalid_request",
             Self::Unauthenticated(AuthError::NoToken) => "unauthorized",
             Self::Unauthenticated(AuthError::Rejected(_)) => "invalid_token",
@@ -105,6 +109,7 @@ impl Problem {
             Self::BodyTooLarge { limit } => format!("the request's body is longer than {limit} bytes"),
             Self::BodyTooSlow => "the request's body did not arrive in time".into(),
             Self::BodyBroken => "the request's body broke off or is malformed".into(),
+            Self::BadCoding => "the only transfer coding is chunked, once (RFC 9112 section 6.1)".into(),
             Self::BadAuthorization => "bad_authorization: there is more than one Authorization header".into(),
             Self::Unauthenticated(AuthError::NoToken) => {
                 "no_token: send an access token in the Authorization header (Bearer)".into()
@@ -168,6 +173,7 @@ impl Problem {
             Self::BodyTooLarge { .. }
                 | Self::BodyTooSlow
                 | Self::BodyBroken
+                | Self::BadCoding
                 | Self::HeadTooLarge { .. }
                 | Self::BadHost
         )

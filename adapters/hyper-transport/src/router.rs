@@ -10,7 +10,8 @@ use tracing::Instrument;
 use crate::access_log::Record;
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
-use crate::authority::Caller;
+use crate::authority::{Acquaintances, Caller};
+use crate::body;
 use crate::cors::{self, Readers};
 use crate::endpoint;
 use crate::problem::Problem;
@@ -128,7 +129,10 @@ impl Shared {
     /// What is checked before a route is taken.
     fn admit(&self, route: Option<Route>, request: &Request<Incoming>) -> Result<(), Problem> {
         check_head_size(request, self.settings.limits.header_bytes)?;
-        if !route.is_some_and(Route::is_probe) {
+        body::check_coding(request.headers())?;
+        if route.is_some_and(Route::is_probe) {
+            Acquaintances::check_any_host(request)?;
+        } else {
             self.acquaintances.check_host(request)?;
         }
         if route.is_none_or(|route| route == Route::Endpoint) {
@@ -182,7 +186,8 @@ fn check_head_size<B>(request: &Request<B>, limit: usize) -> Result<(), Problem>
     let fields: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if fields + target > limit || request.headers().len() > MOST_FIELDS {
+    // Methods are names that a client may make up.
+    if request.method().as_str().len() + target + fields > limit || request.headers().len() > MOST_FIELDS {
         Err(Problem::HeadTooLarge { limit })
     } else {
         Ok(())

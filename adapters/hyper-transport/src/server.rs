@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Service;
+use hyper::Request;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use mcp_protocol::{ListingError, McpServer};
 use tokio::net::{TcpListener, TcpStream};
@@ -151,11 +153,18 @@ async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToke
 async fn serve(shared: Arc<Shared>, stream: TcpStream, draining: CancellationToken) {
     let limits = &shared.settings.limits;
     let activity = Arc::new(Activity::new(shared.owned_clock(), limits));
-    let io = WatchedIo::new(TokioIo::new(stream), Arc::clone(&activity));
-    let requests = service_fn(|request| {
+    let io = WatchedIo::new(stream, Arc::clone(&activity));
+    let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(shared.respond(request, guard).await) }
+        let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
+        async move {
+            let has_body = !request.body().is_end_stream();
+            let response = shared.respond(request, guard).await;
+            if has_body && !response.status().is_success() {
+                activity.may_be_unread();
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let builder = builder(limits);
     let connection = builder.serve_connection(io, requests);
@@ -185,6 +194,8 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // Activity does this, and tells a head from a pause.
         .header_read_timeout(None)
+        // Activity does this, too: to hyper a client that has sent all that it will is one that has gone.
+        .half_close(true)
         .max_buf_size(limits.header_bytes.saturating_add(HEAD_SLACK));
     builder
         .http2()
