@@ -24,5 +24,6 @@ mod modern;
 mod oauth;
 mod pages;
 mod real_clients;
+mod restart;
 mod streams;
 mod tls;
