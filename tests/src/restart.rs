@@ -122,7 +122,8 @@ fn complete(bytes: &[u8]) -> Option<bool> {
 
 /// How many requests the log says were answered with 200; there are no others.
 fn requests_logged(log: ChildStderr) -> usize {
-    let lines = BufReader::new(log).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let lines =
+        BufReader::new(log).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let requests = lines.filter(|line| line["message"] == "request");
     requests.inspect(|line| assert_eq!(line["status"], 200, "{line}")).count()
 }
