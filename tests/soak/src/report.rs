@@ -63,8 +63,8 @@ impl Resources {
 /// Everything that is wrong.
 pub(crate) fn violations(counts: &Counts, resources: &Resources) -> Vec<String> {
     let mut found = resources.violations();
-    if counts.wrong > 0 {
-        found.push(format!("{} wrong answers; the first:", counts.wrong));
+    if !counts.wrong.is_empty() {
+        found.push(format!("wrong answers: {:?}; the first:", counts.wrong));
         found.extend(counts.told.iter().cloned());
     }
     found
@@ -80,7 +80,7 @@ pub(crate) fn render(counts: &Counts, resources: &Resources) -> String {
         total += outcomes.values().sum::<u64>();
         let _ = writeln!(text, "| {kind:?} | {} |", each.join(", "));
     }
-    let _ = writeln!(text, "| all | {total}, {} wrong |", counts.wrong);
+    let _ = writeln!(text, "| all | {total}, of which wrong: {} |", counts.wrong.values().sum::<u64>());
     let (start, third, end) = (resources.start, resources.third(), resources.end);
     let mib = |kib: u64| format!("{}.{}", kib / 1024, kib % 1024 * 10 / 1024);
     let _ = writeln!(

@@ -62,8 +62,8 @@ impl Kind {
     fn right(self, scene: &Scene) -> &'static [u16] {
         let certain = scene.issuer == Certainty::Yes;
         match self {
-            Self::List | Self::Whoami | Self::UserWhoami | Self::SlowBody | Self::GoneMidStream => &[200],
-            Self::Greet => match scene.greet {
+            Self::List | Self::Whoami | Self::UserWhoami | Self::GoneMidStream => &[200],
+            Self::Greet | Self::SlowBody => match scene.greet {
                 Certainty::Yes => &[200],
                 Certainty::No => &[403],
                 Certainty::Either => &[200, 403],

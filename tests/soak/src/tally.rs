@@ -5,14 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::requests::Kind;
 
-/// So many are told; all are counted.
-const TOLD: usize = 20;
+/// So many of a kind are told; all are counted.
+const TOLD: u64 = 3;
 
 #[derive(Default)]
 pub(crate) struct Counts {
     /// By kind and by what came of it: a status, or a word.
     pub(crate) outcomes: BTreeMap<Kind, BTreeMap<String, u64>>,
-    pub(crate) wrong: u64,
+    pub(crate) wrong: BTreeMap<Kind, u64>,
     pub(crate) told: Vec<String>,
 }
 
@@ -26,8 +26,9 @@ impl Tally {
 
     pub(crate) fn wrong(&self, kind: Kind, what: &str) {
         let mut counts = self.lock();
-        counts.wrong += 1;
-        if counts.told.len() < TOLD {
+        let wrong = counts.wrong.entry(kind).or_default();
+        *wrong += 1;
+        if *wrong <= TOLD {
             counts.told.push(format!("{kind:?}: {what}"));
         }
     }
