@@ -103,14 +103,14 @@ async fn judged(
     let answer = timeout(PATIENCE, answer).await;
     match answer.context("nothing came").and_then(|answer| answer) {
         Ok(answer) => {
-            world.tally.count(kind, answer.status);
+            world.tally.count(kind, answer.status.to_string());
             if let Err(wrong) = ask.judge(&answer, before, &world.stage.now()) {
                 world.tally.wrong(kind, &wrong);
             }
             true
         }
         Err(error) => {
-            world.tally.count(kind, "failed");
+            world.tally.count(kind, "failed".into());
             world.tally.wrong(kind, &format!("{error:#}"));
             false
         }
@@ -184,7 +184,7 @@ async fn misbehave(world: &World, kind: Kind, number: usize) {
         Kind::SlowBody => drop(judged(world, &ask, &before, slow(world, &ask)).await),
         Kind::TooSlow => drop(judged(world, &ask, &before, too_slow(world, &ask)).await),
         _ => match gone(world, &ask, number).await {
-            Ok(()) => world.tally.count(kind, "gone"),
+            Ok(()) => world.tally.count(kind, "gone".into()),
             Err(error) => world.tally.wrong(kind, &format!("{error:#}")),
         },
     }

@@ -20,8 +20,8 @@ pub(crate) struct Counts {
 pub(crate) struct Tally(Mutex<Counts>);
 
 impl Tally {
-    pub(crate) fn count(&self, kind: Kind, outcome: impl ToString) {
-        *self.lock().outcomes.entry(kind).or_default().entry(outcome.to_string()).or_default() += 1;
+    pub(crate) fn count(&self, kind: Kind, outcome: String) {
+        *self.lock().outcomes.entry(kind).or_default().entry(outcome).or_default() += 1;
     }
 
     pub(crate) fn wrong(&self, kind: Kind, what: &str) {
