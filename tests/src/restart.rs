@@ -16,7 +16,7 @@ use crate::binary::Dev;
 /// Connections that always have a request under way.
 const CLIENTS: usize = 64;
 /// Nothing takes so long; it is there so that a server that never answers fails the test.
-const NEVER: Duration = Duration::from_secs(60);
+const NEVER: Duration = Duration::from_mins(1);
 
 /// One keep-alive connection that sends the same request again and again.
 struct Client {
