@@ -695,3 +695,55 @@ async fn a_dropped_verifier_fetches_no_more() {
     clock.advance(Duration::from_mins(10));
     assert_eq!((server.requests(), status.borrow().started), (1, 1));
 }
+
+// What is remembered of tokens.
+
+/// The same claims, not equal ones: nothing was proved or read again.
+fn same(one: &Outcome, other: &Outcome) -> bool {
+    matches!((one, other), (Ok(one), Ok(other)) if Arc::ptr_eq(one, other))
+}
+
+#[tokio::test]
+async fn a_token_is_proved_once_until_the_key_set_changes() {
+    let bench = Bench::start(k1()).await;
+    let proved = bench.verify(&first("k1")).await;
+    assert!(same(&proved, &bench.verify(&first("k1")).await));
+    bench.advance_seconds(600);
+    bench.fetched(2).await;
+    assert!(same(&proved, &bench.verify(&first("k1")).await), "the same keys again");
+    bench.server.set(Answer::keys(&[SigningKey::first().jwk("k1"), SigningKey::second().jwk("k2")]));
+    bench.advance_seconds(600);
+    bench.fetched(3).await;
+    let again = bench.verify(&first("k1")).await;
+    accepted(&again);
+    assert!(!same(&proved, &again), "a set with other keys begins without proofs");
+}
+
+#[tokio::test]
+async fn a_key_that_changes_under_its_name_takes_its_tokens_along() {
+    let bench = Bench::start(k1()).await;
+    accepted(&bench.verify(&first("k1")).await);
+    bench.server.set(Answer::keys(&[SigningKey::second().jwk("k1")]));
+    bench.advance_seconds(600);
+    bench.fetched(2).await;
+    refused(&bench.verify(&first("k1")).await, Untrusted::Signature);
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_proved_is_not_remembered() {
+    let bench = Bench::start(k1()).await;
+    for _ in 0..2 {
+        refused(&bench.verify(&second("k1")).await, Untrusted::Signature);
+    }
+    // The signature that was missing does not make the other one good.
+    accepted(&bench.verify(&first("k1")).await);
+    refused(&bench.verify(&second("k1")).await, Untrusted::Signature);
+}
+
+#[tokio::test]
+async fn with_no_room_every_token_is_proved_anew() {
+    let bench = Bench::with(k1(), |options| options.remembered_tokens = 0).await;
+    bench.fetched(1).await;
+    let proved = bench.verify(&first("k1")).await;
+    assert!(!same(&proved, &bench.verify(&first("k1")).await));
+}
