@@ -111,17 +111,6 @@ async fn a_body_that_arrives_too_slowly_is_408() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_told_to_come_back() {
-    let harness = Choices::new().set("limits.connections", 1).start().await;
-    let mut first = harness.connect().await;
-    first.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    let mut some = [0; 12];
-    first.read_exact(&mut some).await.unwrap();
-    let refused = read_to_end(harness.connect().await).await;
-    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1"), "{refused}");
-}
-
-#[tokio::test]
 async fn json_is_bounded_in_depth() {
     let harness = Choices::new().set("limits.json_depth", 8).start().await;
     for (levels, status) in [(5, 200), (6, 400)] {

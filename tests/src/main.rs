@@ -23,6 +23,7 @@ mod local_tenant;
 mod login;
 mod modern;
 mod oauth;
+mod overload;
 mod pages;
 mod real_clients;
 mod streams;

@@ -67,12 +67,13 @@ enum Phase {
 }
 
 impl Activity {
-    pub(crate) fn new(clock: Arc<dyn Clock>, limits: &Limits) -> Self {
+    /// No phase but a request's own takes longer than `patience`.
+    pub(crate) fn new(clock: Arc<dyn Clock>, limits: &Limits, patience: Duration) -> Self {
         let since = clock.uptime();
         Self {
             clock,
-            header_read: limits.header_read,
-            keep_alive: limits.keep_alive,
+            header_read: limits.header_read.min(patience),
+            keep_alive: limits.keep_alive.min(patience),
             state: Mutex::new(State {
                 phase: Phase::Idle,
                 since,

@@ -16,6 +16,7 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 use mcp_protocol::Messages;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access_log::Record;
 use crate::activity::RequestGuard;
@@ -36,6 +37,8 @@ pub(crate) struct Events {
     clock: Arc<dyn Clock>,
     silence: Pin<Box<dyn Future<Output = ()> + Send>>,
     ending: Option<Ending>,
+    /// Held for its drop.
+    _place: OwnedSemaphorePermit,
 }
 
 /// What is due when a stream ends, however it ends: its line in the log, and the end of its connection's activity.
@@ -57,9 +60,9 @@ impl AnswerBody {
         Self::Whole(Full::new(document))
     }
 
-    pub(crate) fn events(messages: Messages, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn events(messages: Messages, clock: Arc<dyn Clock>, place: OwnedSemaphorePermit) -> Self {
         let silence = silence(&clock);
-        Self::Events(Box::new(Events { messages, clock, silence, ending: None }))
+        Self::Events(Box::new(Events { messages, clock, silence, ending: None, _place: place }))
     }
 }
 

@@ -158,6 +158,8 @@ mod tests {
                 body_read: Duration::ZERO,
                 keep_alive: Duration::ZERO,
                 connections: 0,
+                requests: 0,
+                streams: 0,
                 drain: Duration::ZERO,
             },
         })

@@ -37,6 +37,7 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
+    let _place = shared.capacity.request()?;
     let who = authenticate(shared, request.headers()).await?;
     record.principal = Some(who.clone());
     let may_stream = check_media_types(request.headers())?;
@@ -89,7 +90,10 @@ fn respond(shared: &Shared, reply: Reply, record: &mut Record) -> Result<Respons
     let (body, content_type) = match body {
         Body::Empty => (AnswerBody::empty(), None),
         Body::Whole(document) => (AnswerBody::whole(document.into()), Some(JSON)),
-        Body::Stream(messages) => (AnswerBody::events(messages, shared.owned_clock()), Some(EVENT_STREAM)),
+        Body::Stream(messages) => {
+            let place = shared.capacity.stream()?;
+            (AnswerBody::events(messages, shared.owned_clock(), place), Some(EVENT_STREAM))
+        }
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -9,6 +9,7 @@ mod activity;
 mod answer_body;
 mod authority;
 mod body;
+mod capacity;
 mod challenge;
 mod cors;
 mod credentials;

@@ -29,6 +29,7 @@ pub(crate) enum Problem {
     BadAuthorization,
     Unauthenticated(AuthError),
     Denied(Denied),
+    Overloaded,
 }
 
 /// RFC 6749 section 5.2's error object, which clients know how to read.
@@ -55,7 +56,9 @@ impl Problem {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthenticated(AuthError::NoToken | AuthError::Rejected(_)) => StatusCode::UNAUTHORIZED,
-            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -79,6 +82,7 @@ impl Problem {
             Self::Unauthenticated(AuthError::Rejected(_)) => "invalid_token",
             Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => "temporarily_unavailable",
             Self::Denied(_) => "insufficient_scope",
+            Self::Overloaded => "overloaded",
         }
     }
 
@@ -118,6 +122,7 @@ impl Problem {
             Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => {
                 "keys_unavailable: the issuer's signing keys can't be had at the moment; try again".into()
             }
+            Self::Overloaded => "the server has as much to do as it takes on; try again".into(),
             Self::Denied(denied) => {
                 format!("the token lacks scopes that this tool needs: {}", denied.missing)
             }
@@ -157,6 +162,7 @@ impl Problem {
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
                 Some((RETRY_AFTER, HeaderValue::from(seconds.max(1))))
             }
+            Self::Overloaded => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Unauthenticated(AuthError::NoToken) => Some((WWW_AUTHENTICATE, challenges.no_token())),
             Self::Unauthenticated(AuthError::Rejected(_)) | Self::BadAuthorization => {
                 Some((WWW_AUTHENTICATE, challenges.rejected(self.error(), &self.description())))

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tracing::Instrument;
@@ -79,18 +79,27 @@ impl Route {
 }
 
 impl Shared {
-    /// Answers a request: the id, the conversion of a problem and the log line are here, once.
+    /// Answers a request: the id, the conversion of a problem and the log line are here, once. On a spare connection only
+    /// probes are answered, and one request.
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
         guard: RequestGuard,
+        is_spare: bool,
     ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
         let id = self.ids.next();
         let mut record = Record::new(&request);
         let (version, head_only) = (request.version(), request.method() == Method::HEAD);
         let span = tracing::info_span!("request", id);
-        let mut response = self.route(request, &mut record).instrument(span).await;
+        let mut response = if is_spare && !Route::of(request.uri().path()).is_some_and(Route::is_probe) {
+            self.refuse(Problem::Overloaded, &mut record)
+        } else {
+            self.route(request, &mut record).instrument(span).await
+        };
+        if is_spare {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         finish(&mut response, &id, version);
         if head_only {
             *response.body_mut() = AnswerBody::empty();
@@ -234,6 +243,6 @@ fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version) {
     }
     // HTTP/2 has no such header (RFC 9113 section 8.2.2).
     if version > Version::HTTP_11 {
-        response.headers_mut().remove(hyper::header::CONNECTION);
+        response.headers_mut().remove(CONNECTION);
     }
 }

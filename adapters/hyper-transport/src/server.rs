@@ -15,11 +15,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use mcp_protocol::{ListingError, McpServer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, WatchedIo};
+use crate::capacity::{Place, SPARE_PATIENCE};
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
 
@@ -30,7 +30,7 @@ const HEAD_SLACK: usize = 8 * 1024;
 const MOST_STREAMS: u32 = 100;
 /// After a failed accept, usually for want of descriptors: time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What a connection beyond the limit gets.
+/// What a connection beyond the limit and the spare places gets.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -38,7 +38,6 @@ const BUSY: &[u8] =
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
-    connections: Arc<Semaphore>,
 }
 
 /// What a server offers, to be changed while it runs.
@@ -67,8 +66,7 @@ impl Server {
     /// A server that has not yet accepted anything.
     #[must_use]
     pub fn new(listener: TcpListener, settings: HttpSettings, mcp: Arc<McpServer>) -> Self {
-        let connections = Arc::new(Semaphore::new(settings.limits.connections));
-        Self { listener, shared: Arc::new(Shared::new(settings, mcp)), connections }
+        Self { listener, shared: Arc::new(Shared::new(settings, mcp)) }
     }
 
     /// The way to change what a running server offers.
@@ -118,8 +116,7 @@ impl Server {
         draining: &CancellationToken,
         closing: &CancellationToken,
     ) {
-        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            tracing::warn!("more connections than limits.connections; refusing one");
+        let Some(place) = self.shared.capacity.connection(self.shared.clock().uptime()) else {
             // The socket's buffer is empty, so this does not block; if it fails, closing says the same.
             let _ = stream.try_write(BUSY);
             return;
@@ -129,10 +126,9 @@ impl Server {
         let (shared, draining, closing) = (Arc::clone(&self.shared), draining.clone(), closing.clone());
         tasks.spawn(async move {
             tokio::select! {
-                () = serve(shared, stream, draining) => {}
+                () = serve(shared, stream, place, draining) => {}
                 () = closing.cancelled() => {}
             }
-            drop(permit);
         });
     }
 }
@@ -150,16 +146,19 @@ async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToke
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, draining: CancellationToken) {
+async fn serve(shared: Arc<Shared>, stream: TcpStream, place: Place, draining: CancellationToken) {
     let limits = &shared.settings.limits;
-    let activity = Arc::new(Activity::new(shared.owned_clock(), limits));
+    let is_spare = place.is_spare;
+    let patience = if is_spare { SPARE_PATIENCE } else { Duration::MAX };
+    let activity = Arc::new(Activity::new(shared.owned_clock(), limits, patience));
     let io = WatchedIo::new(stream, Arc::clone(&activity));
     let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
         let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
         async move {
             let has_body = !request.body().is_end_stream();
-            let response = shared.respond(request, guard).await;
+            // In a box of its own: what a request needs is held while there is one, not by every idle connection.
+            let response = Box::pin(shared.respond(request, guard, is_spare)).await;
             if has_body && !response.status().is_success() {
                 activity.may_be_unread();
             }

@@ -37,8 +37,12 @@ pub struct Limits {
     pub body_read: Duration,
     /// A connection without a request under way is closed after this.
     pub keep_alive: Duration,
-    /// Connections at a time. Beyond it: 503 and close.
+    /// Connections at a time. Beyond it a few are served for probes alone, everything else: 503 and close.
     pub connections: usize,
+    /// Requests to the endpoint under way at a time, streams apart. Beyond it: 503.
+    pub requests: usize,
+    /// Answers at a time that have become streams. Beyond it: 503.
+    pub streams: usize,
     /// How long requests under way may take once the server is told to stop.
     pub drain: Duration,
 }

@@ -9,6 +9,7 @@ use mcp_protocol::{ListingError, McpServer};
 
 use crate::access_log::RequestIds;
 use crate::authority::Acquaintances;
+use crate::capacity::Capacity;
 use crate::challenge::Challenges;
 use crate::documents::Documents;
 use crate::settings::HttpSettings;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) acquaintances: Acquaintances,
     published: ArcSwap<Published>,
     pub(crate) ids: RequestIds,
+    pub(crate) capacity: Capacity,
     draining: AtomicBool,
 }
 
@@ -47,6 +49,7 @@ impl Shared {
             acquaintances: Acquaintances::new(&settings),
             published: ArcSwap::from_pointee(Published::render(&settings, &scopes)),
             ids: RequestIds::new(),
+            capacity: Capacity::new(&settings.limits),
             draining: AtomicBool::new(false),
             clock: Arc::clone(&service.clock),
             settings,

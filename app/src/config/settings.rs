@@ -325,6 +325,8 @@ fn limits(read: &mut Reader) -> (Limits, Duration, usize) {
         body_read: read.seconds("limits.body_read_seconds", 1..=3600),
         keep_alive: read.seconds("limits.keep_alive_seconds", 1..=24 * 3600),
         connections: read.whole("limits.connections", 1..=1_000_000),
+        requests: read.whole("limits.requests", 1..=1_000_000),
+        streams: read.whole("limits.streams", 1..=1_000_000),
         drain: read.seconds("limits.drain_seconds", 0..=3600),
     };
     let tool_deadline = read.seconds("limits.tool_seconds", 1..=24 * 3600);
