@@ -16,6 +16,15 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let every =
         ["domain", "mcp-protocol", "hyper-transport", "auth0-verifier", "system-clock", "local-tenant"];
     let fixture = ["domain", "auth0-verifier", "system-clock", "local-tenant", "fastmcp-auth0"];
+    let bench = [
+        "domain",
+        "mcp-protocol",
+        "auth0-verifier",
+        "system-clock",
+        "local-tenant",
+        "fakes",
+        "fastmcp-auth0",
+    ];
     BTreeMap::from([
         ("domain", BTreeSet::new()),
         ("mcp-protocol", BTreeSet::from(["domain"])),
@@ -26,6 +35,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("local-tenant", BTreeSet::new()),
         ("fastmcp-auth0", BTreeSet::from(every)),
         ("conformance-server", BTreeSet::from(fixture)),
+        ("load", BTreeSet::from(bench)),
+        ("soak", BTreeSet::from(["local-tenant"])),
     ])
 }
 
@@ -58,8 +69,8 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     let metadata = metadata();
     for (library, users) in [
         ("ureq", &["auth0-verifier", "local-tenant"][..]),
-        ("jsonwebtoken", &["auth0-verifier", "local-tenant", "end-to-end"]),
-        ("hyper", &["hyper-transport", "local-tenant", "end-to-end"]),
+        ("jsonwebtoken", &["auth0-verifier", "local-tenant", "end-to-end", "load"]),
+        ("hyper", &["hyper-transport", "local-tenant", "end-to-end", "load", "soak"]),
         (
             "tokio",
             &[
@@ -71,9 +82,11 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "fastmcp-auth0",
                 "conformance-server",
                 "end-to-end",
+                "load",
+                "soak",
             ],
         ),
-        ("anyhow", &["fastmcp-auth0", "conformance-server"]),
+        ("anyhow", &["fastmcp-auth0", "conformance-server", "load", "soak"]),
         ("config", &["fastmcp-auth0", "end-to-end"]),
     ] {
         for package in metadata.workspace_packages() {

@@ -87,7 +87,31 @@ impl Dev {
         self.word("Issuer").trim_end_matches('/').rsplit(':').next().unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        self.endpoint()
+            .trim_start_matches("http://")
+            .trim_end_matches("/mcp")
+            .replace("localhost", "127.0.0.1")
+    }
+
+    /// An access token of its tenant.
+    pub(crate) fn token(&self, user: &str) -> String {
+        let issued = run(&["token", "--user", user, "--tenant-port", self.tenant_port()], &[]);
+        text(&issued.stdout).trim().to_owned()
+    }
+
+    /// The log, for whoever reads it while the server runs.
+    pub(crate) fn take_log(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().unwrap()
+    }
+
+    /// Completes when the process has ended.
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let status =
             Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
@@ -262,17 +286,11 @@ fn both_signals_stop_in_order_with_status_0() {
 fn a_second_signal_stops_at_once() {
     let mut dev = Dev::start();
     // A request under way keeps the server from ending: its body never comes.
-    let issued = run(&["token", "--tenant-port", dev.tenant_port()], &[]);
-    let address = dev
-        .endpoint()
-        .trim_start_matches("http://")
-        .trim_end_matches("/mcp")
-        .replace("localhost", "127.0.0.1");
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = std::net::TcpStream::connect(dev.address()).unwrap();
     let head = format!(
         "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
          expect: 100-continue\r\ncontent-length: 5\r\n\r\n",
-        text(&issued.stdout).trim()
+        dev.token("admin")
     );
     std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
     let mut go_on = [0; 12];

@@ -26,6 +26,7 @@ mod oauth;
 mod overload;
 mod pages;
 mod real_clients;
+mod restart;
 mod streams;
 mod tls;
 mod wire;

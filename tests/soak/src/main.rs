@@ -1,0 +1,137 @@
+//! The soak: the real server under a mixed load for minutes, while its issuer's keys rotate, its issuer fails and its
+//! configuration changes. Every answer is judged, and the process's memory and descriptors are watched.
+//!
+//! `cargo run --release --package soak -- --minutes 5` builds the server as it was built itself, and ends with an error if
+//! anything was wrong.
+
+mod clients;
+mod report;
+mod requests;
+mod scene;
+mod server;
+mod tally;
+mod trouble;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use tokio::time::{Instant, sleep};
+
+use crate::clients::World;
+use crate::report::{Resources, Sample};
+use crate::scene::Stage;
+use crate::server::Server;
+use crate::tally::Tally;
+use crate::trouble::Trouble;
+
+/// Runs the real server under a mixed load.
+#[derive(Parser)]
+struct Arguments {
+    /// How long, in minutes
+    #[arg(long, default_value_t = 5, conflicts_with = "seconds")]
+    minutes: u64,
+    /// How long, in seconds
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// The server's binary; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+}
+
+/// The load goes on for so long until the start is measured: threads, buffers and the first keys are there then.
+const WARM_UP: Duration = Duration::from_millis(500);
+const SAMPLE: Duration = Duration::from_secs(1);
+/// For the server to see that its clients have gone.
+const AFTER: u32 = 10;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let program = arguments.server.clone().map_or_else(build, Ok)?;
+    let time = Duration::from_secs(arguments.seconds.unwrap_or(60 * arguments.minutes));
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(soak(&program, time))
+}
+
+/// Builds the server with this program's own profile, beside it.
+fn build() -> anyhow::Result<PathBuf> {
+    let release: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--package", "fastmcp-auth0", "--bin", "fastmcp-auth0"])
+        .args(release)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .status()?;
+    anyhow::ensure!(status.success(), "the build failed");
+    let own = std::env::current_exe()?;
+    Ok(own.parent().context("no target folder")?.join("fastmcp-auth0"))
+}
+
+async fn soak(program: &Path, time: Duration) -> anyhow::Result<ExitCode> {
+    let tenant = Arc::new(trouble::tenant().await?);
+    let stage = Arc::new(Stage::new(trouble::mint(&tenant).await?));
+    let server = Arc::new(Server::start(program, tenant.issuer()).await?);
+    sleep(WARM_UP).await;
+    let start = sample(&server, Duration::ZERO)?;
+    let world = World {
+        address: server.address,
+        stage: Arc::clone(&stage),
+        tally: Arc::new(Tally::default()),
+        until: Instant::now() + time,
+    };
+    let trouble = tokio::spawn(Trouble { tenant, server: Arc::clone(&server), stage }.run());
+    let watched = tokio::spawn(watch(Arc::clone(&server), world.until, time));
+    clients::run(&world).await;
+    let under_load = watched.await??;
+    anyhow::ensure!(!trouble.is_finished(), "the troubles ended early: {:?}", trouble.await);
+    trouble.abort();
+    let _ = trouble.await;
+    let end = afterwards(&server, start, time).await?;
+    let mut server = Arc::into_inner(server).context("somebody still has the server")?;
+    let exit = server.stop().await?.code();
+    Ok(conclude(&world.tally, &Resources { start, under_load, end, exit }, &server.log()))
+}
+
+fn sample(server: &Server, after: Duration) -> anyhow::Result<Sample> {
+    let (resident, descriptors) = (server.resident()?, server.descriptors()?);
+    Ok(Sample { seconds: after.as_secs(), resident, descriptors })
+}
+
+/// A sample every second until the time is up.
+async fn watch(server: Arc<Server>, until: Instant, time: Duration) -> anyhow::Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    while Instant::now() < until {
+        let left = until.saturating_duration_since(Instant::now());
+        samples.push(sample(&server, time.saturating_sub(left))?);
+        sleep(SAMPLE.min(left)).await;
+    }
+    Ok(samples)
+}
+
+/// The last sample: once the descriptors are back, or when that has taken too long.
+async fn afterwards(server: &Server, start: Sample, time: Duration) -> anyhow::Result<Sample> {
+    for _ in 0..AFTER {
+        if server.descriptors()? <= start.descriptors {
+            break;
+        }
+        sleep(SAMPLE).await;
+    }
+    sample(server, time)
+}
+
+/// Prints what it came to. The server's own warnings only help to understand what was wrong.
+fn conclude(tally: &Tally, resources: &Resources, log: &str) -> ExitCode {
+    let counts = tally.lock();
+    report::print(&report::render(&counts, resources));
+    let violations = report::violations(&counts, resources);
+    if violations.is_empty() {
+        report::print("Nothing was wrong.");
+        return ExitCode::SUCCESS;
+    }
+    let tail: Vec<&str> = log.lines().rev().take(20).collect();
+    report::print(&format!("The server's last warnings, newest first:\n{}\n", tail.join("\n")));
+    report::print(&format!("Wrong:\n{}", violations.join("\n")));
+    ExitCode::FAILURE
+}

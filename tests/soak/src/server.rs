@@ -1,0 +1,121 @@
+//! The process under test: its configuration file, its signals, and what the kernel says of it.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+/// What the server's tokens are for.
+pub(crate) const AUDIENCE: &str = "https://soak.example/mcp";
+/// `limits.body_bytes`.
+pub(crate) const MOST_BODY: usize = 65_536;
+const POLL: Duration = Duration::from_millis(20);
+const START: Duration = Duration::from_secs(20);
+/// Longer than `limits.drain_seconds`.
+const STOP: Duration = Duration::from_secs(40);
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    issuer: String,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts the program, and waits until it listens.
+    pub(crate) async fn start(program: &Path, issuer: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let address = ([127, 0, 0, 1], port).into();
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--config").arg(folder.path().join("server.toml"));
+        command.env_clear().current_dir(folder.path());
+        fs::write(folder.path().join("server.toml"), configuration(port, issuer, None))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(folder.path().join("log"))?);
+        let child = command.spawn().with_context(|| format!("can't start {}", program.display()))?;
+        let mut server = Self { child, address, issuer: issuer.to_owned(), folder };
+        server.wait_until_listening().await?;
+        Ok(server)
+    }
+
+    async fn wait_until_listening(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while TcpStream::connect(self.address).await.is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}: {}", self.log());
+            }
+            anyhow::ensure!(started.elapsed() < START, "the server does not listen");
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Gives `greet` another scope, or its own again.
+    pub(crate) fn reload(&self, greet: Option<&str>) -> anyhow::Result<()> {
+        let text = configuration(self.address.port(), &self.issuer, greet);
+        fs::write(self.folder.path().join("server.toml"), text)?;
+        self.signal(Signal::SIGHUP)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        format!("/proc/{}/{file}", self.child.id()).into()
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(self.proc("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Open descriptors.
+    pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(self.proc("fd"))?.count())
+    }
+
+    /// The log's warnings and errors.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Stops it as an operator does.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        let started = Instant::now();
+        while started.elapsed() < STOP {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            sleep(POLL).await;
+        }
+        bail!("the server did not end within {STOP:?}")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(port: u16, issuer: &str, greet: Option<&str>) -> String {
+    let greet = greet.map(|scope| format!("[tools.greet]\nscopes = [\"{scope}\"]\n")).unwrap_or_default();
+    format!(
+        "[server]\nport = {port}\n[auth0]\nissuer = \"{issuer}\"\naudience = \"{AUDIENCE}\"\n\
+         [keys]\nrefresh_seconds = 10\nmin_fetch_interval_seconds = 1\n\
+         [limits]\nbody_bytes = {MOST_BODY}\nbody_read_seconds = 2\n[log]\nlevel = \"warn\"\nformat = \"json\"\n{greet}"
+    )
+}
