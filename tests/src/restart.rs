@@ -150,6 +150,47 @@ fn restart_after(answers: usize) {
     assert_eq!(dev.exit_code(), Some(0));
 }
 
+/// A request of which the server has the head, and has said that it waits for the body.
+fn begun(address: &str, token: &str, number: usize) -> (Client, Vec<u8>) {
+    let mut client = Client::connect(address, token, number);
+    let whole = String::from_utf8(std::mem::take(&mut client.request)).unwrap();
+    let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+    client.stream.write_all(format!("{head}\r\nexpect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    client.stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    (client, body.into())
+}
+
+/// A connection that has had its answer and waits.
+fn idle(address: &str, token: &str, number: usize) -> Client {
+    let mut client = Client::connect(address, token, number);
+    client.stream.write_all(&client.request).unwrap();
+    assert!(matches!(client.receive(), Received::Answer { last: false }));
+    client
+}
+
+#[test]
+fn a_request_under_way_is_answered_and_an_idle_connection_is_closed_in_order() {
+    let mut dev = Dev::start();
+    let log = dev.take_log();
+    let logged = thread::spawn(|| requests_logged(log));
+    let (address, token) = (dev.address(), dev.token("admin"));
+    let begun: Vec<_> = (0..CLIENTS).map(|number| begun(&address, &token, number)).collect();
+    let idle: Vec<_> = (0..CLIENTS).map(|number| idle(&address, &token, number)).collect();
+    dev.signal("TERM");
+    for mut client in idle {
+        assert_eq!(client.stream.read(&mut [0; 1]).unwrap(), 0, "closed, not reset");
+    }
+    assert!(TcpStream::connect(&address).is_err(), "nothing new is accepted");
+    for (mut client, body) in begun {
+        client.stream.write_all(&body).unwrap();
+        assert!(matches!(client.receive(), Received::Answer { last: true }));
+    }
+    assert_eq!(logged.join().unwrap(), 2 * CLIENTS);
+    assert_eq!(dev.exit_code(), Some(0));
+}
+
 #[test]
 fn a_restart_under_load_loses_no_answer() {
     for answers in [1, 64, 1000, 4000] {

@@ -51,7 +51,9 @@ const AFTER: u32 = 10;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let program = arguments.server.clone().map_or_else(build, Ok)?;
+    // It runs in a folder of its own, so a relative path would lead elsewhere.
+    let program =
+        arguments.server.clone().map_or_else(build, Ok)?.canonicalize().context("no such server")?;
     let time = Duration::from_secs(arguments.seconds.unwrap_or(60 * arguments.minutes));
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(soak(&program, time))
 }
