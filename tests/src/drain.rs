@@ -50,6 +50,27 @@ async fn what_is_under_way_is_finished_and_nothing_new_is_accepted() {
     assert_eq!(harness.stopped().await, Drained::Complete);
 }
 
+/// TCP resets a connection that is closed with bytes unread, and what is on its way to the client may be lost with it.
+#[tokio::test]
+async fn a_request_too_late_takes_no_answer_with_it() {
+    let (mut harness, tool) = with_waiting_tool().await;
+    let mut call = begin_call(&harness, &tool).await;
+    call.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    harness.begin_stop();
+    while TcpStream::connect(harness.address).await.is_ok() {}
+    tool.release();
+    let mut answer = Vec::new();
+    soon(call.read_to_end(&mut answer)).await.expect("closed, not reset");
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("\"recorded\":true") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "the late one is not answered: {answer}");
+    // A reset behind the end is told as an error of the socket.
+    let call = call.into_std().unwrap();
+    assert_eq!(call.take_error().unwrap().map(|error| error.kind()), None);
+    drop(call);
+    assert_eq!(harness.stopped().await, Drained::Complete);
+}
+
 #[tokio::test]
 async fn what_is_not_finished_in_30_s_is_closed() {
     let (mut harness, tool) = with_waiting_tool().await;

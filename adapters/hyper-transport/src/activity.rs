@@ -22,8 +22,8 @@ use crate::settings::Limits;
 /// How long a client that has shut its side down is worked for. It may wait for its answer (RFC 9112 section 9.6) or be
 /// gone, and nobody knows which before something is written.
 const HALF_CLOSED: Duration = Duration::from_secs(10);
-/// How long, and how much, is read and thrown away of a request that was refused. TCP resets a connection that is closed
-/// with bytes unread, and the client loses the answer that says why (RFC 9112 section 9.6).
+/// How long, and how much, is read and thrown away of a request that was refused, or came too late. TCP resets a connection
+/// that is closed with bytes unread, and the client loses the answer that is on its way (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
 const MOST_LINGERED: usize = 8 * 1024 * 1024;
 
@@ -148,10 +148,12 @@ impl Activity {
         self.sooner.notify_one();
     }
 
-    /// The answers are sent. Whether what still comes is to be read: after a head that hyper refused, or a body that we did.
-    fn lingers(&self) -> bool {
+    /// The answers are sent. Whether what still comes is to be read: after a head that hyper refused, a body that we did, or a
+    /// request that is there although the answer before it was the last, as it is when the server stops.
+    fn lingers(&self, is_more_there: bool) -> bool {
         let mut state = self.state();
-        if state.phase == Phase::Head || state.left_unread {
+        let came_too_late = is_more_there && !state.multiplexed;
+        if state.phase == Phase::Head || state.left_unread || came_too_late {
             state.phase = Phase::Lingering;
             state.since = self.clock.uptime();
             self.sooner.notify_one();
@@ -246,12 +248,15 @@ impl WatchedIo {
         if !self.activity.awaits_half_close() {
             return;
         }
-        let mut byte = [0];
-        match self.io.inner().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        match self.poll_peek(cx) {
             Poll::Ready(Ok(0)) => self.activity.half_closed(HALF_CLOSED),
             Poll::Ready(Err(_)) => self.activity.half_closed(Duration::ZERO),
             Poll::Ready(Ok(_)) | Poll::Pending => {}
         }
+    }
+
+    fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.io.inner().poll_peek(cx, &mut ReadBuf::new(&mut [0]))
     }
 
     /// Throws away what the client still sends, until it has seen our end and closes, or it is too much.
@@ -302,7 +307,8 @@ impl Write for WatchedIo {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingered.is_none() {
             std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-            if !self.activity.lingers() {
+            let is_more_there = matches!(self.poll_peek(cx), Poll::Ready(Ok(bytes)) if bytes > 0);
+            if !self.activity.lingers(is_more_there) {
                 return Poll::Ready(Ok(()));
             }
             self.lingered = Some(0);

@@ -16,10 +16,10 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 use mcp_protocol::Messages;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access_log::Record;
 use crate::activity::RequestGuard;
+use crate::capacity::Place;
 
 /// Proxies end connections on which nothing happens, commonly after 30 or 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -38,7 +38,7 @@ pub(crate) struct Events {
     silence: Pin<Box<dyn Future<Output = ()> + Send>>,
     ending: Option<Ending>,
     /// Held for its drop.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What is due when a stream ends, however it ends: its line in the log, and the end of its connection's activity.
@@ -60,7 +60,7 @@ impl AnswerBody {
         Self::Whole(Full::new(document))
     }
 
-    pub(crate) fn events(messages: Messages, clock: Arc<dyn Clock>, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn events(messages: Messages, clock: Arc<dyn Clock>, place: Place) -> Self {
         let silence = silence(&clock);
         Self::Events(Box::new(Events { messages, clock, silence, ending: None, _place: place }))
     }

@@ -4,81 +4,103 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use domain::Clock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 use crate::settings::Limits;
 
 /// Connections beyond the limit that are served for probes alone, so that a server at its limit is not taken for dead.
 const SPARE_CONNECTIONS: usize = 64;
-/// The longest that one of those may be idle, or at its head: they are few.
+/// The longest that one of those may be idle, or at its head: they are few, and a probe is one packet.
 pub(crate) const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The places there are.
 pub(crate) struct Capacity {
-    connections: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    connections: Places,
     spare: Arc<Semaphore>,
-    requests: Semaphore,
-    streams: Arc<Semaphore>,
-    refused: Spoken,
+    requests: Places,
+    streams: Places,
 }
 
 /// A connection's place, given back when dropped.
-pub(crate) struct Place {
+pub(crate) struct ConnectionPlace {
     /// For probes alone.
     pub(crate) is_spare: bool,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
+/// A place, given back when dropped.
+pub(crate) type Place = OwnedSemaphorePermit;
+
 impl Capacity {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         Self {
-            connections: Arc::new(Semaphore::new(limits.connections)),
+            clock,
+            connections: Places::new("limits.connections", limits.connections),
             spare: Arc::new(Semaphore::new(SPARE_CONNECTIONS)),
-            requests: Semaphore::new(limits.requests),
-            streams: Arc::new(Semaphore::new(limits.streams)),
-            refused: Spoken::default(),
+            requests: Places::new("limits.requests", limits.requests),
+            streams: Places::new("limits.streams", limits.streams),
         }
     }
 
     /// A place for a connection; `None` when even the spare ones are taken.
-    pub(crate) fn connection(&self, now: Duration) -> Option<Place> {
-        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
-            return Some(Place { is_spare: false, _permit: permit });
+    pub(crate) fn connection(&self) -> Option<ConnectionPlace> {
+        if let Some(place) = self.connections.take(&*self.clock) {
+            return Some(ConnectionPlace { is_spare: false, _place: place });
         }
-        if self.refused.may_speak(now) {
-            tracing::warn!("more connections than limits.connections: new ones are served for probes alone");
-        }
-        let permit = Arc::clone(&self.spare).try_acquire_owned().ok()?;
-        Some(Place { is_spare: true, _permit: permit })
+        let place = Arc::clone(&self.spare).try_acquire_owned().ok()?;
+        Some(ConnectionPlace { is_spare: true, _place: place })
     }
 
-    /// A place for a request to the endpoint, until its answer is made or has become a stream.
+    /// A place for a request to the endpoint, until its answer is made or has become a stream. While an answer is sent, its
+    /// connection's place bounds it: a client that reads slowly takes no other's.
     ///
     /// # Errors
     /// [`Problem::Overloaded`].
-    pub(crate) fn request(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.requests.try_acquire().map_err(|_| Problem::Overloaded)
+    pub(crate) fn request(&self) -> Result<Place, Problem> {
+        self.requests.take(&*self.clock).ok_or(Problem::Overloaded)
     }
 
-    /// A place for a stream, until it ends. Streams may last for hours, so they take no requests' places.
+    /// A place for a subscription instead of its request's: it may last for hours, and calls go on without it.
     ///
     /// # Errors
     /// [`Problem::Overloaded`].
-    pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Problem::Overloaded)
+    pub(crate) fn subscription(&self) -> Result<Place, Problem> {
+        self.streams.take(&*self.clock).ok_or(Problem::Overloaded)
+    }
+
+    /// A place for a call that has become a stream: its work has begun, and is not thrown away for want of one.
+    pub(crate) fn streaming_call(&self, request: Place) -> Place {
+        self.streams.take(&*self.clock).unwrap_or(request)
     }
 }
 
-/// Once a second at most: a flood must not drown the log.
-#[derive(Default)]
-struct Spoken(AtomicU64);
+/// So many places, and a word when they are all taken: once a second at most, since a flood must not drown the log.
+struct Places {
+    limit: &'static str,
+    free: Arc<Semaphore>,
+    /// The second of the last word, counted from 1.
+    spoke: AtomicU64,
+}
 
-impl Spoken {
+impl Places {
+    fn new(limit: &'static str, places: usize) -> Self {
+        Self { limit, free: Arc::new(Semaphore::new(places)), spoke: AtomicU64::new(0) }
+    }
+
+    fn take(&self, clock: &dyn Clock) -> Option<Place> {
+        let place = Arc::clone(&self.free).try_acquire_owned().ok();
+        if place.is_none() && self.may_speak(clock.uptime()) {
+            tracing::warn!(limit = self.limit, "overloaded: no place is left");
+        }
+        place
+    }
+
     fn may_speak(&self, now: Duration) -> bool {
-        // Counted from 1, so that the first second is not the one that nothing was said in.
         let second = now.as_secs() + 1;
-        self.0.swap(second, Ordering::Relaxed) != second
+        self.spoke.fetch_max(second, Ordering::Relaxed) < second
     }
 }
 
@@ -88,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_warning_is_given_once_a_second() {
-        let spoken = Spoken::default();
+        let places = Places::new("limits.test", 0);
         let said =
-            [0, 10, 999, 1000, 1500, 5000].map(|millis| spoken.may_speak(Duration::from_millis(millis)));
-        assert_eq!(said, [true, false, false, true, false, true]);
+            [0, 10, 999, 1000, 900, 1500, 5000].map(|millis| places.may_speak(Duration::from_millis(millis)));
+        assert_eq!(said, [true, false, false, true, false, false, true]);
     }
 }

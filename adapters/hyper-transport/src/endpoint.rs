@@ -4,11 +4,12 @@ use domain::Principal;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use mcp_protocol::{Body, Field, Reply, RequestFields, Status};
+use mcp_protocol::{Body, Field, Reply, RequestFields, Source, Status};
 
 use crate::access_log::Record;
 use crate::answer_body::AnswerBody;
 use crate::body;
+use crate::capacity::Place;
 use crate::credentials::bearer_token;
 use crate::problem::Problem;
 use crate::shared::Shared;
@@ -37,14 +38,14 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let _place = shared.capacity.request()?;
+    let place = shared.capacity.request()?;
     let who = authenticate(shared, request.headers()).await?;
     record.principal = Some(who.clone());
     let may_stream = check_media_types(request.headers())?;
     let (head, body) = request.into_parts();
     let body = body::read(body, &shared.settings.limits, shared.clock()).await?;
     let reply = shared.mcp.answer(&who, &Fields(head.headers), &body, may_stream).await;
-    respond(shared, reply, record)
+    respond(shared, reply, place, record)
 }
 
 /// Before any of the body is read: whoever has no business here costs no more than a head.
@@ -77,7 +78,12 @@ fn essence(value: &str) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-fn respond(shared: &Shared, reply: Reply, record: &mut Record) -> Result<Response<AnswerBody>, Problem> {
+fn respond(
+    shared: &Shared,
+    reply: Reply,
+    place: Place,
+    record: &mut Record,
+) -> Result<Response<AnswerBody>, Problem> {
     let Reply { status, body, note } = reply;
     record.note = note;
     let status = match status {
@@ -91,7 +97,10 @@ fn respond(shared: &Shared, reply: Reply, record: &mut Record) -> Result<Respons
         Body::Empty => (AnswerBody::empty(), None),
         Body::Whole(document) => (AnswerBody::whole(document.into()), Some(JSON)),
         Body::Stream(messages) => {
-            let place = shared.capacity.stream()?;
+            let place = match messages.source {
+                Source::Subscription => shared.capacity.subscription()?,
+                Source::Call => shared.capacity.streaming_call(place),
+            };
             (AnswerBody::events(messages, shared.owned_clock(), place), Some(EVENT_STREAM))
         }
     };

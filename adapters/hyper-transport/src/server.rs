@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, WatchedIo};
-use crate::capacity::{Place, SPARE_PATIENCE};
+use crate::capacity::{ConnectionPlace, SPARE_PATIENCE};
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
 
@@ -116,7 +116,7 @@ impl Server {
         draining: &CancellationToken,
         closing: &CancellationToken,
     ) {
-        let Some(place) = self.shared.capacity.connection(self.shared.clock().uptime()) else {
+        let Some(place) = self.shared.capacity.connection() else {
             // The socket's buffer is empty, so this does not block; if it fails, closing says the same.
             let _ = stream.try_write(BUSY);
             return;
@@ -146,21 +146,26 @@ async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToke
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, place: Place, draining: CancellationToken) {
+async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, draining: CancellationToken) {
     let limits = &shared.settings.limits;
     let is_spare = place.is_spare;
+    // A spare connection ends with its first request: HTTP/1.1 is told so in the answer, HTTP/2 by this.
+    let ending = draining.child_token();
     let patience = if is_spare { SPARE_PATIENCE } else { Duration::MAX };
     let activity = Arc::new(Activity::new(shared.owned_clock(), limits, patience));
     let io = WatchedIo::new(stream, Arc::clone(&activity));
     let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
-        let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
+        let (shared, activity, ending) = (Arc::clone(&shared), Arc::clone(&activity), ending.clone());
         async move {
             let has_body = !request.body().is_end_stream();
             // In a box of its own: what a request needs is held while there is one, not by every idle connection.
             let response = Box::pin(shared.respond(request, guard, is_spare)).await;
             if has_body && !response.status().is_success() {
                 activity.may_be_unread();
+            }
+            if is_spare {
+                ending.cancel();
             }
             Ok::<_, Infallible>(response)
         }
@@ -173,7 +178,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: Place, draining: C
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         () = &mut expired => return,
-        () = draining.cancelled() => {
+        () = ending.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 outcome = connection.as_mut() => outcome,

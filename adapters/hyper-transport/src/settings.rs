@@ -41,7 +41,7 @@ pub struct Limits {
     pub connections: usize,
     /// Requests to the endpoint under way at a time, streams apart. Beyond it: 503.
     pub requests: usize,
-    /// Answers at a time that have become streams. Beyond it: 503.
+    /// Answers at a time that have become streams. Beyond it subscriptions get 503, calls keep their request's place.
     pub streams: usize,
     /// How long requests under way may take once the server is told to stop.
     pub drain: Duration,

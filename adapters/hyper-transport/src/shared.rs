@@ -49,7 +49,7 @@ impl Shared {
             acquaintances: Acquaintances::new(&settings),
             published: ArcSwap::from_pointee(Published::render(&settings, &scopes)),
             ids: RequestIds::new(),
-            capacity: Capacity::new(&settings.limits),
+            capacity: Capacity::new(&settings.limits, Arc::clone(&service.clock)),
             draining: AtomicBool::new(false),
             clock: Arc::clone(&service.clock),
             settings,

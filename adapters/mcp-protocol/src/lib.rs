@@ -42,7 +42,7 @@ use serde_json::{Value, json};
 
 pub use fields::{Field, RequestFields};
 pub use listing::ListingError;
-pub use reply::{Body, Messages, Note, Reply, Status};
+pub use reply::{Body, Messages, Note, Reply, Source, Status};
 pub use seal::{KEY_BYTES, SealingKeys};
 
 use crate::job::Job;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::feedback::BACKLOG;
 use crate::params::{Params, bad_params};
-use crate::reply::{Note, Reply};
+use crate::reply::{Note, Reply, Source};
 use crate::streaming::streamed_with;
 use crate::{McpServer, Refusal};
 
@@ -124,7 +124,7 @@ pub(crate) fn open(
         _subscription: subscription,
         phase: Phase::Beginning,
     };
-    Ok(streamed_with(note, |_| {
+    Ok(streamed_with(Source::Subscription, note, |_| {
         stream::unfold(listening, |mut listening| async move {
             let message = listening.next().await?;
             Some((message, listening))

@@ -35,10 +35,21 @@ pub enum Body {
 
 /// Messages as they come. Dropping them ends whatever makes them.
 pub struct Messages {
+    /// What makes them.
+    pub source: Source,
     /// The messages.
     pub stream: Pin<Box<dyn Stream<Item = Vec<u8>> + Send>>,
     /// What a log may say once they have ended.
     pub note: Arc<Mutex<Note>>,
+}
+
+/// What is behind a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Work that was asked for: it ends by itself, or by its deadline.
+    Call,
+    /// A subscription: it lasts for as long as the client likes, and nothing is lost when it is refused.
+    Subscription,
 }
 
 /// What a transport sends back for one message.

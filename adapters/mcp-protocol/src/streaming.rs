@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 
 use crate::feedback::{BACKLOG, Sink};
 use crate::job::Job;
-use crate::reply::{Body, Messages, Note, Reply, Status};
+use crate::reply::{Body, Messages, Note, Reply, Source, Status};
 
 type Work = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
@@ -32,7 +32,7 @@ pub(crate) async fn reply(mut job: Job, may_stream: bool) -> Reply {
         Either::Right((first, work)) => {
             let first = stream::iter(first);
             let rest = Rest { work: Some(work), heard, last: None };
-            streamed_with(note, |note| first.chain(rest.into_stream(note)))
+            streamed_with(Source::Call, note, |note| first.chain(rest.into_stream(note)))
         }
     }
 }
@@ -86,15 +86,16 @@ fn told(mut messages: Vec<Vec<u8>>, reply: Reply) -> Reply {
     if let Body::Whole(document) = reply.body {
         messages.push(document);
     }
-    streamed_with(note, |_| stream::iter(messages))
+    streamed_with(Source::Call, note, |_| stream::iter(messages))
 }
 
 /// A reply that is a stream.
 pub(crate) fn streamed_with<S: Stream<Item = Vec<u8>> + Send + 'static>(
+    source: Source,
     note: Note,
     make: impl FnOnce(Arc<Mutex<Note>>) -> S,
 ) -> Reply {
     let shared = Arc::new(Mutex::new(note.clone()));
     let stream = Box::pin(make(Arc::clone(&shared)));
-    Reply { status: Status::Ok, body: Body::Stream(Messages { stream, note: shared }), note }
+    Reply { status: Status::Ok, body: Body::Stream(Messages { source, stream, note: shared }), note }
 }
