@@ -15,9 +15,13 @@ pub mod catalog;
 pub mod completion;
 pub mod content;
 pub mod context;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod policy;
 pub mod principal;
 pub mod prompt;
+#[cfg(test)]
+mod properties;
 pub mod resource;
 pub mod schema;
 pub mod scope;

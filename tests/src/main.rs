@@ -25,6 +25,7 @@ mod modern;
 mod oauth;
 mod overload;
 mod pages;
+mod properties;
 mod real_clients;
 mod restart;
 mod streams;

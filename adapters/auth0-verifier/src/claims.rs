@@ -17,7 +17,7 @@ pub(crate) fn read(proved: &Proved<'_>, token_type: Option<String>) -> Result<Cl
     from_json(&proved.json()?, token_type)
 }
 
-fn from_json(json: &[u8], token_type: Option<String>) -> Result<Claims, Untrusted> {
+pub(crate) fn from_json(json: &[u8], token_type: Option<String>) -> Result<Claims, Untrusted> {
     let wire: WireClaims<'_> = object(json).ok_or(Untrusted::Malformed)?;
     let number = |name, raw| optional::<Number>(name, raw);
     let scope = optional::<String>("scope", wire.scope)?.unwrap_or_default();

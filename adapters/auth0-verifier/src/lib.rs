@@ -13,6 +13,8 @@
 
 mod claims;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod jwks;
 mod jws;
 mod keys;

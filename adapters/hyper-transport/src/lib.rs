@@ -15,6 +15,8 @@ mod cors;
 mod credentials;
 mod documents;
 mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod problem;
 mod router;
 mod server;

@@ -29,6 +29,8 @@ mod codes;
 mod control;
 mod documents;
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod grants;
 mod http;
 mod keys;

@@ -4,10 +4,12 @@ use std::sync::{Mutex, PoisonError};
 
 use domain::{Feedback, LogLevel, LogMessage, Progress};
 use futures_channel::mpsc;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::params::level_name;
+use crate::reply::notification;
 
 /// How many messages wait for a slow client before more are dropped.
 pub(crate) const BACKLOG: usize = 64;
@@ -36,35 +38,50 @@ impl Sink {
     }
 
     /// Something that may: a client that reads slowly does not slow the work.
-    fn offer(&self, message: &serde_json::Value) {
+    fn offer(&self, message: Vec<u8>) {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = messages.try_send(message.to_string().into_bytes());
+        let _ = messages.try_send(message);
     }
+}
+
+/// `ProgressNotificationParams` in the schema.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProgressParams<'a> {
+    /// As the client wrote it.
+    progress_token: &'a RawValue,
+    progress: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// `LoggingMessageNotificationParams` in the schema.
+#[derive(Serialize)]
+struct LogParams {
+    level: &'static str,
+    data: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logger: Option<String>,
 }
 
 impl Feedback for Sink {
     fn progress(&self, progress: Progress) {
-        let Some(token) = &self.progress_token else {
+        let Some(progress_token) = &self.progress_token else {
             return;
         };
-        let mut params = json!({"progressToken": token, "progress": progress.progress});
-        if let Some(total) = progress.total {
-            params["total"] = total.into();
-        }
-        if let Some(message) = progress.message {
-            params["message"] = message.into();
-        }
-        self.offer(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
+        let Progress { progress, total, message } = progress;
+        let params = ProgressParams { progress_token, progress, total, message };
+        self.offer(notification("notifications/progress", &params));
     }
 
     fn log(&self, message: LogMessage) {
         if self.log_level.is_none_or(|least| message.level < least) {
             return;
         }
-        let mut params = json!({"level": level_name(message.level), "data": message.data});
-        if let Some(logger) = message.logger {
-            params["logger"] = logger.into();
-        }
-        self.offer(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}));
+        let params =
+            LogParams { level: level_name(message.level), data: message.data, logger: message.logger };
+        self.offer(notification("notifications/message", &params));
     }
 }

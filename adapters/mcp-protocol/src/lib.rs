@@ -13,6 +13,8 @@
 mod content;
 mod feedback;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod job;
 mod legacy;
 mod listen;

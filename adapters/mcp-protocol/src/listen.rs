@@ -10,13 +10,12 @@ use futures_util::future::{Either, select};
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use crate::feedback::BACKLOG;
 use crate::params::{Params, bad_params};
-use crate::reply::{Note, Reply, Source};
+use crate::reply::{self, Note, Reply, Source};
 use crate::streaming::streamed_with;
-use crate::{McpServer, Refusal};
+use crate::{Identity, McpServer, Refusal};
 
 /// What a client wants to hear of, and what it will.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,23 +50,64 @@ impl Filter {
     }
 
     /// The notification for a change, if it is wanted.
-    fn notification(&self, change: &Change) -> Option<(&'static str, Value)> {
+    fn notification<'a>(&self, change: &'a Change) -> Option<(&'static str, News<'a>)> {
+        let nothing_more = News::default();
         match change {
-            Change::Tools if self.tools_list_changed => Some(("notifications/tools/list_changed", json!({}))),
+            Change::Tools if self.tools_list_changed => {
+                Some(("notifications/tools/list_changed", nothing_more))
+            }
             Change::Prompts if self.prompts_list_changed => {
-                Some(("notifications/prompts/list_changed", json!({})))
+                Some(("notifications/prompts/list_changed", nothing_more))
             }
             Change::Resources if self.resources_list_changed => {
-                Some(("notifications/resources/list_changed", json!({})))
+                Some(("notifications/resources/list_changed", nothing_more))
             }
             Change::Resource(uri) if self.resource_subscriptions.contains(uri) => {
-                Some(("notifications/resources/updated", json!({"uri": uri})))
+                Some(("notifications/resources/updated", News { uri: Some(uri), ..nothing_more }))
             }
             Change::Tools | Change::Prompts | Change::Resources | Change::Resource(_) | Change::Ending => {
                 None
             }
         }
     }
+}
+
+/// The `params` of the notifications here.
+#[derive(Default, Serialize)]
+struct News<'a> {
+    /// Of the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<&'a Filter>,
+    /// Of the resource that changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
+}
+
+/// `params`, with what they belong to.
+#[derive(Serialize)]
+struct Tagged<'a> {
+    #[serde(flatten)]
+    news: News<'a>,
+    #[serde(rename = "_meta")]
+    meta: Meta<'a>,
+}
+
+/// The last answer's `result`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ending<'a> {
+    result_type: &'static str,
+    #[serde(rename = "_meta")]
+    meta: Meta<'a>,
+}
+
+#[derive(Serialize)]
+struct Meta<'a> {
+    #[serde(rename = "io.modelcontextprotocol/serverInfo", skip_serializing_if = "Option::is_none")]
+    server: Option<&'a Identity>,
+    /// As the client wrote it.
+    #[serde(rename = "io.modelcontextprotocol/subscriptionId")]
+    subscription: &'a RawValue,
 }
 
 /// One open subscription.
@@ -138,8 +178,8 @@ impl Listening {
             Phase::Ended => return None,
             Phase::Beginning => {
                 self.phase = Phase::Listening;
-                let params = json!({"notifications": self.filter});
-                return Some(self.notification("notifications/subscriptions/acknowledged", params));
+                let news = News { notifications: Some(&self.filter), ..News::default() };
+                return Some(self.notification("notifications/subscriptions/acknowledged", news));
             }
             Phase::Listening => {}
         }
@@ -153,24 +193,19 @@ impl Listening {
                     return Some(self.ending());
                 }
             };
-            if let Some((method, params)) = self.filter.notification(&change) {
-                return Some(self.notification(method, params));
+            if let Some((method, news)) = self.filter.notification(&change) {
+                return Some(self.notification(method, news));
             }
         }
     }
 
-    fn notification(&self, method: &str, mut params: Value) -> Vec<u8> {
-        params["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": self.id});
-        json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string().into_bytes()
+    fn notification(&self, method: &str, news: News<'_>) -> Vec<u8> {
+        reply::notification(method, &Tagged { news, meta: Meta { server: None, subscription: &self.id } })
     }
 
     /// "Graceful Closure": the answer to the request that opened the stream.
     fn ending(&self) -> Vec<u8> {
-        let meta = json!({
-            "io.modelcontextprotocol/serverInfo": self.server.settings.identity,
-            "io.modelcontextprotocol/subscriptionId": self.id,
-        });
-        let result = json!({"resultType": "complete", "_meta": meta});
-        json!({"jsonrpc": "2.0", "id": self.id, "result": result}).to_string().into_bytes()
+        let meta = Meta { server: Some(&self.server.settings.identity), subscription: &self.id };
+        reply::success(&self.id, &Ending { result_type: "complete", meta })
     }
 }

@@ -129,10 +129,10 @@ impl Failure {
 }
 
 #[derive(Serialize)]
-struct SuccessBody<'a> {
+struct SuccessBody<'a, R: ?Sized> {
     jsonrpc: &'static str,
     id: &'a RawValue,
-    result: &'a RawValue,
+    result: &'a R,
 }
 
 #[derive(Serialize)]
@@ -152,6 +152,25 @@ struct ErrorObject<'a> {
     data: Option<&'a Value>,
 }
 
+#[derive(Serialize)]
+struct Notification<'a, P> {
+    jsonrpc: &'static str,
+    method: &'a str,
+    params: &'a P,
+}
+
+/// A result's bytes; what is raw in it, and the id, stay as they are.
+pub(crate) fn success<R: Serialize + ?Sized>(id: &RawValue, result: &R) -> Vec<u8> {
+    // As for a notification.
+    serde_json::to_vec(&SuccessBody { jsonrpc: "2.0", id, result }).unwrap_or_default()
+}
+
+/// A notification's bytes; what is raw in `params` stays as it is.
+pub(crate) fn notification<P: Serialize>(method: &str, params: &P) -> Vec<u8> {
+    // Strings, numbers and values made from JSON: rendering them can't fail.
+    serde_json::to_vec(&Notification { jsonrpc: "2.0", method, params }).unwrap_or_default()
+}
+
 impl Reply {
     pub(crate) fn accepted(note: Note) -> Self {
         Self { status: Status::Accepted, body: Body::Empty, note }
@@ -163,9 +182,7 @@ impl Reply {
     }
 
     pub(crate) fn success(id: &RawValue, result: &RawValue, note: Note) -> Self {
-        // Both are JSON already: rendering them can't fail.
-        let body = serde_json::to_vec(&SuccessBody { jsonrpc: "2.0", id, result }).unwrap_or_default();
-        Self { status: Status::Ok, body: Body::Whole(body), note }
+        Self { status: Status::Ok, body: Body::Whole(success(id, result)), note }
     }
 
     pub(crate) fn failure(id: Option<&RawValue>, failure: &Failure, note: Note) -> Self {

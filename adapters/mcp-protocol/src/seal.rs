@@ -143,4 +143,17 @@ mod tests {
         assert_eq!(SealingKeys::new(&[new]).unwrap().open(&sealed, &binding("a", "t"), NOW), Some(json!(2)));
         assert!(SealingKeys::new(&[vec![0; 31]]).is_none() && SealingKeys::new(&[]).is_none());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_state_with_any_bit_turned_is_no_state(place in 0_usize..10_000, bit in 0_u32..8, text in ".{0,20}") {
+            let keys = SealingKeys::of_this_process();
+            let sealed = keys.seal(&json!(text), &binding("ada", "t"), NOW).unwrap();
+            let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
+            let index = place % bytes.len();
+            bytes[index] ^= 1 << bit;
+            let turned = URL_SAFE_NO_PAD.encode(bytes);
+            proptest::prop_assert_eq!(keys.open(&turned, &binding("ada", "t"), NOW), None);
+        }
+    }
 }

@@ -1,18 +1,13 @@
 //! The official conformance suite's fixture, behind authentication like everything else. Prints its endpoint and a token as
 //! one line of JSON, and serves until it is told to stop.
 
-mod interactive;
-mod prompts;
-mod resources;
-mod tools;
-
 use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use auth0_verifier::Auth0Verifier;
-use domain::{Announcer, Clock};
-use fastmcp_auth0::{Ports, Settings, Sources, wiring};
+use domain::Clock;
+use fastmcp_auth0::{Settings, Sources, wiring};
 use local_tenant::{LocalTenant, Options, TokenRequest};
 use serde_json::json;
 use system_clock::SystemClock;
@@ -34,11 +29,7 @@ async fn main() -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let verifier = Arc::new(Auth0Verifier::start(&settings.keys, Arc::clone(&clock)));
     let mut keys = verifier.status();
-    let announcer = Announcer::default();
-    let mut ports = Ports::new(verifier, clock, tools::all(&announcer));
-    ports.resources = resources::all();
-    ports.prompts = prompts::all();
-    ports.announcer = announcer;
+    let ports = conformance_server::ports(verifier, clock);
     let server = wiring::server(listener, &settings, ports)?;
     let serving = tokio::spawn(server.run(async move {
         terminated.recv().await;

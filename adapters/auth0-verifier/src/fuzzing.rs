@@ -1,0 +1,226 @@
+//! What must hold for any bytes: called by the fuzz targets of `fuzz/` and by tests. It is in no other build.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::{Claims, ScopeSet, UnixSeconds, Untrusted, strict_json};
+use jsonwebtoken::DecodingKey;
+use serde_json::Value;
+
+use crate::claims;
+use crate::jws::{Header, Jws, MAX_DEPTH};
+
+/// A token, and a token's header: what is read is what stands there, and nothing proves itself with a key that
+/// signed nothing.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn jws(data: &[u8]) {
+    if let Ok(token) = std::str::from_utf8(data)
+        && let Ok(jws) = Jws::split(token)
+    {
+        assert_eq!(token.matches('.').count(), 2);
+        let _ = jws.header();
+        assert!(jws.prove(&strangers_key()).is_err(), "a signature out of nothing");
+    }
+    let token = format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(data));
+    let read = Jws::split(&token).and_then(|jws| jws.header());
+    let value = serde_json::from_slice::<Value>(data).ok().filter(Value::is_object);
+    match (read, value) {
+        (Ok(header), value) => assert_eq!(Some(header), value.as_ref().and_then(good_header)),
+        // Duplicates, depth and invalid UTF-8 are refused beyond what a tree says.
+        (Err(Untrusted::Malformed), _) => {}
+        (Err(error), value) => assert_eq!(value.as_ref().and_then(good_header), None, "{error}"),
+    }
+}
+
+/// The header that can be used, read from a tree instead of into a type.
+fn good_header(value: &Value) -> Option<Header> {
+    let kid = value["kid"].as_str()?.to_owned();
+    let token_type = match value.get("typ") {
+        None => None,
+        Some(typ) => Some(typ.as_str()?.to_owned()),
+    };
+    (value["alg"] == "RS256" && value.get("crit").is_none()).then_some(Header { kid, token_type })
+}
+
+/// RSA, 2048 bits, of which nobody has the other half.
+fn strangers_key() -> DecodingKey {
+    let mut modulus = [0xa5; 256];
+    modulus[255] |= 1;
+    DecodingKey::from_rsa_raw_components(&modulus, &[1, 0, 1])
+}
+
+/// A payload: every claim is what stands there, in its type and for no longer, and an error names the claim at fault.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn claims(data: &[u8]) {
+    // As `Proved::json` does before anything is read.
+    if strict_json::check(data, MAX_DEPTH).is_err() {
+        return;
+    }
+    let value: Value =
+        serde_json::from_slice(data).unwrap_or_else(|error| panic!("strict, but no JSON: {error}"));
+    if !value.is_object() {
+        assert_eq!(claims::from_json(data, None), Err(Untrusted::Malformed));
+        return;
+    }
+    match claims::from_json(data, None) {
+        Ok(claims) => assert_is(&claims, &value),
+        Err(Untrusted::MissingClaim(name)) => assert_eq!(value.get(name), None),
+        Err(Untrusted::InvalidClaim(name)) => assert!(!has_its_type(name, &value[name]), "{name}: {value}"),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn assert_is(claims: &Claims, value: &Value) {
+    let text = |name: &str| value.get(name).map(|value| value.as_str().unwrap_or_default().to_owned());
+    assert_eq!(Some(&claims.issuer), text("iss").as_ref());
+    assert_eq!(Some(&claims.subject), text("sub").as_ref());
+    assert_eq!(claims.client_id, text("client_id"));
+    assert_eq!(claims.authorized_party, text("azp"));
+    assert_eq!(claims.name, text("name"));
+    assert_eq!(claims.email, text("email"));
+    assert_eq!(claims.organization_id, text("org_id"));
+    assert_eq!(claims.audience, texts(&value["aud"]));
+    assert_eq!(claims.scope, ScopeSet::granted_by(text("scope").unwrap_or_default().split(' ')));
+    let permissions = texts(&value["permissions"]);
+    assert_eq!(claims.permissions, ScopeSet::granted_by(permissions.iter().map(String::as_str)));
+    assert_eq!(claims.sender_constrained, value.get("cnf").is_some());
+    assert!(is_at_most(claims.expires_at, &value["exp"]));
+    for (start, name) in [(claims.not_before, "nbf"), (claims.issued_at, "iat")] {
+        assert_eq!(start.is_some(), value.get(name).is_some());
+        assert!(start.is_none_or(|start| start == UnixSeconds(i64::MAX) || !is_below(start, &value[name])));
+    }
+    for name in ["iss", "aud", "exp", "sub", "nbf", "iat", "client_id", "azp", "scope", "permissions"] {
+        assert!(value.get(name).is_none_or(|value| has_its_type(name, value)), "{name}");
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let texts = |items: &Vec<Value>| items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    value.as_str().map(|one| vec![one.to_owned()]).or_else(|| value.as_array().map(texts)).unwrap_or_default()
+}
+
+fn is_at_most(instant: UnixSeconds, value: &Value) -> bool {
+    match value.as_i64() {
+        Some(whole) => instant.0 == whole,
+        None => seconds(instant) <= value.as_f64().unwrap_or(f64::INFINITY) || instant.0 == i64::MIN,
+    }
+}
+
+fn is_below(instant: UnixSeconds, value: &Value) -> bool {
+    match value.as_i64() {
+        Some(whole) => instant.0 != whole,
+        None => seconds(instant) < value.as_f64().unwrap_or(f64::INFINITY),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "beyond 2^53 both sides are rounded alike")]
+fn seconds(instant: UnixSeconds) -> f64 {
+    instant.0 as f64
+}
+
+fn has_its_type(name: &str, value: &Value) -> bool {
+    let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    match name {
+        "exp" | "nbf" | "iat" => value.is_number(),
+        "aud" => value.is_string() || is_list,
+        "permissions" => is_list,
+        _ => value.is_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn seeds(target: &str, holds: fn(&[u8])) {
+        let folder = format!("{}/../../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+        for seed in std::fs::read_dir(folder).unwrap() {
+            holds(&std::fs::read(seed.unwrap().path()).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_seeds_hold() {
+        seeds("jws", jws);
+        seeds("claims", claims);
+    }
+
+    /// Of every JSON kind.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[ a-c\"\\\\é]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 8, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[a-c]{1,2}", inner, 0..3).prop_map(|members| json!(members)),
+            ]
+        })
+    }
+
+    const CLAIMS: [&str; 14] = [
+        "iss",
+        "aud",
+        "exp",
+        "sub",
+        "nbf",
+        "iat",
+        "client_id",
+        "azp",
+        "scope",
+        "permissions",
+        "name",
+        "email",
+        "org_id",
+        "cnf",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_claim_of_a_wrong_type_is_refused_by_its_name(
+            index in 0_usize..13, value in value(),
+        ) {
+            let name = CLAIMS[index];
+            let mut claims = json!({"iss": "i", "aud": "a", "exp": 1, "sub": "s"});
+            claims[name] = value.clone();
+            let read = claims::from_json(claims.to_string().as_bytes(), None);
+            if has_its_type(name, &value) {
+                prop_assert!(read.is_ok());
+            } else {
+                prop_assert_eq!(read, Err(Untrusted::InvalidClaim(name)));
+            }
+        }
+
+        #[test]
+        fn payloads_of_any_claims_hold(
+            members in prop::collection::btree_map(prop::sample::select(&CLAIMS[..]), value(), 0..14),
+        ) {
+            claims(json!(members).to_string().as_bytes());
+        }
+
+        #[test]
+        fn headers_of_any_parameters_hold(
+            alg in prop_oneof![4 => Just(json!("RS256")), 1 => value()],
+            more in prop::collection::btree_map(
+                prop::sample::select(&["kid", "typ", "crit", "jwk", "x"][..]), value(), 0..4,
+            ),
+        ) {
+            let mut header = json!(more);
+            header["alg"] = alg;
+            jws(header.to_string().as_bytes());
+        }
+    }
+}

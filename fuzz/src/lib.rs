@@ -1,0 +1,165 @@
+//! The entry points that need more than one crate: messages answered by a whole server, and configuration files. The others
+//! are the modules `fuzzing` of the crates that they look into.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use domain::{Principal, UnixMillis, strict_json};
+use fakes::{ManualClock, ScriptedVerifier, claims};
+use fastmcp_auth0::{Settings, Sources, wiring};
+use futures_util::StreamExt as _;
+use mcp_protocol::{Body, Field, McpServer, Reply, RequestFields, SealingKeys, Status};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+const ISSUER: &str = "https://tenant.example/";
+const AUDIENCE: &str = "https://mcp.example/mcp";
+const MODERN: &str = "2026-07-28";
+const LEGACY: &str = "2025-11-25";
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// A body, with the headers of 2026-07-28 as its own method and name would have them.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn json_rpc_modern(body: &[u8]) {
+    answer(&Fields::mirroring(body), body);
+}
+
+/// A body, with the headers of 2025-11-25.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn json_rpc_legacy(body: &[u8]) {
+    answer(&Fields(BTreeMap::from([("mcp-protocol-version", LEGACY.to_owned())])), body);
+}
+
+/// A configuration file: it is read, or refused with words for whoever wrote it.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn config_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let catalog = wiring::shipped_catalog().unwrap_or_else(|error| panic!("{error}"));
+    let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
+    match Settings::load(sources.text("file.toml", text), &catalog) {
+        Ok(settings) => {
+            assert!(settings.tokens.issuers.iter().chain(&settings.tokens.audiences).all(|text| !text.is_empty()));
+            assert!(settings.tokens.leeway.as_secs() <= 300);
+            assert!(settings.mcp.json_depth <= strict_json::MAX_DEPTH);
+            assert!(settings.limits.requests > 0 && settings.limits.connections > 0);
+            assert!(settings.tools.keys().all(|name| catalog.spec(name.as_str()).is_some()));
+        }
+        Err(problems) => assert!(!problems.problems.is_empty() && !problems.to_string().is_empty()),
+    }
+}
+
+struct Fields(BTreeMap<&'static str, String>);
+
+impl RequestFields for Fields {
+    fn field(&self, name: &str) -> Field<'_> {
+        self.0.get(name).map_or(Field::Absent, |value| Field::Value(value))
+    }
+}
+
+/// What a client mirrors.
+#[derive(Deserialize)]
+struct Mirrored<'a> {
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(default)]
+    params: BTreeMap<Cow<'a, str>, Value>,
+}
+
+impl Fields {
+    fn mirroring(body: &[u8]) -> Self {
+        let mut fields = BTreeMap::from([("mcp-protocol-version", MODERN.to_owned())]);
+        if let Ok(Mirrored { method, params }) = serde_json::from_slice(body) {
+            let name = params.get("name").or(params.get("uri")).and_then(Value::as_str).map(str::to_owned);
+            fields.insert("mcp-method", method.into_owned());
+            fields.extend(name.map(|name| ("mcp-name", name)));
+        }
+        Self(fields)
+    }
+}
+
+fn answer(fields: &Fields, body: &[u8]) {
+    static SERVER: OnceLock<(Arc<McpServer>, Principal)> = OnceLock::new();
+    let (server, who) = SERVER.get_or_init(server);
+    // The clock stands: whatever waits for time, or for a client's answer, waits for ever, and is given up here.
+    let mut context = Context::from_waker(Waker::noop());
+    let answering = pin!(server.answer(who, fields, body, true));
+    if let Poll::Ready(reply) = answering.poll(&mut context) {
+        assert_is_answer(reply, body, &mut context);
+    }
+}
+
+fn assert_is_answer(reply: Reply, body: &[u8], context: &mut Context<'_>) {
+    match (reply.body, &reply.status) {
+        (Body::Empty, Status::Accepted | Status::Denied(_)) => {}
+        (Body::Empty, status) => panic!("nothing to say with {status:?}"),
+        (Body::Whole(answer), Status::BadRequest) => assert!(message(&answer, body).error.is_some()),
+        (Body::Whole(answer), _) => drop(message(&answer, body)),
+        (Body::Stream(mut messages), _) => {
+            while let Poll::Ready(Some(bytes)) = messages.stream.poll_next_unpin(context) {
+                message(&bytes, body);
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    jsonrpc: &'a str,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Asked<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
+/// One message: JSON-RPC, under the id that was asked with, byte for byte, and never the server's own failure.
+fn message<'a>(bytes: &'a [u8], body: &[u8]) -> Message<'a> {
+    let shown = || String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(strict_json::check(bytes, strict_json::MAX_DEPTH), Ok(()), "{}", shown());
+    let message: Message<'_> = serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", shown()));
+    assert_eq!(message.jsonrpc, "2.0");
+    if message.method.is_none() {
+        let asked = serde_json::from_slice::<Asked<'_>>(body).ok().and_then(|asked| asked.id);
+        let (asked, answered) = (asked.map(RawValue::get), message.id.map(RawValue::get));
+        // Without an id only what could not be understood is answered.
+        assert!(answered == asked || (answered.is_none() && message.error.is_some()), "{asked:?}: {}", shown());
+        assert!(message.error.as_ref().is_none_or(|error| error["code"] != -32603), "{}", shown());
+    }
+    message
+}
+
+fn server() -> (Arc<McpServer>, Principal) {
+    let broken = |error| -> Settings { panic!("{error}") };
+    let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
+    let catalog = wiring::shipped_catalog().unwrap_or_else(|error| panic!("{error}"));
+    let settings = Settings::load(sources, &catalog).unwrap_or_else(broken);
+    let now = NOW.seconds();
+    let claims = claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet");
+    let who = settings.tokens.admit(&Arc::new(claims), now).unwrap_or_else(|error| panic!("{error}"));
+    let clock = Arc::new(ManualClock::at(NOW));
+    let mut ports = conformance_server::ports(Arc::new(ScriptedVerifier::new()), clock);
+    ports.tools.extend(domain::tools::shipped());
+    let announcer = ports.announcer.clone();
+    let service = wiring::service(&settings, ports).unwrap_or_else(|error| panic!("{error:#}"));
+    let keys = SealingKeys::of_this_process();
+    let server = McpServer::new(Arc::new(service), settings.mcp, keys, announcer);
+    (Arc::new(server.unwrap_or_else(|error| panic!("{error}"))), who)
+}

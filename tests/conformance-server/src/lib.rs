@@ -1,0 +1,22 @@
+//! What the official conformance suite asks a server to offer: tools, resources and prompts of every kind.
+
+mod interactive;
+mod prompts;
+mod resources;
+mod tools;
+
+use std::sync::Arc;
+
+use domain::{Announcer, Clock, TokenVerifier};
+use fastmcp_auth0::Ports;
+
+/// Everything, behind this verifier.
+#[must_use]
+pub fn ports(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>) -> Ports {
+    let announcer = Announcer::default();
+    let mut ports = Ports::new(verifier, clock, tools::all(&announcer));
+    ports.resources = resources::all();
+    ports.prompts = prompts::all();
+    ports.announcer = announcer;
+    ports
+}
