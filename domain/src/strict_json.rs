@@ -7,8 +7,12 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+pub use serde::de::MapAccess;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// The deepest nesting that can be asked for. `serde_json` refuses to build a value of more than 127 levels; what is
 /// built from a request or token lies at least one level deep in it.
@@ -38,91 +42,271 @@ pub enum StrictJsonError {
 /// # Errors
 /// [`StrictJsonError`] for the first fault in the text.
 pub fn check(text: &[u8], max_depth: usize) -> Result<(), StrictJsonError> {
+    walk::<Nothing>(text, max_depth).map(drop)
+}
+
+/// Checks `text` as [`check`] does, and keeps of it what `M` takes, in one pass.
+///
+/// # Errors
+/// [`StrictJsonError`] for the first fault in the text.
+pub fn read<'de, M: Members<'de>>(
+    text: &'de [u8],
+    max_depth: usize,
+) -> Result<Json<'de, M>, StrictJsonError> {
+    // What is kept as it is written is read ahead, so a fault in it may hide one before it.
+    walk(text, max_depth).map_err(|error| check(text, max_depth).err().unwrap_or(error))
+}
+
+fn walk<'de, M: Members<'de>>(text: &'de [u8], max_depth: usize) -> Result<Json<'de, M>, StrictJsonError> {
     let limit = max_depth.min(MAX_DEPTH);
     let mut fault = None;
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     // The walk counts for itself, so that the message can say what the limit is.
     deserializer.disable_recursion_limit();
-    let walked = Walk { remaining: limit, fault: &mut fault }
+    let walked = Walk::new(limit, &mut fault)
         .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end());
-    match (walked, fault) {
-        (Ok(()), _) => Ok(()),
-        (Err(_), Some(Fault::Depth)) => Err(StrictJsonError::TooDeep(limit)),
-        (Err(_), Some(Fault::Duplicate)) => Err(StrictJsonError::DuplicateMember),
-        (Err(error), None) => Err(StrictJsonError::Syntax { line: error.line(), column: error.column() }),
+        .and_then(|json| deserializer.end().map(|()| json));
+    walked.map_err(|error| match fault {
+        Some(Fault::Depth) => StrictJsonError::TooDeep(limit),
+        Some(Fault::Duplicate) => StrictJsonError::DuplicateMember,
+        None => StrictJsonError::Syntax { line: error.line(), column: error.column() },
+    })
+}
+
+/// A value, of which no more is kept than was wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Json<'a, M = Nothing> {
+    /// `null`.
+    Null,
+    /// A string, borrowed from the text where it holds no escape.
+    Text(Cow<'a, str>),
+    /// An object, and what was taken of its members.
+    Object(M),
+    /// A number, a boolean or an array.
+    Other,
+}
+
+impl<M> Json<'_, M> {
+    /// A string's text.
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// What was taken of an object.
+    pub fn object(self) -> Option<M> {
+        if let Self::Object(members) = self { Some(members) } else { None }
     }
 }
 
+/// What is wanted of an object.
+pub trait Members<'de>: Default {
+    /// Takes one member. What it does not read is read for it, and checked.
+    ///
+    /// # Errors
+    /// Those of reading `value`, and no others: a member of an unexpected kind is something to remember, not a fault of
+    /// the text.
+    fn take<A: MapAccess<'de>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error>;
+}
+
+/// Nothing is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Nothing;
+
+impl<'de> Members<'de> for Nothing {
+    fn take<A: MapAccess<'de>>(&mut self, _: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        value.skip()
+    }
+}
+
+/// A member's value, still to be read.
+pub struct Unread<'r, A> {
+    members: &'r mut A,
+    remaining: usize,
+    fault: &'r mut Option<Fault>,
+}
+
+impl<'de, A: MapAccess<'de>> Unread<'_, A> {
+    /// Checks it, and forgets it.
+    ///
+    /// # Errors
+    /// A fault of the text, as for all of these.
+    pub fn skip(self) -> Result<(), A::Error> {
+        self.read::<Nothing>().map(drop)
+    }
+
+    /// Keeps a string, or what `M` takes of an object.
+    ///
+    /// # Errors
+    /// A fault of the text.
+    pub fn read<M: Members<'de>>(self) -> Result<Json<'de, M>, A::Error> {
+        self.members.next_value_seed(Walk::new(self.remaining, self.fault))
+    }
+
+    /// Keeps all of it.
+    ///
+    /// # Errors
+    /// A fault of the text.
+    pub fn value(self) -> Result<Value, A::Error> {
+        self.members.next_value_seed(Tree { remaining: self.remaining, fault: self.fault })
+    }
+
+    /// Keeps it as it is written.
+    ///
+    /// # Errors
+    /// A fault of the text.
+    pub fn raw(self) -> Result<&'de RawValue, A::Error> {
+        let raw = self.members.next_value::<&RawValue>()?;
+        let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+        deserializer.disable_recursion_limit();
+        let walk = Walk::<Nothing>::new(self.remaining, self.fault);
+        walk.deserialize(&mut deserializer).map_err(A::Error::custom)?;
+        Ok(raw)
+    }
+}
+
+#[derive(Debug)]
 enum Fault {
     Depth,
     Duplicate,
 }
 
-/// Walks a value without building it; `fault` says what stopped the walk, where it was not the syntax.
-struct Walk<'f> {
-    remaining: usize,
-    fault: &'f mut Option<Fault>,
+fn inner<E: serde::de::Error>(remaining: usize, fault: &mut Option<Fault>) -> Result<usize, E> {
+    remaining.checked_sub(1).ok_or_else(|| {
+        *fault = Some(Fault::Depth);
+        E::custom("too deep")
+    })
 }
 
-impl Walk<'_> {
-    fn inner<E: serde::de::Error>(&mut self) -> Result<usize, E> {
-        self.remaining.checked_sub(1).ok_or_else(|| {
-            *self.fault = Some(Fault::Depth);
-            E::custom("too deep")
-        })
+fn duplicate<E: serde::de::Error>(fault: &mut Option<Fault>) -> E {
+    *fault = Some(Fault::Duplicate);
+    E::custom("duplicate member")
+}
+
+/// Walks a value and keeps what `M` takes; `fault` says what stopped the walk, where it was not the syntax.
+struct Walk<'f, M> {
+    remaining: usize,
+    fault: &'f mut Option<Fault>,
+    members: PhantomData<M>,
+}
+
+impl<'f, M> Walk<'f, M> {
+    fn new(remaining: usize, fault: &'f mut Option<Fault>) -> Self {
+        Self { remaining, fault, members: PhantomData }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+impl<'de, M: Members<'de>> DeserializeSeed<'de> for Walk<'_, M> {
+    type Value = Json<'de, M>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
+impl<'de, M: Members<'de>> Visitor<'de> for Walk<'_, M> {
+    type Value = Json<'de, M>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Json::Null)
     }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Json::Other)
     }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Json::Other)
     }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Json::Other)
     }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Json::Other)
     }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
     }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-        let remaining = self.inner()?;
-        while items.next_element_seed(Walk { remaining, fault: self.fault })?.is_some() {}
-        Ok(())
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        let remaining = self.inner()?;
-        let mut names = Names::default();
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let remaining = inner(self.remaining, self.fault)?;
+        while items.next_element_seed(Walk::<Nothing>::new(remaining, self.fault))?.is_some() {}
+        Ok(Json::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let remaining = inner(self.remaining, self.fault)?;
+        let (mut names, mut taken) = (Names::default(), M::default());
         while let Some(name) = members.next_key_seed(Name)? {
-            if !names.insert(name) {
-                *self.fault = Some(Fault::Duplicate);
-                return Err(A::Error::custom("duplicate member"));
+            if names.holds(&name) {
+                return Err(duplicate(self.fault));
             }
-            members.next_value_seed(Walk { remaining, fault: self.fault })?;
+            taken.take(&name, Unread { members: &mut members, remaining, fault: self.fault })?;
+            names.insert(name);
         }
-        Ok(())
+        Ok(Json::Object(taken))
+    }
+}
+
+/// Walks a value and keeps all of it.
+struct Tree<'f> {
+    remaining: usize,
+    fault: &'f mut Option<Fault>,
+}
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let remaining = inner(self.remaining, self.fault)?;
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element_seed(Tree { remaining, fault: self.fault })? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let remaining = inner(self.remaining, self.fault)?;
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let value = members.next_value_seed(Tree { remaining, fault: self.fault })?;
+            if object.insert(name, value).is_some() {
+                return Err(duplicate(self.fault));
+            }
+        }
+        Ok(Value::Object(object))
     }
 }
 
@@ -152,22 +336,27 @@ impl<'de> Visitor<'de> for Name {
 /// The names of one object: a short list is compared, a long one hashed, so that no text costs quadratic time.
 #[derive(Default)]
 struct Names<'de> {
-    few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
+    few: [Cow<'de, str>; Names::FEW],
+    count: usize,
+    many: Option<HashSet<Cow<'de, str>>>,
 }
 
 impl<'de> Names<'de> {
     const FEW: usize = 16;
 
-    fn insert(&mut self, name: Cow<'de, str>) -> bool {
-        if self.few.contains(&name) {
-            return false;
+    fn holds(&self, name: &str) -> bool {
+        self.few.iter().take(self.count).any(|few| few == name)
+            || self.many.as_ref().is_some_and(|many| many.contains(name))
+    }
+
+    fn insert(&mut self, name: Cow<'de, str>) {
+        match self.few.get_mut(self.count) {
+            Some(free) => {
+                *free = name;
+                self.count += 1;
+            }
+            None => drop(self.many.get_or_insert_default().insert(name)),
         }
-        if self.few.len() < Self::FEW {
-            self.few.push(name);
-            return true;
-        }
-        self.many.insert(name)
     }
 }
 
@@ -206,6 +395,76 @@ mod tests {
         assert_eq!(check("[".repeat(100_000).as_bytes(), usize::MAX), Err(E::TooDeep(MAX_DEPTH)));
         let just = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         assert_eq!(check(just.as_bytes(), MAX_DEPTH), Ok(()));
+    }
+
+    /// Takes one member of each kind.
+    #[derive(Debug, Default, PartialEq)]
+    struct Taken<'a> {
+        text: Option<Json<'a>>,
+        object: Option<Json<'a, Box<Taken<'a>>>>,
+        value: Option<Value>,
+        raw: Option<&'a str>,
+    }
+
+    impl<'a> Members<'a> for Taken<'a> {
+        fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+            match name {
+                "text" => self.text = Some(value.read()?),
+                "object" => self.object = Some(value.read()?),
+                "value" => self.value = Some(value.value()?),
+                "raw" => self.raw = Some(value.raw()?.get()),
+                _ => value.skip()?,
+            }
+            Ok(())
+        }
+    }
+
+    impl<'a> Members<'a> for Box<Taken<'a>> {
+        fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+            self.as_mut().take(name, value)
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_kept_as_it_stands() {
+        let text = r#"{"x":[1],"text":"\u00e9","object":{"text":null,"raw":"\u0041"},
+            "value":{"a":[1,-2,2.5,true,null,"s"]},"raw":1.50}"#;
+        let Ok(Json::Object(taken)) = read::<Taken<'_>>(text.as_bytes(), MAX_DEPTH) else { panic!() };
+        assert_eq!(taken.text.as_ref().and_then(Json::text), Some("é"));
+        assert_eq!(taken.value, Some(serde_json::json!({"a": [1, -2, 2.5, true, null, "s"]})));
+        assert_eq!(taken.raw, Some("1.50"));
+        let inner = taken.object.and_then(Json::object).unwrap();
+        assert_eq!((&inner.text, inner.raw), (&Some(Json::Null), Some("\"\\u0041\"")));
+        assert_eq!(read::<Taken<'_>>(b"[]", MAX_DEPTH), Ok(Json::Other));
+        assert_eq!(
+            read::<Taken<'_>>(b"{\"text\":1}", MAX_DEPTH).unwrap().object().unwrap().text,
+            Some(Json::Other)
+        );
+    }
+
+    #[test]
+    fn what_is_wanted_is_checked_like_the_rest() {
+        for member in ["text", "object", "value", "raw", "x"] {
+            let faults = [
+                (r#"{"a":1,"\u0061":2}"#, E::DuplicateMember),
+                ("[[[[]]]]", E::TooDeep(4)),
+                ("[[[[", E::TooDeep(4)),
+                ("[\"\\ud800\"]", E::Syntax { line: 1, column: 19 }),
+                ("01", E::Syntax { line: 1, column: 12 }),
+            ];
+            for (value, fault) in faults {
+                // Members of one length, so that columns are the same.
+                let text = format!("{{\"{member}\":{}{value}}}", " ".repeat(6 - member.len()));
+                assert_eq!(read::<Taken<'_>>(text.as_bytes(), 4), Err(fault), "{text}");
+                assert_eq!(
+                    check(text.as_bytes(), 4),
+                    read::<Taken<'_>>(text.as_bytes(), 4).map(drop),
+                    "{text}"
+                );
+            }
+            let twice = format!("{{\"{member}\":1,\"{member}\":1}}");
+            assert_eq!(read::<Taken<'_>>(twice.as_bytes(), 4), Err(E::DuplicateMember));
+        }
     }
 
     #[test]

@@ -4,101 +4,118 @@
 //! refused by name. `jsonwebtoken`'s own checks of exp, nbf and aud are not used, on purpose: the domain judges those,
 //! with its clock, so that a fake verifier can exercise every rejection.
 
+use domain::strict_json::{self, Json, MapAccess, Members, Unread};
 use domain::{Claims, ScopeSet, UnixSeconds, Untrusted};
-use serde::Deserialize;
-use serde_json::Number;
-use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 
-use crate::jws::Proved;
-use crate::wire::{object, present};
+use crate::jws::{MAX_DEPTH, Proved};
 
 /// Reads the claims that the domain knows.
 pub(crate) fn read(proved: &Proved<'_>, token_type: Option<String>) -> Result<Claims, Untrusted> {
-    from_json(&proved.json()?, token_type)
+    from_json(&proved.payload()?, token_type)
 }
 
+/// Strict JSON only: with duplicates, one token could mean two things, to a gateway and to this server.
 pub(crate) fn from_json(json: &[u8], token_type: Option<String>) -> Result<Claims, Untrusted> {
-    let wire: WireClaims<'_> = object(json).ok_or(Untrusted::Malformed)?;
-    let number = |name, raw| optional::<Number>(name, raw);
-    let scope = optional::<String>("scope", wire.scope)?.unwrap_or_default();
-    let permissions = optional::<Vec<String>>("permissions", wire.permissions)?.unwrap_or_default();
+    let Ok(Json::Object(wire)) = strict_json::read::<WireClaims>(json, MAX_DEPTH) else {
+        return Err(Untrusted::Malformed);
+    };
+    let scope = optional("scope", wire.scope, text)?.unwrap_or_default();
+    let permissions = optional("permissions", wire.permissions, texts)?.unwrap_or_default();
     Ok(Claims {
         token_type,
-        issuer: required("iss", wire.iss)?,
-        audience: required::<Audience>("aud", wire.aud)?.into(),
-        expires_at: rounded(&required("exp", wire.exp)?, f64::floor),
-        subject: required("sub", wire.sub)?,
-        not_before: number("nbf", wire.nbf)?.map(|number| rounded(&number, f64::ceil)),
-        issued_at: number("iat", wire.iat)?.map(|number| rounded(&number, f64::ceil)),
-        client_id: optional("client_id", wire.client_id)?,
-        authorized_party: optional("azp", wire.azp)?,
+        issuer: required("iss", wire.iss, text)?,
+        audience: required("aud", wire.aud, text_or_texts)?,
+        expires_at: rounded(&required("exp", wire.exp, number)?, f64::floor),
+        subject: required("sub", wire.sub, text)?,
+        not_before: optional("nbf", wire.nbf, number)?.map(|number| rounded(&number, f64::ceil)),
+        issued_at: optional("iat", wire.iat, number)?.map(|number| rounded(&number, f64::ceil)),
+        client_id: optional("client_id", wire.client_id, text)?,
+        authorized_party: optional("azp", wire.azp, text)?,
         scope: ScopeSet::granted_by(scope.split(' ')),
         permissions: ScopeSet::granted_by(permissions.iter().map(String::as_str)),
-        name: optional("name", wire.name)?,
-        email: optional("email", wire.email)?,
-        organization_id: optional("org_id", wire.org_id)?,
-        sender_constrained: wire.cnf.is_some(),
+        name: optional("name", wire.name, text)?,
+        email: optional("email", wire.email, text)?,
+        organization_id: optional("org_id", wire.org_id, text)?,
+        sender_constrained: wire.has_cnf,
     })
 }
 
-/// The claims as texts, each parsed under its own name afterwards, so that an error can say which one is at fault.
-#[derive(Deserialize)]
-struct WireClaims<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    iss: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    aud: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    exp: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    sub: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    nbf: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    iat: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    client_id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    azp: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    scope: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    permissions: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    email: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    org_id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    cnf: Option<&'a RawValue>,
+/// The claims as they are, each read under its own name afterwards, so that an error can say which one is at fault.
+#[derive(Default)]
+struct WireClaims {
+    iss: Option<Value>,
+    aud: Option<Value>,
+    exp: Option<Value>,
+    sub: Option<Value>,
+    nbf: Option<Value>,
+    iat: Option<Value>,
+    client_id: Option<Value>,
+    azp: Option<Value>,
+    scope: Option<Value>,
+    permissions: Option<Value>,
+    name: Option<Value>,
+    email: Option<Value>,
+    org_id: Option<Value>,
+    has_cnf: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl From<Audience> for Vec<String> {
-    fn from(audience: Audience) -> Self {
-        match audience {
-            Audience::One(one) => vec![one],
-            Audience::Many(many) => many,
-        }
+impl<'a> Members<'a> for WireClaims {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        let claim = match name {
+            "iss" => &mut self.iss,
+            "aud" => &mut self.aud,
+            "exp" => &mut self.exp,
+            "sub" => &mut self.sub,
+            "nbf" => &mut self.nbf,
+            "iat" => &mut self.iat,
+            "client_id" => &mut self.client_id,
+            "azp" => &mut self.azp,
+            "scope" => &mut self.scope,
+            "permissions" => &mut self.permissions,
+            "name" => &mut self.name,
+            "email" => &mut self.email,
+            "org_id" => &mut self.org_id,
+            _ => {
+                self.has_cnf |= name == "cnf";
+                return value.skip();
+            }
+        };
+        *claim = Some(value.value()?);
+        Ok(())
     }
 }
 
-fn optional<'a, T: Deserialize<'a>>(
+fn optional<T>(
     name: &'static str,
-    raw: Option<&'a RawValue>,
+    claim: Option<Value>,
+    read: impl FnOnce(Value) -> Option<T>,
 ) -> Result<Option<T>, Untrusted> {
-    raw.map(|raw| serde_json::from_str(raw.get()).map_err(|_| Untrusted::InvalidClaim(name))).transpose()
+    claim.map(|value| read(value).ok_or(Untrusted::InvalidClaim(name))).transpose()
 }
 
-fn required<'a, T: Deserialize<'a>>(name: &'static str, raw: Option<&'a RawValue>) -> Result<T, Untrusted> {
-    optional(name, raw)?.ok_or(Untrusted::MissingClaim(name))
+fn required<T>(
+    name: &'static str,
+    claim: Option<Value>,
+    read: impl FnOnce(Value) -> Option<T>,
+) -> Result<T, Untrusted> {
+    optional(name, claim, read)?.ok_or(Untrusted::MissingClaim(name))
+}
+
+fn number(value: Value) -> Option<Number> {
+    if let Value::Number(number) = value { Some(number) } else { None }
+}
+
+fn text(value: Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text) } else { None }
+}
+
+fn texts(value: Value) -> Option<Vec<String>> {
+    if let Value::Array(values) = value { values.into_iter().map(text).collect() } else { None }
+}
+
+fn text_or_texts(value: Value) -> Option<Vec<String>> {
+    if value.is_string() { text(value).map(|one| vec![one]) } else { texts(value) }
 }
 
 /// A `NumericDate` (RFC 7519 section 2) may have a fraction: `exp` rounds down and `nbf` and `iat` up, so that no token

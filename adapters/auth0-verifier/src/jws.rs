@@ -7,12 +7,10 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{Untrusted, strict_json};
+use domain::Untrusted;
+use domain::strict_json::{self, Json, MapAccess, Members, Unread};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
-
-use crate::wire::{object, present};
 
 /// The deepest nesting of a header or payload. Auth0's own claims nest two levels; customers' may nest further.
 pub(crate) const MAX_DEPTH: usize = 32;
@@ -50,20 +48,24 @@ impl<'t> Jws<'t> {
 
     /// Reads the header, and refuses what no key could make good.
     pub(crate) fn header(&self) -> Result<Header, Untrusted> {
-        let json = strict_json_part(self.header)?;
-        let wire: WireHeader<'_> = object(&json).ok_or(Untrusted::Malformed)?;
+        let json = decoded(self.header)?;
+        let Ok(Json::Object(wire)) = strict_json::read::<WireHeader<'_>>(&json, MAX_DEPTH) else {
+            return Err(Untrusted::Malformed);
+        };
+        let alg = text(wire.alg)?.ok_or(Untrusted::Malformed)?;
+        let (kid, token_type) = (text(wire.kid)?, text(wire.typ)?);
         // The comparison is the whole allow-list: "none", HS256 keyed with the public key (RFC 8725 section 2.1), and
         // spellings such as "rs256" all end here.
-        if wire.alg.0 != "RS256" {
+        if alg != "RS256" {
             return Err(Untrusted::Algorithm);
         }
-        if wire.crit.is_some() {
+        if wire.has_crit {
             return Err(Untrusted::CriticalHeader);
         }
         // RFC 7515 makes `kid` optional, so such a token is well-formed. To try it with every key would let anyone
         // spend a signature check per key; Auth0 always names the key.
-        let kid = wire.kid.ok_or(Untrusted::UnknownKey)?;
-        Ok(Header { kid: kid.0.into_owned(), token_type: wire.typ.map(|typ| typ.0.into_owned()) })
+        let kid = kid.ok_or(Untrusted::UnknownKey)?;
+        Ok(Header { kid: kid.into_owned(), token_type: token_type.map(Cow::into_owned) })
     }
 
     /// Proves that the holder of `key` signed exactly this header and payload.
@@ -85,35 +87,50 @@ pub(crate) struct Proved<'t> {
 }
 
 impl Proved<'_> {
-    /// The payload's JSON text.
-    pub(crate) fn json(&self) -> Result<Vec<u8>, Untrusted> {
-        strict_json_part(self.payload)
+    /// The payload's text.
+    pub(crate) fn payload(&self) -> Result<Vec<u8>, Untrusted> {
+        decoded(self.payload)
     }
 }
 
-/// Decodes a part that must be strict base64url and strict JSON: no padding, no stray bits in the last character, no
-/// duplicate members. Otherwise one token could mean two things, to a gateway and to this server.
-fn strict_json_part(part: &str) -> Result<Vec<u8>, Untrusted> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Untrusted::Malformed)?;
-    strict_json::check(&json, MAX_DEPTH).map_err(|_| Untrusted::Malformed)?;
-    Ok(json)
+/// Decodes a part that must be strict base64url: no padding, no stray bits in the last character.
+fn decoded(part: &str) -> Result<Vec<u8>, Untrusted> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Untrusted::Malformed)
 }
 
-#[derive(Deserialize)]
+/// The parameters that matter, whatever their types.
+#[derive(Default)]
 struct WireHeader<'a> {
-    #[serde(borrow)]
-    alg: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    kid: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    typ: Option<Text<'a>>,
-    #[serde(default, deserialize_with = "present")]
-    crit: Option<serde::de::IgnoredAny>,
+    alg: Option<Json<'a>>,
+    kid: Option<Json<'a>>,
+    typ: Option<Json<'a>>,
+    has_crit: bool,
 }
 
-/// A string, borrowed from the text where it holds no escape.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+impl<'a> Members<'a> for WireHeader<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        let parameter = match name {
+            "alg" => &mut self.alg,
+            "kid" => &mut self.kid,
+            "typ" => &mut self.typ,
+            _ => {
+                self.has_crit |= name == "crit";
+                return value.skip();
+            }
+        };
+        *parameter = Some(value.read()?);
+        Ok(())
+    }
+}
+
+/// A parameter that is a string if it is there.
+fn text(parameter: Option<Json<'_>>) -> Result<Option<Cow<'_, str>>, Untrusted> {
+    match parameter {
+        None => Ok(None),
+        Some(Json::Text(text)) => Ok(Some(text)),
+        Some(_) => Err(Untrusted::Malformed),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,7 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     serde_json::from_slice(json).ok()
 }
 
-/// A member that is there, `null` included: `Option` alone would take `null` for absence, and a `crit` of `null` for
-/// no `crit`. For `#[serde(default, deserialize_with = "present")]`.
+/// A member that is there, `null` included: `Option` alone would take `null` for absence. For `#[serde(default, deserialize_with = "present")]`.
 pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     input: D,
 ) -> Result<Option<T>, D::Error> {

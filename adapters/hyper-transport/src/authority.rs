@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use hyper::header::{HOST, ORIGIN};
+use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Request, Version};
+use hyper::{HeaderMap, Version};
 use url::Url;
 
 use crate::problem::Problem;
@@ -45,13 +46,12 @@ impl Acquaintances {
     ///
     /// # Errors
     /// [`Problem::BadHost`] for none, several or contradicting ones; [`Problem::ForeignHost`].
-    pub(crate) fn check_host<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+    pub(crate) fn check_host(&self, request: &Parts) -> Result<(), Problem> {
         let authority = named_authority(request)?;
-        let host = authority.host().to_ascii_lowercase();
-        let with_port = authority.as_str().to_ascii_lowercase();
-        let known = is_loopback(&host)
-            || host == self.own_host
-            || self.hosts.iter().any(|allowed| *allowed == host || *allowed == with_port);
+        let host = authority.host();
+        let is = |known: &str| host.eq_ignore_ascii_case(known);
+        let is_listed = |known: &String| is(known) || authority.as_str().eq_ignore_ascii_case(known);
+        let known = is_loopback(host) || is(&self.own_host) || self.hosts.iter().any(is_listed);
         if known { Ok(()) } else { Err(Problem::ForeignHost) }
     }
 
@@ -60,8 +60,8 @@ impl Acquaintances {
     ///
     /// # Errors
     /// [`Problem::BadHost`].
-    pub(crate) fn check_any_host<B>(request: &Request<B>) -> Result<(), Problem> {
-        let old = request.version() < Version::HTTP_11 && !request.headers().contains_key(HOST);
+    pub(crate) fn check_any_host(request: &Parts) -> Result<(), Problem> {
+        let old = request.version < Version::HTTP_11 && !request.headers.contains_key(HOST);
         if old { Ok(()) } else { named_authority(request).map(drop) }
     }
 
@@ -98,8 +98,8 @@ impl Acquaintances {
 }
 
 /// RFC 9112 section 3.2: one `Host`, which an absolute target (or HTTP/2's `:authority`) may repeat.
-fn named_authority<B>(request: &Request<B>) -> Result<Authority, Problem> {
-    let mut values = request.headers().get_all(HOST).iter();
+fn named_authority(request: &Parts) -> Result<Authority, Problem> {
+    let mut values = request.headers.get_all(HOST).iter();
     let (host, more) = (values.next(), values.next());
     if more.is_some() {
         return Err(Problem::BadHost);
@@ -108,7 +108,7 @@ fn named_authority<B>(request: &Request<B>) -> Result<Authority, Problem> {
         Some(value) => Some(value.to_str().ok().and_then(parse).ok_or(Problem::BadHost)?),
         None => None,
     };
-    match (host, request.uri().authority()) {
+    match (host, request.uri.authority()) {
         (Some(host), None) => Ok(host),
         (None, Some(target)) => parse(target.as_str()).ok_or(Problem::BadHost),
         (Some(host), Some(target)) if host.as_str().eq_ignore_ascii_case(target.as_str()) => Ok(host),
@@ -129,7 +129,7 @@ fn parse(text: &str) -> Option<Authority> {
 /// `localhost`, 127.0.0.0/8, `::1`.
 fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    host == "localhost"
+    host.eq_ignore_ascii_case("localhost")
         || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
         || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
 }
@@ -138,6 +138,7 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use hyper::Request;
     use hyper::header::HeaderValue;
 
     use super::*;
@@ -170,7 +171,7 @@ mod tests {
         for host in hosts {
             request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
         }
-        known().check_host(&request)
+        known().check_host(&request.into_parts().0)
     }
 
     #[test]

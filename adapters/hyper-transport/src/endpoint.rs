@@ -3,7 +3,8 @@
 use domain::Principal;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Response, StatusCode};
 use mcp_protocol::{Body, Field, Reply, RequestFields, Source, Status};
 
 use crate::access_log::Record;
@@ -19,9 +20,9 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Header fields for the protocol.
-struct Fields(HeaderMap);
+struct Fields<'a>(&'a HeaderMap);
 
-impl RequestFields for Fields {
+impl RequestFields for Fields<'_> {
     fn field(&self, name: &str) -> Field<'_> {
         let mut values = self.0.get_all(name).iter();
         match (values.next(), values.next()) {
@@ -35,16 +36,16 @@ impl RequestFields for Fields {
 /// Answers one POST.
 pub(crate) async fn answer(
     shared: &Shared,
-    request: Request<Incoming>,
+    head: &Parts,
+    body: Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
     let place = shared.capacity.request()?;
-    let who = authenticate(shared, request.headers()).await?;
+    let who = authenticate(shared, &head.headers).await?;
     record.principal = Some(who.clone());
-    let may_stream = check_media_types(request.headers())?;
-    let (head, body) = request.into_parts();
+    let may_stream = check_media_types(&head.headers)?;
     let body = body::read(body, &shared.settings.limits, shared.clock()).await?;
-    let reply = shared.mcp.answer(&who, &Fields(head.headers), &body, may_stream).await;
+    let reply = shared.mcp.answer(&who, &Fields(&head.headers), &body, may_stream).await;
     respond(shared, reply, place, record)
 }
 
@@ -64,13 +65,14 @@ fn check_media_types(headers: &HeaderMap) -> Result<bool, Problem> {
     }
     // Without the header, everything is acceptable (RFC 9110 section 12.5.1).
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges: Vec<&str> = accepted.flat_map(|list| list.split(',')).map(essence).collect();
-    let takes_json = |range: &&str| is_json(range) || matches!(*range, "*/*" | "application/*");
-    if !ranges.is_empty() && !ranges.iter().any(takes_json) {
-        return Err(Problem::NotAcceptable);
+    let (mut takes_all, mut takes_json, mut takes_stream) = (true, false, false);
+    for range in accepted.flat_map(|list| list.split(',')).map(essence) {
+        takes_all = false;
+        takes_json |= is_json(range) || matches!(range, "*/*" | "application/*");
+        // Only who names it: many that take anything read no stream.
+        takes_stream |= range.eq_ignore_ascii_case("text/event-stream");
     }
-    // Only who names it: many that take anything read no stream.
-    Ok(ranges.iter().any(|range| range.eq_ignore_ascii_case("text/event-stream")))
+    if takes_all || takes_json { Ok(takes_stream) } else { Err(Problem::NotAcceptable) }
 }
 
 /// A media type or range without its parameters.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tracing::Instrument;
@@ -89,19 +90,19 @@ impl Shared {
     ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
         let id = self.ids.next();
-        let mut record = Record::new(&request);
-        let (version, head_only) = (request.version(), request.method() == Method::HEAD);
+        let (head, body) = request.into_parts();
+        let mut record = Record::new(&head);
         let span = tracing::info_span!("request", id);
-        let mut response = if is_spare && !Route::of(request.uri().path()).is_some_and(Route::is_probe) {
+        let mut response = if is_spare && !Route::of(head.uri.path()).is_some_and(Route::is_probe) {
             self.refuse(Problem::Overloaded, &mut record)
         } else {
-            self.route(request, &mut record).instrument(span).await
+            self.route(&head, body, &mut record).instrument(span).await
         };
         if is_spare {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        finish(&mut response, &id, version);
-        if head_only {
+        finish(&mut response, &id, head.version);
+        if head.method == Method::HEAD {
             *response.body_mut() = AnswerBody::empty();
         }
         match response.body_mut() {
@@ -113,20 +114,19 @@ impl Shared {
         response
     }
 
-    async fn route(&self, request: Request<Incoming>, record: &mut Record) -> Response<AnswerBody> {
-        let route = Route::of(request.uri().path());
-        if let Err(problem) = self.admit(route, &request) {
+    async fn route(&self, head: &Parts, body: Incoming, record: &mut Record) -> Response<AnswerBody> {
+        let route = Route::of(head.uri.path());
+        if let Err(problem) = self.admit(route, head) {
             return self.refuse(problem, record);
         }
         let Some(route) = route else {
             return self.refuse(Problem::NotFound, record);
         };
-        let cors_relevant = relevant_to_cors(request.headers());
-        let caller = self.acquaintances.check_origin(&cors_relevant).unwrap_or(Caller::Direct);
-        let mut response = if request.method() == Method::OPTIONS {
-            preflight(route, &cors_relevant)
+        let caller = self.acquaintances.check_origin(&head.headers).unwrap_or(Caller::Direct);
+        let mut response = if head.method == Method::OPTIONS {
+            preflight(route, &head.headers)
         } else {
-            match self.dispatch(route, request, record).await {
+            match self.dispatch(route, head, body, record).await {
                 Ok(response) => response,
                 Err(problem) => self.refuse(problem, record),
             }
@@ -136,16 +136,16 @@ impl Shared {
     }
 
     /// What is checked before a route is taken.
-    fn admit(&self, route: Option<Route>, request: &Request<Incoming>) -> Result<(), Problem> {
-        check_head_size(request, self.settings.limits.header_bytes)?;
-        body::check_coding(request.headers())?;
+    fn admit(&self, route: Option<Route>, head: &Parts) -> Result<(), Problem> {
+        check_head_size(head, self.settings.limits.header_bytes)?;
+        body::check_coding(&head.headers)?;
         if route.is_some_and(Route::is_probe) {
-            Acquaintances::check_any_host(request)?;
+            Acquaintances::check_any_host(head)?;
         } else {
-            self.acquaintances.check_host(request)?;
+            self.acquaintances.check_host(head)?;
         }
         if route.is_none_or(|route| route == Route::Endpoint) {
-            self.acquaintances.check_origin(request.headers())?;
+            self.acquaintances.check_origin(&head.headers)?;
         }
         Ok(())
     }
@@ -158,14 +158,15 @@ impl Shared {
     async fn dispatch(
         &self,
         route: Route,
-        request: Request<Incoming>,
+        head: &Parts,
+        body: Incoming,
         record: &mut Record,
     ) -> Result<Response<AnswerBody>, Problem> {
-        if !route.takes(request.method()) {
+        if !route.takes(&head.method) {
             return Err(Problem::MethodNotAllowed { allow: route.methods().0 });
         }
         Ok(match route {
-            Route::Endpoint => endpoint::answer(self, request, record).await?,
+            Route::Endpoint => endpoint::answer(self, head, body, record).await?,
             Route::ProtectedResource => document(self.published().documents.protected_resource.clone()),
             Route::AuthorizationServer => document(self.published().documents.authorization_server.clone()),
             Route::Health => plain(StatusCode::OK, json!({"status": "ok"}).to_string()),
@@ -191,28 +192,15 @@ impl Shared {
 }
 
 /// hyper bounds its buffer, which is larger (`HEAD_SLACK`), and not a head.
-fn check_head_size<B>(request: &Request<B>, limit: usize) -> Result<(), Problem> {
-    let fields: usize =
-        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+fn check_head_size(head: &Parts, limit: usize) -> Result<(), Problem> {
+    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     // Methods are names that a client may make up.
-    if request.method().as_str().len() + target + fields > limit || request.headers().len() > MOST_FIELDS {
+    if head.method.as_str().len() + target + fields > limit || head.headers.len() > MOST_FIELDS {
         Err(Problem::HeadTooLarge { limit })
     } else {
         Ok(())
     }
-}
-
-/// The headers that CORS answers by, kept when the request is consumed.
-fn relevant_to_cors(headers: &HeaderMap) -> HeaderMap {
-    use hyper::header::{ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN};
-    let mut kept = HeaderMap::new();
-    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS] {
-        for value in headers.get_all(&name) {
-            kept.append(name.clone(), value.clone());
-        }
-    }
-    kept
 }
 
 fn preflight(route: Route, request: &HeaderMap) -> Response<AnswerBody> {

@@ -21,15 +21,15 @@ pub(crate) async fn answer(
     served: &Served<'_>,
     who: &Principal,
     fields: &dyn RequestFields,
-    request: &Request<'_>,
-    note: &mut Note,
+    request: &mut Request<'_>,
+    note: &Note,
 ) -> Result<Answer, Refusal> {
-    let params = &request.params;
     // A client can't know the version before it has initialized.
     if request.method != "initialize" {
         check_version(fields)?;
     }
     check_mirrors_if_present(fields, request)?;
+    let params = &mut request.params;
     match request.method.as_ref() {
         method if !served.serves(method) => Err(not_found()),
         "initialize" => Ok(Answer::Done(initialized(served, request)?)),
@@ -39,26 +39,27 @@ pub(crate) async fn answer(
         "resources/templates/list" => served.list(List::Templates, who, params, Era::Legacy),
         "prompts/list" => served.list(List::Prompts, who, params, Era::Legacy),
         "tools/call" => {
-            let (name, arguments) = (required_text("name", params.name)?, params.tool_arguments()?);
+            let (name, arguments) = (required_text("name", params.name.as_ref())?, params.tool_arguments()?);
             Ok(job(served, who, request, Target::Tool { name, arguments }, note))
         }
         "resources/read" => {
-            let uri = required_text("uri", params.uri)?;
+            let uri = required_text("uri", params.uri.as_ref())?;
             Ok(job(served, who, request, Target::Resource { uri }, note))
         }
         "prompts/get" => {
-            let (name, arguments) = (required_text("name", params.name)?, params.prompt_arguments()?);
+            let (name, arguments) =
+                (required_text("name", params.name.as_ref())?, params.prompt_arguments()?);
             Ok(job(served, who, request, Target::Prompt { name, arguments }, note))
         }
         "completion/complete" => served.complete(who, params, Era::Legacy).await,
         "logging/setLevel" => {
-            let name = required_text("level", params.level)?;
+            let name = required_text("level", params.level.as_ref())?;
             let known = level(&name).ok_or_else(|| bad_params("params.level is no log level"))?;
             tracing::debug!(?known, "a client without a session set a log level");
             Ok(Answer::Done(rendered(&json!({}))))
         }
         "resources/subscribe" | "resources/unsubscribe" => {
-            let uri = required_text("uri", params.uri)?;
+            let uri = required_text("uri", params.uri.as_ref())?;
             if served.offer.service.may_read(who, &uri) {
                 Ok(Answer::Done(rendered(&json!({}))))
             } else {
@@ -77,8 +78,7 @@ fn not_found() -> Refusal {
 
 /// `InitializeResult` in the schema.
 fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Finished, Failure> {
-    let requested = request.params.protocol_version.and_then(text);
-    let requested = requested
+    let requested = text(request.params.protocol_version.as_ref())
         .ok_or_else(|| Failure::inline(code::INVALID_PARAMS, "params.protocolVersion is not a string"))?;
     // 2025-11-25, basic/lifecycle: an unknown version is answered with the newest that the server has.
     let version = LEGACY.into_iter().find(|served| *served == requested).unwrap_or(LEGACY[0]);
@@ -95,7 +95,7 @@ fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Finished, F
 }
 
 fn job(served: &Served<'_>, who: &Principal, request: &Request<'_>, target: Target, note: &Note) -> Answer {
-    let meta = request.params.parsed_meta();
+    let meta = &request.params.meta;
     Answer::Job(Box::new(Job {
         server: served.server.clone(),
         service: served.offer.service.clone(),

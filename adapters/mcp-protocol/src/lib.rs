@@ -179,7 +179,7 @@ impl McpServer {
         let outcome = match message::parse(body, self.settings.json_depth) {
             Ok(Incoming::Request(request)) => {
                 note.method = message::known_method(&request.method);
-                return self.answer_request(who, fields, &request, note, may_stream).await;
+                return self.answer_request(who, fields, request, note, may_stream).await;
             }
             Ok(Incoming::Response { .. }) if modern::declared_by(fields) => Err(modern::refused_response()),
             Ok(Incoming::Response { id, result }) => {
@@ -196,39 +196,37 @@ impl McpServer {
         }
     }
 
-    fn take_answer(&self, who: &Principal, id: Option<&str>, result: Option<&RawValue>) {
-        let Some(id) = id else {
-            return;
-        };
-        // An error is an answer too: nothing that the asker could read.
-        let result = result.and_then(|raw| Value::deserialize(raw).ok()).unwrap_or(Value::Null);
-        self.questions.answer(who, id, result);
+    fn take_answer(&self, who: &Principal, id: Option<&str>, result: Option<Value>) {
+        if let Some(id) = id {
+            // An error is an answer too: nothing that the asker could read.
+            self.questions.answer(who, id, result.unwrap_or_default());
+        }
     }
 
     async fn answer_request(
         self: &Arc<Self>,
         who: &Principal,
         fields: &dyn RequestFields,
-        request: &Request<'_>,
-        mut note: Note,
+        mut request: Request<'_>,
+        note: Note,
         may_stream: bool,
     ) -> Reply {
-        let offer = self.offer.load_full();
+        let (offer, id) = (self.offer.load_full(), request.id);
         let served = Served { server: self, offer: &offer };
         let outcome = if modern::declared_by(fields) || modern::declared_in(&request.params) {
-            modern::answer(&served, who, fields, request, &mut note).await
+            modern::answer(&served, who, fields, &mut request, &note).await
         } else {
-            legacy::answer(&served, who, fields, request, &mut note).await
+            legacy::answer(&served, who, fields, &mut request, &note).await
         };
         let refusal = match outcome {
-            Ok(Answer::Done(result)) => return Reply::success(request.id, &result, note),
+            Ok(Answer::Done(result)) => return Reply::success(id, &result, note),
             Ok(Answer::Job(job)) => return streaming::reply(*job, may_stream).await,
             Ok(Answer::Listen) if !may_stream => {
                 bad_params("subscriptions/listen answers with a stream: accept text/event-stream")
             }
             Ok(Answer::Listen) => {
                 let service = Arc::clone(&offer.service);
-                match listen::open(self, service, who, request.id, &request.params, note.clone()) {
+                match listen::open(self, service, who, request, note.clone()) {
                     Ok(reply) => return reply,
                     Err(refusal) => refusal,
                 }
@@ -237,7 +235,7 @@ impl McpServer {
         };
         match refusal {
             Refusal::Denied(denied) => Reply::denied(denied, note),
-            Refusal::Failure(failure) => Reply::failure(Some(request.id), &failure, note),
+            Refusal::Failure(failure) => Reply::failure(Some(id), &failure, note),
         }
     }
 }
@@ -268,18 +266,18 @@ impl Served<'_> {
         era: Era,
     ) -> Result<Answer, Refusal> {
         let (service, size) = (&self.offer.service, self.server.settings.page_size);
-        let (items, next) = self.offer.listing.page(list, service, who, params.cursor, size)?;
+        let (items, next) = self.offer.listing.page(list, service, who, params.cursor.as_ref(), size)?;
         Ok(Answer::Done(self.shape(era).listed(list.member(), &items, next)))
     }
 
     pub(crate) async fn complete(
         &self,
         who: &Principal,
-        params: &Params<'_>,
+        params: &mut Params<'_>,
         era: Era,
     ) -> Result<Answer, Refusal> {
-        let reference = params.reference.and_then(|raw| serde_json::from_str::<Reference>(raw.get()).ok());
-        let argument = params.argument.and_then(|raw| serde_json::from_str::<Typed>(raw.get()).ok());
+        let reference = params.reference.take().and_then(|value| Reference::deserialize(value).ok());
+        let argument = params.argument.take().and_then(|value| Typed::deserialize(value).ok());
         let (Some(reference), Some(argument)) = (reference, argument) else {
             return Err(bad_params("params.ref or params.argument is missing or malformed"));
         };

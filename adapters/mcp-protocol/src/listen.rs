@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::feedback::BACKLOG;
-use crate::params::{Params, bad_params};
+use crate::message::Request;
+use crate::params::bad_params;
 use crate::reply::{self, Note, Reply, Source};
+use crate::results::rendered;
 use crate::streaming::streamed_with;
 use crate::{Identity, McpServer, Refusal};
 
@@ -136,12 +138,11 @@ pub(crate) fn open(
     server: &Arc<McpServer>,
     service: Arc<Service>,
     who: &Principal,
-    id: &RawValue,
-    params: &Params<'_>,
+    request: Request<'_>,
     note: Note,
 ) -> Result<Reply, Refusal> {
-    let wanted = params.notifications.map(|raw| serde_json::from_str::<Filter>(raw.get()));
-    let wanted = wanted.ok_or_else(|| bad_params("params.notifications is missing"))?;
+    let wanted = request.params.notifications.ok_or_else(|| bad_params("params.notifications is missing"))?;
+    let wanted = Filter::deserialize(wanted);
     let wanted = wanted.map_err(|_| bad_params("params.notifications is no subscription filter"))?;
     let (sender, changes) = mpsc::channel(BACKLOG);
     let sender = Mutex::new(sender);
@@ -159,7 +160,7 @@ pub(crate) fn open(
         server: Arc::clone(server),
         filter: wanted.honoured(&service, who),
         service,
-        id: id.to_owned(),
+        id: request.id.to_owned(),
         changes,
         _subscription: subscription,
         phase: Phase::Beginning,
@@ -206,6 +207,6 @@ impl Listening {
     /// "Graceful Closure": the answer to the request that opened the stream.
     fn ending(&self) -> Vec<u8> {
         let meta = Meta { server: Some(&self.server.settings.identity), subscription: &self.id };
-        reply::success(&self.id, &Ending { result_type: "complete", meta })
+        reply::success(&self.id, &rendered(&Ending { result_type: "complete", meta }))
     }
 }

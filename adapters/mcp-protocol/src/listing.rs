@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::strict_json::Json;
 use domain::{Address, Principal, PromptSpec, ResourceSpec, Service, ToolName, ToolSpec};
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::Refusal;
 use crate::mirror::ParamHeaders;
-use crate::params::{bad_params, text};
+use crate::params::bad_params;
 
 /// `Tool` in the schema.
 #[derive(Serialize)]
@@ -146,7 +147,7 @@ impl Listing {
         list: List,
         service: &'a Service,
         who: &Principal,
-        cursor: Option<&RawValue>,
+        cursor: Option<&Json<'_>>,
         size: usize,
     ) -> Result<Page<'a>, Refusal> {
         let is_template = |spec: &&ResourceSpec| matches!(spec.address, Address::Template(_));
@@ -195,14 +196,14 @@ impl Listing {
 /// A cursor names the last item of the page before, so that a list that changes meanwhile loses nothing but what is gone.
 fn page<'a>(
     items: &[(&str, &'a RawValue)],
-    cursor: Option<&RawValue>,
+    cursor: Option<&Json<'_>>,
     size: usize,
 ) -> Result<Page<'a>, Refusal> {
-    let start = match cursor.filter(|cursor| cursor.get() != "null") {
-        None => 0,
+    let start = match cursor {
+        None | Some(Json::Null) => 0,
         Some(cursor) => {
             let unknown = || bad_params("unknown cursor");
-            let cursor = text(cursor).ok_or_else(unknown)?;
+            let cursor = cursor.text().ok_or_else(unknown)?;
             let last = URL_SAFE_NO_PAD.decode(cursor.as_bytes()).map_err(|_| unknown())?;
             items.iter().position(|(name, _)| name.as_bytes() == last).ok_or_else(unknown)? + 1
         }
@@ -261,8 +262,8 @@ mod tests {
             names.iter().copied().zip(raw.iter().map(AsRef::as_ref)).collect();
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
-            let given: Option<Box<RawValue>> = cursor.as_ref().map(|cursor| to_raw_value(cursor).unwrap());
-            let Ok((shown, next)) = page(&items, given.as_deref(), 2) else { panic!("refused") };
+            let given = cursor.map(|cursor: String| Json::Text(cursor.into()));
+            let Ok((shown, next)) = page(&items, given.as_ref(), 2) else { panic!("refused") };
             seen.extend(shown.iter().map(|raw| raw.get().to_owned()));
             cursor = next;
             if cursor.is_none() {
@@ -270,9 +271,9 @@ mod tests {
             }
         }
         assert_eq!(seen, ["0", "1", "2", "3", "4"]);
-        for bad in ["\"x\"", "1", "\"\"", "\"Zg\""] {
-            let bad: Box<RawValue> = serde_json::from_str(bad).unwrap();
-            assert!(page(&items, Some(&bad), 2).is_err(), "{bad}");
+        for bad in [Json::Text("x".into()), Json::Other, Json::Text("".into()), Json::Text("Zg".into())] {
+            assert!(page(&items, Some(&bad), 2).is_err(), "{bad:?}");
         }
+        assert!(page(&items, Some(&Json::Null), 2).is_ok_and(|(shown, _)| shown.len() == 2));
     }
 }

@@ -2,21 +2,22 @@
 
 use std::borrow::Cow;
 
-use domain::strict_json::{self, StrictJsonError};
-use serde::Deserialize;
+use domain::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unread};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::params::{Params, is_object, present, text};
+use crate::params::Params;
 use crate::reply::{Failure, code};
 
 /// One JSON-RPC message from a client.
+#[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
 pub(crate) enum Incoming<'a> {
     Request(Request<'a>),
     Notification,
     /// A client's answer to a server request: its id, and its result unless it is an error.
     Response {
-        id: Option<Cow<'a, str>>,
-        result: Option<&'a RawValue>,
+        id: Option<String>,
+        result: Option<Value>,
     },
 }
 
@@ -28,20 +29,33 @@ pub(crate) struct Request<'a> {
     pub(crate) params: Params<'a>,
 }
 
-#[derive(Deserialize)]
+/// The members of a message.
+#[derive(Default)]
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<Json<'a>>,
     id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
+    method: Option<Json<'a>>,
+    params: Option<Json<'a, Params<'a>>>,
+    result: Option<Value>,
+    has_error: bool,
+}
+
+impl<'a> Members<'a> for Envelope<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "jsonrpc" => self.jsonrpc = Some(value.read()?),
+            "id" => self.id = Some(value.raw()?),
+            "method" => self.method = Some(value.read()?),
+            "params" => self.params = Some(value.read()?),
+            "result" => self.result = Some(value.value()?),
+            "error" => {
+                self.has_error = true;
+                value.skip()?;
+            }
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 /// Parses one message.
@@ -49,62 +63,61 @@ struct Envelope<'a> {
 /// # Errors
 /// -32700 for what is not JSON, -32600 for what is not one JSON-RPC message.
 pub(crate) fn parse(body: &[u8], max_depth: usize) -> Result<Incoming<'_>, Failure> {
-    strict_json::check(body, max_depth).map_err(|error| match error {
+    let read = strict_json::read::<Envelope<'_>>(body, max_depth).map_err(|error| match error {
         StrictJsonError::Syntax { .. } => Failure::malformed(code::PARSE_ERROR, error.to_string()),
         StrictJsonError::DuplicateMember | StrictJsonError::TooDeep(_) => {
             Failure::malformed(code::INVALID_REQUEST, error.to_string())
         }
     })?;
-    let envelope = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => {
-            serde_json::from_slice::<Envelope<'_>>(body).map_err(|_| invalid("not a JSON-RPC message"))?
+    match read {
+        Json::Object(envelope) => incoming(envelope),
+        Json::Other if body.trim_ascii_start().starts_with(b"[") => {
+            Err(invalid("batches are not served: MCP removed them in 2025-06-18"))
         }
-        Some(b'[') => return Err(invalid("batches are not served: MCP removed them in 2025-06-18")),
-        _ => return Err(invalid("not a JSON-RPC message: not an object")),
-    };
-    incoming(&envelope)
+        _ => Err(invalid("not a JSON-RPC message: not an object")),
+    }
 }
 
-fn incoming<'a>(envelope: &Envelope<'a>) -> Result<Incoming<'a>, Failure> {
-    if envelope.jsonrpc.and_then(text).as_deref() != Some("2.0") {
+fn incoming(envelope: Envelope<'_>) -> Result<Incoming<'_>, Failure> {
+    let Envelope { jsonrpc, id, method, params, result, has_error } = envelope;
+    if jsonrpc.as_ref().and_then(Json::text) != Some("2.0") {
         return Err(invalid("not a JSON-RPC message: jsonrpc is not \"2.0\""));
     }
-    if envelope.id.is_some_and(|id| !is_request_id(id)) {
+    if id.is_some_and(|id| !is_id(id)) {
         return Err(invalid("the id is neither a string nor a number"));
     }
-    let Some(method) = envelope.method else {
-        return match (envelope.id, envelope.result, envelope.error) {
-            (Some(_), Some(_), None) | (_, None, Some(_)) => {
-                Ok(Incoming::Response { id: envelope.id.and_then(text), result: envelope.result })
+    let Some(method) = method else {
+        return match (id, &result, has_error) {
+            (Some(_), Some(_), false) | (_, None, true) => {
+                Ok(Incoming::Response { id: id.and_then(text), result })
             }
             _ => Err(invalid("not a JSON-RPC message: neither a method nor a result nor an error")),
         };
     };
-    if envelope.result.is_some() || envelope.error.is_some() {
+    if result.is_some() || has_error {
         return Err(invalid("both a request and a response"));
     }
-    let method = text(method).ok_or_else(|| invalid("the method is not a string"))?;
-    let params = params(envelope.params)?;
-    Ok(match envelope.id {
+    let Json::Text(method) = method else {
+        return Err(invalid("the method is not a string"));
+    };
+    let params = match params {
+        None => Params::default(),
+        Some(params) => params.object().ok_or_else(|| invalid("params is not an object"))?,
+    };
+    Ok(match id {
         Some(id) => Incoming::Request(Request { id, method, params }),
         None => Incoming::Notification,
     })
 }
 
-fn params(raw: Option<&RawValue>) -> Result<Params<'_>, Failure> {
-    let Some(raw) = raw else {
-        return Ok(Params::default());
-    };
-    // A struct can also be read from an array; MCP's params are objects.
-    if !is_object(raw) {
-        return Err(invalid("params is not an object"));
-    }
-    serde_json::from_str(raw.get()).map_err(|_| invalid("params is not an object"))
+/// MCP narrows JSON-RPC's ids to strings and numbers; `null` is none. So it does with progress tokens.
+pub(crate) fn is_id(id: &RawValue) -> bool {
+    id.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
 
-/// MCP narrows JSON-RPC's ids to strings and numbers; `null` is none.
-fn is_request_id(id: &RawValue) -> bool {
-    id.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+/// The text of a JSON string; `None` for any other value.
+fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 fn invalid(message: &str) -> Failure {

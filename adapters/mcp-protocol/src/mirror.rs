@@ -105,11 +105,11 @@ pub(crate) fn check_method(fields: &dyn RequestFields, request: &Request<'_>) ->
 /// `Mcp-Name`, for the methods that have one.
 pub(crate) fn check_name(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
     let source = match request.method.as_ref() {
-        "tools/call" | "prompts/get" => request.params.name,
-        "resources/read" => request.params.uri,
+        "tools/call" | "prompts/get" => &request.params.name,
+        "resources/read" => &request.params.uri,
         _ => return Ok(()),
     };
-    check(fields, NAME, "Mcp-Name", source.and_then(text).as_deref(), true)
+    check(fields, NAME, "Mcp-Name", text(source.as_ref()), true)
 }
 
 /// Whether the header field says what the body says.

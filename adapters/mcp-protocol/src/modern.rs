@@ -1,5 +1,6 @@
 //! The modern era (2026-07-28): no handshake, every request carries its version and capabilities.
 
+use domain::strict_json::Json;
 use domain::{Answers, Principal};
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::job::{Job, Target};
 use crate::listing::List;
 use crate::message::Request;
 use crate::mirror;
-use crate::params::{Meta, Params, bad_params, is_object, required_text, text};
+use crate::params::{Params, bad_params, required_text, text};
 use crate::reply::{Failure, Note, Status, code};
 use crate::results::{Caching, Finished};
 use crate::seal::Binding;
@@ -23,7 +24,7 @@ pub(crate) fn declared_by(fields: &dyn RequestFields) -> bool {
 
 /// Whether a request's `_meta` has a member that only this era has.
 pub(crate) fn declared_in(params: &Params<'_>) -> bool {
-    params.parsed_meta().is_some_and(|meta| {
+    params.meta.as_ref().is_some_and(|meta| {
         meta.version.is_some() || meta.capabilities.is_some() || meta.client_info.is_some()
     })
 }
@@ -32,11 +33,11 @@ pub(crate) async fn answer(
     served: &Served<'_>,
     who: &Principal,
     fields: &dyn RequestFields,
-    request: &Request<'_>,
-    note: &mut Note,
+    request: &mut Request<'_>,
+    note: &Note,
 ) -> Result<Answer, Refusal> {
-    let meta = check_request(fields, request)?;
-    let params = &request.params;
+    check_request(fields, request)?;
+    let params = &mut request.params;
     match request.method.as_ref() {
         method if !served.serves(method) => Err(not_found().into()),
         "server/discover" => Ok(Answer::Done(discovered(served))),
@@ -45,17 +46,18 @@ pub(crate) async fn answer(
         "resources/templates/list" => served.list(List::Templates, who, params, Era::Modern),
         "prompts/list" => served.list(List::Prompts, who, params, Era::Modern),
         "tools/call" => {
-            let (name, arguments) = (required_text("name", params.name)?, params.tool_arguments()?);
+            let (name, arguments) = (required_text("name", params.name.as_ref())?, params.tool_arguments()?);
             check_param_headers(served.offer, fields, &name, &arguments)?;
-            job(served, who, request, &meta, Target::Tool { name, arguments }, note)
+            job(served, who, request, Target::Tool { name, arguments }, note)
         }
         "resources/read" => {
-            let uri = required_text("uri", params.uri)?;
-            job(served, who, request, &meta, Target::Resource { uri }, note)
+            let uri = required_text("uri", params.uri.as_ref())?;
+            job(served, who, request, Target::Resource { uri }, note)
         }
         "prompts/get" => {
-            let (name, arguments) = (required_text("name", params.name)?, params.prompt_arguments()?);
-            job(served, who, request, &meta, Target::Prompt { name, arguments }, note)
+            let (name, arguments) =
+                (required_text("name", params.name.as_ref())?, params.prompt_arguments()?);
+            job(served, who, request, Target::Prompt { name, arguments }, note)
         }
         "completion/complete" => served.complete(who, params, Era::Modern).await,
         "subscriptions/listen" => Ok(Answer::Listen),
@@ -78,18 +80,18 @@ fn discovered(served: &Served<'_>) -> Finished {
 fn job(
     served: &Served<'_>,
     who: &Principal,
-    request: &Request<'_>,
-    meta: &Meta<'_>,
+    request: &mut Request<'_>,
     target: Target,
     note: &Note,
 ) -> Result<Answer, Refusal> {
-    let params = &request.params;
-    let state = params.request_state.map(|raw| {
-        let sealed = text(raw).ok_or_else(unknown_state)?;
+    let params = &mut request.params;
+    let state = params.request_state.as_ref().map(|sealed| {
+        let sealed = sealed.text().ok_or_else(unknown_state)?;
         let binding = Binding::new(who, target.method(), target.name());
         let now = served.offer.service.clock.now().seconds();
-        served.server.keys.open(&sealed, &binding, now).ok_or_else(unknown_state)
+        served.server.keys.open(sealed, &binding, now).ok_or_else(unknown_state)
     });
+    let meta = params.meta.take().unwrap_or_default();
     let job = Job {
         server: served.server.clone(),
         service: served.offer.service.clone(),
@@ -125,27 +127,26 @@ fn check_param_headers(
 }
 
 /// The order matters to clients: `_meta`, then headers against body, then the version.
-fn check_request<'a>(fields: &dyn RequestFields, request: &Request<'a>) -> Result<Meta<'a>, Failure> {
-    let (meta, version) = check_meta(request)?;
-    mirror::check(fields, PROTOCOL_VERSION, "MCP-Protocol-Version", Some(&version), false)?;
+fn check_request(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
+    let version = check_meta(request)?;
+    mirror::check(fields, PROTOCOL_VERSION, "MCP-Protocol-Version", Some(version), false)?;
     mirror::check_method(fields, request)?;
     mirror::check_name(fields, request)?;
-    if version == MODERN { Ok(meta) } else { Err(unsupported_version(&version)) }
+    if version == MODERN { Ok(()) } else { Err(unsupported_version(version)) }
 }
 
-/// The `_meta`, and the version that it names.
-fn check_meta<'a>(request: &Request<'a>) -> Result<(Meta<'a>, String), Failure> {
+/// Checks the `_meta`, and says which version it names.
+fn check_meta<'r>(request: &'r Request<'_>) -> Result<&'r str, Failure> {
     let missing = |what: &str| {
         Failure::malformed(code::INVALID_PARAMS, format!("params._meta is missing or has no valid {what}"))
     };
-    let meta = request.params.parsed_meta().ok_or_else(|| missing("object form"))?;
+    let meta = request.params.meta.as_ref().ok_or_else(|| missing("object form"))?;
     let version =
-        meta.version.and_then(text).ok_or_else(|| missing("io.modelcontextprotocol/protocolVersion"))?;
-    if !meta.capabilities.is_some_and(is_object) {
-        return Err(missing("io.modelcontextprotocol/clientCapabilities"));
+        text(meta.version.as_ref()).ok_or_else(|| missing("io.modelcontextprotocol/protocolVersion"))?;
+    match meta.capabilities {
+        Some(Json::Object(_)) => Ok(version),
+        _ => Err(missing("io.modelcontextprotocol/clientCapabilities")),
     }
-    let version = version.into_owned();
-    Ok((meta, version))
 }
 
 /// Clients of this era never answer: the server asks by results, not by requests.

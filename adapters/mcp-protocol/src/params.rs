@@ -1,76 +1,104 @@
-//! The members of `params`, each still JSON text, and what several methods read of them.
+//! The members of `params`, and what several methods read of them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use domain::strict_json::{Json, MapAccess, Members, Nothing, Unread};
 use domain::{ClientCapabilities, LogLevel};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::Refusal;
+use crate::message::is_id;
 use crate::reply::{Failure, code};
 
-/// The members of `params` that some method reads, each still JSON text.
-#[derive(Default, Deserialize)]
+/// The members of `params` that some method reads.
+#[derive(Default)]
 pub(crate) struct Params<'a> {
-    #[serde(borrow, rename = "_meta", default, deserialize_with = "present")]
-    pub(crate) meta: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) name: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) uri: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) arguments: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) cursor: Option<&'a RawValue>,
-    #[serde(borrow, rename = "protocolVersion", default, deserialize_with = "present")]
-    pub(crate) protocol_version: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) level: Option<&'a RawValue>,
-    #[serde(borrow, rename = "ref", default, deserialize_with = "present")]
-    pub(crate) reference: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) argument: Option<&'a RawValue>,
-    #[serde(borrow, rename = "inputResponses", default, deserialize_with = "present")]
-    pub(crate) input_responses: Option<&'a RawValue>,
-    #[serde(borrow, rename = "requestState", default, deserialize_with = "present")]
-    pub(crate) request_state: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub(crate) notifications: Option<&'a RawValue>,
+    pub(crate) meta: Option<Meta<'a>>,
+    pub(crate) name: Option<Json<'a>>,
+    pub(crate) uri: Option<Json<'a>>,
+    pub(crate) arguments: Option<Value>,
+    pub(crate) cursor: Option<Json<'a>>,
+    pub(crate) protocol_version: Option<Json<'a>>,
+    pub(crate) level: Option<Json<'a>>,
+    pub(crate) reference: Option<Value>,
+    pub(crate) argument: Option<Value>,
+    pub(crate) input_responses: Option<Value>,
+    pub(crate) request_state: Option<Json<'a>>,
+    pub(crate) notifications: Option<Value>,
+}
+
+impl<'a> Members<'a> for Params<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "_meta" => self.meta = value.read()?.object(),
+            "name" => self.name = Some(value.read()?),
+            "uri" => self.uri = Some(value.read()?),
+            "arguments" => self.arguments = Some(value.value()?),
+            "cursor" => self.cursor = Some(value.read()?),
+            "protocolVersion" => self.protocol_version = Some(value.read()?),
+            "level" => self.level = Some(value.read()?),
+            "ref" => self.reference = Some(value.value()?),
+            "argument" => self.argument = Some(value.value()?),
+            "inputResponses" => self.input_responses = Some(value.value()?),
+            "requestState" => self.request_state = Some(value.read()?),
+            "notifications" => self.notifications = Some(value.value()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 /// The reserved members of a request's `_meta` (basic/index, "_meta").
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 pub(crate) struct Meta<'a> {
-    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
-    pub(crate) version: Option<&'a RawValue>,
-    #[serde(borrow, rename = "io.modelcontextprotocol/clientCapabilities")]
-    pub(crate) capabilities: Option<&'a RawValue>,
-    #[serde(borrow, rename = "io.modelcontextprotocol/clientInfo")]
-    pub(crate) client_info: Option<&'a RawValue>,
-    #[serde(borrow, rename = "io.modelcontextprotocol/logLevel")]
-    pub(crate) log_level: Option<&'a RawValue>,
-    #[serde(borrow, rename = "progressToken")]
+    pub(crate) version: Option<Json<'a>>,
+    pub(crate) capabilities: Option<Json<'a, Capabilities>>,
+    pub(crate) client_info: Option<Json<'a>>,
+    pub(crate) log_level: Option<Json<'a>>,
     pub(crate) progress_token: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from absence: an id of `null` is refused, an absent one makes a notification.
-pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+impl<'a> Members<'a> for Meta<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "io.modelcontextprotocol/protocolVersion" => self.version = given(value.read()?),
+            "io.modelcontextprotocol/clientCapabilities" => self.capabilities = given(value.read()?),
+            "io.modelcontextprotocol/clientInfo" => self.client_info = given(value.read()?),
+            "io.modelcontextprotocol/logLevel" => self.log_level = given(value.read()?),
+            "progressToken" => self.progress_token = Some(value.raw()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
-/// A JSON string's text, borrowed where it holds no escape.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The text of a JSON string; `None` for any other value.
-pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
+/// In `_meta`, `null` means absence.
+fn given<M>(json: Json<'_, M>) -> Option<Json<'_, M>> {
+    (!matches!(json, Json::Null)).then_some(json)
 }
 
-pub(crate) fn is_object(raw: &RawValue) -> bool {
-    raw.get().starts_with('{')
+/// `ClientCapabilities` in the schema: each an object where the client has it.
+#[derive(Default)]
+pub(crate) struct Capabilities(ClientCapabilities);
+
+impl<'a> Members<'a> for Capabilities {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        let has = matches!(value.read::<Nothing>()?, Json::Object(_));
+        match name {
+            "elicitation" => self.0.elicitation = has,
+            "sampling" => self.0.sampling = has,
+            "roots" => self.0.roots = has,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The text of a member, if it is one.
+pub(crate) fn text<'a>(member: Option<&'a Json<'_>>) -> Option<&'a str> {
+    member.and_then(Json::text)
 }
 
 pub(crate) fn bad_params(message: impl Into<String>) -> Refusal {
@@ -78,64 +106,57 @@ pub(crate) fn bad_params(message: impl Into<String>) -> Refusal {
 }
 
 /// A member of `params` that must be text.
-pub(crate) fn required_text(name: &str, raw: Option<&RawValue>) -> Result<String, Refusal> {
-    let value = raw.and_then(text).map(Cow::into_owned);
+pub(crate) fn required_text(name: &str, member: Option<&Json<'_>>) -> Result<String, Refusal> {
+    let value = text(member).map(ToOwned::to_owned);
     value.ok_or_else(|| bad_params(format!("params.{name} is not a string")))
 }
 
-impl<'a> Params<'a> {
-    pub(crate) fn parsed_meta(&self) -> Option<Meta<'a>> {
-        let meta = self.meta.filter(|meta| is_object(meta))?;
-        serde_json::from_str(meta.get()).ok()
-    }
-
+impl Params<'_> {
     /// A tool's arguments; absent or null, they mean `{}`.
-    pub(crate) fn tool_arguments(&self) -> Result<Value, Refusal> {
-        let not_an_object = || bad_params("params.arguments is not an object");
-        let parsed = self.arguments.map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()));
-        match parsed.map_err(|_| not_an_object())? {
+    pub(crate) fn tool_arguments(&mut self) -> Result<Value, Refusal> {
+        match self.arguments.take().unwrap_or_default() {
             Value::Null => Ok(Value::Object(Map::new())),
             arguments @ Value::Object(_) => Ok(arguments),
-            _ => Err(not_an_object()),
+            _ => Err(bad_params("params.arguments is not an object")),
         }
     }
 
     /// A prompt's arguments, which are texts.
-    pub(crate) fn prompt_arguments(&self) -> Result<BTreeMap<String, String>, Refusal> {
-        let parsed = self.arguments.map_or(Ok(None), |raw| serde_json::from_str::<Option<_>>(raw.get()));
-        Ok(parsed
-            .map_err(|_| bad_params("params.arguments is not an object of strings"))?
-            .unwrap_or_default())
+    pub(crate) fn prompt_arguments(&mut self) -> Result<BTreeMap<String, String>, Refusal> {
+        members(&mut self.arguments).map_err(|_| bad_params("params.arguments is not an object of strings"))
     }
 
     /// Answers to earlier questions.
-    pub(crate) fn answers(&self) -> Result<BTreeMap<String, Value>, Refusal> {
-        let parsed =
-            self.input_responses.map_or(Ok(None), |raw| serde_json::from_str::<Option<_>>(raw.get()));
-        Ok(parsed.map_err(|_| bad_params("params.inputResponses is not an object"))?.unwrap_or_default())
+    pub(crate) fn answers(&mut self) -> Result<BTreeMap<String, Value>, Refusal> {
+        members(&mut self.input_responses).map_err(|_| bad_params("params.inputResponses is not an object"))
     }
+}
+
+/// An object's members; absent or null, there are none.
+fn members<T: DeserializeOwned>(object: &mut Option<Value>) -> serde_json::Result<BTreeMap<String, T>> {
+    let members: Option<_> = serde_json::from_value(object.take().unwrap_or_default())?;
+    Ok(members.unwrap_or_default())
 }
 
 impl Meta<'_> {
     /// The least level that the client wants to hear of; `None` if it wants none.
     pub(crate) fn log_level(&self) -> Result<Option<LogLevel>, Refusal> {
         let unknown = || bad_params("params._meta: io.modelcontextprotocol/logLevel is no log level");
-        self.log_level.map(|raw| text(raw).and_then(|name| level(&name)).ok_or_else(unknown)).transpose()
+        let level = |named: &Json<'_>| named.text().and_then(level).ok_or_else(unknown);
+        self.log_level.as_ref().map(level).transpose()
     }
 
     /// A progress token is a string or an integer.
     pub(crate) fn progress_token(&self) -> Option<Box<RawValue>> {
-        let is_token = |raw: &&RawValue| {
-            raw.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
-        };
-        self.progress_token.filter(is_token).map(ToOwned::to_owned)
+        self.progress_token.filter(|token| is_id(token)).map(ToOwned::to_owned)
     }
 
     /// What the client declares that it can do.
     pub(crate) fn declared(&self) -> ClientCapabilities {
-        let declared = self.capabilities.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
-        let has = |name: &str| declared.as_ref().is_some_and(|declared| declared[name].is_object());
-        ClientCapabilities { elicitation: has("elicitation"), sampling: has("sampling"), roots: has("roots") }
+        match &self.capabilities {
+            Some(Json::Object(capabilities)) => capabilities.0,
+            _ => ClientCapabilities::default(),
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::results::Finished;
+
 /// JSON-RPC error codes: the standard's, and MCP's own (2026-07-28, basic/index, "Error Codes").
 pub(crate) mod code {
     pub(crate) const PARSE_ERROR: i32 = -32700;
@@ -129,13 +131,6 @@ impl Failure {
 }
 
 #[derive(Serialize)]
-struct SuccessBody<'a, R: ?Sized> {
-    jsonrpc: &'static str,
-    id: &'a RawValue,
-    result: &'a R,
-}
-
-#[derive(Serialize)]
 struct FailureBody<'a> {
     jsonrpc: &'static str,
     /// Left out when the request's id could not be read (2026-07-28, basic/index, "Error Responses").
@@ -159,10 +154,9 @@ struct Notification<'a, P> {
     params: &'a P,
 }
 
-/// A result's bytes; what is raw in it, and the id, stay as they are.
-pub(crate) fn success<R: Serialize + ?Sized>(id: &RawValue, result: &R) -> Vec<u8> {
-    // As for a notification.
-    serde_json::to_vec(&SuccessBody { jsonrpc: "2.0", id, result }).unwrap_or_default()
+/// A result's message; the id stays as it was written.
+pub(crate) fn success(id: &RawValue, result: &Finished) -> Vec<u8> {
+    [br#"{"jsonrpc":"2.0","id":"#, id.get().as_bytes(), br#","result":"#, &result.0, b"}"].concat()
 }
 
 /// A notification's bytes; what is raw in `params` stays as it is.
@@ -181,7 +175,7 @@ impl Reply {
         Self { status: Status::Denied(denied), body: Body::Empty, note }
     }
 
-    pub(crate) fn success(id: &RawValue, result: &RawValue, note: Note) -> Self {
+    pub(crate) fn success(id: &RawValue, result: &Finished, note: Note) -> Self {
         Self { status: Status::Ok, body: Body::Whole(success(id, result)), note }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{Completion, Message, ResourceContents, ToolOutput};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::content::{ContentWire, ContentsWire, MessageWire};
@@ -14,8 +14,11 @@ use crate::{Era, McpServer};
 /// The most values that one completion shows (server/utilities/completion).
 const MOST_VALUES: usize = 100;
 
-/// A result, rendered.
-pub(crate) type Finished = Box<RawValue>;
+/// How long most results are, in bytes: what is made longer is moved as it grows.
+const USUAL_BYTES: usize = 512;
+
+/// A result, rendered: JSON text.
+pub(crate) struct Finished(pub(crate) Vec<u8>);
 
 /// How results look.
 pub(crate) struct Shape {
@@ -188,8 +191,10 @@ impl Shape {
 
 /// Texts, numbers and values made from JSON: rendering them can't fail, and if it did, the result would be `null`.
 pub(crate) fn rendered(result: &impl Serialize) -> Finished {
-    to_raw_value(result).unwrap_or_else(|error| {
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    if let Err(error) = serde_json::to_writer(&mut text, result) {
         tracing::error!(%error, "a result could not be rendered");
-        RawValue::NULL.to_owned()
-    })
+        return Finished(b"null".to_vec());
+    }
+    Finished(text)
 }
