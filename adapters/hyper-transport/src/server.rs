@@ -1,18 +1,22 @@
 //! Accepting connections, serving them, and ending in order.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Service;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use mcp_protocol::{ListingError, McpServer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -150,10 +154,9 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
     let limits = &shared.settings.limits;
     let is_spare = place.is_spare;
     // A spare connection ends with its first request: HTTP/1.1 is told so in the answer, HTTP/2 by this.
-    let ending = draining.child_token();
+    let ending = if is_spare { draining.child_token() } else { draining };
     let patience = if is_spare { SPARE_PATIENCE } else { Duration::MAX };
     let activity = Arc::new(Activity::new(shared.owned_clock(), limits, patience));
-    let io = WatchedIo::new(stream, Arc::clone(&activity));
     let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
         let (shared, activity, ending) = (Arc::clone(&shared), Arc::clone(&activity), ending.clone());
@@ -170,11 +173,40 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
             Ok::<_, Infallible>(response)
         }
     });
-    let builder = builder(limits);
-    let connection = builder.serve_connection(io, requests);
-    tokio::pin!(connection);
     let expired = activity.expired();
     tokio::pin!(expired);
+    let is_http1 = tokio::select! {
+        biased;
+        is_http1 = speaks_http1(&stream) => is_http1,
+        () = &mut expired => return,
+        () = ending.cancelled() => return,
+    };
+    let io = WatchedIo::new(stream, Arc::clone(&activity));
+    if is_http1 {
+        drive(http1(limits).serve_connection(io, requests), expired, &ending).await;
+    } else {
+        // In a box of its own: larger than what HTTP/1.1 needs, and rare.
+        Box::pin(drive(either(limits).serve_connection(io, requests), expired, &ending)).await;
+    }
+}
+
+/// Whether the first bytes are no beginning of HTTP/2's preface (RFC 9113 section 3.4). They stay unread: hyper-util would
+/// hand on those that it reads for this, and hyper, given a head in pieces, makes its buffer twice as large.
+async fn speaks_http1(stream: &TcpStream) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut first = [0; PREFACE.len()];
+    match stream.peek(&mut first).await {
+        Ok(count) => !PREFACE.starts_with(first.get(..count).unwrap_or_default()),
+        Err(_) => false,
+    }
+}
+
+/// Serves a connection to its end.
+async fn drive<C>(connection: C, mut expired: Pin<&mut impl Future<Output = ()>>, ending: &CancellationToken)
+where
+    C: GracefulConnection<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         () = &mut expired => return,
@@ -187,18 +219,30 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
         }
     };
     if let Err(error) = outcome {
+        let error: Box<dyn Error + Send + Sync> = error.into();
         tracing::debug!(error, "a connection ended early");
     }
 }
 
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn http1(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         // Activity does this, and tells a head from a pause.
         .header_read_timeout(None)
         // Activity does this, too: to hyper a client that has sent all that it will is one that has gone.
+        .half_close(true)
+        .max_buf_size(limits.header_bytes.saturating_add(HEAD_SLACK));
+    builder
+}
+
+/// HTTP/2, or HTTP/1.1 that begins like it.
+fn either(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
         .half_close(true)
         .max_buf_size(limits.header_bytes.saturating_add(HEAD_SLACK));
     builder
