@@ -160,10 +160,10 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
     let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
         let (shared, activity, ending) = (Arc::clone(&shared), Arc::clone(&activity), ending.clone());
-        async move {
+        // In a box of its own: what a request needs is held while there is one, not by every idle connection.
+        Box::pin(async move {
             let has_body = !request.body().is_end_stream();
-            // In a box of its own: what a request needs is held while there is one, not by every idle connection.
-            let response = Box::pin(shared.respond(request, guard, is_spare)).await;
+            let response = shared.respond(request, guard, is_spare).await;
             if has_body && !response.status().is_success() {
                 activity.may_be_unread();
             }
@@ -171,7 +171,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
                 ending.cancel();
             }
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let expired = activity.expired();
     tokio::pin!(expired);
