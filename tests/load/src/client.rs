@@ -10,19 +10,9 @@ use anyhow::{Context as _, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-/// When requests are sent.
-#[derive(Clone, Copy)]
-pub(crate) enum Pace {
-    /// Each connection sends as soon as it has its answer.
-    Closed,
-    /// So many a second over all connections, on time whether or not answers came; latency counts from when a request was due.
-    PerSecond(f64),
-}
-
 /// What came of a run.
 pub(crate) struct Outcome {
     pub(crate) answers: u64,
-    pub(crate) took: Duration,
     /// Sorted.
     pub(crate) latencies: Vec<Duration>,
 }
@@ -45,10 +35,8 @@ pub(crate) struct Work<'a> {
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
-    /// When the request under way was sent, or due.
+    /// When the request under way was sent.
     since: Option<Instant>,
-    /// When the next one is due.
-    due: Instant,
 }
 
 /// Connections that stay open between runs.
@@ -67,43 +55,29 @@ impl Client {
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
-            Ok(Connection { stream, received: Vec::new(), since: None, due: now() })
+            Ok(Connection { stream, received: Vec::new(), since: None })
         };
         let connections = (0..connections).map(open).collect::<anyhow::Result<_>>()?;
         Ok(Self { poll, connections, next_request: 0 })
     }
 
     /// Sends until `count` requests are answered, or the time is up; then waits for the answers that are still due.
-    pub(crate) fn run(
-        &mut self,
-        work: &Work<'_>,
-        pace: Pace,
-        count: u64,
-        most: Duration,
-    ) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(&mut self, work: &Work<'_>, count: u64, most: Duration) -> anyhow::Result<Outcome> {
         let mut events = Events::with_capacity(1024);
         let mut latencies = Vec::new();
         let (started, mut sent, mut answered) = (now(), 0, 0);
-        let gap = match pace {
-            Pace::Closed => Duration::ZERO,
-            Pace::PerSecond(rate) => Duration::from_secs_f64(self.connections.len() as f64 / rate),
-        };
-        let share = gap / u32::try_from(self.connections.len())?;
-        for (index, connection) in (0_u32..).zip(&mut self.connections) {
-            connection.due = started + share * index;
-        }
         loop {
             let elapsed = started.elapsed();
             let stop = sent >= count || elapsed >= most;
             if stop && answered == sent {
                 latencies.sort_unstable();
-                return Ok(Outcome { answers: answered, took: elapsed, latencies });
+                return Ok(Outcome { answers: answered, latencies });
             }
             if elapsed > most + Duration::from_secs(20) {
                 bail!("{} of {sent} answers never came", sent - answered);
             }
             if !stop {
-                sent += self.send_what_is_due(work, count - sent, gap)?;
+                sent += self.send(work, count - sent)?;
             }
             // It never sleeps: the kernel books the waking of a client to the server that answers it.
             self.poll.poll(&mut events, Some(Duration::ZERO))?;
@@ -116,21 +90,18 @@ impl Client {
         }
     }
 
-    fn send_what_is_due(&mut self, work: &Work<'_>, most: u64, gap: Duration) -> anyhow::Result<u64> {
+    /// Each connection sends as soon as it has its answer.
+    fn send(&mut self, work: &Work<'_>, most: u64) -> anyhow::Result<u64> {
         let (now, mut sent) = (now(), 0);
-        for connection in &mut self.connections {
+        for connection in self.connections.iter_mut().filter(|connection| connection.since.is_none()) {
             if sent == most {
                 break;
-            }
-            if connection.since.is_some() || connection.due > now {
-                continue;
             }
             let request = &work.requests[self.next_request % work.requests.len()];
             self.next_request += 1;
             // A request fits a socket's buffer, so it is sent as a whole.
             connection.stream.write_all(request).context("a request could not be sent")?;
-            connection.since = Some(if gap.is_zero() { now } else { connection.due });
-            connection.due += gap;
+            connection.since = Some(now);
             sent += 1;
         }
         Ok(sent)

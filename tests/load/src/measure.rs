@@ -9,7 +9,7 @@ use std::time::Duration;
 use local_tenant::LocalTenant;
 use tempfile::TempDir;
 
-use crate::client::{Client, Outcome, Pace, Work, now};
+use crate::client::{Client, Outcome, Work, now};
 use crate::process::{Process, free_port, pin};
 use crate::requests::{Era, tenant_options, tokens};
 use crate::verify;
@@ -29,8 +29,6 @@ pub(crate) const CONNECTIONS: [usize; 2] = [32, 256];
 pub(crate) struct Cost {
     /// Time on a core for a request, in microseconds.
     pub(crate) cpu: f64,
-    /// Answers a second.
-    pub(crate) rate: f64,
     /// 99 of 100 answers came within, in microseconds.
     pub(crate) p99: f64,
 }
@@ -55,7 +53,6 @@ pub(crate) struct Results {
     pub(crate) seen: Vec<Row>,
     pub(crate) logged: Vec<Row>,
     pub(crate) unseen: Vec<Row>,
-    pub(crate) paced: Vec<Row>,
     /// One verify, in microseconds.
     pub(crate) verify: Vec<f64>,
     /// CPU per request on one core and on two, in microseconds.
@@ -66,6 +63,7 @@ pub(crate) struct Results {
     pub(crate) idle: u64,
     /// For an idle connection, in KiB.
     pub(crate) per_connection: f64,
+    pub(crate) floor_per_connection: f64,
     /// More than at the start after so many tokens, in KiB.
     pub(crate) after_tokens: i64,
 }
@@ -103,22 +101,19 @@ impl Bench {
     }
 
     pub(crate) fn run(self) -> anyhow::Result<Results> {
-        let (mut seen, mut logged, mut unseen, mut paced) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut seen, mut logged, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
         for era in Era::BOTH {
             for connections in CONNECTIONS {
-                let (row, most) = self.seen(era, connections, "warn")?;
-                seen.push(row);
-                if connections == CONNECTIONS[1] {
-                    paced.push(self.paced(era, connections, most / 2.0)?);
-                }
+                seen.push(self.seen(era, connections, "warn")?);
             }
-            logged.push(self.seen(era, CONNECTIONS[0], "info")?.0);
+            logged.push(self.seen(era, CONNECTIONS[0], "info")?);
             unseen.push(self.unseen(era, CONNECTIONS[0])?);
         }
         let verify = self.verify()?;
         let cores = self.two_cores()?;
         let starts = self.starts()?;
-        let (idle, per_connection) = self.idle_connections()?;
+        let (idle, per_connection) = self.idle_connections(self.server("warn", &[SERVER_CORE])?)?;
+        let (_, floor_per_connection) = self.idle_connections(self.floor(Era::Modern)?)?;
         let after_tokens = self.memory_after_tokens()?;
         let pinned = self.pinned;
         let arguments = self.arguments;
@@ -128,12 +123,12 @@ impl Bench {
             seen,
             logged,
             unseen,
-            paced,
             verify,
             cores,
             starts,
             idle,
             per_connection,
+            floor_per_connection,
             after_tokens,
         })
     }
@@ -182,46 +177,22 @@ impl Bench {
         Duration::from_secs_f64(self.arguments.seconds)
     }
 
-    /// Tokens that the server has seen before; also the server's median rate.
-    fn seen(&self, era: Era, connections: usize, level: &str) -> anyhow::Result<(Row, f64)> {
+    /// Tokens that the server has seen before. Both are started anew every round: where the loader puts a program makes a
+    /// difference, too.
+    fn seen(&self, era: Era, connections: usize, level: &str) -> anyhow::Result<Row> {
         let requests = Self::requests(era, &self.seen);
         let work = Work { requests: &requests, expected: self.answer(era) };
-        let (floor, server) = (self.floor(era)?, self.server(level, &[SERVER_CORE])?);
-        let mut at_floor = Client::connect(floor.address, connections)?;
-        let mut at_server = Client::connect(server.address, connections)?;
         let mut pairs = Vec::new();
         for _ in 0..self.arguments.rounds {
-            pairs.push(Pair {
-                floor: measured(&floor, &mut at_floor, &work, Pace::Closed, self.duration())?,
-                server: measured(&server, &mut at_server, &work, Pace::Closed, self.duration())?,
-            });
+            let (floor, server) = (self.floor(era)?, self.server(level, &[SERVER_CORE])?);
+            let cost = |process: &Process| {
+                measured(process, &mut Client::connect(process.address, connections)?, &work, self.duration())
+            };
+            pairs.push(Pair { floor: cost(&floor)?, server: cost(&server)? });
+            server.stop()?;
+            floor.stop()?;
         }
-        drop((at_floor, at_server));
-        server.stop()?;
-        floor.stop()?;
-        let rate = median(pairs.iter().map(|pair| pair.server.rate));
-        Ok((Row { what: format!("seen, {}", era.name()), connections, pairs }, rate))
-    }
-
-    /// The same number of requests a second for both.
-    fn paced(&self, era: Era, connections: usize, rate: f64) -> anyhow::Result<Row> {
-        let requests = Self::requests(era, &self.seen);
-        let work = Work { requests: &requests, expected: self.answer(era) };
-        let (floor, server) = (self.floor(era)?, self.server("warn", &[SERVER_CORE])?);
-        let mut at_floor = Client::connect(floor.address, connections)?;
-        let mut at_server = Client::connect(server.address, connections)?;
-        let mut pairs = Vec::new();
-        for _ in 0..self.arguments.rounds {
-            let pace = Pace::PerSecond(rate);
-            pairs.push(Pair {
-                floor: measured(&floor, &mut at_floor, &work, pace, self.duration())?,
-                server: measured(&server, &mut at_server, &work, pace, self.duration())?,
-            });
-        }
-        drop((at_floor, at_server));
-        server.stop()?;
-        floor.stop()?;
-        Ok(Row { what: format!("{rate:.0} a second, {}", era.name()), connections, pairs })
+        Ok(Row { what: format!("seen, {}", era.name()), connections, pairs })
     }
 
     /// Tokens that the server has never seen: a new server every round, each token once.
@@ -235,7 +206,7 @@ impl Bench {
             let (floor, server) = (self.floor(era)?, self.server("warn", &[SERVER_CORE])?);
             let cost = |process: &Process| {
                 let mut client = Client::connect(process.address, connections)?;
-                client.run(&before, Pace::Closed, u64::MAX, WARM_UP)?;
+                client.run(&before, u64::MAX, WARM_UP)?;
                 counted(process, &mut client, &work, requests.len() as u64)
             };
             pairs.push(Pair { floor: cost(&floor)?, server: cost(&server)? });
@@ -263,8 +234,8 @@ impl Bench {
         let mut at_two = Client::connect(two.address, CONNECTIONS[1])?;
         let mut costs = Vec::new();
         for _ in 0..self.arguments.rounds {
-            let on_one = measured(&one, &mut at_one, &work, Pace::Closed, self.duration())?;
-            let on_two = measured(&two, &mut at_two, &work, Pace::Closed, self.duration())?;
+            let on_one = measured(&one, &mut at_one, &work, self.duration())?;
+            let on_two = measured(&two, &mut at_two, &work, self.duration())?;
             costs.push((on_one.cpu, on_two.cpu));
         }
         pin(None, &[CLIENT_CORE]);
@@ -284,17 +255,16 @@ impl Bench {
     }
 
     /// Resident memory at the start, and what an idle connection adds that has had its requests answered.
-    fn idle_connections(&self) -> anyhow::Result<(u64, f64)> {
-        let server = self.server("warn", &[SERVER_CORE])?;
+    fn idle_connections(&self, process: Process) -> anyhow::Result<(u64, f64)> {
         let requests = Self::requests(Era::Modern, &self.seen);
-        ask(server.address, &requests[0])?;
-        let before = server.resident()?;
+        ask(process.address, &requests[0])?;
+        let before = process.resident()?;
         let work = Work { requests: &requests, expected: self.answer(Era::Modern) };
-        let mut client = Client::connect(server.address, self.arguments.idle)?;
-        client.run(&work, Pace::Closed, 4 * self.arguments.idle as u64, Duration::from_mins(1))?;
-        let after = server.resident()?;
+        let mut client = Client::connect(process.address, self.arguments.idle)?;
+        client.run(&work, 4 * self.arguments.idle as u64, Duration::from_mins(1))?;
+        let after = process.resident()?;
         drop(client);
-        server.stop()?;
+        process.stop()?;
         Ok((before, (after as f64 - before as f64) / self.arguments.idle as f64))
     }
 
@@ -310,7 +280,7 @@ impl Bench {
             let requests = Self::requests(Era::Modern, &tokens(&self.tenant, some)?);
             pin(None, &[CLIENT_CORE]);
             let work = Work { requests: &requests, expected: self.answer(Era::Modern) };
-            client.run(&work, Pace::Closed, some as u64, Duration::from_mins(2))?;
+            client.run(&work, some as u64, Duration::from_mins(2))?;
             left -= some;
         }
         let grown = i64::try_from(server.resident()?)? - i64::try_from(before)?;
@@ -324,29 +294,24 @@ fn measured(
     process: &Process,
     client: &mut Client,
     work: &Work<'_>,
-    pace: Pace,
     duration: Duration,
 ) -> anyhow::Result<Cost> {
-    client.run(work, pace, u64::MAX, WARM_UP)?;
+    client.run(work, u64::MAX, WARM_UP)?;
     let before = process.cpu()?;
-    let outcome = client.run(work, pace, u64::MAX, duration)?;
+    let outcome = client.run(work, u64::MAX, duration)?;
     Ok(cost(&outcome, process.cpu()?.saturating_sub(before)))
 }
 
 /// So many requests.
 fn counted(process: &Process, client: &mut Client, work: &Work<'_>, count: u64) -> anyhow::Result<Cost> {
     let before = process.cpu()?;
-    let outcome = client.run(work, Pace::Closed, count, Duration::from_mins(2))?;
+    let outcome = client.run(work, count, Duration::from_mins(2))?;
     Ok(cost(&outcome, process.cpu()?.saturating_sub(before)))
 }
 
 fn cost(outcome: &Outcome, cpu: Duration) -> Cost {
     let answers = outcome.answers as f64;
-    Cost {
-        cpu: cpu.as_secs_f64() * 1e6 / answers,
-        rate: answers / outcome.took.as_secs_f64(),
-        p99: outcome.percentile(99).as_secs_f64() * 1e6,
-    }
+    Cost { cpu: cpu.as_secs_f64() * 1e6 / answers, p99: outcome.percentile(99).as_secs_f64() * 1e6 }
 }
 
 /// One request on a connection of its own: the answer's body.

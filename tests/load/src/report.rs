@@ -72,7 +72,7 @@ fn costs(text: &mut String, results: &Results) {
 fn latencies(text: &mut String, results: &Results) {
     *text +=
         "| p99 latency | connections | floor, us | server, us | ratio | reach |\n|---|---|---|---|---|---|\n";
-    for row in results.seen.iter().chain(&results.paced).filter(|row| row.connections == 256) {
+    for row in results.seen.iter().filter(|row| row.connections == 256) {
         let (floor, server) = (middle(row, |pair| pair.floor.p99), middle(row, |pair| pair.server.p99));
         let ratio = ratio(row, |cost| cost.p99);
         let _ = writeln!(
@@ -94,11 +94,12 @@ fn others(text: &mut String, results: &Results) {
          | two cores, as a multiple of one | {gain:.2} | 1.80 |\n\
          | exec to the first answer | {start:.1} ms | 30 ms |\n\
          | resident when idle | {:.1} MiB | 10 MiB |\n\
-         | each of {} idle connections | {:.1} KiB | 16 KiB |\n\
+         | each of {} idle connections | {:.1} KiB; bare hyper {:.1} KiB | 16 KiB |\n\
          | more resident after {} distinct valid tokens | {:.1} MiB | 64 MiB |\n",
         results.idle as f64 / 1024.0,
         arguments.idle,
         results.per_connection,
+        results.floor_per_connection,
         arguments.memory_tokens,
         results.after_tokens as f64 / 1024.0,
     );
