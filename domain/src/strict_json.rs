@@ -2,12 +2,17 @@
 //!
 //! `serde_json` takes the last of duplicate members and other parsers the first, so a text with duplicates can mean
 //! one thing to a gateway and another here. RFC 8259 section 4 and RFC 7515 section 4 let a receiver refuse it; tokens
-//! and requests are refused. Depth is bounded before anything recurses over the text again.
+//! and requests are refused. Depth and the number of values are bounded before anything recurses over the text again, or
+//! builds a tree of it, and what a tree would take in memory is known before it is built ([`Unparsed`]).
+//!
+//! Member names that `serde_json` gives a meaning of its own ([`RESERVED_PREFIX`]) are refused, too: wherever a
+//! [`Value`] is deserialized, it parses the text of such a member as JSON, past every bound here.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 pub use serde::de::MapAccess;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
@@ -17,6 +22,12 @@ use serde_json::{Map, Value};
 /// The deepest nesting that can be asked for. `serde_json` refuses to build a value of more than 127 levels; what is
 /// built from a request or token lies at least one level deep in it.
 pub const MAX_DEPTH: usize = 128;
+
+/// The maximum number of values in a text: objects, arrays, strings, numbers, literals.
+pub const MAX_VALUES: usize = 100_000;
+
+/// The prefix of member names that `serde_json` reads as instructions, such as `$serde_json::private::RawValue`.
+pub const RESERVED_PREFIX: &str = "$serde_json::";
 
 /// Why a text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +46,12 @@ pub enum StrictJsonError {
     /// Arrays and objects nest deeper than allowed.
     #[error("nested deeper than {0} levels")]
     TooDeep(usize),
+    /// There are more values than [`MAX_VALUES`].
+    #[error("more than {MAX_VALUES} values")]
+    TooManyValues,
+    /// A member's name begins with [`RESERVED_PREFIX`].
+    #[error("a member's name begins with {RESERVED_PREFIX:?}")]
+    ReservedName,
 }
 
 /// Checks that `text` is one JSON value without duplicate members, nested at most `max_depth` levels.
@@ -59,16 +76,18 @@ pub fn read<'de, M: Members<'de>>(
 
 fn walk<'de, M: Members<'de>>(text: &'de [u8], max_depth: usize) -> Result<Json<'de, M>, StrictJsonError> {
     let limit = max_depth.min(MAX_DEPTH);
-    let mut fault = None;
+    let mut state = State::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     // The walk counts for itself, so that the message can say what the limit is.
     deserializer.disable_recursion_limit();
-    let walked = Walk::new(limit, &mut fault)
+    let walked = Walk::new(limit, &mut state)
         .deserialize(&mut deserializer)
         .and_then(|json| deserializer.end().map(|()| json));
-    walked.map_err(|error| match fault {
+    walked.map_err(|error| match state.fault {
         Some(Fault::Depth) => StrictJsonError::TooDeep(limit),
         Some(Fault::Duplicate) => StrictJsonError::DuplicateMember,
+        Some(Fault::Values) => StrictJsonError::TooManyValues,
+        Some(Fault::Reserved) => StrictJsonError::ReservedName,
         None => StrictJsonError::Syntax { line: error.line(), column: error.column() },
     })
 }
@@ -122,7 +141,7 @@ impl<'de> Members<'de> for Nothing {
 pub struct Unread<'r, A> {
     members: &'r mut A,
     remaining: usize,
-    fault: &'r mut Option<Fault>,
+    state: &'r mut State,
 }
 
 impl<'de, A: MapAccess<'de>> Unread<'_, A> {
@@ -139,7 +158,7 @@ impl<'de, A: MapAccess<'de>> Unread<'_, A> {
     /// # Errors
     /// A fault of the text.
     pub fn read<M: Members<'de>>(self) -> Result<Json<'de, M>, A::Error> {
-        self.members.next_value_seed(Walk::new(self.remaining, self.fault))
+        self.members.next_value_seed(Walk::new(self.remaining, self.state))
     }
 
     /// Keeps all of it.
@@ -147,7 +166,7 @@ impl<'de, A: MapAccess<'de>> Unread<'_, A> {
     /// # Errors
     /// A fault of the text.
     pub fn value(self) -> Result<Value, A::Error> {
-        self.members.next_value_seed(Tree { remaining: self.remaining, fault: self.fault })
+        self.members.next_value_seed(Tree { remaining: self.remaining, state: self.state })
     }
 
     /// Keeps it as it is written.
@@ -158,40 +177,124 @@ impl<'de, A: MapAccess<'de>> Unread<'_, A> {
         let raw = self.members.next_value::<&RawValue>()?;
         let mut deserializer = serde_json::Deserializer::from_str(raw.get());
         deserializer.disable_recursion_limit();
-        let walk = Walk::<Nothing>::new(self.remaining, self.fault);
+        let walk = Walk::<Nothing>::new(self.remaining, self.state);
         walk.deserialize(&mut deserializer).map_err(A::Error::custom)?;
         Ok(raw)
     }
+
+    /// Keeps it as it is written, to be parsed when it is wanted.
+    ///
+    /// # Errors
+    /// A fault of the text.
+    pub fn unparsed(self) -> Result<Unparsed<&'de RawValue>, A::Error> {
+        let Self { members, remaining, state } = self;
+        let before = state.tree_bytes;
+        let text = Unread { members, remaining, state: &mut *state }.raw()?;
+        Ok(Unparsed { text, tree_bytes: state.tree_bytes - before })
+    }
+}
+
+/// A checked JSON text, and the memory that its tree will take.
+#[derive(Debug, Clone)]
+pub struct Unparsed<T> {
+    text: T,
+    tree_bytes: usize,
+}
+
+impl<T: Deref<Target = RawValue>> Unparsed<T> {
+    /// The text, as it was written.
+    pub fn text(&self) -> &str {
+        self.text.get()
+    }
+
+    /// An upper bound of the memory that [`Unparsed::parse`] allocates, in bytes.
+    pub fn tree_bytes(&self) -> usize {
+        self.tree_bytes
+    }
+
+    /// Builds the tree.
+    pub fn parse(&self) -> Value {
+        let mut deserializer = serde_json::Deserializer::from_str(self.text());
+        deserializer.disable_recursion_limit();
+        let tree = Tree { remaining: MAX_DEPTH, state: &mut State::default() };
+        // The text was checked when it was read, with no more depth and values than are allowed here.
+        tree.deserialize(&mut deserializer).unwrap_or_default()
+    }
+}
+
+impl Unparsed<&RawValue> {
+    /// A copy that outlives the text that it was read from.
+    #[must_use]
+    pub fn to_owned(&self) -> Unparsed<Box<RawValue>> {
+        Unparsed { text: self.text.to_owned(), tree_bytes: self.tree_bytes }
+    }
+}
+
+/// What a walk has seen so far.
+#[derive(Debug, Default)]
+struct State {
+    /// What stopped it, where that was not the syntax.
+    fault: Option<Fault>,
+    values: usize,
+    /// An upper bound of what a tree of it takes, in bytes.
+    tree_bytes: usize,
 }
 
 #[derive(Debug)]
 enum Fault {
     Depth,
     Duplicate,
+    Values,
+    Reserved,
 }
 
-fn inner<E: serde::de::Error>(remaining: usize, fault: &mut Option<Fault>) -> Result<usize, E> {
-    remaining.checked_sub(1).ok_or_else(|| {
-        *fault = Some(Fault::Depth);
-        E::custom("too deep")
-    })
+/// What a value costs in a tree: its place in a `Vec` that grew by doubling (a `Value` has 32 bytes).
+const VALUE_BYTES: usize = 64;
+/// A string's or vector's allocation beyond its content.
+const ALLOCATION_BYTES: usize = 32;
+/// A node of a `BTreeMap<String, Value>`: 11 places of 56 bytes, its header, and its share of the nodes above it.
+const NODE_BYTES: usize = 704;
+/// The fewest members that a node holds, but for the only one.
+const MEMBERS_PER_NODE: usize = 5;
+
+impl State {
+    fn value<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.values += 1;
+        self.tree_bytes += VALUE_BYTES + bytes;
+        if self.values > MAX_VALUES { Err(self.fail(Fault::Values)) } else { Ok(()) }
+    }
+
+    fn string<E: serde::de::Error>(&mut self, text: &str) -> Result<(), E> {
+        self.value(ALLOCATION_BYTES + text.len())
+    }
+
+    /// The name of an object's member, which is the `index`th.
+    fn name<E: serde::de::Error>(&mut self, name: &str, index: usize) -> Result<(), E> {
+        let node = if index.is_multiple_of(MEMBERS_PER_NODE) { NODE_BYTES } else { 0 };
+        self.tree_bytes += node + ALLOCATION_BYTES + name.len();
+        if name.starts_with(RESERVED_PREFIX) { Err(self.fail(Fault::Reserved)) } else { Ok(()) }
+    }
+
+    fn inner<E: serde::de::Error>(&mut self, remaining: usize) -> Result<usize, E> {
+        remaining.checked_sub(1).ok_or_else(|| self.fail(Fault::Depth))
+    }
+
+    fn fail<E: serde::de::Error>(&mut self, fault: Fault) -> E {
+        self.fault = Some(fault);
+        E::custom("refused")
+    }
 }
 
-fn duplicate<E: serde::de::Error>(fault: &mut Option<Fault>) -> E {
-    *fault = Some(Fault::Duplicate);
-    E::custom("duplicate member")
-}
-
-/// Walks a value and keeps what `M` takes; `fault` says what stopped the walk, where it was not the syntax.
+/// Walks a value and keeps what `M` takes.
 struct Walk<'f, M> {
     remaining: usize,
-    fault: &'f mut Option<Fault>,
+    state: &'f mut State,
     members: PhantomData<M>,
 }
 
 impl<'f, M> Walk<'f, M> {
-    fn new(remaining: usize, fault: &'f mut Option<Fault>) -> Self {
-        Self { remaining, fault, members: PhantomData }
+    fn new(remaining: usize, state: &'f mut State) -> Self {
+        Self { remaining, state, members: PhantomData }
     }
 }
 
@@ -208,42 +311,52 @@ impl<'de, M: Members<'de>> Visitor<'de> for Walk<'_, M> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        self.state.value(0)?;
         Ok(Json::Null)
     }
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Self::Value, E> {
+        self.state.value(0)?;
         Ok(Json::Other)
     }
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Self::Value, E> {
+        self.state.value(0)?;
         Ok(Json::Other)
     }
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Self::Value, E> {
+        self.state.value(0)?;
         Ok(Json::Other)
     }
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Self::Value, E> {
+        self.state.value(0)?;
         Ok(Json::Other)
     }
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        self.state.string(text)?;
         Ok(Json::Text(Cow::Borrowed(text)))
     }
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        self.state.string(text)?;
         Ok(Json::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let remaining = inner(self.remaining, self.fault)?;
-        while items.next_element_seed(Walk::<Nothing>::new(remaining, self.fault))?.is_some() {}
+        let remaining = self.state.inner(self.remaining)?;
+        self.state.value(ALLOCATION_BYTES)?;
+        while items.next_element_seed(Walk::<Nothing>::new(remaining, self.state))?.is_some() {}
         Ok(Json::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let remaining = inner(self.remaining, self.fault)?;
+        let remaining = self.state.inner(self.remaining)?;
+        self.state.value(0)?;
         let (mut names, mut taken) = (Names::default(), M::default());
         while let Some(name) = members.next_key_seed(Name)? {
+            self.state.name(&name, names.count())?;
             if names.holds(&name) {
-                return Err(duplicate(self.fault));
+                return Err(self.state.fail(Fault::Duplicate));
             }
-            taken.take(&name, Unread { members: &mut members, remaining, fault: self.fault })?;
+            taken.take(&name, Unread { members: &mut members, remaining, state: self.state })?;
             names.insert(name);
         }
         Ok(Json::Object(taken))
@@ -253,7 +366,7 @@ impl<'de, M: Members<'de>> Visitor<'de> for Walk<'_, M> {
 /// Walks a value and keeps all of it.
 struct Tree<'f> {
     remaining: usize,
-    fault: &'f mut Option<Fault>,
+    state: &'f mut State,
 }
 
 impl<'de> DeserializeSeed<'de> for Tree<'_> {
@@ -269,41 +382,50 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.state.value(0)?;
         Ok(Value::Null)
     }
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        self.state.value(0)?;
         Ok(value.into())
     }
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.state.value(0)?;
         Ok(value.into())
     }
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.state.value(0)?;
         Ok(value.into())
     }
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        self.state.value(0)?;
         Ok(value.into())
     }
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        self.state.string(text)?;
         Ok(text.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let remaining = inner(self.remaining, self.fault)?;
+        let remaining = self.state.inner(self.remaining)?;
+        self.state.value(ALLOCATION_BYTES)?;
         let mut values = Vec::new();
-        while let Some(value) = items.next_element_seed(Tree { remaining, fault: self.fault })? {
+        while let Some(value) = items.next_element_seed(Tree { remaining, state: &mut *self.state })? {
             values.push(value);
         }
         Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let remaining = inner(self.remaining, self.fault)?;
+        let remaining = self.state.inner(self.remaining)?;
+        self.state.value(0)?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Tree { remaining, fault: self.fault })?;
+            self.state.name(&name, object.len())?;
+            let value = members.next_value_seed(Tree { remaining, state: &mut *self.state })?;
             if object.insert(name, value).is_some() {
-                return Err(duplicate(self.fault));
+                return Err(self.state.fail(Fault::Duplicate));
             }
         }
         Ok(Value::Object(object))
@@ -337,7 +459,7 @@ impl<'de> Visitor<'de> for Name {
 #[derive(Default)]
 struct Names<'de> {
     few: [Cow<'de, str>; Names::FEW],
-    count: usize,
+    few_count: usize,
     many: Option<HashSet<Cow<'de, str>>>,
 }
 
@@ -345,15 +467,19 @@ impl<'de> Names<'de> {
     const FEW: usize = 16;
 
     fn holds(&self, name: &str) -> bool {
-        self.few.iter().take(self.count).any(|few| few == name)
+        self.few.iter().take(self.few_count).any(|few| few == name)
             || self.many.as_ref().is_some_and(|many| many.contains(name))
     }
 
+    fn count(&self) -> usize {
+        self.few_count + self.many.as_ref().map_or(0, HashSet::len)
+    }
+
     fn insert(&mut self, name: Cow<'de, str>) {
-        match self.few.get_mut(self.count) {
+        match self.few.get_mut(self.few_count) {
             Some(free) => {
                 *free = name;
-                self.count += 1;
+                self.few_count += 1;
             }
             None => drop(self.many.get_or_insert_default().insert(name)),
         }
@@ -397,13 +523,84 @@ mod tests {
         assert_eq!(check(just.as_bytes(), MAX_DEPTH), Ok(()));
     }
 
+    #[test]
+    fn names_that_serde_json_reads_as_instructions_are_refused() {
+        for name in ["$serde_json::private::RawValue", "\\u0024serde_json::private::RawValue", "$serde_json::x"] {
+            refused(&format!(r#"{{"{name}":"1"}}"#), &E::ReservedName);
+            refused(&format!(r#"[{{"a":{{"b":1,"{name}":"[]"}}}}]"#), &E::ReservedName);
+        }
+        assert_eq!(check(br#"{"serde_json":1,"$serde":2,"x":"$serde_json::private::RawValue"}"#, 9), Ok(()));
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let list = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
+        assert_eq!(check(list(MAX_VALUES).as_bytes(), MAX_DEPTH), Ok(()));
+        refused(&list(MAX_VALUES + 1), &E::TooManyValues);
+        refused(&format!("[{}{{}}]", r#"{"a":[]},"#.repeat(MAX_VALUES / 2)), &E::TooManyValues);
+    }
+
+    /// Every byte that is allocated for a tree, as the standard library lays it out.
+    fn allocated(value: &Value) -> usize {
+        let inner = match value {
+            Value::String(text) => text.capacity(),
+            Value::Array(items) => {
+                (items.capacity() - items.len()) * size_of::<Value>() + items.iter().map(allocated).sum::<usize>()
+            }
+            // B-tree leaves have 11 places, and all but the root are at least 5 full.
+            Value::Object(members) => {
+                let nodes = if members.is_empty() { 0 } else { members.len().div_ceil(5) };
+                let places = (nodes * 11).saturating_sub(members.len());
+                let each = |(name, value): (&String, &Value)| size_of::<String>() + name.capacity() + allocated(value);
+                places * (size_of::<String>() + size_of::<Value>()) + members.iter().map(each).sum::<usize>()
+            }
+            _ => 0,
+        };
+        size_of::<Value>() + inner
+    }
+
+    #[test]
+    fn a_tree_takes_no_more_than_was_said() {
+        let many = |item: &str| format!("[{}]", vec![item; 1000].join(","));
+        let members: Vec<String> = (0..1000).map(|n| format!("\"k{n}\":{n}")).collect();
+        for inner in [
+            "1".to_owned(),
+            "null".to_owned(),
+            "{}".to_owned(),
+            r#""a string of some length""#.to_owned(),
+            many("0"),
+            many("[]"),
+            many(r#"{"a":0}"#),
+            many(r#""""#),
+            many(r#"[[[{"a":{"b":{}}}]]]"#),
+            format!("{{{}}}", members.join(",")),
+        ] {
+            let text = format!(r#"{{"unparsed":{inner}}}"#);
+            let Ok(Json::Object(taken)) = read::<Taken<'_>>(text.as_bytes(), MAX_DEPTH) else { panic!("{text}") };
+            let unparsed = taken.unparsed.unwrap();
+            let tree = unparsed.parse();
+            assert_eq!(tree, serde_json::from_str::<Value>(&inner).unwrap());
+            let (said, took) = (unparsed.tree_bytes(), allocated(&tree));
+            assert!(took <= said && said <= 120 * inner.len() + 1024, "{said} {took} {}", &inner[..inner.len().min(40)]);
+            assert_eq!(unparsed.to_owned().text(), inner);
+        }
+    }
+
     /// Takes one member of each kind.
-    #[derive(Debug, Default, PartialEq)]
+    #[derive(Debug, Default)]
     struct Taken<'a> {
         text: Option<Json<'a>>,
         object: Option<Json<'a, Box<Taken<'a>>>>,
         value: Option<Value>,
         raw: Option<&'a str>,
+        unparsed: Option<Unparsed<&'a RawValue>>,
+    }
+
+    impl PartialEq for Taken<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            (&self.text, &self.object, &self.value, self.raw)
+                == (&other.text, &other.object, &other.value, other.raw)
+        }
     }
 
     impl<'a> Members<'a> for Taken<'a> {
@@ -413,6 +610,7 @@ mod tests {
                 "object" => self.object = Some(value.read()?),
                 "value" => self.value = Some(value.value()?),
                 "raw" => self.raw = Some(value.raw()?.get()),
+                "unparsed" => self.unparsed = Some(value.unparsed()?),
                 _ => value.skip()?,
             }
             Ok(())
@@ -444,17 +642,18 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_checked_like_the_rest() {
-        for member in ["text", "object", "value", "raw", "x"] {
+        for member in ["text", "object", "value", "raw", "unparsed", "x"] {
             let faults = [
                 (r#"{"a":1,"\u0061":2}"#, E::DuplicateMember),
+                (r#"{"$serde_json::private::RawValue":"{}"}"#, E::ReservedName),
                 ("[[[[]]]]", E::TooDeep(4)),
                 ("[[[[", E::TooDeep(4)),
-                ("[\"\\ud800\"]", E::Syntax { line: 1, column: 19 }),
-                ("01", E::Syntax { line: 1, column: 12 }),
+                ("[\"\\ud800\"]", E::Syntax { line: 1, column: 21 }),
+                ("01", E::Syntax { line: 1, column: 14 }),
             ];
             for (value, fault) in faults {
                 // Members of one length, so that columns are the same.
-                let text = format!("{{\"{member}\":{}{value}}}", " ".repeat(6 - member.len()));
+                let text = format!("{{\"{member}\":{}{value}}}", " ".repeat(8 - member.len()));
                 assert_eq!(read::<Taken<'_>>(text.as_bytes(), 4), Err(fault), "{text}");
                 assert_eq!(
                     check(text.as_bytes(), 4),
