@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use auth0_verifier::Auth0Verifier;
 use domain::{
-    Announcer, Catalog, Clock, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet,
+    Announcer, Catalog, Clock, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet,
     Service, TokenVerifier, Tool, ToolCatalog, ToolName,
 };
 use hyper_transport::{HttpSettings, Server};
-use mcp_protocol::{McpServer, SealingKeys};
+use mcp_protocol::{McpServer, SealingKeys, Snapshot};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
 
@@ -63,12 +63,26 @@ pub fn shipped_catalog() -> anyhow::Result<ToolCatalog> {
 /// When tools and rules do not fit together, or the socket is gone.
 pub fn server(listener: TcpListener, settings: &Settings, ports: Ports) -> anyhow::Result<Server> {
     let port = listener.local_addr().context("the listening socket is gone")?.port();
-    let announcer = ports.announcer.clone();
-    let service = service(settings, ports)?;
-    let keys = SealingKeys::new(&settings.state_keys.0).unwrap_or_else(SealingKeys::of_this_process);
-    let mcp = McpServer::new(Arc::new(service), settings.mcp.clone(), keys, announcer)
-        .context("what is on offer can't be shown to clients")?;
-    Ok(Server::new(listener, http_settings(settings, port), Arc::new(mcp)))
+    let questions = Pool::new(settings.questions, settings.limits.shares);
+    let mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
+    let snapshot = snapshot(settings, ports, sealing_keys(settings))?;
+    let http = http_settings(settings, port);
+    Ok(Server::new(listener, &http, settings.limits.clone(), Arc::new(mcp), snapshot))
+}
+
+/// The keys that seal what tools want remembered: the configured ones, or one that this process makes.
+#[must_use]
+pub fn sealing_keys(settings: &Settings) -> Arc<SealingKeys> {
+    Arc::new(SealingKeys::new(&settings.state_keys.0).unwrap_or_else(SealingKeys::of_this_process))
+}
+
+/// Everything that a request is judged by, as one.
+///
+/// # Errors
+/// When tools and rules do not fit together, or something on offer can't be shown.
+pub fn snapshot(settings: &Settings, ports: Ports, keys: Arc<SealingKeys>) -> anyhow::Result<Snapshot> {
+    let service = Arc::new(service(settings, ports)?);
+    Snapshot::new(service, settings.mcp.clone(), keys).context("what is on offer can't be shown to clients")
 }
 
 /// What the settings make of the ports: whom to believe, and what is on offer to whom.
@@ -114,7 +128,6 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
         issuer: settings.issuer.to_string(),
         allowed_origins: settings.allowed_origins.clone(),
         allowed_hosts: settings.allowed_hosts.clone(),
-        limits: settings.limits.clone(),
     }
 }
 

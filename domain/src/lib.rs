@@ -18,6 +18,7 @@ pub mod context;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod policy;
+pub mod pool;
 pub mod principal;
 pub mod prompt;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use context::{
     LogMessage, Message, Outcome, Progress, Question, Role, Sampling, Unheard,
 };
 pub use policy::{Denied, Permit, PolicyError, ScopePolicy};
+pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
 pub use prompt::{Prompt, PromptArgument, PromptCall, PromptResult, PromptSpec};
 pub use resource::{

@@ -141,22 +141,24 @@ impl Service {
         self.verifier.ready()
     }
 
-    /// Calls a tool for whoever asks.
+    /// Calls a tool for whoever asks. Its arguments are asked for only once it is known that the call is permitted.
     ///
     /// # Errors
-    /// [`CallError`]. Scopes are judged before arguments: who may not call learns nothing of them.
-    pub async fn call(
+    /// [`CallError`], or why there are no arguments. Scopes are judged before arguments: who may not call learns nothing of
+    /// them.
+    pub async fn call<E: From<CallError>>(
         &self,
         asking: &Asking<'_>,
         name: &str,
-        arguments: &Value,
-    ) -> Result<Outcome<ToolOutput>, CallError> {
+        arguments: impl FnOnce() -> Result<Value, E> + Send,
+    ) -> Result<Outcome<ToolOutput>, E> {
         let entry = self.catalog.tools.entry(name).ok_or(CallError::UnknownTool)?;
-        self.scopes.permit(asking.principal, &entry.spec.name)?;
-        entry.spec.input.validate(arguments).map_err(CallError::InvalidArguments)?;
+        self.scopes.permit(asking.principal, &entry.spec.name).map_err(CallError::from)?;
+        let arguments = arguments()?;
+        entry.spec.input.validate(&arguments).map_err(CallError::InvalidArguments)?;
         let watch = CancelOnDrop::default();
-        let call = ToolCall::new(self.context(asking, &watch), arguments);
-        let outcome = self.bounded(entry.tool.run(call)).await??;
+        let call = ToolCall::new(self.context(asking, &watch), &arguments);
+        let outcome = self.bounded(entry.tool.run(call)).await?.map_err(CallError::from)?;
         if let Outcome::Complete(output) = &outcome {
             check_output(entry, output)?;
         }
@@ -186,26 +188,28 @@ impl Service {
         })
     }
 
-    /// Gets a prompt for whoever asks.
+    /// Gets a prompt for whoever asks. Its arguments are asked for as a tool's are.
     ///
     /// # Errors
-    /// [`CallError`].
-    pub async fn prompt(
+    /// [`CallError`], or why there are no arguments.
+    pub async fn prompt<E: From<CallError>>(
         &self,
         asking: &Asking<'_>,
         name: &str,
-        arguments: &BTreeMap<String, String>,
-    ) -> Result<Outcome<Vec<Message>>, CallError> {
+        arguments: impl FnOnce() -> Result<BTreeMap<String, String>, E> + Send,
+    ) -> Result<Outcome<Vec<Message>>, E> {
         let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
-        check_scopes(asking.principal, &spec.scopes)?;
+        check_scopes(asking.principal, &spec.scopes).map_err(CallError::from)?;
+        let arguments = &arguments()?;
         let missing =
             |argument: &&PromptArgument| argument.required && !arguments.contains_key(&argument.name);
         if let Some(missing) = spec.arguments.iter().find(missing) {
-            return Err(CallError::InvalidArguments(format!("the argument {} is missing", missing.name)));
+            let text = format!("the argument {} is missing", missing.name);
+            return Err(CallError::InvalidArguments(text).into());
         }
         let watch = CancelOnDrop::default();
         let call = PromptCall { context: self.context(asking, &watch), arguments };
-        Ok(self.bounded(prompt.get(call)).await??)
+        Ok(self.bounded(prompt.get(call)).await?.map_err(CallError::from)?)
     }
 
     /// Suggests values of an argument for whoever asks.

@@ -525,7 +525,9 @@ mod tests {
 
     #[test]
     fn names_that_serde_json_reads_as_instructions_are_refused() {
-        for name in ["$serde_json::private::RawValue", "\\u0024serde_json::private::RawValue", "$serde_json::x"] {
+        for name in
+            ["$serde_json::private::RawValue", "\\u0024serde_json::private::RawValue", "$serde_json::x"]
+        {
             refused(&format!(r#"{{"{name}":"1"}}"#), &E::ReservedName);
             refused(&format!(r#"[{{"a":{{"b":1,"{name}":"[]"}}}}]"#), &E::ReservedName);
         }
@@ -545,13 +547,16 @@ mod tests {
         let inner = match value {
             Value::String(text) => text.capacity(),
             Value::Array(items) => {
-                (items.capacity() - items.len()) * size_of::<Value>() + items.iter().map(allocated).sum::<usize>()
+                (items.capacity() - items.len()) * size_of::<Value>()
+                    + items.iter().map(allocated).sum::<usize>()
             }
             // B-tree leaves have 11 places, and all but the root are at least 5 full.
             Value::Object(members) => {
                 let nodes = if members.is_empty() { 0 } else { members.len().div_ceil(5) };
                 let places = (nodes * 11).saturating_sub(members.len());
-                let each = |(name, value): (&String, &Value)| size_of::<String>() + name.capacity() + allocated(value);
+                let each = |(name, value): (&String, &Value)| {
+                    size_of::<String>() + name.capacity() + allocated(value)
+                };
                 places * (size_of::<String>() + size_of::<Value>()) + members.iter().map(each).sum::<usize>()
             }
             _ => 0,
@@ -576,12 +581,18 @@ mod tests {
             format!("{{{}}}", members.join(",")),
         ] {
             let text = format!(r#"{{"unparsed":{inner}}}"#);
-            let Ok(Json::Object(taken)) = read::<Taken<'_>>(text.as_bytes(), MAX_DEPTH) else { panic!("{text}") };
+            let Ok(Json::Object(taken)) = read::<Taken<'_>>(text.as_bytes(), MAX_DEPTH) else {
+                panic!("{text}")
+            };
             let unparsed = taken.unparsed.unwrap();
             let tree = unparsed.parse();
             assert_eq!(tree, serde_json::from_str::<Value>(&inner).unwrap());
             let (said, took) = (unparsed.tree_bytes(), allocated(&tree));
-            assert!(took <= said && said <= 120 * inner.len() + 1024, "{said} {took} {}", &inner[..inner.len().min(40)]);
+            assert!(
+                took <= said && said <= 120 * inner.len() + 1024,
+                "{said} {took} {}",
+                &inner[..inner.len().min(40)]
+            );
             assert_eq!(unparsed.to_owned().text(), inner);
         }
     }

@@ -7,11 +7,11 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use domain::{Principal, UnixMillis, strict_json};
+use domain::{Holder, Memory, Pool, Principal, UnixMillis, strict_json};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::{Settings, Sources, wiring};
 use futures_util::StreamExt as _;
-use mcp_protocol::{Body, Field, McpServer, Reply, RequestFields, SealingKeys, Status};
+use mcp_protocol::{Body, Field, McpServer, Posted, Reply, RequestFields, Snapshot, Status};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -90,11 +90,13 @@ impl Fields {
 }
 
 fn answer(fields: &Fields, body: &[u8]) {
-    static SERVER: OnceLock<(Arc<McpServer>, Principal)> = OnceLock::new();
-    let (server, who) = SERVER.get_or_init(server);
+    static SERVER: OnceLock<(Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal)> = OnceLock::new();
+    let (server, snapshot, pool, who) = SERVER.get_or_init(server);
     // The clock stands: whatever waits for time, or for a client's answer, waits for ever, and is given up here.
     let mut context = Context::from_waker(Waker::noop());
-    let answering = pin!(server.answer(who, fields, body, true));
+    let memory = Memory::of_request(pool, Holder::of(who));
+    let posted = Posted { who, fields, body, may_stream: true, memory };
+    let answering = pin!(server.answer(snapshot, posted));
     if let Poll::Ready(reply) = answering.poll(&mut context) {
         assert_is_answer(reply, body, &mut context);
     }
@@ -146,7 +148,7 @@ fn message<'a>(bytes: &'a [u8], body: &[u8]) -> Message<'a> {
     message
 }
 
-fn server() -> (Arc<McpServer>, Principal) {
+fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {
     let broken = |error| -> Settings { panic!("{error}") };
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
     let catalog = wiring::shipped_catalog().unwrap_or_else(|error| panic!("{error}"));
@@ -158,8 +160,9 @@ fn server() -> (Arc<McpServer>, Principal) {
     let mut ports = conformance_server::ports(Arc::new(ScriptedVerifier::new()), clock);
     ports.tools.extend(domain::tools::shipped());
     let announcer = ports.announcer.clone();
-    let service = wiring::service(&settings, ports).unwrap_or_else(|error| panic!("{error:#}"));
-    let keys = SealingKeys::of_this_process();
-    let server = McpServer::new(Arc::new(service), settings.mcp, keys, announcer);
-    (Arc::new(server.unwrap_or_else(|error| panic!("{error}"))), who)
+    let keys = wiring::sealing_keys(&settings);
+    let snapshot = wiring::snapshot(&settings, ports, keys).unwrap_or_else(|error| panic!("{error:#}"));
+    let pool = Arc::new(Pool::new(settings.limits.memory_bytes, settings.limits.shares));
+    let server = McpServer::new(announcer, Arc::clone(&pool));
+    (Arc::new(server), Arc::new(snapshot), pool, who)
 }

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{HeaderMap, Request, StatusCode};
-use hyper_transport::{Drained, Offer};
+use hyper_transport::{Drained, ReloadHandle};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,7 +83,7 @@ pub struct Harness {
     pub clock: Arc<ManualClock>,
     pub verifier: Arc<ScriptedVerifier>,
     pub announcer: Announcer,
-    pub offer: Offer,
+    pub reload: ReloadHandle,
     pub ports: Ports,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<Drained>,
@@ -114,12 +114,12 @@ impl Harness {
         (ports.resources, ports.prompts) = (choices.resources, choices.prompts);
         let announcer = ports.announcer.clone();
         let server = wiring::server(listener, &settings, ports.clone()).unwrap();
-        let offer = server.offer();
+        let reload = server.reload_handle();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, clock, verifier, announcer, offer, ports, stop: Some(stop), server }
+        Self { address, clock, verifier, announcer, reload, ports, stop: Some(stop), server }
     }
 
     /// Scripts a token's claims, from good ones.
@@ -131,6 +131,13 @@ impl Harness {
 
     pub fn refuse(&self, token: &str, error: impl Into<VerifyError>) {
         self.verifier.script(token, Err(error.into()));
+    }
+
+    /// Serves by other settings from now on.
+    pub fn reload(&self, settings: &Settings) {
+        let keys = self.reload.sealing_keys();
+        let snapshot = wiring::snapshot(settings, self.ports.clone(), keys).unwrap();
+        self.reload.replace(&wiring::http_settings(settings, self.address.port()), snapshot);
     }
 
     /// Tells the server to stop.

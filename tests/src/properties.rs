@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use domain::{
-    Announcer, Catalog, PromptCatalog, ResourceCatalog, ScopePolicy, ScopeSet, Service, Tool, ToolCatalog,
-    ToolName, UnixSeconds,
+    Announcer, Catalog, Holder, Memory, Pool, PromptCatalog, ResourceCatalog, ScopePolicy, ScopeSet, Service,
+    Tool, ToolCatalog, ToolName, UnixSeconds,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
 use futures_util::StreamExt as _;
-use mcp_protocol::{Body, Field, McpServer, Reply, RequestFields, SealingKeys, Status};
+use mcp_protocol::{Body, Field, McpServer, Posted, Reply, RequestFields, SealingKeys, Snapshot, Status};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde::Deserialize;
@@ -43,7 +43,10 @@ impl RequestFields for Fields {
     }
 }
 
-fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn Tool>>) -> (Arc<McpServer>, Settings) {
+/// A server, what it serves, and where its requests count their memory.
+type Served = (Arc<McpServer>, Arc<Snapshot>, Settings, Arc<Pool>);
+
+fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn Tool>>) -> Served {
     let sources =
         Sources::defaults().set("test", "auth0.issuer", ISSUER).set("test", "auth0.audience", AUDIENCE);
     let settings = Settings::load(sources, &wiring::shipped_catalog().unwrap()).unwrap();
@@ -65,9 +68,11 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn Tool>>) -> (Arc<McpServ
         },
         tool_deadline: settings.tool_deadline,
     };
-    let (keys, announcer) = (SealingKeys::of_this_process(), Announcer::default());
-    let server = McpServer::new(Arc::new(service), settings.mcp.clone(), keys, announcer).unwrap();
-    (Arc::new(server), settings)
+    let keys = Arc::new(SealingKeys::of_this_process());
+    let snapshot = Snapshot::new(Arc::new(service), settings.mcp.clone(), keys).unwrap();
+    let pool = Arc::new(Pool::new(1 << 26, settings.limits.shares));
+    let server = McpServer::new(Announcer::default(), Arc::clone(&pool));
+    (Arc::new(server), Arc::new(snapshot), settings, pool)
 }
 
 fn set(scopes: &[&str]) -> ScopeSet {
@@ -76,7 +81,7 @@ fn set(scopes: &[&str]) -> ScopeSet {
 
 /// `id` and `token` are JSON texts.
 fn ask(
-    (server, settings): &(Arc<McpServer>, Settings),
+    (server, snapshot, settings, pool): &Served,
     scopes: &[&str],
     era: Era,
     method: &str,
@@ -100,7 +105,9 @@ fn ask(
     params["_meta"]["progressToken"] = "TOKEN".into();
     let params = params.to_string().replacen("\"TOKEN\"", token, 1);
     let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
-    at_once(server.answer(&who, &fields, body.as_bytes(), true))
+    let memory = Memory::of_request(pool, Holder::of(&who));
+    let posted = Posted { who: &who, fields: &fields, body: body.as_bytes(), may_stream: true, memory };
+    at_once(server.answer(snapshot, posted))
 }
 
 /// What needs neither time nor a client to come about.
@@ -127,7 +134,7 @@ fn messages(reply: Reply) -> Vec<Vec<u8>> {
     }
 }
 
-fn listed(server: &(Arc<McpServer>, Settings), granted: &[&str], era: Era) -> Vec<String> {
+fn listed(server: &Served, granted: &[&str], era: Era) -> Vec<String> {
     let reply = ask(server, granted, era, "tools/list", json!({}), ("1", "1"));
     let list: Value = serde_json::from_slice(&messages(reply).concat()).unwrap();
     let names = list["result"]["tools"].as_array().unwrap().iter();

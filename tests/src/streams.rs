@@ -640,8 +640,7 @@ async fn what_is_on_offer_can_change_and_listeners_hear_of_it() {
         .set("test", "tools.whoami.scopes", vec!["read:me"]);
     let catalog = fastmcp_auth0::wiring::shipped_catalog().unwrap();
     let settings = fastmcp_auth0::Settings::load(sources, &catalog).unwrap();
-    let service = fastmcp_auth0::wiring::service(&settings, harness.ports.clone()).unwrap();
-    harness.offer.replace(Arc::new(service)).unwrap();
+    harness.reload(&settings);
     stream.until("tools/list_changed").await;
     assert!(!stream.1.contains("prompts/list_changed"), "prompts did not change");
     let list = legacy(&harness, USER, "tools/list", json!({})).await.json();

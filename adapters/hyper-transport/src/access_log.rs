@@ -46,6 +46,8 @@ pub(crate) struct Record {
     pub(crate) note: Note,
     /// Why the transport refused.
     pub(crate) refused: Option<&'static str>,
+    /// Whether the request's body was read to its verified end.
+    pub(crate) body_was_read: bool,
 }
 
 impl Record {

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, Lease};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
+use crate::outbox::{Delivery, FREE_UNSENT, MAX_UNSENT, Outbox, Stall, StreamHandle};
+use crate::problem::Problem;
 use crate::settings::Limits;
 
 /// How long a client that has shut its side down is worked for. It may wait for its answer (RFC 9112 section 9.6) or be
@@ -32,9 +33,10 @@ pub(crate) struct Activity {
     clock: Arc<dyn Clock>,
     header_read: Duration,
     keep_alive: Duration,
+    answer_stall: Duration,
     state: Mutex<State>,
-    /// Told when a deadline came nearer.
-    sooner: Notify,
+    /// Its `sooner` is notified of every deadline that came nearer, here as there.
+    outbox: Arc<Outbox>,
 }
 
 struct State {
@@ -70,7 +72,10 @@ impl Activity {
     /// No phase but a request's own takes longer than `patience`.
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: &Limits, patience: Duration) -> Self {
         let since = clock.uptime();
+        let answer_stall = limits.answer_stall.min(patience);
         Self {
+            outbox: Arc::new(Outbox::new(Arc::clone(&clock), answer_stall)),
+            answer_stall,
             clock,
             header_read: limits.header_read.min(patience),
             keep_alive: limits.keep_alive.min(patience),
@@ -84,14 +89,13 @@ impl Activity {
                 streams: false,
                 left_unread: false,
             }),
-            sooner: Notify::new(),
         }
     }
 
     /// Completes when the connection has been idle, or at a head, for too long.
     pub(crate) async fn expired(&self) {
         loop {
-            let sooner = self.sooner.notified();
+            let sooner = self.outbox.sooner.notified();
             let Some(left) = self.time_left() else {
                 return;
             };
@@ -104,19 +108,23 @@ impl Activity {
 
     /// How long until the state should be looked at again; `None` when its time is up.
     fn time_left(&self) -> Option<Duration> {
+        let now = self.clock.uptime();
+        let stalled = match self.outbox.judge(now) {
+            Stall::Close => return None,
+            Stall::Until(until) => until,
+            Stall::None => Duration::MAX,
+        };
         let state = self.state();
         let until = match state.phase {
             Phase::Idle => state.since + self.keep_alive,
             Phase::Head => state.since + self.header_read,
             Phase::Lingering => state.since + LINGER,
-            Phase::Busy => match (state.half_closed_until, state.blocked_since) {
-                (Some(until), _) => until,
-                (None, Some(since)) => since + self.keep_alive,
-                // Nothing ends here, and whatever comes next starts afresh.
-                (None, None) => return Some(self.keep_alive),
-            },
+            // Without a half-close nothing ends here, and whatever comes next starts afresh.
+            Phase::Busy => state.half_closed_until.unwrap_or(now + self.keep_alive),
         };
-        until.checked_sub(self.clock.uptime()).filter(|left| !left.is_zero())
+        // Whatever else the client does meanwhile: who reads nothing has so long.
+        let blocked = state.blocked_since.map_or(Duration::MAX, |since| since + self.answer_stall);
+        until.min(blocked).min(stalled).checked_sub(now).filter(|left| !left.is_zero())
     }
 
     /// A request's head has been read. Its answer is made when the returned guard is dropped.
@@ -126,12 +134,7 @@ impl Activity {
         state.requests += 1;
         state.multiplexed = multiplexed;
         state.left_unread = false;
-        RequestGuard(Arc::clone(self))
-    }
-
-    /// The request was refused, perhaps before the end of its body.
-    pub(crate) fn may_be_unread(&self) {
-        self.state().left_unread = true;
+        RequestGuard { activity: Arc::clone(self), multiplexed }
     }
 
     /// Whether it matters that a client shuts its side down. Between requests hyper sees it, as does HTTP/2 always.
@@ -145,7 +148,7 @@ impl Activity {
         let mut state = self.state();
         let patience = if state.streams { Duration::ZERO } else { patience };
         state.half_closed_until = Some(self.clock.uptime() + patience);
-        self.sooner.notify_one();
+        self.outbox.sooner.notify_one();
     }
 
     /// The answers are sent. Whether what still comes is to be read: after a head that hyper refused, a body that we did, or a
@@ -156,7 +159,7 @@ impl Activity {
         if state.phase == Phase::Head || state.left_unread || came_too_late {
             state.phase = Phase::Lingering;
             state.since = self.clock.uptime();
-            self.sooner.notify_one();
+            self.outbox.sooner.notify_one();
         }
         state.phase == Phase::Lingering
     }
@@ -173,7 +176,7 @@ impl Activity {
     /// hyper waits for more of a head: only now does its deadline matter.
     fn starved(&self) {
         if self.state().phase == Phase::Head {
-            self.sooner.notify_one();
+            self.outbox.sooner.notify_one();
         }
     }
 
@@ -191,7 +194,7 @@ impl Activity {
         let mut state = self.state();
         if state.blocked_since.is_none() {
             state.blocked_since = Some(self.clock.uptime());
-            self.sooner.notify_one();
+            self.outbox.sooner.notify_one();
         }
     }
 
@@ -201,30 +204,70 @@ impl Activity {
 }
 
 /// A request under way.
-pub(crate) struct RequestGuard(Arc<Activity>);
+pub(crate) struct RequestGuard {
+    activity: Arc<Activity>,
+    multiplexed: bool,
+}
 
 impl RequestGuard {
+    /// The request's body was not read to its end.
+    pub(crate) fn left_unread(&self) {
+        self.activity.state().left_unread = true;
+    }
+
+    /// Whether so much is unsent on the connection that nothing more is done for it.
+    pub(crate) fn must_read_first(&self) -> bool {
+        self.multiplexed && self.activity.outbox.unsent() >= MAX_UNSENT
+    }
+
+    /// Where the connection's answers are watched.
+    pub(crate) fn outbox(&self) -> Arc<Outbox> {
+        Arc::clone(&self.activity.outbox)
+    }
+
+    /// Begins to watch an answer of so many bytes, where it could be held: in HTTP/2, where each waits for its own window,
+    /// and where it is large. `lease` is asked for what the connection does not have free.
+    ///
+    /// # Errors
+    /// [`Problem::NotTaken`], and those of `lease`.
+    pub(crate) fn deliver(
+        &self,
+        bytes: usize,
+        lease: impl FnOnce(usize) -> Result<Lease, Problem>,
+    ) -> Result<Option<Arc<Delivery>>, Problem> {
+        if bytes == 0 || (!self.multiplexed && bytes <= FREE_UNSENT) {
+            return Ok(None);
+        }
+        let outbox = &self.activity.outbox;
+        let unsent = outbox.unsent();
+        if self.multiplexed && unsent > 0 && unsent + bytes > MAX_UNSENT {
+            return Err(Problem::NotTaken);
+        }
+        let lease = if unsent + bytes > FREE_UNSENT { Some(lease(bytes)?) } else { None };
+        Ok(Some(outbox.deliver(bytes, lease, StreamHandle::current())))
+    }
+
     /// The answer is a stream.
     pub(crate) fn streams(&self) {
         let half_closed = {
-            let mut state = self.0.state();
+            let mut state = self.activity.state();
             state.streams = true;
             state.half_closed_until.is_some()
         };
         if half_closed {
-            self.0.half_closed(Duration::ZERO);
+            self.activity.half_closed(Duration::ZERO);
         }
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.activity.state();
         state.requests -= 1;
         if state.requests == 0 {
             state.streams = false;
             state.phase = Phase::Idle;
-            state.since = self.0.clock.uptime();
+            state.since = self.activity.clock.uptime();
         }
     }
 }

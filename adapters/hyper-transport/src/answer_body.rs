@@ -1,34 +1,45 @@
 //! What is sent: a document, or a stream of events (Server-Sent Events) that is made while it is sent.
 //!
-//! hyper asks for the next event only when it can send it, so a client that reads slowly slows its own stream and nothing
+//! hyper asks for the next part only when it can send it, so a client that reads slowly slows its own answer and nothing
 //! else; and it drops the body when the client goes away, which ends the work behind it.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::Clock;
-use http_body_util::Full;
+use domain::{Clock, Holder, Lease};
 use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 use mcp_protocol::Messages;
 
 use crate::access_log::Record;
 use crate::activity::RequestGuard;
-use crate::capacity::Place;
+use crate::capacity::Capacity;
+use crate::outbox::{Chunk, Delivery, FREE_UNSENT, Outbox, StreamHandle};
 
 /// Proxies end connections on which nothing happens, commonly after 30 or 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+/// How much of a watched document hyper gets at a time, in bytes.
+const PART: usize = 64 * 1024;
 
 /// The body of a response.
 pub(crate) enum AnswerBody {
-    Whole(Full<Bytes>),
+    Whole(Whole),
     Events(Box<Events>),
+}
+
+/// A document.
+#[derive(Default)]
+pub(crate) struct Whole {
+    left: Bytes,
+    delivery: Option<Arc<Delivery>>,
+    /// Its last part is not its end: the stream goes on until that was taken, so that it can be reset until then.
+    stays: bool,
 }
 
 /// A stream of events.
@@ -36,9 +47,19 @@ pub(crate) struct Events {
     messages: Messages,
     clock: Arc<dyn Clock>,
     silence: Pin<Box<dyn Future<Output = ()> + Send>>,
+    watch: Option<Watch>,
+    /// The event that is on its way; there is one at most.
+    delivery: Option<Arc<Delivery>>,
     ending: Option<Ending>,
     /// Held for its drop.
-    _place: Place,
+    _lease: Lease,
+}
+
+/// What it takes to watch events.
+struct Watch {
+    outbox: Arc<Outbox>,
+    holder: Holder,
+    capacity: Arc<Capacity>,
 }
 
 /// What is due when a stream ends, however it ends: its line in the log, and the end of its connection's activity.
@@ -53,16 +74,49 @@ struct Ending {
 
 impl AnswerBody {
     pub(crate) fn empty() -> Self {
-        Self::Whole(Full::default())
+        Self::Whole(Whole::default())
     }
 
     pub(crate) fn whole(document: Bytes) -> Self {
-        Self::Whole(Full::new(document))
+        Self::Whole(Whole { left: document, ..Whole::default() })
     }
 
-    pub(crate) fn events(messages: Messages, clock: Arc<dyn Clock>, place: Place) -> Self {
+    pub(crate) fn events(messages: Messages, clock: Arc<dyn Clock>, lease: Lease) -> Self {
         let silence = silence(&clock);
-        Self::Events(Box::new(Events { messages, clock, silence, ending: None, _place: place }))
+        Self::Events(Box::new(Events {
+            messages,
+            clock,
+            silence,
+            watch: None,
+            delivery: None,
+            ending: None,
+            _lease: lease,
+        }))
+    }
+}
+
+impl Whole {
+    pub(crate) fn len(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Has it watched until it was taken.
+    pub(crate) fn watch(&mut self, delivery: Option<Arc<Delivery>>) {
+        self.stays = delivery.is_some() && self.len() > FREE_UNSENT;
+        self.delivery = delivery;
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        if self.left.is_empty() {
+            if let Some(delivery) = self.delivery.as_ref().filter(|_| self.stays) {
+                ready!(delivery.poll_taken(cx));
+            }
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(match &self.delivery {
+            None => Chunk::plain(std::mem::take(&mut self.left)),
+            Some(delivery) => delivery.chunk(self.left.split_to(self.left.len().min(PART))),
+        }))
     }
 }
 
@@ -74,11 +128,21 @@ impl Events {
         self.ending = Some(Ending { record, id, clock, started, _guard: guard });
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// Has each event watched until it was taken.
+    pub(crate) fn watch(&mut self, outbox: Arc<Outbox>, holder: Holder, capacity: Arc<Capacity>) {
+        self.watch = Some(Watch { outbox, holder, capacity });
+    }
+
+    /// The next event, once the one before was taken: no more than one is held.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        if let Some(delivery) = &self.delivery {
+            ready!(delivery.poll_taken(cx));
+            self.delivery = None;
+        }
         match self.messages.stream.as_mut().poll_next(cx) {
             Poll::Ready(Some(message)) => {
                 self.silence = silence(&self.clock);
-                Poll::Ready(Some(event(&message)))
+                Poll::Ready(self.watched(event(&message)))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
@@ -88,9 +152,22 @@ impl Events {
                 self.silence = silence(&self.clock);
                 // The new silence has to be waited for, too.
                 cx.waker().wake_by_ref();
-                Poll::Ready(Some(COMMENT))
+                Poll::Ready(self.watched(COMMENT))
             }
         }
+    }
+
+    /// The event as a watched part; none where there is no memory for it, which ends the stream.
+    fn watched(&mut self, event: Bytes) -> Option<Chunk> {
+        let Some(Watch { outbox, holder, capacity }) = &self.watch else {
+            return Some(Chunk::plain(event));
+        };
+        let large = event.len() > FREE_UNSENT;
+        let lease = if large { Some(capacity.unsent(*holder, event.len()).ok()?) } else { None };
+        let delivery = outbox.deliver(event.len(), lease, StreamHandle::current());
+        let chunk = delivery.chunk(event);
+        self.delivery = Some(delivery);
+        Some(chunk)
     }
 }
 
@@ -105,31 +182,30 @@ impl Drop for Events {
 }
 
 impl Body for AnswerBody {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = Infallible;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(whole) => Pin::new(whole).poll_frame(cx),
-            Self::Events(events) => {
-                events.poll_event(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
-            }
-        }
+    ) -> Poll<Option<Result<Frame<Chunk>, Infallible>>> {
+        let part = match self.get_mut() {
+            Self::Whole(whole) => whole.poll_part(cx),
+            Self::Events(events) => events.poll_event(cx),
+        };
+        part.map(|part| part.map(|part| Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(whole) => whole.is_end_stream(),
+            Self::Whole(whole) => whole.left.is_empty() && !whole.stays,
             Self::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(whole) => whole.size_hint(),
+            Self::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
             Self::Events(_) => SizeHint::default(),
         }
     }

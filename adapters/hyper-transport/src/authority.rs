@@ -136,13 +136,10 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use hyper::Request;
     use hyper::header::HeaderValue;
 
     use super::*;
-    use crate::settings::Limits;
 
     fn known() -> Acquaintances {
         Acquaintances::new(&HttpSettings {
@@ -152,17 +149,6 @@ mod tests {
             issuer: String::new(),
             allowed_origins: vec!["https://app.example.com".into(), "vscode-webview://abc".into()],
             allowed_hosts: vec!["internal".into(), "edge:8443".into()],
-            limits: Limits {
-                body_bytes: 0,
-                header_bytes: 0,
-                header_read: Duration::ZERO,
-                body_read: Duration::ZERO,
-                keep_alive: Duration::ZERO,
-                connections: 0,
-                requests: 0,
-                streams: 0,
-                drain: Duration::ZERO,
-            },
         })
     }
 

@@ -5,14 +5,14 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use domain::Clock;
+use domain::{Exhausted, Holder, Memory};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Incoming};
 use hyper::header::TRANSFER_ENCODING;
 
 use crate::problem::Problem;
-use crate::settings::Limits;
+use crate::shared::Shared;
 
 /// Checks that the body is as it is, or chunked.
 ///
@@ -30,26 +30,40 @@ pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads the whole body.
+/// Reads the whole body to its verified end, and counts its memory, and the head's, which is held as long.
 ///
 /// # Errors
 /// [`Problem::BodyTooLarge`] before anything is read where the length is announced, [`Problem::BodyTooSlow`],
-/// [`Problem::BodyBroken`].
-pub(crate) async fn read(body: Incoming, limits: &Limits, clock: &dyn Clock) -> Result<Bytes, Problem> {
+/// [`Problem::BodyBroken`], [`Problem::Exhausted`].
+pub(crate) async fn read(
+    shared: &Shared,
+    body: Incoming,
+    head_bytes: usize,
+    holder: Holder,
+) -> Result<(Bytes, Memory), Problem> {
+    let (limits, capacity) = (&shared.limits, &shared.capacity);
     // Not reading is also not sending "100 Continue".
     if body.size_hint().lower() > limits.body_bytes as u64 {
         return Err(Problem::BodyTooLarge { limit: limits.body_bytes });
     }
-    let mut reading = pin!(collect(body, limits.body_bytes));
-    // A body that follows its head at once needs no timer.
-    if let Some(read) = at_once(reading.as_mut()).await {
-        return read;
-    }
-    tokio::select! {
-        biased;
-        read = reading => read,
-        () = clock.sleep(limits.body_read) => Err(Problem::BodyTooSlow),
-    }
+    let mut memory = capacity.memory(holder);
+    let exhausted = |exhausted| capacity.refused("limits.memory_bytes", exhausted);
+    memory.add(head_bytes).map_err(exhausted)?;
+    let collecting = async {
+        let mut reading = pin!(collect(body, limits.body_bytes, &mut memory, &exhausted));
+        // A body that follows its head at once needs no timer, and is nobody's slow one.
+        if let Some(read) = at_once(reading.as_mut()).await {
+            return read;
+        }
+        let _receiving = capacity.receive(holder)?;
+        tokio::select! {
+            biased;
+            read = reading => read,
+            () = shared.clock().sleep(limits.body_read) => Err(Problem::BodyTooSlow),
+        }
+    };
+    let body = collecting.await?;
+    Ok((body, memory))
 }
 
 /// What a future comes to if it does so in two polls: hyper reads a body only after somebody has asked for it.
@@ -67,7 +81,12 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(
+    mut body: Incoming,
+    limit: usize,
+    memory: &mut Memory,
+    exhausted: &(impl Fn(Exhausted) -> Problem + Sync),
+) -> Result<Bytes, Problem> {
     let mut collected = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -77,6 +96,8 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {
         if collected.len() + more.len() + data.len() > limit {
             return Err(Problem::BodyTooLarge { limit });
         }
+        // The buffer below grows by doubling.
+        memory.add(2 * data.len()).map_err(exhausted)?;
         // Most bodies come in one frame, which is then not copied.
         if collected.is_empty() && more.is_empty() {
             collected = data;

@@ -1,10 +1,11 @@
-//! How much is taken on at a time: connections, requests, streams. What goes beyond is refused at once, and costs little.
+//! How much is taken on at a time: connections, requests, streams, memory. What goes beyond is refused at once, and costs
+//! little. One subject and one client get a bounded share of it, so that nobody can take it all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, Exhausted, Holder, Lease, Memory, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
@@ -15,92 +16,128 @@ const SPARE_CONNECTIONS: usize = 64;
 /// The longest that one of those may be idle, or at its head: they are few, and a probe is one packet.
 pub(crate) const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The places there are.
+/// What there is.
 pub(crate) struct Capacity {
     clock: Arc<dyn Clock>,
-    connections: Places,
+    connections: Arc<Semaphore>,
     spare: Arc<Semaphore>,
-    requests: Places,
-    streams: Places,
+    /// Requests whose bodies are there.
+    requests: Arc<Pool>,
+    /// Requests whose bodies are on their way.
+    receiving: Arc<Pool>,
+    streams: Arc<Pool>,
+    memory: Arc<Pool>,
+    warnings: Warnings,
 }
 
 /// A connection's place, given back when dropped.
 pub(crate) struct ConnectionPlace {
     /// For probes alone.
     pub(crate) is_spare: bool,
-    _place: Place,
+    _permit: OwnedSemaphorePermit,
 }
-
-/// A place, given back when dropped.
-pub(crate) type Place = OwnedSemaphorePermit;
 
 impl Capacity {
     pub(crate) fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
+        let pool = |limit| Arc::new(Pool::new(limit, limits.shares));
         Self {
             clock,
-            connections: Places::new("limits.connections", limits.connections),
+            connections: Arc::new(Semaphore::new(limits.connections)),
             spare: Arc::new(Semaphore::new(SPARE_CONNECTIONS)),
-            requests: Places::new("limits.requests", limits.requests),
-            streams: Places::new("limits.streams", limits.streams),
+            requests: pool(limits.requests),
+            receiving: pool(limits.requests),
+            streams: pool(limits.streams),
+            memory: pool(limits.memory_bytes),
+            warnings: Warnings::default(),
         }
     }
 
     /// A place for a connection; `None` when even the spare ones are taken.
     pub(crate) fn connection(&self) -> Option<ConnectionPlace> {
-        if let Some(place) = self.connections.take(&*self.clock) {
-            return Some(ConnectionPlace { is_spare: false, _place: place });
+        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+            return Some(ConnectionPlace { is_spare: false, _permit: permit });
         }
-        let place = Arc::clone(&self.spare).try_acquire_owned().ok()?;
-        Some(ConnectionPlace { is_spare: true, _place: place })
+        self.warn("limits.connections");
+        let permit = Arc::clone(&self.spare).try_acquire_owned().ok()?;
+        Some(ConnectionPlace { is_spare: true, _permit: permit })
     }
 
-    /// A place for a request to the endpoint, until its answer is made or has become a stream. While an answer is sent, its
-    /// connection's place bounds it: a client that reads slowly takes no other's.
+    /// A lease for a request whose body is there, until its answer is made or has become a stream. A request that waits for
+    /// keys or for its body has none: whoever sends slowly, or sends what nobody can verify, takes no other's.
     ///
     /// # Errors
-    /// [`Problem::Overloaded`].
-    pub(crate) fn request(&self) -> Result<Place, Problem> {
-        self.requests.take(&*self.clock).ok_or(Problem::Overloaded)
+    /// [`Problem::Exhausted`].
+    pub(crate) fn request(&self, holder: Holder) -> Result<Lease, Problem> {
+        self.lease(&self.requests, "limits.requests", holder)
     }
 
-    /// A place for a subscription instead of its request's: it may last for hours, and calls go on without it.
+    /// A lease for a request whose body did not come with its head, until it is there.
     ///
     /// # Errors
-    /// [`Problem::Overloaded`].
-    pub(crate) fn subscription(&self) -> Result<Place, Problem> {
-        self.streams.take(&*self.clock).ok_or(Problem::Overloaded)
+    /// [`Problem::Exhausted`].
+    pub(crate) fn receive(&self, holder: Holder) -> Result<Lease, Problem> {
+        self.lease(&self.receiving, "limits.requests", holder)
     }
 
-    /// A place for a call that has become a stream: its work has begun, and is not thrown away for want of one.
-    pub(crate) fn streaming_call(&self, request: Place) -> Place {
-        self.streams.take(&*self.clock).unwrap_or(request)
+    /// A lease for a subscription instead of its request's: it may last for hours, and calls go on without it.
+    ///
+    /// # Errors
+    /// [`Problem::Exhausted`].
+    pub(crate) fn subscription(&self, holder: Holder) -> Result<Lease, Problem> {
+        self.lease(&self.streams, "limits.streams", holder)
+    }
+
+    /// A lease for a call that has become a stream: its work has begun, and is not thrown away for want of one.
+    pub(crate) fn streaming_call(&self, holder: Holder, request: Lease) -> Lease {
+        self.streams.lease(holder, 1).unwrap_or(request)
+    }
+
+    /// Where a request counts its memory.
+    pub(crate) fn memory(&self, holder: Holder) -> Memory {
+        Memory::of_request(&self.memory, holder)
+    }
+
+    /// A lease for an answer of so many bytes that waits to be taken. One that is larger than a share counts as a share: it
+    /// is sent if its holder has nothing else.
+    ///
+    /// # Errors
+    /// [`Problem::Exhausted`].
+    pub(crate) fn unsent(&self, holder: Holder, bytes: usize) -> Result<Lease, Problem> {
+        let bytes = bytes.min(self.memory.share());
+        let lease = self.memory.lease(holder, bytes);
+        lease.map_err(|exhausted| self.refused("limits.memory_bytes", exhausted))
+    }
+
+    fn lease(&self, pool: &Arc<Pool>, limit: &'static str, holder: Holder) -> Result<Lease, Problem> {
+        pool.lease(holder, 1).map_err(|exhausted| self.refused(limit, exhausted))
+    }
+
+    /// What to answer where there is nothing left.
+    pub(crate) fn refused(&self, limit: &'static str, exhausted: Exhausted) -> Problem {
+        if exhausted == Exhausted::Pool {
+            self.warn(limit);
+        }
+        Problem::Exhausted(exhausted)
+    }
+
+    fn warn(&self, limit: &'static str) {
+        if self.warnings.is_due(self.clock.uptime()) {
+            tracing::warn!(limit, "overloaded: the limit is reached");
+        }
     }
 }
 
-/// So many places, and a word when they are all taken: once a second at most, since a flood must not drown the log.
-struct Places {
-    limit: &'static str,
-    free: Arc<Semaphore>,
-    /// The second of the last word, counted from 1.
-    spoke: AtomicU64,
+/// A warning once a second at most, since a flood must not drown the log.
+#[derive(Default)]
+struct Warnings {
+    /// The second of the last one, counted from 1.
+    last: AtomicU64,
 }
 
-impl Places {
-    fn new(limit: &'static str, places: usize) -> Self {
-        Self { limit, free: Arc::new(Semaphore::new(places)), spoke: AtomicU64::new(0) }
-    }
-
-    fn take(&self, clock: &dyn Clock) -> Option<Place> {
-        let place = Arc::clone(&self.free).try_acquire_owned().ok();
-        if place.is_none() && self.may_speak(clock.uptime()) {
-            tracing::warn!(limit = self.limit, "overloaded: no place is left");
-        }
-        place
-    }
-
-    fn may_speak(&self, now: Duration) -> bool {
+impl Warnings {
+    fn is_due(&self, now: Duration) -> bool {
         let second = now.as_secs() + 1;
-        self.spoke.fetch_max(second, Ordering::Relaxed) < second
+        self.last.fetch_max(second, Ordering::Relaxed) < second
     }
 }
 
@@ -110,9 +147,9 @@ mod tests {
 
     #[test]
     fn a_warning_is_given_once_a_second() {
-        let places = Places::new("limits.test", 0);
-        let said =
-            [0, 10, 999, 1000, 900, 1500, 5000].map(|millis| places.may_speak(Duration::from_millis(millis)));
-        assert_eq!(said, [true, false, false, true, false, false, true]);
+        let warnings = Warnings::default();
+        let given =
+            [0, 10, 999, 1000, 900, 1500, 5000].map(|millis| warnings.is_due(Duration::from_millis(millis)));
+        assert_eq!(given, [true, false, false, true, false, false, true]);
     }
 }

@@ -1,19 +1,19 @@
 //! `POST /mcp`: authenticate on the headers, read the body, let the protocol answer.
 
-use domain::Principal;
+use domain::{Exhausted, Holder, Lease, Principal};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response, StatusCode};
-use mcp_protocol::{Body, Field, Reply, RequestFields, Source, Status};
+use mcp_protocol::{Body, Field, Posted, Reply, RequestFields, Source, Status};
 
 use crate::access_log::Record;
 use crate::answer_body::AnswerBody;
 use crate::body;
-use crate::capacity::Place;
 use crate::credentials::bearer_token;
 use crate::problem::Problem;
-use crate::shared::Shared;
+use crate::router::head_bytes;
+use crate::shared::{Shared, Snapshot};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -36,23 +36,27 @@ impl RequestFields for Fields<'_> {
 /// Answers one POST.
 pub(crate) async fn answer(
     shared: &Shared,
+    snapshot: &Snapshot,
     head: &Parts,
     body: Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let place = shared.capacity.request()?;
-    let who = authenticate(shared, &head.headers).await?;
+    let who = authenticate(snapshot, &head.headers).await?;
+    let holder = Holder::of(&who);
     record.principal = Some(who.clone());
     let may_stream = check_media_types(&head.headers)?;
-    let body = body::read(body, &shared.settings.limits, shared.clock()).await?;
-    let reply = shared.mcp.answer(&who, &Fields(&head.headers), &body, may_stream).await;
-    respond(shared, reply, place, record)
+    let (body, memory) = body::read(shared, body, head_bytes(head), holder).await?;
+    record.body_was_read = true;
+    let lease = shared.capacity.request(holder)?;
+    let posted = Posted { who: &who, fields: &Fields(&head.headers), body: &body, may_stream, memory };
+    let reply = shared.mcp.answer(&snapshot.mcp, posted).await;
+    respond(shared, reply, holder, lease, record)
 }
 
 /// Before any of the body is read: whoever has no business here costs no more than a head.
-async fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<Principal, Problem> {
+async fn authenticate(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Principal, Problem> {
     let token = bearer_token(headers)?;
-    shared.mcp.service().authenticate(token.as_ref()).await.map_err(Problem::Unauthenticated)
+    snapshot.service().authenticate(token.as_ref()).await.map_err(Problem::Unauthenticated)
 }
 
 /// Whether the client takes a stream, too.
@@ -83,7 +87,8 @@ fn essence(value: &str) -> &str {
 fn respond(
     shared: &Shared,
     reply: Reply,
-    place: Place,
+    holder: Holder,
+    lease: Lease,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
     let Reply { status, body, note } = reply;
@@ -94,22 +99,27 @@ fn respond(
         Status::BadRequest => StatusCode::BAD_REQUEST,
         Status::NotFound => StatusCode::NOT_FOUND,
         Status::Denied(denied) => return Err(Problem::Denied(denied)),
+        Status::Exhausted(Exhausted::Pool) => StatusCode::SERVICE_UNAVAILABLE,
+        Status::Exhausted(Exhausted::Share) => StatusCode::TOO_MANY_REQUESTS,
     };
     let (body, content_type) = match body {
         Body::Empty => (AnswerBody::empty(), None),
         Body::Whole(document) => (AnswerBody::whole(document.into()), Some(JSON)),
         Body::Stream(messages) => {
-            let place = match messages.source {
-                Source::Subscription => shared.capacity.subscription()?,
-                Source::Call => shared.capacity.streaming_call(place),
+            let lease = match messages.source {
+                Source::Subscription => shared.capacity.subscription(holder)?,
+                Source::Call => shared.capacity.streaming_call(holder, lease),
             };
-            (AnswerBody::events(messages, shared.owned_clock(), place), Some(EVENT_STREAM))
+            (AnswerBody::events(messages, shared.owned_clock(), lease), Some(EVENT_STREAM))
         }
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if content_type == Some(EVENT_STREAM) {
         // nginx would collect events, and hand them on all at once.
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));

@@ -17,11 +17,12 @@ mod documents;
 mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod outbox;
 mod problem;
 mod router;
 mod server;
 mod settings;
 mod shared;
 
-pub use server::{Drained, Offer, Server};
+pub use server::{Drained, ReloadHandle, Server};
 pub use settings::{HttpSettings, Limits};

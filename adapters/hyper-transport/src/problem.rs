@@ -1,7 +1,7 @@
 //! Every way a request ends without reaching its goal, and the response that says so.
 
 use bytes::Bytes;
-use domain::{AuthError, Denied, Rejection};
+use domain::{AuthError, Denied, Exhausted, Rejection};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
@@ -15,21 +15,30 @@ use crate::challenge::Challenges;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Problem {
     NotFound,
-    MethodNotAllowed { allow: &'static str },
+    MethodNotAllowed {
+        allow: &'static str,
+    },
     BadHost,
     ForeignHost,
     ForeignOrigin,
-    HeadTooLarge { limit: usize },
+    HeadTooLarge {
+        limit: usize,
+    },
     NotAcceptable,
     UnsupportedMediaType,
-    BodyTooLarge { limit: usize },
+    BodyTooLarge {
+        limit: usize,
+    },
     BodyTooSlow,
     BodyBroken,
     BadCoding,
     BadAuthorization,
     Unauthenticated(AuthError),
     Denied(Denied),
-    Overloaded,
+    /// There is nothing left of something: for everyone (503), or for this subject or client (429).
+    Exhausted(Exhausted),
+    /// The connection's client has yet to take earlier answers.
+    NotTaken,
 }
 
 /// RFC 6749 section 5.2's error object, which clients know how to read.
@@ -56,9 +65,10 @@ impl Problem {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthenticated(AuthError::NoToken | AuthError::Rejected(_)) => StatusCode::UNAUTHORIZED,
-            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) | Self::Overloaded => {
+            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) | Self::Exhausted(Exhausted::Pool) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Exhausted(Exhausted::Share) | Self::NotTaken => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -82,7 +92,9 @@ impl Problem {
             Self::Unauthenticated(AuthError::Rejected(_)) => "invalid_token",
             Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => "temporarily_unavailable",
             Self::Denied(_) => "insufficient_scope",
-            Self::Overloaded => "overloaded",
+            Self::Exhausted(Exhausted::Pool) => "overloaded",
+            Self::Exhausted(Exhausted::Share) => "share_exhausted",
+            Self::NotTaken => "answers_not_taken",
         }
     }
 
@@ -122,7 +134,10 @@ impl Problem {
             Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => {
                 "keys_unavailable: the issuer's signing keys can't be had at the moment; try again".into()
             }
-            Self::Overloaded => "the server has as much to do as it takes on; try again".into(),
+            Self::Exhausted(exhausted) => format!("{exhausted}; try again"),
+            Self::NotTaken => {
+                "earlier answers on this connection have yet to be read; read them first".into()
+            }
             Self::Denied(denied) => {
                 format!("the token lacks scopes that this tool needs: {}", denied.missing)
             }
@@ -162,7 +177,7 @@ impl Problem {
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
                 Some((RETRY_AFTER, HeaderValue::from(seconds.max(1))))
             }
-            Self::Overloaded => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::Exhausted(_) | Self::NotTaken => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Unauthenticated(AuthError::NoToken) => Some((WWW_AUTHENTICATE, challenges.no_token())),
             Self::Unauthenticated(AuthError::Rejected(_)) | Self::BadAuthorization => {
                 Some((WWW_AUTHENTICATE, challenges.rejected(self.error(), &self.description())))

@@ -1,7 +1,10 @@
 //! From a request to its route: `Host` and `Origin` first, then who may read, then the method.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use hyper::body::Incoming;
+use domain::{Exhausted, Holder};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -16,7 +19,7 @@ use crate::body;
 use crate::cors::{self, Readers};
 use crate::endpoint;
 use crate::problem::Problem;
-use crate::shared::Shared;
+use crate::shared::{Shared, Snapshot};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a metadata document may be kept: a deployment that changes it is seen within minutes.
@@ -91,20 +94,30 @@ impl Shared {
         let started = self.clock().uptime();
         let id = self.ids.next();
         let (head, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
         let mut record = Record::new(&head);
         let span = tracing::info_span!("request", id);
-        let mut response = if is_spare && !Route::of(head.uri.path()).is_some_and(Route::is_probe) {
-            self.refuse(Problem::Overloaded, &mut record)
-        } else {
-            self.route(&head, body, &mut record).instrument(span).await
+        let snapshot = self.snapshot();
+        let problem = problem_of_connection(&head, &guard, is_spare);
+        let mut response = match problem {
+            Some(problem) => refuse(&snapshot, problem, &mut record),
+            None => self.route(&snapshot, &head, body, &mut record).instrument(span).await,
         };
-        if is_spare {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        finish(&mut response, &id, head.version);
         if head.method == Method::HEAD {
             *response.body_mut() = AnswerBody::empty();
         }
+        if let Err(problem) = self.hold(&mut response, &record, &guard) {
+            response = refuse(&snapshot, problem, &mut record);
+            // However little is left, this much is said; the words only where they fit.
+            if self.hold(&mut response, &record, &guard).is_err() {
+                *response.body_mut() = AnswerBody::empty();
+            }
+        }
+        let is_unread = has_body && !record.body_was_read;
+        if is_unread {
+            guard.left_unread();
+        }
+        finish(&mut response, &id, head.version, is_spare || is_unread);
         match response.body_mut() {
             AnswerBody::Events(events) => events.at_end(record, &id, started, guard),
             AnswerBody::Whole(_) => {
@@ -114,21 +127,45 @@ impl Shared {
         response
     }
 
-    async fn route(&self, head: &Parts, body: Incoming, record: &mut Record) -> Response<AnswerBody> {
+    /// Watches the answer until its client has taken it, and leases what it takes until then.
+    fn hold(
+        &self,
+        response: &mut Response<AnswerBody>,
+        record: &Record,
+        guard: &RequestGuard,
+    ) -> Result<(), Problem> {
+        let holder = record.principal.as_ref().map_or(Holder::NOBODY, Holder::of);
+        match response.body_mut() {
+            AnswerBody::Whole(whole) => {
+                let delivery = guard.deliver(whole.len(), |bytes| self.capacity.unsent(holder, bytes))?;
+                whole.watch(delivery);
+            }
+            AnswerBody::Events(events) => events.watch(guard.outbox(), holder, Arc::clone(&self.capacity)),
+        }
+        Ok(())
+    }
+
+    async fn route(
+        &self,
+        snapshot: &Snapshot,
+        head: &Parts,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Response<AnswerBody> {
         let route = Route::of(head.uri.path());
-        if let Err(problem) = self.admit(route, head) {
-            return self.refuse(problem, record);
+        if let Err(problem) = self.admit(snapshot, route, head) {
+            return refuse(snapshot, problem, record);
         }
         let Some(route) = route else {
-            return self.refuse(Problem::NotFound, record);
+            return refuse(snapshot, Problem::NotFound, record);
         };
-        let caller = self.acquaintances.check_origin(&head.headers).unwrap_or(Caller::Direct);
+        let caller = snapshot.acquaintances.check_origin(&head.headers).unwrap_or(Caller::Direct);
         let mut response = if head.method == Method::OPTIONS {
             preflight(route, &head.headers)
         } else {
-            match self.dispatch(route, head, body, record).await {
+            match self.dispatch(snapshot, route, head, body, record).await {
                 Ok(response) => response,
-                Err(problem) => self.refuse(problem, record),
+                Err(problem) => refuse(snapshot, problem, record),
             }
         };
         cors::allow(route.readers(), caller, response.headers_mut());
@@ -136,27 +173,23 @@ impl Shared {
     }
 
     /// What is checked before a route is taken.
-    fn admit(&self, route: Option<Route>, head: &Parts) -> Result<(), Problem> {
-        check_head_size(head, self.settings.limits.header_bytes)?;
+    fn admit(&self, snapshot: &Snapshot, route: Option<Route>, head: &Parts) -> Result<(), Problem> {
+        check_head_size(head, self.limits.header_bytes)?;
         body::check_coding(&head.headers)?;
         if route.is_some_and(Route::is_probe) {
             Acquaintances::check_any_host(head)?;
         } else {
-            self.acquaintances.check_host(head)?;
+            snapshot.acquaintances.check_host(head)?;
         }
         if route.is_none_or(|route| route == Route::Endpoint) {
-            self.acquaintances.check_origin(&head.headers)?;
+            snapshot.acquaintances.check_origin(&head.headers)?;
         }
         Ok(())
     }
 
-    fn refuse(&self, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
-        record.refused = Some(problem.reason());
-        problem.into_response(&self.published().challenges)
-    }
-
     async fn dispatch(
         &self,
+        snapshot: &Snapshot,
         route: Route,
         head: &Parts,
         body: Incoming,
@@ -166,20 +199,20 @@ impl Shared {
             return Err(Problem::MethodNotAllowed { allow: route.methods().0 });
         }
         Ok(match route {
-            Route::Endpoint => endpoint::answer(self, head, body, record).await?,
-            Route::ProtectedResource => document(self.published().documents.protected_resource.clone()),
-            Route::AuthorizationServer => document(self.published().documents.authorization_server.clone()),
+            Route::Endpoint => endpoint::answer(self, snapshot, head, body, record).await?,
+            Route::ProtectedResource => document(snapshot.documents.protected_resource.clone()),
+            Route::AuthorizationServer => document(snapshot.documents.authorization_server.clone()),
             Route::Health => plain(StatusCode::OK, json!({"status": "ok"}).to_string()),
-            Route::Ready => self.ready(),
+            Route::Ready => self.ready(snapshot),
             Route::Ping => plain(StatusCode::OK, json!({"status": "pong"}).to_string()),
         })
     }
 
-    fn ready(&self) -> Response<AnswerBody> {
+    fn ready(&self, snapshot: &Snapshot) -> Response<AnswerBody> {
         let reason = if self.is_draining() {
             Some("draining".to_owned())
         } else {
-            self.mcp.service().ready().err().map(|reason| reason.0)
+            snapshot.service().ready().err().map(|reason| reason.0)
         };
         match reason {
             None => plain(StatusCode::OK, json!({"status": "ready"}).to_string()),
@@ -191,12 +224,30 @@ impl Shared {
     }
 }
 
-/// hyper bounds its buffer, which is larger (`HEAD_SLACK`), and not a head.
-fn check_head_size(head: &Parts, limit: usize) -> Result<(), Problem> {
+/// Why nothing is done for a connection at the moment.
+fn problem_of_connection(head: &Parts, guard: &RequestGuard, is_spare: bool) -> Option<Problem> {
+    if is_spare && !Route::of(head.uri.path()).is_some_and(Route::is_probe) {
+        return Some(Problem::Exhausted(Exhausted::Pool));
+    }
+    guard.must_read_first().then_some(Problem::NotTaken)
+}
+
+fn refuse(snapshot: &Snapshot, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
+    record.refused = Some(problem.reason());
+    problem.into_response(&snapshot.challenges)
+}
+
+/// A request's head, in bytes.
+pub(crate) fn head_bytes(head: &Parts) -> usize {
     let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     // Methods are names that a client may make up.
-    if head.method.as_str().len() + target + fields > limit || head.headers.len() > MOST_FIELDS {
+    head.method.as_str().len() + target + fields
+}
+
+/// hyper bounds its buffer, which is larger (`HEAD_SLACK`), and not a head.
+fn check_head_size(head: &Parts, limit: usize) -> Result<(), Problem> {
+    if head_bytes(head) > limit || head.headers.len() > MOST_FIELDS {
         Err(Problem::HeadTooLarge { limit })
     } else {
         Ok(())
@@ -224,7 +275,12 @@ fn plain(status: StatusCode, json: String) -> Response<AnswerBody> {
     response
 }
 
-fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version) {
+/// `closes` ends an HTTP/1.1 connection with this answer: what follows a body that was not read to its verified end may be
+/// anybody's request.
+fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version, closes: bool) {
+    if closes {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     // Hexadecimal digits and a dash.
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(X_REQUEST_ID, id);

@@ -9,21 +9,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Service;
 use hyper::Request;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
-use mcp_protocol::{ListingError, McpServer};
+use mcp_protocol::{McpServer, SealingKeys, Snapshot};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, WatchedIo};
 use crate::capacity::{ConnectionPlace, SPARE_PATIENCE};
+use crate::outbox::StreamExecutor;
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
 
@@ -32,6 +32,9 @@ use crate::shared::Shared;
 const HEAD_SLACK: usize = 8 * 1024;
 /// How many requests an HTTP/2 connection may have under way: RFC 9113 section 6.5.2 advises against fewer than 100.
 const MOST_STREAMS: u32 = 100;
+/// How much of one request's body, and of all on a connection, is held unread, in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// After a failed accept, usually for want of descriptors: time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a connection beyond the limit and the spare places gets.
@@ -44,16 +47,20 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// What a server offers, to be changed while it runs.
-pub struct Offer(Arc<Shared>);
+/// The way to change what a running server serves.
+pub struct ReloadHandle(Arc<Shared>);
 
-impl Offer {
-    /// Offers something else from now on; clients that listen are told. Requests under way go on with what they found.
-    ///
-    /// # Errors
-    /// [`ListingError`]; then nothing changes.
-    pub fn replace(&self, service: Arc<Service>) -> Result<(), ListingError> {
-        self.0.replace(service)
+impl ReloadHandle {
+    /// Serves by other settings and another snapshot from now on, all of it at once; clients that listen are told what
+    /// differs. Requests under way go on with what they found.
+    pub fn replace(&self, settings: &HttpSettings, snapshot: Snapshot) {
+        self.0.replace(settings, snapshot);
+    }
+
+    /// The present snapshot's keys, for the next one where they stay.
+    #[must_use]
+    pub fn sealing_keys(&self) -> Arc<SealingKeys> {
+        Arc::clone(self.0.snapshot().mcp.sealing_keys())
     }
 }
 
@@ -69,14 +76,20 @@ pub enum Drained {
 impl Server {
     /// A server that has not yet accepted anything.
     #[must_use]
-    pub fn new(listener: TcpListener, settings: HttpSettings, mcp: Arc<McpServer>) -> Self {
-        Self { listener, shared: Arc::new(Shared::new(settings, mcp)) }
+    pub fn new(
+        listener: TcpListener,
+        settings: &HttpSettings,
+        limits: Limits,
+        mcp: Arc<McpServer>,
+        snapshot: Snapshot,
+    ) -> Self {
+        Self { listener, shared: Arc::new(Shared::new(settings, limits, mcp, snapshot)) }
     }
 
-    /// The way to change what a running server offers.
+    /// The way to change what a running server serves.
     #[must_use]
-    pub fn offer(&self) -> Offer {
-        Offer(Arc::clone(&self.shared))
+    pub fn reload_handle(&self) -> ReloadHandle {
+        ReloadHandle(Arc::clone(&self.shared))
     }
 
     /// The address it listens on.
@@ -141,7 +154,7 @@ impl Server {
 async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToken) -> Drained {
     tokio::select! {
         () = tasks.wait() => Drained::Complete,
-        () = shared.clock().sleep(shared.settings.limits.drain) => {
+        () = shared.clock().sleep(shared.limits.drain) => {
             let left = tasks.len();
             closing.cancel();
             tasks.wait().await;
@@ -151,7 +164,7 @@ async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToke
 }
 
 async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, draining: CancellationToken) {
-    let limits = &shared.settings.limits;
+    let limits = &shared.limits;
     let is_spare = place.is_spare;
     // A spare connection ends with its first request: HTTP/1.1 is told so in the answer, HTTP/2 by this.
     let ending = if is_spare { draining.child_token() } else { draining };
@@ -159,14 +172,10 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
     let activity = Arc::new(Activity::new(shared.owned_clock(), limits, patience));
     let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
-        let (shared, activity, ending) = (Arc::clone(&shared), Arc::clone(&activity), ending.clone());
+        let (shared, ending) = (Arc::clone(&shared), ending.clone());
         // In a box of its own: what a request needs is held while there is one, not by every idle connection.
         Box::pin(async move {
-            let has_body = !request.body().is_end_stream();
             let response = shared.respond(request, guard, is_spare).await;
-            if has_body && !response.status().is_success() {
-                activity.may_be_unread();
-            }
             if is_spare {
                 ending.cancel();
             }
@@ -237,8 +246,8 @@ fn http1(limits: &Limits) -> http1::Builder {
 }
 
 /// HTTP/2, or HTTP/1.1 that begins like it.
-fn either(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn either(limits: &Limits) -> auto::Builder<StreamExecutor> {
+    let mut builder = auto::Builder::new(StreamExecutor);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -249,6 +258,9 @@ fn either(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
+        // What h2 holds of bodies that are not read yet; the defaults are 1 MiB each.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     builder
 }

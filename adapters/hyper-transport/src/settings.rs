@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use domain::Shares;
 use url::Url;
 
-/// Where the server is reachable, for whom, and within which limits.
+/// Where the server is reachable, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
     /// The origin under which clients reach the server, without a path. Every absolute URL starts with it; forwarded
@@ -20,11 +21,9 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<String>,
     /// Hosts, `name` or `name:port`, that the server answers to besides loopback ones and its own.
     pub allowed_hosts: Vec<String>,
-    /// How much of everything.
-    pub limits: Limits,
 }
 
-/// Bounds on what one client, and all of them, can take.
+/// Bounds on what one client, and all of them, can take. They are read at the start only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// A request's body, in bytes. Beyond it: 413.
@@ -37,12 +36,20 @@ pub struct Limits {
     pub body_read: Duration,
     /// A connection without a request under way is closed after this.
     pub keep_alive: Duration,
+    /// How long an answer may wait without its client taking a byte of it. Beyond it its stream, or else its connection,
+    /// is closed.
+    pub answer_stall: Duration,
     /// Connections at a time. Beyond it a few are served for probes alone, everything else: 503 and close.
     pub connections: usize,
     /// Requests to the endpoint under way at a time, streams apart. Beyond it: 503.
     pub requests: usize,
     /// Answers at a time that have become streams. Beyond it subscriptions get 503, calls keep their request's place.
     pub streams: usize,
+    /// Memory of all requests together, in bytes: bodies, what is parsed of them, answers that wait to be taken. Beyond it:
+    /// 503. Each request's first [`domain::Memory::FREE_BYTES`] are not counted.
+    pub memory_bytes: usize,
+    /// What one subject, and one client, may have of requests, streams and memory. Beyond it: 429.
+    pub shares: Shares,
     /// How long requests under way may take once the server is told to stop.
     pub drain: Duration,
 }

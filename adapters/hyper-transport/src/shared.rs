@@ -1,76 +1,84 @@
-//! What every request needs, made once.
+//! What every request needs: the parts that last as long as the server, and the snapshot that a reload replaces.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use domain::{Clock, ScopeSet, Service};
-use mcp_protocol::{ListingError, McpServer};
+use domain::{Clock, Service};
+use mcp_protocol::McpServer;
 
 use crate::access_log::RequestIds;
 use crate::authority::Acquaintances;
 use crate::capacity::Capacity;
 use crate::challenge::Challenges;
 use crate::documents::Documents;
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, Limits};
 
-/// The server's unchanging parts, and whether it is ending.
+/// The server's unchanging parts, whether it is ending, and the present snapshot.
 pub(crate) struct Shared {
-    pub(crate) settings: HttpSettings,
+    pub(crate) limits: Limits,
     pub(crate) mcp: Arc<McpServer>,
     clock: Arc<dyn Clock>,
-    pub(crate) acquaintances: Acquaintances,
-    published: ArcSwap<Published>,
     pub(crate) ids: RequestIds,
-    pub(crate) capacity: Capacity,
+    pub(crate) capacity: Arc<Capacity>,
+    snapshot: ArcSwap<Snapshot>,
     draining: AtomicBool,
 }
 
-/// What depends on the scopes of what is on offer.
-pub(crate) struct Published {
+/// Everything that a reload can change, rendered. It is loaded once for a request and handed down, so that the request is
+/// judged by one configuration from its first to its last step.
+pub(crate) struct Snapshot {
+    pub(crate) mcp: Arc<mcp_protocol::Snapshot>,
+    pub(crate) acquaintances: Acquaintances,
     pub(crate) challenges: Challenges,
     pub(crate) documents: Documents,
 }
 
-impl Published {
-    fn render(settings: &HttpSettings, scopes: &ScopeSet) -> Self {
+impl Snapshot {
+    fn new(settings: &HttpSettings, mcp: mcp_protocol::Snapshot) -> Self {
+        let scopes = mcp.service().all_scopes();
         Self {
-            challenges: Challenges::new(settings.metadata_url(), scopes.clone()),
-            documents: Documents::render(settings, scopes),
+            mcp: Arc::new(mcp),
+            acquaintances: Acquaintances::new(settings),
+            documents: Documents::render(settings, &scopes),
+            challenges: Challenges::new(settings.metadata_url(), scopes),
         }
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        self.mcp.service()
     }
 }
 
 impl Shared {
-    pub(crate) fn new(settings: HttpSettings, mcp: Arc<McpServer>) -> Self {
-        let service = mcp.service();
-        let scopes = service.all_scopes();
+    pub(crate) fn new(
+        settings: &HttpSettings,
+        limits: Limits,
+        mcp: Arc<McpServer>,
+        snapshot: mcp_protocol::Snapshot,
+    ) -> Self {
+        let clock = Arc::clone(&snapshot.service().clock);
         Self {
-            acquaintances: Acquaintances::new(&settings),
-            published: ArcSwap::from_pointee(Published::render(&settings, &scopes)),
             ids: RequestIds::new(),
-            capacity: Capacity::new(&settings.limits, Arc::clone(&service.clock)),
+            capacity: Arc::new(Capacity::new(&limits, Arc::clone(&clock))),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(settings, snapshot)),
             draining: AtomicBool::new(false),
-            clock: Arc::clone(&service.clock),
-            settings,
+            clock,
+            limits,
             mcp,
         }
     }
 
-    /// What is told of the tools' scopes.
-    pub(crate) fn published(&self) -> Arc<Published> {
-        self.published.load_full()
+    /// The present snapshot. A request asks for it once.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 
-    /// Offers something else from now on.
-    ///
-    /// # Errors
-    /// [`ListingError`]; then nothing changes.
-    pub(crate) fn replace(&self, service: Arc<Service>) -> Result<(), ListingError> {
-        let scopes = service.all_scopes();
-        self.mcp.replace(service)?;
-        self.published.store(Arc::new(Published::render(&self.settings, &scopes)));
-        Ok(())
+    /// Serves by another snapshot from now on, and tells clients that listen what differs.
+    pub(crate) fn replace(&self, settings: &HttpSettings, snapshot: mcp_protocol::Snapshot) {
+        let now = Arc::new(Snapshot::new(settings, snapshot));
+        let before = self.snapshot.swap(Arc::clone(&now));
+        self.mcp.announce_changes(&before.mcp, &now.mcp);
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

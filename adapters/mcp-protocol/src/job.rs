@@ -6,9 +6,10 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::strict_json::Unparsed;
 use domain::{
-    Answers, Asking, CallError, ClientCapabilities, Feedback, InputRequired, LogLevel, Outcome, Principal,
-    Service, ToolError, ToolName, Unheard,
+    Answers, Asking, CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, LogLevel, Memory,
+    Outcome, Principal, Service, ToolError, ToolName, Unheard,
 };
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
@@ -17,22 +18,27 @@ use serde_json::{Value, json};
 
 use crate::content::{capability, question};
 use crate::feedback::Sink;
-use crate::questions::{OpenQuestion, OpenQuestions, request};
+use crate::params::{Params, bad_params, members};
+use crate::questions::{Given, NotOpened, OpenQuestion, request};
 use crate::reply::{Failure, Note, Reply, code};
 use crate::results::{Finished, Shape};
-use crate::seal::Binding;
-use crate::{Era, McpServer, Refusal};
+use crate::seal::{ArgumentsDigest, Binding};
+use crate::{Era, McpServer, Refusal, Snapshot};
 
 /// One job.
 pub(crate) struct Job {
     pub(crate) server: Arc<McpServer>,
-    pub(crate) service: Arc<Service>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Where its memory is counted: its own texts always, a tree of its arguments while it runs.
+    pub(crate) memory: Memory,
     pub(crate) who: Principal,
     pub(crate) era: Era,
     pub(crate) id: Box<RawValue>,
     pub(crate) target: Target,
     pub(crate) capabilities: ClientCapabilities,
     pub(crate) answers: Answers,
+    /// What of the memory are the answers.
+    pub(crate) answers_bytes: usize,
     pub(crate) state: Option<Value>,
     pub(crate) progress_token: Option<Box<RawValue>>,
     pub(crate) log_level: Option<LogLevel>,
@@ -41,9 +47,73 @@ pub(crate) struct Job {
 
 /// What is asked for.
 pub(crate) enum Target {
-    Tool { name: String, arguments: Value },
+    Tool { name: String, arguments: Arguments },
     Resource { uri: String },
-    Prompt { name: String, arguments: BTreeMap<String, String> },
+    Prompt { name: String, arguments: Arguments },
+}
+
+/// Arguments as text: a tree of them can take a hundred times as much, and is made only while it is needed. `None` is `{}`.
+pub(crate) struct Arguments(Option<Unparsed<Box<RawValue>>>);
+
+impl Arguments {
+    /// Copies the arguments out of a request's params.
+    pub(crate) fn of(params: &Params<'_>) -> Result<Self, Refusal> {
+        Ok(Self(params.arguments()?.map(Unparsed::to_owned)))
+    }
+
+    fn tree_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, Unparsed::tree_bytes)
+    }
+
+    /// The tree, an object.
+    fn parse(&self) -> Value {
+        self.0.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), Unparsed::parse)
+    }
+
+    /// A prompt's arguments, which are texts.
+    fn texts(&self) -> Result<BTreeMap<String, String>, JobError> {
+        let text = |(name, value)| match value {
+            Value::String(text) => Ok((name, text)),
+            _ => Err(JobError::NotTexts),
+        };
+        members(self.parse()).into_iter().map(text).collect()
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |arguments| arguments.text().len())
+    }
+}
+
+/// The memory of a job, which has copies of what it needs of the request's body.
+pub(crate) fn job_memory(memory: Option<Memory>, target: &Target) -> Result<Memory, Refusal> {
+    // There is none only if the request was answered before.
+    let mut memory = memory.ok_or(Exhausted::Pool)?;
+    let arguments = match target {
+        Target::Tool { arguments, .. } | Target::Prompt { arguments, .. } => arguments.text_bytes(),
+        Target::Resource { .. } => 0,
+    };
+    memory.add(target.name().len() + arguments)?;
+    Ok(memory)
+}
+
+/// Why a round has no outcome.
+enum JobError {
+    Call(CallError),
+    /// A prompt's arguments are not all texts.
+    NotTexts,
+    Exhausted(Exhausted),
+}
+
+impl From<CallError> for JobError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<Exhausted> for JobError {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::Exhausted(exhausted)
+    }
 }
 
 impl Target {
@@ -59,6 +129,16 @@ impl Target {
         match self {
             Self::Tool { name, .. } | Self::Prompt { name, .. } => name,
             Self::Resource { uri } => uri,
+        }
+    }
+
+    /// What state is bound to, so that an answer is never taken for an answer about other arguments.
+    pub(crate) fn arguments_digest(&self) -> ArgumentsDigest {
+        match self {
+            Self::Tool { arguments, .. } | Self::Prompt { arguments, .. } => {
+                ArgumentsDigest::of(&arguments.parse())
+            }
+            Self::Resource { .. } => ArgumentsDigest::of(&Value::Null),
         }
     }
 }
@@ -77,9 +157,12 @@ impl Job {
         let note = std::mem::take(&mut self.note);
         match outcome {
             Ok(finished) => Reply::success(&self.id, &finished, note),
-            Err(Refusal::Denied(denied)) => Reply::denied(denied, note),
-            Err(Refusal::Failure(failure)) => Reply::failure(Some(&self.id), &failure, note),
+            Err(refusal) => Reply::refused(&self.id, refusal, note),
         }
+    }
+
+    fn service(&self) -> &Service {
+        &self.snapshot.service
     }
 
     /// Only a name from the catalog reaches the log.
@@ -87,7 +170,7 @@ impl Job {
         let Target::Tool { name, .. } = &self.target else {
             return None;
         };
-        self.service.catalog.tools.spec(name).map(|spec| spec.name.clone())
+        self.service().catalog.tools.spec(name).map(|spec| spec.name.clone())
     }
 
     async fn rounds(&mut self, sink: Option<&Sink>) -> Result<Finished, Refusal> {
@@ -116,29 +199,45 @@ impl Job {
             state: self.state.as_ref(),
             feedback,
         };
-        let shape = self.shape();
-        let outcome = match &self.target {
+        let (shape, service, memory) = (self.shape(), &self.snapshot.service, &mut self.memory);
+        let mut tree = 0;
+        let outcome: Result<Round, JobError> = match &self.target {
             Target::Tool { name, arguments } => {
-                let outcome = self.service.call(&asking, name, arguments).await;
+                let parsed = || {
+                    memory.add(arguments.tree_bytes())?;
+                    tree = arguments.tree_bytes();
+                    Ok(arguments.parse())
+                };
+                let outcome = service.call(&asking, name, parsed).await;
                 outcome.map(|outcome| round(outcome, |output| shape.called(output)))
             }
             Target::Resource { uri } => {
-                let outcome = self.service.read(&asking, uri).await;
+                let outcome = service.read(&asking, uri).await;
+                let outcome = outcome.map_err(JobError::from);
                 outcome.map(|outcome| round(outcome, |contents| shape.read(contents)))
             }
             Target::Prompt { name, arguments } => {
-                let outcome = self.service.prompt(&asking, name, arguments).await;
+                let texts = || {
+                    memory.add(arguments.tree_bytes())?;
+                    tree = arguments.tree_bytes();
+                    arguments.texts()
+                };
+                let outcome = service.prompt(&asking, name, texts).await;
                 outcome.map(|outcome| round(outcome, |messages| shape.prompted(messages)))
             }
         };
+        // The tree went with the call: who is asked something holds no more than the text meanwhile.
+        self.memory.remove(tree);
         match outcome {
             Ok(round) => Ok(round),
-            Err(error) => self.failed(error).map(Round::Done),
+            Err(JobError::Call(error)) => self.failed(error).map(Round::Done),
+            Err(JobError::NotTexts) => Err(bad_params("params.arguments is not an object of strings")),
+            Err(JobError::Exhausted(exhausted)) => Err(exhausted.into()),
         }
     }
 
     fn shape(&self) -> Shape {
-        Shape { era: self.era, server: Arc::clone(&self.server) }
+        Shape { era: self.era, snapshot: Arc::clone(&self.snapshot) }
     }
 
     /// A failure as the model or the client is to see it.
@@ -181,10 +280,12 @@ impl Job {
             let message = "the client lacks a capability that this call needs";
             return Err(Failure::malformed(code::MISSING_CAPABILITY, message).with_data(required).into());
         }
-        let now = self.service.clock.now().seconds();
+        let now = self.service().clock.now().seconds();
         let binding = Binding::new(&self.who, self.target.method(), self.target.name());
-        let sealed =
-            asked.state.map(|state| self.server.keys.seal(&state, &binding, now).ok_or_else(no_randomness));
+        let sealed = asked.state.map(|state| {
+            let digest = self.target.arguments_digest();
+            self.snapshot.keys.seal(state, digest, &binding, now).ok_or_else(no_randomness)
+        });
         let questions =
             asked.questions.into_iter().map(|(name, asked)| (name, question(asked, true))).collect();
         Ok(self.shape().input_required(questions, sealed.transpose()?))
@@ -195,26 +296,33 @@ impl Job {
         let mut waiting = Vec::new();
         let mut messages = sink.sender();
         for (name, asked) in asked.questions {
-            let open = self.open_questions().open(&self.who).ok_or_else(no_randomness)?;
+            let open = self.server.questions.open(&self.who).map_err(|error| match error {
+                NotOpened::Exhausted(exhausted) => exhausted.into(),
+                NotOpened::NoRandomness => no_randomness(),
+            })?;
             // A stream that is gone takes this job with it.
             let _ = messages.send(request(&open.id, question(asked, false))).await;
             waiting.push((name, open));
         }
+        // Earlier answers were for the round before.
+        self.answers = Answers::default();
+        self.memory.remove(std::mem::take(&mut self.answers_bytes));
         let answers = join_all(waiting.into_iter().map(|(name, open)| answered(name, open)));
-        let patience = self.server.settings.answer_timeout;
-        let deadline = self.service.clock.sleep(patience);
+        let patience = self.snapshot.settings.answer_timeout;
+        let deadline = self.service().clock.sleep(patience);
         let answers = match select(std::pin::pin!(answers), deadline).await {
             Either::Left((answers, _)) => answers,
             Either::Right(_) => return Err(no_answer(patience).into()),
         };
-        let given = answers.into_iter().filter_map(|(name, answer)| Some((name, answer?)));
-        self.answers = Answers::new(given.collect());
+        let mut given = BTreeMap::new();
+        for (name, answer) in answers.into_iter().filter_map(|(name, answer)| Some((name, answer?))) {
+            self.memory.add(answer.tree_bytes())?;
+            self.answers_bytes += answer.tree_bytes();
+            given.insert(name, answer.parse());
+        }
+        self.answers = Answers::new(given);
         self.state = asked.state;
         Ok(())
-    }
-
-    fn open_questions(&self) -> &OpenQuestions {
-        &self.server.questions
     }
 }
 
@@ -226,7 +334,7 @@ fn round<T>(outcome: Outcome<T>, render: impl FnOnce(T) -> Finished) -> Round {
 }
 
 /// A question's name and answer; an answer that will never come is none.
-async fn answered(name: String, mut open: OpenQuestion) -> (String, Option<Value>) {
+async fn answered(name: String, mut open: OpenQuestion) -> (String, Option<Given>) {
     let answer = (&mut open.answer).await.ok();
     (name, answer)
 }

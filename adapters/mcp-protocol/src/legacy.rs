@@ -1,18 +1,19 @@
 //! The legacy era (2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
 
+use domain::strict_json::Unparsed;
 use domain::{Answers, ClientCapabilities, LogLevel, Principal};
 use serde_json::json;
 
 use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields};
-use crate::job::{Job, Target};
+use crate::job::{Arguments, Job, Target, job_memory};
 use crate::listing::List;
 use crate::message::Request;
-use crate::mirror;
+use crate::mirror::{self, Presence};
 use crate::params::{Meta, bad_params, level, required_text, text};
 use crate::reply::{Failure, Note, code};
 use crate::results::{Finished, rendered};
 use crate::version::{LEGACY, capabilities, unsupported_version};
-use crate::{Answer, Era, Refusal, Served};
+use crate::{Answer, Era, Refusal, Served, Snapshot};
 
 /// Without a session nothing says which level a client has set, so everything that is worth a client's while is told.
 const LEAST_LEVEL: LogLevel = LogLevel::Info;
@@ -39,17 +40,23 @@ pub(crate) async fn answer(
         "resources/templates/list" => served.list(List::Templates, who, params, Era::Legacy),
         "prompts/list" => served.list(List::Prompts, who, params, Era::Legacy),
         "tools/call" => {
-            let (name, arguments) = (required_text("name", params.name.as_ref())?, params.tool_arguments()?);
-            Ok(job(served, who, request, Target::Tool { name, arguments }, note))
+            let name = required_text("name", params.name.as_ref())?;
+            check_param_headers_if_present(
+                served.snapshot,
+                fields,
+                &name,
+                params.arguments()?.map(Unparsed::text),
+            )?;
+            let arguments = Arguments::of(params)?;
+            job(served, who, request, Target::Tool { name, arguments }, note)
         }
         "resources/read" => {
             let uri = required_text("uri", params.uri.as_ref())?;
-            Ok(job(served, who, request, Target::Resource { uri }, note))
+            job(served, who, request, Target::Resource { uri }, note)
         }
         "prompts/get" => {
-            let (name, arguments) =
-                (required_text("name", params.name.as_ref())?, params.prompt_arguments()?);
-            Ok(job(served, who, request, Target::Prompt { name, arguments }, note))
+            let (name, arguments) = (required_text("name", params.name.as_ref())?, Arguments::of(params)?);
+            job(served, who, request, Target::Prompt { name, arguments }, note)
         }
         "completion/complete" => served.complete(who, params, Era::Legacy).await,
         "logging/setLevel" => {
@@ -60,7 +67,7 @@ pub(crate) async fn answer(
         }
         "resources/subscribe" | "resources/unsubscribe" => {
             let uri = required_text("uri", params.uri.as_ref())?;
-            if served.offer.service.may_read(who, &uri) {
+            if served.snapshot.service.may_read(who, &uri) {
                 Ok(Answer::Done(rendered(&json!({}))))
             } else {
                 let failure = Failure::inline(code::RESOURCE_NOT_FOUND, "resource not found");
@@ -82,10 +89,10 @@ fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Finished, F
         .ok_or_else(|| Failure::inline(code::INVALID_PARAMS, "params.protocolVersion is not a string"))?;
     // 2025-11-25, basic/lifecycle: an unknown version is answered with the newest that the server has.
     let version = LEGACY.into_iter().find(|served| *served == requested).unwrap_or(LEGACY[0]);
-    let identity = &served.server.settings.identity;
+    let identity = &served.snapshot.settings.identity;
     let mut initialized = json!({
         "protocolVersion": version,
-        "capabilities": capabilities(&served.offer.service, Era::Legacy),
+        "capabilities": capabilities(&served.snapshot.service, Era::Legacy),
         "serverInfo": identity,
     });
     if !identity.instructions.is_empty() {
@@ -94,22 +101,30 @@ fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Finished, F
     Ok(rendered(&initialized))
 }
 
-fn job(served: &Served<'_>, who: &Principal, request: &Request<'_>, target: Target, note: &Note) -> Answer {
+fn job(
+    served: &Served<'_>,
+    who: &Principal,
+    request: &mut Request<'_>,
+    target: Target,
+    note: &Note,
+) -> Result<Answer, Refusal> {
     let meta = &request.params.meta;
-    Answer::Job(Box::new(Job {
+    Ok(Answer::Job(Box::new(Job {
         server: served.server.clone(),
-        service: served.offer.service.clone(),
+        snapshot: served.snapshot.clone(),
+        memory: job_memory(request.memory.take(), &target)?,
         who: who.clone(),
         era: Era::Legacy,
         id: request.id.to_owned(),
         target,
         capabilities: ClientCapabilities::ALL,
         answers: Answers::default(),
+        answers_bytes: 0,
         state: None,
         progress_token: meta.as_ref().and_then(Meta::progress_token),
         log_level: Some(LEAST_LEVEL),
         note: note.clone(),
-    }))
+    })))
 }
 
 /// This era has no such headers. A client that sends them all the same must not tell a gateway one thing and us another.
@@ -121,6 +136,18 @@ fn check_mirrors_if_present(fields: &dyn RequestFields, request: &Request<'_>) -
         mirror::check_name(fields, request)?;
     }
     Ok(())
+}
+
+fn check_param_headers_if_present(
+    snapshot: &Snapshot,
+    fields: &dyn RequestFields,
+    name: &str,
+    arguments: Option<&str>,
+) -> Result<(), Failure> {
+    match snapshot.listing.param_headers.get(name) {
+        Some(headers) => headers.check(fields, arguments, Presence::Optional),
+        None => Ok(()),
+    }
 }
 
 /// 2025-06-18, basic/transports: without the header the version is 2025-03-26; an unserved one is 400.

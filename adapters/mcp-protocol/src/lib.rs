@@ -33,14 +33,14 @@ mod version;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use domain::strict_json::{Json, MapAccess, Members, Unparsed, Unread};
 use domain::{
-    Announcer, Answers, Asking, CallError, Change, ClientCapabilities, CompletionOf, Principal, Service,
-    Unheard,
+    Announcer, Answers, Asking, CallError, Change, ClientCapabilities, CompletionOf, Exhausted, Memory, Pool,
+    Principal, Service, Unheard,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
 
 pub use fields::{Field, RequestFields};
 pub use listing::ListingError;
@@ -50,7 +50,7 @@ pub use seal::{KEY_BYTES, SealingKeys};
 use crate::job::Job;
 use crate::listing::{List, Listing};
 use crate::message::{Incoming, Request};
-use crate::params::{Params, bad_params};
+use crate::params::{Params, bad_params, text};
 use crate::questions::OpenQuestions;
 use crate::reply::{Failure, code};
 use crate::results::{Finished, Shape};
@@ -91,27 +91,41 @@ pub(crate) enum Era {
     Legacy,
 }
 
-/// An MCP server over a [`Service`]. It has no sessions: every message stands alone.
+/// An MCP server. It has no sessions: every message stands alone, and is answered by the [`Snapshot`] that it is given.
 pub struct McpServer {
-    offer: ArcSwap<Offer>,
-    settings: McpSettings,
-    keys: SealingKeys,
     announcer: Announcer,
     questions: OpenQuestions,
+}
+
+/// A service with its settings, and what of it was rendered once. A request is judged by one snapshot from its first to
+/// its last step.
+pub struct Snapshot {
+    service: Arc<Service>,
+    listing: Listing,
+    settings: McpSettings,
+    keys: Arc<SealingKeys>,
     /// The `_meta` of every modern result.
     meta: Box<RawValue>,
 }
 
-/// A service, and what of it was rendered once.
-pub(crate) struct Offer {
-    pub(crate) service: Arc<Service>,
-    pub(crate) listing: Listing,
+/// One HTTP body, and what the transport knows of its sender.
+pub struct Posted<'a> {
+    /// Who sent it.
+    pub who: &'a Principal,
+    /// Its header fields.
+    pub fields: &'a dyn RequestFields,
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether the client takes a stream.
+    pub may_stream: bool,
+    /// Where the memory of its work is counted; that of the body is counted already.
+    pub memory: Memory,
 }
 
-/// The server as one request finds it: what is on offer does not change under it.
+/// The server as one request finds it.
 pub(crate) struct Served<'a> {
     pub(crate) server: &'a Arc<McpServer>,
-    pub(crate) offer: &'a Offer,
+    pub(crate) snapshot: &'a Arc<Snapshot>,
 }
 
 /// What an era makes of a request.
@@ -121,7 +135,7 @@ pub(crate) enum Answer {
     Listen,
 }
 
-impl McpServer {
+impl Snapshot {
     /// Renders once whatever does not change between requests.
     ///
     /// # Errors
@@ -129,37 +143,41 @@ impl McpServer {
     pub fn new(
         service: Arc<Service>,
         settings: McpSettings,
-        keys: SealingKeys,
-        announcer: Announcer,
+        keys: Arc<SealingKeys>,
     ) -> Result<Self, ListingError> {
         let listing = Listing::render(&service)?;
-        let offer = ArcSwap::from_pointee(Offer { service, listing });
         let meta = to_raw_value(&json!({"io.modelcontextprotocol/serverInfo": settings.identity}))?;
-        Ok(Self { offer, settings, keys, announcer, questions: OpenQuestions::default(), meta })
+        Ok(Self { service, listing, settings, keys, meta })
     }
 
-    /// The service behind it, as it is now.
+    /// The service behind it.
     #[must_use]
-    pub fn service(&self) -> Arc<Service> {
-        Arc::clone(&self.offer.load().service)
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
     }
 
-    /// Offers something else from now on, and tells whoever listens what has changed. Requests under way go on with what
-    /// they found.
-    ///
-    /// # Errors
-    /// [`ListingError`]; then nothing changes.
-    pub fn replace(&self, service: Arc<Service>) -> Result<(), ListingError> {
-        let listing = Listing::render(&service)?;
-        let before = self.offer.swap(Arc::new(Offer { service, listing }));
-        let now = self.offer.load();
+    /// The keys that seal what tools want remembered.
+    #[must_use]
+    pub fn sealing_keys(&self) -> &Arc<SealingKeys> {
+        &self.keys
+    }
+}
+
+impl McpServer {
+    /// A server whose open questions are counted in this pool.
+    #[must_use]
+    pub fn new(announcer: Announcer, questions: Arc<Pool>) -> Self {
+        Self { announcer, questions: OpenQuestions::new(questions) }
+    }
+
+    /// Tells whoever listens which lists differ between two snapshots.
+    pub fn announce_changes(&self, before: &Snapshot, now: &Snapshot) {
         let changes = [Change::Tools, Change::Prompts, Change::Resources];
         for (change, _) in
             changes.iter().zip(now.listing.differs(&before.listing)).filter(|(_, differs)| *differs)
         {
             self.announcer.announce(change);
         }
-        Ok(())
     }
 
     /// Ends every subscription in order.
@@ -167,23 +185,20 @@ impl McpServer {
         self.announcer.announce(&Change::Ending);
     }
 
-    /// Answers one HTTP body for an authenticated principal. `may_stream` says whether the client takes a stream.
-    pub async fn answer(
-        self: &Arc<Self>,
-        who: &Principal,
-        fields: &dyn RequestFields,
-        body: &[u8],
-        may_stream: bool,
-    ) -> Reply {
+    /// Answers one HTTP body for an authenticated principal.
+    pub async fn answer(self: &Arc<Self>, snapshot: &Arc<Snapshot>, posted: Posted<'_>) -> Reply {
+        let Posted { who, fields, body, may_stream, memory } = posted;
         let mut note = Note::default();
-        let outcome = match message::parse(body, self.settings.json_depth) {
+        let outcome = match message::parse(body, snapshot.settings.json_depth) {
             Ok(Incoming::Request(request)) => {
                 note.method = message::known_method(&request.method);
-                return self.answer_request(who, fields, request, note, may_stream).await;
+                let request = Request { memory: Some(memory), ..request };
+                let served = Served { server: self, snapshot };
+                return served.answer_request(who, fields, request, note, may_stream).await;
             }
             Ok(Incoming::Response { .. }) if modern::declared_by(fields) => Err(modern::refused_response()),
             Ok(Incoming::Response { id, result }) => {
-                self.take_answer(who, id.as_deref(), result);
+                self.take_answer(who, id.as_deref(), result.as_ref(), memory);
                 Ok(())
             }
             // Both eras answer a notification with 202 and nothing else; none changes anything here.
@@ -196,27 +211,34 @@ impl McpServer {
         }
     }
 
-    fn take_answer(&self, who: &Principal, id: Option<&str>, result: Option<Value>) {
+    fn take_answer(
+        &self,
+        who: &Principal,
+        id: Option<&str>,
+        result: Option<&Unparsed<&RawValue>>,
+        memory: Memory,
+    ) {
         if let Some(id) = id {
             // An error is an answer too: nothing that the asker could read.
-            self.questions.answer(who, id, result.unwrap_or_default());
+            self.questions.answer(who, id, result, memory);
         }
     }
+}
 
+impl Served<'_> {
     async fn answer_request(
-        self: &Arc<Self>,
+        &self,
         who: &Principal,
         fields: &dyn RequestFields,
         mut request: Request<'_>,
         note: Note,
         may_stream: bool,
     ) -> Reply {
-        let (offer, id) = (self.offer.load_full(), request.id);
-        let served = Served { server: self, offer: &offer };
+        let id = request.id;
         let outcome = if modern::declared_by(fields) || modern::declared_in(&request.params) {
-            modern::answer(&served, who, fields, &mut request, &note).await
+            modern::answer(self, who, fields, &mut request, &note).await
         } else {
-            legacy::answer(&served, who, fields, &mut request, &note).await
+            legacy::answer(self, who, fields, &mut request, &note).await
         };
         let refusal = match outcome {
             Ok(Answer::Done(result)) => return Reply::success(id, &result, note),
@@ -224,30 +246,22 @@ impl McpServer {
             Ok(Answer::Listen) if !may_stream => {
                 bad_params("subscriptions/listen answers with a stream: accept text/event-stream")
             }
-            Ok(Answer::Listen) => {
-                let service = Arc::clone(&offer.service);
-                match listen::open(self, service, who, request, note.clone()) {
-                    Ok(reply) => return reply,
-                    Err(refusal) => refusal,
-                }
-            }
+            Ok(Answer::Listen) => match listen::open(self, who, request, note.clone()) {
+                Ok(reply) => return reply,
+                Err(refusal) => refusal,
+            },
             Err(refusal) => refusal,
         };
-        match refusal {
-            Refusal::Denied(denied) => Reply::denied(denied, note),
-            Refusal::Failure(failure) => Reply::failure(Some(id), &failure, note),
-        }
+        Reply::refused(id, refusal, note)
     }
-}
 
-impl Served<'_> {
     pub(crate) fn shape(&self, era: Era) -> Shape {
-        Shape { era, server: Arc::clone(self.server) }
+        Shape { era, snapshot: Arc::clone(self.snapshot) }
     }
 
     /// Whether something on offer answers to the method: what was not advertised is not served.
     pub(crate) fn serves(&self, method: &str) -> bool {
-        let catalog = &self.offer.service.catalog;
+        let catalog = &self.snapshot.service.catalog;
         let (resources, prompts) =
             (catalog.resources.specs().next().is_some(), catalog.prompts.specs().next().is_some());
         match method.split('/').next() {
@@ -265,8 +279,8 @@ impl Served<'_> {
         params: &Params<'_>,
         era: Era,
     ) -> Result<Answer, Refusal> {
-        let (service, size) = (&self.offer.service, self.server.settings.page_size);
-        let (items, next) = self.offer.listing.page(list, service, who, params.cursor.as_ref(), size)?;
+        let Snapshot { service, listing, settings, .. } = &**self.snapshot;
+        let (items, next) = listing.page(list, service, who, params.cursor.as_ref(), settings.page_size)?;
         Ok(Answer::Done(self.shape(era).listed(list.member(), &items, next)))
     }
 
@@ -276,11 +290,12 @@ impl Served<'_> {
         params: &mut Params<'_>,
         era: Era,
     ) -> Result<Answer, Refusal> {
-        let reference = params.reference.take().and_then(|value| Reference::deserialize(value).ok());
-        let argument = params.argument.take().and_then(|value| Typed::deserialize(value).ok());
-        let (Some(reference), Some(argument)) = (reference, argument) else {
-            return Err(bad_params("params.ref or params.argument is missing or malformed"));
-        };
+        let malformed = || bad_params("params.ref or params.argument is missing or malformed");
+        let reference = params.reference.take().and_then(Json::object).ok_or_else(malformed)?;
+        let argument = params.argument.take().and_then(Json::object).ok_or_else(malformed)?;
+        let of = reference.meant().ok_or_else(malformed)?;
+        let (name, typed) = (text(argument.name.as_ref()), text(argument.value.as_ref()));
+        let (name, typed) = name.zip(typed).ok_or_else(malformed)?;
         let asking = Asking {
             principal: who,
             capabilities: ClientCapabilities::default(),
@@ -288,11 +303,7 @@ impl Served<'_> {
             state: None,
             feedback: &Unheard,
         };
-        let of = match &reference {
-            Reference::Prompt { name } => CompletionOf::Prompt(name),
-            Reference::Resource { uri } => CompletionOf::Template(uri),
-        };
-        match self.offer.service.complete(&asking, of, &argument.name, &argument.value).await {
+        match self.snapshot.service.complete(&asking, of, name, typed).await {
             Ok(completion) => Ok(Answer::Done(self.shape(era).completed(completion))),
             Err(CallError::Denied(denied)) => Err(Refusal::Denied(denied)),
             Err(CallError::UnknownPrompt | CallError::UnknownResource) => {
@@ -304,19 +315,51 @@ impl Served<'_> {
 }
 
 /// `PromptReference` and `ResourceTemplateReference` in the schema.
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Reference {
-    #[serde(rename = "ref/prompt")]
-    Prompt { name: String },
-    #[serde(rename = "ref/resource")]
-    Resource { uri: String },
+#[derive(Default)]
+pub(crate) struct Reference<'a> {
+    kind: Option<Json<'a>>,
+    name: Option<Json<'a>>,
+    uri: Option<Json<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Typed {
-    name: String,
-    value: String,
+impl<'a> Members<'a> for Reference<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "type" => self.kind = Some(value.read()?),
+            "name" => self.name = Some(value.read()?),
+            "uri" => self.uri = Some(value.read()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl Reference<'_> {
+    fn meant(&self) -> Option<CompletionOf<'_>> {
+        match text(self.kind.as_ref())? {
+            "ref/prompt" => text(self.name.as_ref()).map(CompletionOf::Prompt),
+            "ref/resource" => text(self.uri.as_ref()).map(CompletionOf::Template),
+            _ => None,
+        }
+    }
+}
+
+/// The `argument` of `CompleteRequestParams` in the schema: its name, and what was typed of its value.
+#[derive(Default)]
+pub(crate) struct Typed<'a> {
+    name: Option<Json<'a>>,
+    value: Option<Json<'a>>,
+}
+
+impl<'a> Members<'a> for Typed<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "name" => self.name = Some(value.read()?),
+            "value" => self.value = Some(value.read()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 /// Why a request has no result.
@@ -325,6 +368,14 @@ pub(crate) enum Refusal {
     Failure(Failure),
     /// The token lacks scopes; that is HTTP's to say (403), not JSON-RPC's.
     Denied(domain::Denied),
+    /// There is no room for it.
+    Exhausted(Exhausted),
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::Exhausted(exhausted)
+    }
 }
 
 impl From<Failure> for Refusal {

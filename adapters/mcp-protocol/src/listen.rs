@@ -1,27 +1,32 @@
 //! `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions): a stream of changes, until the client closes it, its token
 //! expires, or the server ends.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::{Change, Principal, Service, Subscription};
+use domain::{Change, Exhausted, Memory, Principal, Service, Subscription};
 use futures_channel::mpsc;
 use futures_util::future::{Either, select};
 use futures_util::{StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::feedback::BACKLOG;
 use crate::message::Request;
-use crate::params::bad_params;
+use crate::params::{bad_params, members};
 use crate::reply::{self, Note, Reply, Source};
 use crate::results::rendered;
 use crate::streaming::streamed_with;
-use crate::{Identity, McpServer, Refusal};
+use crate::{Identity, Refusal, Served, Snapshot};
+
+/// How many resources one subscription may name.
+const MAX_RESOURCES: usize = 1000;
 
 /// What a client wants to hear of, and what it will.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Filter {
     #[serde(skip_serializing_if = "is_false")]
     tools_list_changed: bool,
@@ -29,8 +34,9 @@ struct Filter {
     prompts_list_changed: bool,
     #[serde(skip_serializing_if = "is_false")]
     resources_list_changed: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    resource_subscriptions: Vec<String>,
+    /// Each URI once.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    resource_subscriptions: BTreeSet<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
@@ -39,6 +45,44 @@ const fn is_false(flag: &bool) -> bool {
 }
 
 impl Filter {
+    /// `SubscriptionFilter` in the schema; other members are for other servers.
+    fn read(filter: Value) -> Result<Self, Refusal> {
+        let malformed = || bad_params("params.notifications is no subscription filter");
+        if !filter.is_object() {
+            return Err(malformed());
+        }
+        let mut members = members(filter);
+        let mut flag = |name: &str| match members.remove(name) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(malformed),
+        };
+        let mut wanted = Self {
+            tools_list_changed: flag("toolsListChanged")?,
+            prompts_list_changed: flag("promptsListChanged")?,
+            resources_list_changed: flag("resourcesListChanged")?,
+            ..Self::default()
+        };
+        let resources = match members.remove("resourceSubscriptions") {
+            None => Vec::new(),
+            Some(Value::Array(resources)) => resources,
+            Some(_) => return Err(malformed()),
+        };
+        for resource in resources {
+            let Value::String(uri) = resource else { return Err(malformed()) };
+            wanted.resource_subscriptions.insert(uri);
+        }
+        if wanted.resource_subscriptions.len() > MAX_RESOURCES {
+            let text = format!("params.notifications names more than {MAX_RESOURCES} resources");
+            return Err(bad_params(text));
+        }
+        Ok(wanted)
+    }
+
+    /// What it takes, in bytes, with room for a set's nodes.
+    fn bytes(&self) -> usize {
+        self.resource_subscriptions.iter().map(|uri| uri.len() + 128).sum()
+    }
+
     /// What of it there can be news of: resources only as far as the principal may read them.
     fn honoured(self, service: &Service, who: &Principal) -> Self {
         let catalog = &service.catalog;
@@ -114,8 +158,9 @@ struct Meta<'a> {
 
 /// One open subscription.
 struct Listening {
-    server: Arc<McpServer>,
-    service: Arc<Service>,
+    snapshot: Arc<Snapshot>,
+    /// Where the memory of the filter is counted.
+    _memory: Memory,
     id: Box<RawValue>,
     filter: Filter,
     changes: mpsc::Receiver<Change>,
@@ -135,18 +180,21 @@ enum Phase {
 
 /// Opens the stream.
 pub(crate) fn open(
-    server: &Arc<McpServer>,
-    service: Arc<Service>,
+    served: &Served<'_>,
     who: &Principal,
     request: Request<'_>,
     note: Note,
 ) -> Result<Reply, Refusal> {
+    let service = served.snapshot.service();
     let wanted = request.params.notifications.ok_or_else(|| bad_params("params.notifications is missing"))?;
-    let wanted = Filter::deserialize(wanted);
-    let wanted = wanted.map_err(|_| bad_params("params.notifications is no subscription filter"))?;
+    let mut memory = request.memory.ok_or(Exhausted::Pool)?;
+    memory.add(wanted.tree_bytes())?;
+    let filter = Filter::read(wanted.parse())?.honoured(service, who);
+    memory.add(filter.bytes())?;
+    memory.remove(wanted.tree_bytes());
     let (sender, changes) = mpsc::channel(BACKLOG);
     let sender = Mutex::new(sender);
-    let subscription = server.announcer.subscribe(move |change| {
+    let subscription = served.server.announcer.subscribe(move |change| {
         if let Ok(mut sender) = sender.lock() {
             // A client that does not read loses news, as it would by reconnecting.
             let _ = sender.try_send(change.clone());
@@ -157,9 +205,9 @@ pub(crate) fn open(
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     let listening = Listening {
         until: service.clock.uptime().saturating_add(left),
-        server: Arc::clone(server),
-        filter: wanted.honoured(&service, who),
-        service,
+        snapshot: Arc::clone(served.snapshot),
+        _memory: memory,
+        filter,
         id: request.id.to_owned(),
         changes,
         _subscription: subscription,
@@ -185,8 +233,8 @@ impl Listening {
             Phase::Listening => {}
         }
         loop {
-            let left = self.until.saturating_sub(self.service.clock.uptime());
-            let expired = self.service.clock.sleep(left);
+            let left = self.until.saturating_sub(self.snapshot.service.clock.uptime());
+            let expired = self.snapshot.service.clock.sleep(left);
             let change = match select(self.changes.next(), expired).await {
                 Either::Left((Some(change), _)) if change != Change::Ending => change,
                 Either::Left(_) | Either::Right(_) => {
@@ -206,7 +254,7 @@ impl Listening {
 
     /// "Graceful Closure": the answer to the request that opened the stream.
     fn ending(&self) -> Vec<u8> {
-        let meta = Meta { server: Some(&self.server.settings.identity), subscription: &self.id };
+        let meta = Meta { server: Some(&self.snapshot.settings.identity), subscription: &self.id };
         reply::success(&self.id, &rendered(&Ending { result_type: "complete", meta }))
     }
 }

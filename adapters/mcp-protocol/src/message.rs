@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use domain::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unread};
-use serde_json::Value;
+use domain::Memory;
+use domain::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unparsed, Unread};
 use serde_json::value::RawValue;
 
 use crate::params::Params;
@@ -17,7 +17,7 @@ pub(crate) enum Incoming<'a> {
     /// A client's answer to a server request: its id, and its result unless it is an error.
     Response {
         id: Option<String>,
-        result: Option<Value>,
+        result: Option<Unparsed<&'a RawValue>>,
     },
 }
 
@@ -27,6 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) id: &'a RawValue,
     pub(crate) method: Cow<'a, str>,
     pub(crate) params: Params<'a>,
+    /// Where its work counts its memory; whoever does the work takes it.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// The members of a message.
@@ -36,7 +38,7 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     method: Option<Json<'a>>,
     params: Option<Json<'a, Params<'a>>>,
-    result: Option<Value>,
+    result: Option<Unparsed<&'a RawValue>>,
     has_error: bool,
 }
 
@@ -47,7 +49,7 @@ impl<'a> Members<'a> for Envelope<'a> {
             "id" => self.id = Some(value.raw()?),
             "method" => self.method = Some(value.read()?),
             "params" => self.params = Some(value.read()?),
-            "result" => self.result = Some(value.value()?),
+            "result" => self.result = Some(value.unparsed()?),
             "error" => {
                 self.has_error = true;
                 value.skip()?;
@@ -65,9 +67,10 @@ impl<'a> Members<'a> for Envelope<'a> {
 pub(crate) fn parse(body: &[u8], max_depth: usize) -> Result<Incoming<'_>, Failure> {
     let read = strict_json::read::<Envelope<'_>>(body, max_depth).map_err(|error| match error {
         StrictJsonError::Syntax { .. } => Failure::malformed(code::PARSE_ERROR, error.to_string()),
-        StrictJsonError::DuplicateMember | StrictJsonError::TooDeep(_) => {
-            Failure::malformed(code::INVALID_REQUEST, error.to_string())
-        }
+        StrictJsonError::DuplicateMember
+        | StrictJsonError::TooDeep(_)
+        | StrictJsonError::TooManyValues
+        | StrictJsonError::ReservedName => Failure::malformed(code::INVALID_REQUEST, error.to_string()),
     })?;
     match read {
         Json::Object(envelope) => incoming(envelope),
@@ -105,7 +108,7 @@ fn incoming(envelope: Envelope<'_>) -> Result<Incoming<'_>, Failure> {
         Some(params) => params.object().ok_or_else(|| invalid("params is not an object"))?,
     };
     Ok(match id {
-        Some(id) => Incoming::Request(Request { id, method, params }),
+        Some(id) => Incoming::Request(Request { id, method, params, memory: None }),
         None => Incoming::Notification,
     })
 }

@@ -1,7 +1,11 @@
 //! Header fields that mirror a member of the body: gateways route by the one, this server acts by the other
 //! (2026-07-28, basic/transports/streamable-http, "Standard Request Headers").
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::fields::{Field, METHOD, NAME, RequestFields, decoded};
 use crate::message::Request;
@@ -63,27 +67,49 @@ impl ParamHeaders {
         Ok(())
     }
 
-    /// Whether the fields say what the arguments say.
+    /// Whether the fields say what the arguments' text says.
     ///
     /// # Errors
     /// -32020.
-    pub(crate) fn check(&self, fields: &dyn RequestFields, arguments: &Value) -> Result<(), Failure> {
-        self.0.iter().try_for_each(|header| header.check(fields, arguments))
+    pub(crate) fn check(
+        &self,
+        fields: &dyn RequestFields,
+        arguments: Option<&str>,
+        presence: Presence,
+    ) -> Result<(), Failure> {
+        self.0.iter().try_for_each(|header| header.check(fields, arguments, presence))
     }
 }
 
+/// Whether a header field must be there when the body has what it mirrors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// As 2026-07-28 demands.
+    Required,
+    /// Earlier revisions have no such fields; one that is there all the same must not tell a gateway something else.
+    Optional,
+}
+
 impl ParamHeader {
-    fn check(&self, fields: &dyn RequestFields, arguments: &Value) -> Result<(), Failure> {
-        let value = self.path.iter().try_fold(arguments, |value, name| value.get(name));
-        let text = value.and_then(|value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(flag) => Some(flag.to_string()),
+    fn check(
+        &self,
+        fields: &dyn RequestFields,
+        arguments: Option<&str>,
+        presence: Presence,
+    ) -> Result<(), Failure> {
+        let field = fields.field(&self.field);
+        if presence == Presence::Optional && field == Field::Absent {
+            return Ok(());
+        }
+        let value = arguments.and_then(|arguments| self.path.iter().try_fold(arguments, |object, name| member(object, name)));
+        let text = value.and_then(|value| match value.as_bytes().first()? {
+            b'"' => serde_json::from_str(value).ok(),
             // Absent to the header; the tool's schema judges it.
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
+            b'n' | b'[' | b'{' => None,
+            _ => Some(value.to_owned()),
         });
-        if let (Some(Value::Number(number)), Field::Value(field)) = (value, fields.field(&self.field))
-            && same_number(number, field)
+        if let (Some(value), Field::Value(field)) = (value, field)
+            && same_number(value, field)
         {
             return Ok(());
         }
@@ -91,10 +117,56 @@ impl ParamHeader {
     }
 }
 
-/// "Server Validation": integers are compared as numbers, so that `42.0` is `42`.
-fn same_number(number: &serde_json::Number, field: &str) -> bool {
-    let field = decoded(field).and_then(|text| text.trim().parse::<f64>().ok());
-    field.is_some_and(|field| number.as_f64() == Some(field))
+/// The text of an object's member; `None` for what is no object. Read as text, since a number may be larger than any type.
+fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let members: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(object).ok()?;
+    members.get(name).map(|value| value.get())
+}
+
+/// "Server Validation": integers are compared as numbers, so that `42.0` is `42`; exactly, whatever their size.
+fn same_number(value: &str, field: &str) -> bool {
+    let field = decoded(field).and_then(|text| Decimal::parse(text.trim()));
+    field.is_some_and(|field| Decimal::parse(value) == Some(field))
+}
+
+/// A number by its digits: what JSON can write (RFC 8259 section 6) without a loss.
+#[derive(Debug, PartialEq, Eq)]
+struct Decimal {
+    is_negative: bool,
+    /// Without zeros at either end; none for zero.
+    digits: String,
+    /// The power of ten of the last digit.
+    exponent: i64,
+}
+
+impl Decimal {
+    fn parse(text: &str) -> Option<Self> {
+        let (is_negative, rest) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+            None => (rest, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let has_point = mantissa.len() > whole.len();
+        if whole.is_empty() || (has_point && fraction.is_empty()) || !is_digits(whole) || !is_digits(fraction)
+        {
+            return None;
+        }
+        let digits = [whole, fraction].concat();
+        let significant = digits.trim_end_matches('0');
+        let zeros = digits.len() - significant.len();
+        let exponent =
+            i64::from(exponent) + i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?;
+        let digits = significant.trim_start_matches('0').to_owned();
+        if digits.is_empty() {
+            return Some(Self { is_negative: false, digits, exponent: 0 });
+        }
+        Some(Self { is_negative, digits, exponent })
+    }
 }
 
 /// `Mcp-Method`.
@@ -158,14 +230,17 @@ mod tests {
     }
 
     fn check(arguments: impl std::borrow::Borrow<Value>, field: Option<&'static str>) -> bool {
+        check_text(&arguments.borrow().to_string(), field, Presence::Required)
+    }
+
+    fn check_text(arguments: &str, field: Option<&'static str>, presence: Presence) -> bool {
         let schema = json!({"properties": {"where": {"type": "object", "properties": {
             "region": {"type": "string", "x-mcp-header": "Region"},
         }}, "count": {"type": "integer", "x-mcp-header": "Count"}}});
         let headers = ParamHeaders::of(&schema).unwrap();
-        let arguments = arguments.borrow();
-        let name = if arguments.get("count").is_some() { "mcp-param-count" } else { "mcp-param-region" };
+        let name = if arguments.contains("count") { "mcp-param-count" } else { "mcp-param-region" };
         let fields = Fields(field.map(|value| (name, value)).into_iter().collect());
-        headers.check(&fields, arguments).is_ok()
+        headers.check(&fields, Some(arguments), presence).is_ok()
     }
 
     #[test]
@@ -180,6 +255,51 @@ mod tests {
         assert!(!check(region(json!("eu")), Some("=?base64?%?=")), "malformed");
         assert!(check(json!({"count": 42}), Some("42")) && check(json!({"count": 42}), Some("42.0")));
         assert!(!check(json!({"count": 42}), Some("43")) && !check(json!({"count": 42}), Some("x")));
+    }
+
+    #[test]
+    fn numbers_are_compared_exactly() {
+        let count = |number: &str, field| {
+            check_text(&format!("{{\"count\":{number}}}"), Some(field), Presence::Required)
+        };
+        for (number, field) in [
+            ("9007199254740993", "9007199254740993"),
+            ("9007199254740993", "9007199254740993.0"),
+            ("9007199254740993.0", "9007199254740993"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("1200", "1.2e3"),
+            ("1e2", "100"),
+            ("-0", "0.00"),
+            ("-7", "-7e0"),
+            ("100", "=?base64?MTAw?="),
+        ] {
+            assert!(count(number, field), "{number} {field}");
+        }
+        for (number, field) in [
+            ("9007199254740993", "9007199254740992"),
+            ("123456789012345678901234567890", "123456789012345678901234567891"),
+            ("1", "1e1"),
+            ("7", "-7"),
+            ("1", "0x1"),
+            ("1", "1e99999999999"),
+            ("1", "1."),
+            ("1", ".1"),
+            ("1", ""),
+            ("1", "+1"),
+        ] {
+            assert!(!count(number, field), "{number} {field}");
+        }
+    }
+
+    #[test]
+    fn where_no_field_is_demanded_one_that_is_there_is_compared() {
+        let region = r#"{"where":{"region":"eu"}}"#;
+        assert!(
+            check_text(region, None, Presence::Optional)
+                && check_text(region, Some("eu"), Presence::Optional)
+        );
+        assert!(!check_text(region, Some("us"), Presence::Optional));
+        assert!(!check_text("{}", Some("us"), Presence::Optional));
     }
 
     #[test]

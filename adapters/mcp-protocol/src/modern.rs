@@ -1,20 +1,20 @@
 //! The modern era (2026-07-28): no handshake, every request carries its version and capabilities.
 
-use domain::strict_json::Json;
+use domain::strict_json::{Json, Unparsed};
 use domain::{Answers, Principal};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
-use crate::job::{Job, Target};
+use crate::job::{Arguments, Job, Target, job_memory};
 use crate::listing::List;
 use crate::message::Request;
-use crate::mirror;
+use crate::mirror::{self, Presence};
 use crate::params::{Params, bad_params, required_text, text};
 use crate::reply::{Failure, Note, Status, code};
 use crate::results::{Caching, Finished};
 use crate::seal::Binding;
 use crate::version::{MODERN, capabilities, supported, unsupported_version};
-use crate::{Answer, Era, Offer, Refusal, Served};
+use crate::{Answer, Era, Refusal, Served, Snapshot};
 
 /// Whether the `MCP-Protocol-Version` header is this era's. Versions are dates, so later ones compare greater.
 pub(crate) fn declared_by(fields: &dyn RequestFields) -> bool {
@@ -46,8 +46,9 @@ pub(crate) async fn answer(
         "resources/templates/list" => served.list(List::Templates, who, params, Era::Modern),
         "prompts/list" => served.list(List::Prompts, who, params, Era::Modern),
         "tools/call" => {
-            let (name, arguments) = (required_text("name", params.name.as_ref())?, params.tool_arguments()?);
-            check_param_headers(served.offer, fields, &name, &arguments)?;
+            let name = required_text("name", params.name.as_ref())?;
+            check_param_headers(served.snapshot, fields, &name, params.arguments()?.map(Unparsed::text))?;
+            let arguments = Arguments::of(params)?;
             job(served, who, request, Target::Tool { name, arguments }, note)
         }
         "resources/read" => {
@@ -55,8 +56,7 @@ pub(crate) async fn answer(
             job(served, who, request, Target::Resource { uri }, note)
         }
         "prompts/get" => {
-            let (name, arguments) =
-                (required_text("name", params.name.as_ref())?, params.prompt_arguments()?);
+            let (name, arguments) = (required_text("name", params.name.as_ref())?, Arguments::of(params)?);
             job(served, who, request, Target::Prompt { name, arguments }, note)
         }
         "completion/complete" => served.complete(who, params, Era::Modern).await,
@@ -66,10 +66,10 @@ pub(crate) async fn answer(
 }
 
 fn discovered(served: &Served<'_>) -> Finished {
-    let identity = &served.server.settings.identity;
+    let identity = &served.snapshot.settings.identity;
     let mut discovered = json!({
         "supportedVersions": supported(),
-        "capabilities": capabilities(&served.offer.service, Era::Modern),
+        "capabilities": capabilities(&served.snapshot.service, Era::Modern),
     });
     if !identity.instructions.is_empty() {
         discovered["instructions"] = identity.instructions.as_str().into();
@@ -85,26 +85,37 @@ fn job(
     note: &Note,
 ) -> Result<Answer, Refusal> {
     let params = &mut request.params;
-    let state = params.request_state.as_ref().map(|sealed| {
-        let sealed = sealed.text().ok_or_else(unknown_state)?;
+    let mut memory = job_memory(request.memory.take(), &target)?;
+    let mut answers = Answers::new(params.answers(&mut memory)?);
+    let mut state = None;
+    if let Some(sealed) = &params.request_state {
         let binding = Binding::new(who, target.method(), target.name());
-        let now = served.offer.service.clock.now().seconds();
-        served.server.keys.open(sealed, &binding, now).ok_or_else(unknown_state)
-    });
+        let now = served.snapshot.service.clock.now().seconds();
+        let opened = sealed.text().and_then(|sealed| served.snapshot.keys.open(sealed, &binding, now));
+        let opened = opened.ok_or_else(unknown_state)?;
+        if opened.arguments == target.arguments_digest() {
+            state = Some(opened.state);
+        } else {
+            // What was answered was asked about other arguments: the call starts anew.
+            answers = Answers::default();
+        }
+    }
     let meta = params.meta.take().unwrap_or_default();
     let job = Job {
         server: served.server.clone(),
-        service: served.offer.service.clone(),
+        snapshot: served.snapshot.clone(),
         who: who.clone(),
         era: Era::Modern,
         id: request.id.to_owned(),
         capabilities: meta.declared(),
-        answers: Answers::new(params.answers()?),
-        state: state.transpose()?,
+        answers,
+        answers_bytes: 0,
+        state,
         progress_token: meta.progress_token(),
         log_level: meta.log_level()?,
         target,
         note: note.clone(),
+        memory,
     };
     Ok(Answer::Job(Box::new(job)))
 }
@@ -115,13 +126,13 @@ fn unknown_state() -> Refusal {
 }
 
 fn check_param_headers(
-    offer: &Offer,
+    snapshot: &Snapshot,
     fields: &dyn RequestFields,
     name: &str,
-    arguments: &Value,
+    arguments: Option<&str>,
 ) -> Result<(), Failure> {
-    match offer.listing.param_headers.get(name) {
-        Some(headers) => headers.check(fields, arguments),
+    match snapshot.listing.param_headers.get(name) {
+        Some(headers) => headers.check(fields, arguments, Presence::Required),
         None => Ok(()),
     }
 }

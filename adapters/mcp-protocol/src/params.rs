@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use domain::strict_json::{Json, MapAccess, Members, Nothing, Unread};
-use domain::{ClientCapabilities, LogLevel};
-use serde::de::DeserializeOwned;
+use domain::strict_json::{Json, MapAccess, Members, Nothing, Unparsed, Unread};
+use domain::{ClientCapabilities, LogLevel, Memory};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use crate::Refusal;
 use crate::message::is_id;
 use crate::reply::{Failure, code};
+use crate::{Reference, Refusal, Typed};
 
 /// The members of `params` that some method reads.
 #[derive(Default)]
@@ -18,15 +17,15 @@ pub(crate) struct Params<'a> {
     pub(crate) meta: Option<Meta<'a>>,
     pub(crate) name: Option<Json<'a>>,
     pub(crate) uri: Option<Json<'a>>,
-    pub(crate) arguments: Option<Value>,
+    pub(crate) arguments: Option<Unparsed<&'a RawValue>>,
     pub(crate) cursor: Option<Json<'a>>,
     pub(crate) protocol_version: Option<Json<'a>>,
     pub(crate) level: Option<Json<'a>>,
-    pub(crate) reference: Option<Value>,
-    pub(crate) argument: Option<Value>,
-    pub(crate) input_responses: Option<Value>,
+    pub(crate) reference: Option<Json<'a, Reference<'a>>>,
+    pub(crate) argument: Option<Json<'a, Typed<'a>>>,
+    pub(crate) input_responses: Option<Unparsed<&'a RawValue>>,
     pub(crate) request_state: Option<Json<'a>>,
-    pub(crate) notifications: Option<Value>,
+    pub(crate) notifications: Option<Unparsed<&'a RawValue>>,
 }
 
 impl<'a> Members<'a> for Params<'a> {
@@ -35,15 +34,15 @@ impl<'a> Members<'a> for Params<'a> {
             "_meta" => self.meta = value.read()?.object(),
             "name" => self.name = Some(value.read()?),
             "uri" => self.uri = Some(value.read()?),
-            "arguments" => self.arguments = Some(value.value()?),
+            "arguments" => self.arguments = Some(value.unparsed()?),
             "cursor" => self.cursor = Some(value.read()?),
             "protocolVersion" => self.protocol_version = Some(value.read()?),
             "level" => self.level = Some(value.read()?),
-            "ref" => self.reference = Some(value.value()?),
-            "argument" => self.argument = Some(value.value()?),
-            "inputResponses" => self.input_responses = Some(value.value()?),
+            "ref" => self.reference = Some(value.read()?),
+            "argument" => self.argument = Some(value.read()?),
+            "inputResponses" => self.input_responses = Some(value.unparsed()?),
             "requestState" => self.request_state = Some(value.read()?),
-            "notifications" => self.notifications = Some(value.value()?),
+            "notifications" => self.notifications = Some(value.unparsed()?),
             _ => value.skip()?,
         }
         Ok(())
@@ -111,31 +110,39 @@ pub(crate) fn required_text(name: &str, member: Option<&Json<'_>>) -> Result<Str
     value.ok_or_else(|| bad_params(format!("params.{name} is not a string")))
 }
 
-impl Params<'_> {
-    /// A tool's arguments; absent or null, they mean `{}`.
-    pub(crate) fn tool_arguments(&mut self) -> Result<Value, Refusal> {
-        match self.arguments.take().unwrap_or_default() {
-            Value::Null => Ok(Value::Object(Map::new())),
-            arguments @ Value::Object(_) => Ok(arguments),
-            _ => Err(bad_params("params.arguments is not an object")),
-        }
+impl<'a> Params<'a> {
+    /// The arguments, an object; absent or null, there are none.
+    pub(crate) fn arguments(&self) -> Result<Option<&Unparsed<&'a RawValue>>, Refusal> {
+        object("arguments", self.arguments.as_ref())
     }
 
-    /// A prompt's arguments, which are texts.
-    pub(crate) fn prompt_arguments(&mut self) -> Result<BTreeMap<String, String>, Refusal> {
-        members(&mut self.arguments).map_err(|_| bad_params("params.arguments is not an object of strings"))
-    }
-
-    /// Answers to earlier questions.
-    pub(crate) fn answers(&mut self) -> Result<BTreeMap<String, Value>, Refusal> {
-        members(&mut self.input_responses).map_err(|_| bad_params("params.inputResponses is not an object"))
+    /// Answers to earlier questions, for whose trees there must be memory.
+    pub(crate) fn answers(&self, memory: &mut Memory) -> Result<BTreeMap<String, Value>, Refusal> {
+        let Some(responses) = object("inputResponses", self.input_responses.as_ref())? else {
+            return Ok(BTreeMap::new());
+        };
+        memory.add(responses.tree_bytes())?;
+        Ok(members(responses.parse()))
     }
 }
 
-/// An object's members; absent or null, there are none.
-fn members<T: DeserializeOwned>(object: &mut Option<Value>) -> serde_json::Result<BTreeMap<String, T>> {
-    let members: Option<_> = serde_json::from_value(object.take().unwrap_or_default())?;
-    Ok(members.unwrap_or_default())
+/// A member of `params` that is an object; none for `null` and absence.
+fn object<'r, 'a>(
+    name: &str,
+    value: Option<&'r Unparsed<&'a RawValue>>,
+) -> Result<Option<&'r Unparsed<&'a RawValue>>, Refusal> {
+    let value = value.filter(|value| value.text() != "null");
+    match value {
+        Some(value) if !value.text().starts_with('{') => {
+            Err(bad_params(format!("params.{name} is not an object")))
+        }
+        value => Ok(value),
+    }
+}
+
+/// An object's members, moved out of it.
+pub(crate) fn members(object: Value) -> BTreeMap<String, Value> {
+    if let Value::Object(members) = object { members.into_iter().collect() } else { BTreeMap::new() }
 }
 
 impl Meta<'_> {

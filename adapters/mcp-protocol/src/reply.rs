@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use domain::{Denied, ToolName};
+use domain::{Denied, Exhausted, ToolName};
 use futures_util::Stream;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::Refusal;
 use crate::results::Finished;
 
 /// JSON-RPC error codes: the standard's, and MCP's own (2026-07-28, basic/index, "Error Codes").
@@ -23,6 +24,9 @@ pub(crate) mod code {
     pub(crate) const HEADER_MISMATCH: i32 = -32020;
     pub(crate) const MISSING_CAPABILITY: i32 = -32021;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+    /// This server's own, outside the range that JSON-RPC reserves: the HTTP statuses that say the same.
+    pub(crate) const OVERLOADED: i32 = 503;
+    pub(crate) const SHARE_EXHAUSTED: i32 = 429;
 }
 
 /// What a reply consists of.
@@ -77,6 +81,8 @@ pub enum Status {
     NotFound,
     /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
     Denied(Denied),
+    /// There is no room for it now: HTTP 503, or 429 where the subject or client has its share. The body is a JSON-RPC error.
+    Exhausted(Exhausted),
 }
 
 /// What a log may say of a message; nothing in it is the client's own text.
@@ -173,6 +179,23 @@ impl Reply {
     pub(crate) fn denied(denied: Denied, note: Note) -> Self {
         let note = Note { reason: Some("insufficient_scope"), ..note };
         Self { status: Status::Denied(denied), body: Body::Empty, note }
+    }
+
+    /// A request that has no result.
+    pub(crate) fn refused(id: &RawValue, refusal: Refusal, note: Note) -> Self {
+        match refusal {
+            Refusal::Denied(denied) => Self::denied(denied, note),
+            Refusal::Failure(failure) => Self::failure(Some(id), &failure, note),
+            Refusal::Exhausted(exhausted) => {
+                let (code, reason) = match exhausted {
+                    Exhausted::Pool => (code::OVERLOADED, "overloaded"),
+                    Exhausted::Share => (code::SHARE_EXHAUSTED, "share_exhausted"),
+                };
+                let failure = Failure::inline(code, format!("{exhausted}; try again"));
+                let failure = Failure { status: Status::Exhausted(exhausted), ..failure };
+                Self::failure(Some(id), &failure, Note { reason: Some(reason), ..note })
+            }
+        }
     }
 
     pub(crate) fn success(id: &RawValue, result: &Finished, note: Note) -> Self {

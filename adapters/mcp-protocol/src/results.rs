@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::content::{ContentWire, ContentsWire, MessageWire};
-use crate::{Era, McpServer};
+use crate::{Era, Snapshot};
 
 /// The most values that one completion shows (server/utilities/completion).
 const MOST_VALUES: usize = 100;
@@ -23,7 +23,7 @@ pub(crate) struct Finished(pub(crate) Vec<u8>);
 /// How results look.
 pub(crate) struct Shape {
     pub(crate) era: Era,
-    pub(crate) server: Arc<McpServer>,
+    pub(crate) snapshot: Arc<Snapshot>,
 }
 
 /// Whether a client may keep a result.
@@ -167,7 +167,7 @@ impl Shape {
     pub(crate) fn input_required(&self, questions: Map<String, Value>, state: Option<String>) -> Finished {
         rendered(&InputRequired {
             result_type: "input_required",
-            meta: &self.server.meta,
+            meta: &self.snapshot.meta,
             input_requests: questions,
             request_state: state,
         })
@@ -181,8 +181,8 @@ impl Shape {
         let kept = caching == Caching::Private;
         let modern = Modern {
             result_type: "complete",
-            meta: &self.server.meta,
-            ttl_ms: kept.then_some(self.server.settings.list_ttl_ms),
+            meta: &self.snapshot.meta,
+            ttl_ms: kept.then_some(self.snapshot.settings.list_ttl_ms),
             cache_scope: kept.then_some("private"),
         };
         rendered(&Complete { result, modern })

@@ -4,11 +4,14 @@
 use std::sync::OnceLock;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::strict_json::{self, Json, MAX_DEPTH, MapAccess, Members, Unread};
 use domain::{Principal, UnixSeconds};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// How long a state is good, in seconds: someone may have to answer a question meanwhile.
 const LIFE: i64 = 3600;
@@ -43,10 +46,63 @@ impl<'a> Binding<'a> {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+/// A digest of a call's arguments, whatever the order and spelling in which the client wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct ArgumentsDigest(String);
+
+impl ArgumentsDigest {
+    pub(crate) fn of(arguments: &Value) -> Self {
+        // An object's members are rendered in order; rendering a value made from JSON can't fail.
+        let canonical = serde_json::to_vec(arguments).unwrap_or_default();
+        Self(URL_SAFE_NO_PAD.encode(digest(&SHA256, &canonical)))
+    }
+}
+
+/// What is sealed.
+#[derive(Serialize)]
 struct Payload {
+    /// When it is too old, in seconds since 1970.
     exp: i64,
+    arguments: ArgumentsDigest,
     state: Value,
+}
+
+/// What was sealed.
+pub(crate) struct Opened {
+    pub(crate) arguments: ArgumentsDigest,
+    pub(crate) state: Value,
+}
+
+/// The members of an opened payload.
+#[derive(Default)]
+struct Sealed<'a> {
+    exp: Option<&'a RawValue>,
+    arguments: Option<Json<'a>>,
+    state: Option<Value>,
+}
+
+impl<'a> Members<'a> for Sealed<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "exp" => self.exp = Some(value.raw()?),
+            "arguments" => self.arguments = Some(value.read()?),
+            "state" => self.state = Some(value.value()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl Sealed<'_> {
+    fn read(text: &[u8], now: UnixSeconds) -> Option<Opened> {
+        let Sealed { exp, arguments, state } =
+            strict_json::read::<Sealed<'_>>(text, MAX_DEPTH).ok()?.object()?;
+        let exp: i64 = exp?.get().parse().ok()?;
+        let arguments = ArgumentsDigest(arguments.as_ref().and_then(Json::text)?.to_owned());
+        let state = state?;
+        (now.0 < exp).then_some(Opened { arguments, state })
+    }
 }
 
 impl SealingKeys {
@@ -71,8 +127,14 @@ impl SealingKeys {
     }
 
     /// Seals a state; `None` only if the machine gives no randomness.
-    pub(crate) fn seal(&self, state: &Value, binding: &Binding<'_>, now: UnixSeconds) -> Option<String> {
-        let payload = Payload { exp: now.0.saturating_add(LIFE), state: state.clone() };
+    pub(crate) fn seal(
+        &self,
+        state: Value,
+        arguments: ArgumentsDigest,
+        binding: &Binding<'_>,
+        now: UnixSeconds,
+    ) -> Option<String> {
+        let payload = Payload { exp: now.0.saturating_add(LIFE), arguments, state };
         let mut sealed = serde_json::to_vec(&payload).ok()?;
         let nonce =
             self.all().first()?.seal_in_place_append_tag(Aad::from(binding.bytes()), &mut sealed).ok()?;
@@ -80,16 +142,15 @@ impl SealingKeys {
     }
 
     /// The state, if it is ours, belongs here, and is not too old.
-    pub(crate) fn open(&self, sealed: &str, binding: &Binding<'_>, now: UnixSeconds) -> Option<Value> {
+    pub(crate) fn open(&self, sealed: &str, binding: &Binding<'_>, now: UnixSeconds) -> Option<Opened> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
         let binding = binding.bytes();
-        let payload = self.all().iter().find_map(|key| {
+        self.all().iter().find_map(|key| {
             let (nonce, mut opened) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
             let opened = key.open_in_place(nonce, Aad::from(&binding), &mut opened).ok()?;
-            serde_json::from_slice::<Payload>(opened).ok()
-        })?;
-        (now.0 < payload.exp).then_some(payload.state)
+            Sealed::read(opened, now)
+        })
     }
 }
 
@@ -111,23 +172,53 @@ mod tests {
         Binding { subject, client: "c", method: "tools/call", target }
     }
 
+    fn digest_of(arguments: impl std::borrow::Borrow<Value>) -> ArgumentsDigest {
+        ArgumentsDigest::of(arguments.borrow())
+    }
+
+    impl SealingKeys {
+        fn seal_plain(&self, state: &Value, binding: &Binding<'_>, now: UnixSeconds) -> Option<String> {
+            self.seal(state.clone(), digest_of(json!({})), binding, now)
+        }
+
+        fn opened(&self, sealed: &str, binding: &Binding<'_>, now: UnixSeconds) -> Option<Value> {
+            self.open(sealed, binding, now).map(|opened| opened.state)
+        }
+    }
+
+    #[test]
+    fn a_state_remembers_the_arguments_it_was_sealed_for_in_any_order() {
+        let keys = SealingKeys::of_this_process();
+        let digest = digest_of(json!({"amount": 5, "to": {"a": 1, "b": 2}}));
+        let sealed = keys.seal(json!(1), digest.clone(), &binding("ada", "t"), NOW).unwrap();
+        let opened = keys.open(&sealed, &binding("ada", "t"), NOW).unwrap().arguments;
+        assert_eq!(opened, digest);
+        let reordered: Value = serde_json::from_str(r#"{"to": {"b": 2, "a": 1}, "amount": 5}"#).unwrap();
+        assert_eq!(opened, digest_of(reordered));
+        assert_ne!(opened, digest_of(json!({"amount": 5000, "to": {"a": 1, "b": 2}})));
+    }
+
     #[test]
     fn a_state_opens_where_it_belongs_and_nowhere_else() {
         let keys = SealingKeys::of_this_process();
         let state = json!({"step": 1});
-        let sealed = keys.seal(&state, &binding("ada", "t"), NOW).unwrap();
-        assert_eq!(keys.open(&sealed, &binding("ada", "t"), NOW), Some(state.clone()));
-        assert_eq!(keys.open(&sealed, &binding("bob", "t"), NOW), None);
-        assert_eq!(keys.open(&sealed, &binding("ada", "u"), NOW), None);
-        assert_eq!(keys.open(&sealed, &binding("ada", "t"), UnixSeconds(NOW.0 + LIFE)), None);
-        assert_eq!(SealingKeys::of_this_process().open(&sealed, &binding("ada", "t"), NOW), None);
+        let sealed = keys.seal_plain(&state, &binding("ada", "t"), NOW).unwrap();
+        assert_eq!(keys.opened(&sealed, &binding("ada", "t"), NOW), Some(state.clone()));
+        assert_eq!(keys.opened(&sealed, &binding("bob", "t"), NOW), None);
+        assert_eq!(keys.opened(&sealed, &binding("ada", "u"), NOW), None);
+        assert_eq!(keys.opened(&sealed, &binding("ada", "t"), UnixSeconds(NOW.0 + LIFE)), None);
+        assert_eq!(SealingKeys::of_this_process().opened(&sealed, &binding("ada", "t"), NOW), None);
         let mut changed = sealed.clone().into_bytes();
         changed[20] = if changed[20] == b'A' { b'B' } else { b'A' };
-        assert_eq!(keys.open(&String::from_utf8(changed).unwrap(), &binding("ada", "t"), NOW), None);
+        assert_eq!(keys.opened(&String::from_utf8(changed).unwrap(), &binding("ada", "t"), NOW), None);
         for nonsense in ["", "AAAA", "é", &sealed[..10]] {
-            assert_eq!(keys.open(nonsense, &binding("ada", "t"), NOW), None);
+            assert_eq!(keys.opened(nonsense, &binding("ada", "t"), NOW), None);
         }
-        assert_ne!(sealed, keys.seal(&state, &binding("ada", "t"), NOW).unwrap(), "never the same twice");
+        assert_ne!(
+            sealed,
+            keys.seal_plain(&state, &binding("ada", "t"), NOW).unwrap(),
+            "never the same twice"
+        );
     }
 
     #[test]
@@ -135,12 +226,15 @@ mod tests {
         let (old, new) = (vec![1; KEY_BYTES], vec![2; KEY_BYTES]);
         let sealed = SealingKeys::new(std::slice::from_ref(&old))
             .unwrap()
-            .seal(&json!(1), &binding("a", "t"), NOW)
+            .seal_plain(&json!(1), &binding("a", "t"), NOW)
             .unwrap();
         let both = SealingKeys::new(&[new.clone(), old]).unwrap();
-        assert_eq!(both.open(&sealed, &binding("a", "t"), NOW), Some(json!(1)));
-        let sealed = both.seal(&json!(2), &binding("a", "t"), NOW).unwrap();
-        assert_eq!(SealingKeys::new(&[new]).unwrap().open(&sealed, &binding("a", "t"), NOW), Some(json!(2)));
+        assert_eq!(both.opened(&sealed, &binding("a", "t"), NOW), Some(json!(1)));
+        let sealed = both.seal_plain(&json!(2), &binding("a", "t"), NOW).unwrap();
+        assert_eq!(
+            SealingKeys::new(&[new]).unwrap().opened(&sealed, &binding("a", "t"), NOW),
+            Some(json!(2))
+        );
         assert!(SealingKeys::new(&[vec![0; 31]]).is_none() && SealingKeys::new(&[]).is_none());
     }
 
@@ -148,12 +242,12 @@ mod tests {
         #[test]
         fn a_state_with_any_bit_turned_is_no_state(place in 0_usize..10_000, bit in 0_u32..8, text in ".{0,20}") {
             let keys = SealingKeys::of_this_process();
-            let sealed = keys.seal(&json!(text), &binding("ada", "t"), NOW).unwrap();
+            let sealed = keys.seal_plain(&json!(text), &binding("ada", "t"), NOW).unwrap();
             let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
             let index = place % bytes.len();
             bytes[index] ^= 1 << bit;
             let turned = URL_SAFE_NO_PAD.encode(bytes);
-            proptest::prop_assert_eq!(keys.open(&turned, &binding("ada", "t"), NOW), None);
+            proptest::prop_assert_eq!(keys.opened(&turned, &binding("ada", "t"), NOW), None);
         }
     }
 }

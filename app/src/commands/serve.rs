@@ -1,16 +1,21 @@
 //! `serve`: production.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use hyper_transport::Offer;
+use auth0_verifier::Auth0Verifier;
+use domain::TokenVerifier;
+use hyper_transport::ReloadHandle;
 
 use super::{ServiceArguments, environment, listen, run_until_stopped, runtime};
 use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::logging;
 use crate::signals::{Hangups, StopSignals};
-use crate::wiring::{Ports, audience_warning, http_settings, server, service, shipped_catalog};
+use crate::wiring::{
+    Ports, audience_warning, http_settings, sealing_keys, server, shipped_catalog, snapshot,
+};
 
 /// Reads the configuration before anything is opened, then serves.
 pub(super) fn run(arguments: &ServiceArguments) -> anyhow::Result<ExitCode> {
@@ -49,31 +54,25 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
              and other replicas can't continue it"
         );
     }
-    tokio::spawn(reload(hangups, server.offer(), settings, ports, arguments));
+    let running = Running { handle: server.reload_handle(), port: address.port(), settings, ports };
+    tokio::spawn(reload(hangups, running, arguments));
     Ok(run_until_stopped(server, signals).await)
 }
 
-/// Reads the configuration again at every hangup. A bad one is refused, and the old one serves on.
-async fn reload(
-    mut hangups: Hangups,
-    offer: Offer,
-    mut settings: Settings,
+/// What a running server was made of, to be compared with what a reload reads.
+struct Running {
+    handle: ReloadHandle,
+    /// Where the server listens.
+    port: u16,
+    settings: Settings,
     ports: Ports,
-    arguments: ServiceArguments,
-) {
+}
+
+/// Reads the configuration again at every hangup: all of it is applied, or none.
+async fn reload(mut hangups: Hangups, mut running: Running, arguments: ServiceArguments) {
     while hangups.next().await.is_some() {
-        let loaded = load(&arguments).and_then(|new| {
-            offer.replace(Arc::new(service(&new, ports.clone())?))?;
-            Ok(new)
-        });
-        match loaded {
-            Ok(new) => {
-                for key in unheeded(&settings, &new) {
-                    tracing::warn!(key, "the configuration changed, but this key is read at the start only");
-                }
-                tracing::info!("the configuration was read again");
-                settings = new;
-            }
+        match running.reload(&arguments).await {
+            Ok(changed) => tracing::info!(changed = changed.join(", "), "the configuration was read again"),
             Err(error) => {
                 tracing::error!("the new configuration is refused, the old one serves on: {error:#}");
             }
@@ -81,12 +80,64 @@ async fn reload(
     }
 }
 
-/// Keys whose values differ, though nothing but a start heeds them.
-fn unheeded<'a>(old: &Settings, new: &'a Settings) -> Vec<&'a str> {
-    let is_heeded =
-        |key: &str| key.starts_with("tools.") || key.starts_with("tokens.") || key == "limits.tool_seconds";
-    let is_new =
-        |key: &str, value: &str| !old.effective.iter().any(|old| old.key == key && old.value == value);
-    let changed = new.effective.iter().filter(|new| is_new(&new.key, &new.value) && !is_heeded(&new.key));
-    changed.map(|effective| effective.key.as_str()).collect()
+impl Running {
+    /// Applies what the sources say now, and says which keys changed.
+    async fn reload(&mut self, arguments: &ServiceArguments) -> anyhow::Result<Vec<String>> {
+        let new = load(arguments)?;
+        let changed = changed(&self.settings, &new);
+        let fixed: Vec<&str> =
+            changed.iter().map(String::as_str).filter(|key| is_read_at_start(key)).collect();
+        anyhow::ensure!(fixed.is_empty(), "it changes {}, which takes a restart", fixed.join(", "));
+        let mut ports = self.ports.clone();
+        if changed.iter().any(|key| is_about_signing_keys(key)) {
+            ports.verifier = ready_verifier(&new, &ports).await?;
+        }
+        // The one that a process made is kept: states that it sealed are on their way.
+        let same = new.state_keys == self.settings.state_keys;
+        let keys = if same { self.handle.sealing_keys() } else { sealing_keys(&new) };
+        self.handle.replace(&http_settings(&new, self.port), snapshot(&new, ports.clone(), keys)?);
+        (self.settings, self.ports) = (new, ports);
+        Ok(changed)
+    }
+}
+
+/// A verifier that has fetched the new issuer's keys: with none, every request would be refused.
+async fn ready_verifier(settings: &Settings, ports: &Ports) -> anyhow::Result<Arc<dyn TokenVerifier>> {
+    let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&ports.clock));
+    let mut status = verifier.status();
+    let fetched = status.wait_for(|status| status.finished() > 0);
+    tokio::select! {
+        fetched = fetched => drop(fetched?),
+        () = ports.clock.sleep(2 * settings.keys.fetch_timeout) => {}
+    }
+    verifier.ready().map_err(|reason| anyhow::anyhow!("the issuer's keys can't be had: {reason}"))?;
+    Ok(Arc::new(verifier))
+}
+
+/// The keys whose values differ, and those that came or went.
+fn changed(old: &Settings, new: &Settings) -> Vec<String> {
+    let values = |settings: &Settings| -> BTreeMap<String, String> {
+        settings.effective.iter().map(|value| (value.key.clone(), value.value.clone())).collect()
+    };
+    let (before, now) = (values(old), values(new));
+    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let mut changed: Vec<String> =
+        keys.into_iter().filter(|key| before.get(*key) != now.get(*key)).cloned().collect();
+    // Their values are not shown, and so not compared above.
+    if old.state_keys != new.state_keys && !changed.iter().any(|key| key == "mcp.state_keys") {
+        changed.push("mcp.state_keys".to_owned());
+    }
+    changed
+}
+
+/// Keys that nothing but a start heeds.
+fn is_read_at_start(key: &str) -> bool {
+    let reloaded = ["limits.tool_seconds", "limits.json_depth"];
+    let fixed = ["server.bind", "server.port", "limits.", "log."];
+    fixed.iter().any(|fixed| key.starts_with(fixed)) && !reloaded.contains(&key)
+}
+
+/// Keys of which signing keys depend: where they come from, and how they are kept.
+fn is_about_signing_keys(key: &str) -> bool {
+    key == "auth0.domain" || key == "auth0.issuer" || key.starts_with("keys.")
 }

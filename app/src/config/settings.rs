@@ -8,7 +8,7 @@ use auth0_verifier::Options as KeyOptions;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config::Value;
-use domain::{ScopeAuthority, ScopeSet, TokenPolicy, ToolCatalog, ToolName};
+use domain::{ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
 use hyper_transport::Limits;
 use mcp_protocol::{Identity, KEY_BYTES, McpSettings};
 use tracing::Level;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Bounds of the transport.
     pub limits: Limits,
+    /// How many questions of tools to clients of 2025-11-25 and before may be open at a time.
+    pub questions: usize,
     /// How long one tool call may take.
     pub tool_deadline: Duration,
     /// What the protocol can be told.
@@ -111,6 +113,7 @@ impl Settings {
         let allowed_origins = allowed_origins(read);
         let allowed_hosts = read.texts("http.allowed_hosts");
         let (limits, tool_deadline, json_depth) = limits(read);
+        let questions = read.whole("limits.questions", 1..=1_000_000);
         let mcp = mcp(read, json_depth);
         let state_keys = state_keys(read);
         let log = log(read);
@@ -130,6 +133,7 @@ impl Settings {
             allowed_origins,
             allowed_hosts,
             limits,
+            questions,
             tool_deadline,
             mcp,
             state_keys,
@@ -316,6 +320,9 @@ fn allowed_origins(read: &mut Reader) -> Vec<String> {
     origins
 }
 
+/// What a body of the largest size takes while it is read and parsed, in bodies.
+const BODIES_IN_A_SHARE: usize = 4;
+
 fn limits(read: &mut Reader) -> (Limits, Duration, usize) {
     const MIB: u64 = 1024 * 1024;
     let limits = Limits {
@@ -327,8 +334,24 @@ fn limits(read: &mut Reader) -> (Limits, Duration, usize) {
         connections: read.whole("limits.connections", 1..=1_000_000),
         requests: read.whole("limits.requests", 1..=1_000_000),
         streams: read.whole("limits.streams", 1..=1_000_000),
+        answer_stall: read.seconds("limits.answer_stall_seconds", 20..=3600),
+        memory_bytes: read.whole("limits.memory_bytes", MIB..=64 * 1024 * MIB),
+        shares: Shares {
+            subject_percent: read.whole("limits.subject_percent", 1..=100),
+            client_percent: read.whole("limits.client_percent", 1..=100),
+        },
         drain: read.seconds("limits.drain_seconds", 0..=3600),
     };
+    let percent = limits.shares.subject_percent.min(limits.shares.client_percent);
+    if limits.memory_bytes / 100 * percent < BODIES_IN_A_SHARE * limits.body_bytes {
+        read.problem(
+            "limits.memory_bytes",
+            format!(
+                "must be larger: {percent} percent of it, which one subject or client gets, must hold {BODIES_IN_A_SHARE} \
+                 times limits.body_bytes"
+            ),
+        );
+    }
     let tool_deadline = read.seconds("limits.tool_seconds", 1..=24 * 3600);
     (limits, tool_deadline, read.whole("limits.json_depth", 8..=128))
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use auth0_verifier::Auth0Verifier;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use domain::{Announcer, BearerToken, Clock, Principal, TokenVerifier, strict_json, tools};
+use domain::{
+    Announcer, BearerToken, Clock, Holder, Memory, Pool, Principal, Shares, TokenVerifier, strict_json, tools,
+};
 use fakes::{ScriptedVerifier, claims};
 use fastmcp_auth0::{Ports, Settings, Sources, wiring};
 use local_tenant::{Dialect, LocalTenant, Options, TokenRequest};
-use mcp_protocol::{Body, Field, McpServer, RequestFields, SealingKeys};
+use mcp_protocol::{Body, Field, McpServer, Posted, RequestFields, Snapshot};
 use serde_json::{Value, json};
 use system_clock::SystemClock;
 use tokio::runtime::Runtime;
@@ -96,7 +98,7 @@ fn fields(method: &'static str, modern: bool) -> Fields {
     Fields(vec![("mcp-protocol-version", MODERN), ("mcp-method", method), ("mcp-name", "greet")])
 }
 
-fn server() -> (Arc<McpServer>, Principal) {
+fn server() -> (Arc<McpServer>, Arc<Snapshot>, Principal) {
     let settings = settings(ISSUER);
     let clock = Arc::new(SystemClock::start());
     let now = clock.now().seconds();
@@ -104,10 +106,13 @@ fn server() -> (Arc<McpServer>, Principal) {
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
     let who = settings.tokens.admit(&claims, now).unwrap();
     let ports = Ports::new(Arc::new(ScriptedVerifier::new()), clock, tools::shipped());
-    let service = Arc::new(wiring::service(&settings, ports).unwrap());
-    let keys = SealingKeys::of_this_process();
-    let server = McpServer::new(service, settings.mcp, keys, Announcer::default()).unwrap();
-    (Arc::new(server), who)
+    let snapshot = wiring::snapshot(&settings, ports, wiring::sealing_keys(&settings)).unwrap();
+    let server = McpServer::new(Announcer::default(), pool());
+    (Arc::new(server), Arc::new(snapshot), who)
+}
+
+fn pool() -> Arc<Pool> {
+    Arc::new(Pool::new(1 << 26, Shares { subject_percent: 25, client_percent: 50 }))
 }
 
 /// From bytes to a message: whether they mean one thing only.
@@ -123,7 +128,7 @@ fn parse(criterion: &mut Criterion) {
 
 /// From a message's bytes to an answer's: parsed, judged, run, rendered.
 fn answer(criterion: &mut Criterion) {
-    let (runtime, (server, who)) = (Runtime::new().unwrap(), server());
+    let (runtime, (server, snapshot, who), pool) = (Runtime::new().unwrap(), server(), pool());
     let mut group = criterion.benchmark_group("answer");
     let cases =
         [("tools/call", json!({"name": "greet", "arguments": {"name": "Ada"}})), ("tools/list", json!({}))];
@@ -134,7 +139,10 @@ fn answer(criterion: &mut Criterion) {
             let body = message(method, params.clone(), modern);
             group.bench_function(BenchmarkId::new(method, era), |bencher| {
                 bencher.iter(|| {
-                    let reply = runtime.block_on(server.answer(&who, &fields, black_box(&body), true));
+                    let memory = Memory::of_request(&pool, Holder::of(&who));
+                    let body = black_box(&body);
+                    let posted = Posted { who: &who, fields: &fields, body, may_stream: true, memory };
+                    let reply = runtime.block_on(server.answer(&snapshot, posted));
                     assert!(matches!(reply.body, Body::Whole(_)));
                     reply
                 });
