@@ -6,7 +6,7 @@ use domain::{ScopeSet, UnixMillis, UnixSeconds, Untrusted, VerifyError};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::harness::{ADMIN, Answer, Choices, Harness, NOBODY, NOW, USER};
+use crate::harness::{ADMIN, Answer, Choices, Harness, NOBODY, NOW, USER, soon};
 
 const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 const SCOPES: &str = "tool:greet tool:whoami";
@@ -136,6 +136,19 @@ async fn a_token_expires_while_the_server_runs() {
     assert_eq!(ping(&harness, ADMIN).await.status, 200);
     harness.clock.set(UnixMillis(NOW.0 + (3600 + 30) * 1000));
     rejected(&ping(&harness, ADMIN).await, "expired", "the token has expired");
+}
+
+#[tokio::test]
+async fn a_token_that_expires_while_it_waits_for_keys_is_refused() {
+    let harness = Harness::new().await;
+    harness.verifier.hold();
+    let meanwhile = async {
+        soon(harness.verifier.waiting(1)).await;
+        harness.clock.set(UnixMillis(NOW.0 + (3600 + 30) * 1000));
+        harness.verifier.release();
+    };
+    let (answer, ()) = tokio::join!(ping(&harness, ADMIN), meanwhile);
+    rejected(&answer, "expired", "the token has expired");
 }
 
 #[tokio::test]

@@ -108,6 +108,8 @@ pub(crate) enum Answer {
     Redirect,
     /// Nothing until [`KeyServer::set`] says otherwise; then that.
     Hang,
+    /// Nothing, whatever [`KeyServer::set`] says later.
+    Stall,
 }
 
 impl Answer {
@@ -212,6 +214,9 @@ async fn respond(
         asked.for_keys += 1;
         asked.headers = request.headers().clone();
     });
+    if matches!(*answer.borrow(), Answer::Stall) {
+        std::future::pending::<()>().await;
+    }
     let answer = answer.wait_for(|answer| !matches!(answer, Answer::Hang)).await.unwrap().clone();
     match answer {
         Answer::Body(body) => response.body(Full::from(body)),
@@ -219,7 +224,7 @@ async fn respond(
         Answer::Redirect => {
             response.status(StatusCode::FOUND).header(LOCATION, ELSEWHERE).body(Full::default())
         }
-        Answer::Hang => unreachable!("waited for another answer"),
+        Answer::Hang | Answer::Stall => unreachable!("waited for another answer"),
     }
     .unwrap()
 }

@@ -126,10 +126,11 @@ fn refused(outcome: &Outcome, reason: Untrusted) {
     assert_eq!(*outcome, Err(VerifyError::Untrusted(reason)));
 }
 
+/// Compares whole seconds, rounded up as in a `Retry-After` header.
 #[track_caller]
 fn unavailable(outcome: &Outcome, retry_after_seconds: u64) {
-    let retry_after = Duration::from_secs(retry_after_seconds);
-    assert_eq!(*outcome, Err(VerifyError::KeysUnavailable { retry_after }));
+    let Err(VerifyError::KeysUnavailable { retry_after }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(retry_after.as_millis().div_ceil(1000), u128::from(retry_after_seconds));
 }
 
 // What a token must be.
@@ -339,7 +340,20 @@ async fn keys_for_other_uses_and_ambiguous_keys_verify_nothing() {
     accepted(&bench.verify(&second("k2")).await);
     assert_eq!(bench.verifier.status().borrow().kids, ["k2"]);
     for kid in ["enc", "rs512", "ops", "short", "twice"] {
-        bench.advance_seconds(5);
+        refused(&bench.verify(&first(kid)).await, Untrusted::UnknownKey);
+    }
+    refused(&bench.verify(&second("twice")).await, Untrusted::UnknownKey);
+}
+
+#[tokio::test]
+async fn a_malformed_key_takes_no_good_key_with_it() {
+    let good = SigningKey::second().jwk("k2");
+    let doubled = SigningKey::first().jwk("k1").to_string().replacen('{', r#"{"kid":"k0","#, 1);
+    let deep = format!(r#"{{"kid":"deep","kty":"RSA","x":{}{}}}"#, "[".repeat(1000), "]".repeat(1000));
+    let bench = Bench::start(Answer::Body(format!(r#"{{"keys":[{doubled},{deep},7,{good}]}}"#))).await;
+    assert_eq!(bench.verifier.status().borrow().kids, ["k2"]);
+    accepted(&bench.verify(&second("k2")).await);
+    for kid in ["k0", "k1", "deep"] {
         refused(&bench.verify(&first(kid)).await, Untrusted::UnknownKey);
     }
 }
@@ -367,14 +381,13 @@ async fn answers_that_are_no_keys_leave_the_old_keys_in_place() {
             Answer::keys(&[short]),
             "the document holds no usable RS256 key; left out: k2 (n has not between 2048 and 8192 bits)",
         ),
-        (Answer::keys(&vec![key.clone(); 101]), "the document holds 101 keys, more than 100"),
         (
             Answer::Body(json!({"keys": [key], "pad": "x".repeat(1 << 20)}).to_string()),
             "the document is longer than 1048576 bytes",
         ),
         (
             Answer::Body(format!(r#"{{"keys":[{key}],"keys":[{key}]}}"#)),
-            "the document is not acceptable JSON: an object has two members of one name",
+            "the document is not a JWK set: it has two members named keys",
         ),
         (Answer::Redirect, "the key server redirected (302), which is not followed"),
         (Answer::Status(203), "the key server answered 203"),
@@ -393,8 +406,8 @@ async fn answers_that_are_no_keys_leave_the_old_keys_in_place() {
     bench.server.set(k2());
     bench.advance_seconds(600);
     let expected =
-        Status { started: 13, succeeded: 2, failed: 11, last_failure: None, kids: vec!["k2".into()] };
-    assert_eq!(bench.fetched(13).await, expected);
+        Status { started: 12, succeeded: 2, failed: 10, last_failure: None, kids: vec!["k2".into()] };
+    assert_eq!(bench.fetched(12).await, expected);
 }
 
 #[tokio::test]
@@ -444,89 +457,92 @@ async fn a_cold_request_is_answered_by_the_fetch_under_way() {
     let bench = Bench::cold(Answer::Hang).await;
     within(bench.server.requested(1)).await;
     assert_eq!(bench.not_ready(), "no keys yet: a fetch is under way");
-    let good = bench.verify_waiting(first("k1"), 1).await;
-    let bad = bench.verify_waiting(second("k9"), 2).await;
+    // The next fetch waits for the clock, too.
+    let good = bench.verify_waiting(first("k1"), 2).await;
+    let bad = bench.verify_waiting(second("k9"), 3).await;
     bench.server.set(k1());
     accepted(&within(good).await.unwrap());
     assert_eq!(bench.verifier.ready(), Ok(()));
-    // The fetch may have been too early for this key, and the next one is too far off.
-    unavailable(&within(bad).await.unwrap(), 5);
+    // The fetch may have been too early for this key: another one tells.
+    refused(&within(bad).await.unwrap(), Untrusted::UnknownKey);
+    assert_eq!(bench.begun().await, 2);
 }
 
 #[tokio::test]
 async fn a_cold_request_waits_for_keys_3_seconds_and_no_longer() {
-    let bench = Bench::cold(Answer::Hang).await;
+    let bench = Bench::cold(Answer::Stall).await;
     within(bench.server.requested(1)).await;
-    let request = bench.verify_waiting(first("k1"), 1).await;
+    let request = bench.verify_waiting(first("k1"), 2).await;
     bench.clock.advance(Duration::from_millis(2999));
-    assert_eq!(bench.begun().await, 1);
+    within(bench.server.requested(2)).await;
     assert!(!request.is_finished());
     bench.clock.advance(Duration::from_millis(1));
-    unavailable(&within(request).await.unwrap(), 117);
+    unavailable(&within(request).await.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn a_failed_first_fetch_starts_a_cooldown_and_keys_come_all_the_same() {
-    let bench = Bench::start(Answer::Status(429)).await;
-    assert_eq!(bench.not_ready(), "no keys yet: the key server answered 429");
-    bench.server.set(k1());
-    for retry_after in [5, 4, 3] {
-        unavailable(&bench.verify(&first("k1")).await, retry_after);
-        bench.advance_seconds(1);
+async fn while_there_are_no_keys_fetches_are_at_most_800_ms_apart() {
+    let bench = Bench::start(Answer::Status(503)).await;
+    assert_eq!(bench.not_ready(), "no keys yet: the key server answered 503");
+    for (fetches, longest) in (2..).zip([100, 200, 400].into_iter().chain([800; 20])) {
+        within(bench.clock.sleeping(1)).await;
+        bench.clock.advance(Duration::from_millis(longest));
+        bench.fetched(fetches).await;
     }
-    assert_eq!(bench.begun().await, 1);
-    // Two seconds before the next permitted fetch a request waits for it.
-    let request = bench.verify_waiting(first("k1"), 2).await;
-    bench.advance_seconds(2);
-    accepted(&within(request).await.unwrap());
+    within(bench.clock.sleeping(1)).await;
+    bench.server.set(k1());
+    bench.clock.advance(Duration::from_millis(800));
+    accepted(&bench.verify(&first("k1")).await);
     assert_eq!(bench.verifier.ready(), Ok(()));
-    assert_eq!(bench.begun().await, 2);
+}
+
+#[tokio::test]
+async fn a_key_server_that_hangs_at_the_start_is_asked_again_all_the_same() {
+    let bench = Bench::cold(Answer::Stall).await;
+    within(bench.server.requested(1)).await;
+    for (requests, longest) in (2..).zip([100, 200, 400]) {
+        within(bench.clock.sleeping(1)).await;
+        bench.clock.advance(Duration::from_millis(longest));
+        within(bench.server.requested(requests)).await;
+    }
+    within(bench.clock.sleeping(1)).await;
+    bench.server.set(k1());
+    bench.clock.advance(Duration::from_millis(800));
+    let mut status = bench.verifier.status();
+    within(status.wait_for(|status| status.succeeded == 1)).await.unwrap();
+    accepted(&bench.verify(&first("k1")).await);
+}
+
+#[tokio::test]
+async fn without_keys_no_request_is_told_that_its_key_is_unknown() {
+    let bench = Bench::with(Answer::Stall, |options| options.max_waiting = 2).await;
+    within(bench.server.requested(1)).await;
+    let waiting = [bench.verify_waiting(first("k1"), 2).await, bench.verify_waiting(second("k9"), 3).await];
+    unavailable(&bench.verify(&second("k9")).await, 1);
+    bench.advance_seconds(3);
+    for request in waiting {
+        unavailable(&within(request).await.unwrap(), 1);
+    }
 }
 
 // Rotation and unknown keys.
 
 #[tokio::test]
 async fn a_rotated_key_is_accepted_by_the_first_request_that_uses_it() {
-    let bench = Bench::start(k1()).await;
-    bench.server.set(Answer::keys(&[SigningKey::first().jwk("k1"), SigningKey::second().jwk("k2")]));
-    bench.advance_seconds(5);
-    accepted(&bench.verify(&second("k2")).await);
-    accepted(&bench.verify(&first("k1")).await);
-    assert_eq!(bench.server.requests(), 2);
-}
-
-#[tokio::test]
-async fn a_key_rotated_just_after_a_fetch_waits_for_the_next_permitted_one() {
-    let bench = Bench::start(k1()).await;
-    bench.server.set(k2());
-    bench.clock.advance(Duration::from_millis(2500));
-    let request = bench.verify_waiting(second("k2"), 2).await;
-    bench.clock.advance(Duration::from_millis(2499));
-    assert_eq!((bench.begun().await, request.is_finished()), (1, false));
-    bench.clock.advance(Duration::from_millis(1));
-    accepted(&within(request).await.unwrap());
-    assert_eq!(bench.server.requests(), 2);
-}
-
-#[tokio::test]
-async fn a_rotated_key_is_never_refused_but_told_when_to_come_back() {
-    let bench = Bench::start(k1()).await;
-    bench.server.set(k2());
-    bench.advance_seconds(1);
-    unavailable(&bench.verify(&second("k2")).await, 4);
-    unavailable(&bench.verify(&second("k2")).await, 4);
-    // What it asked for happens though nobody asks again.
-    bench.advance_seconds(4);
-    bench.fetched(2).await;
-    accepted(&bench.verify(&second("k2")).await);
-    assert_eq!(bench.begun().await, 2);
+    for seconds in [0, 1, 5, 100] {
+        let bench = Bench::start(k1()).await;
+        bench.server.set(Answer::keys(&[SigningKey::first().jwk("k1"), SigningKey::second().jwk("k2")]));
+        bench.advance_seconds(seconds);
+        accepted(&bench.verify(&second("k2")).await);
+        accepted(&bench.verify(&first("k1")).await);
+        assert_eq!(bench.server.requests(), 2);
+    }
 }
 
 #[tokio::test]
 async fn an_unknown_key_causes_one_fetch_and_is_remembered_for_a_minute() {
     let bench = Bench::start(k1()).await;
-    bench.advance_seconds(5);
-    for seconds in [0, 0, 5, 54] {
+    for seconds in [1, 0, 5, 54] {
         bench.advance_seconds(seconds);
         refused(&bench.verify(&second("k9")).await, Untrusted::UnknownKey);
         assert_eq!(bench.begun().await, 2);
@@ -553,43 +569,125 @@ async fn a_key_that_was_unknown_is_accepted_once_a_refresh_brings_it() {
 async fn an_unknown_key_during_an_outage_is_not_called_unknown() {
     let bench = Bench::start(k1()).await;
     bench.server.set(Answer::Status(500));
-    bench.advance_seconds(5);
-    unavailable(&bench.verify(&second("k2")).await, 5);
-    bench.server.set(k2());
-    bench.advance_seconds(5);
-    accepted(&bench.verify(&second("k2")).await);
-}
-
-#[tokio::test]
-async fn a_flood_of_unknown_keys_fetches_once_in_5_seconds_and_delays_nobody_else() {
-    let bench = Bench::start(k1()).await;
-    let flood = async |round: u64| {
-        for n in 0..50 {
-            unavailable(&bench.verify(&second(&format!("unknown-{round}-{n}"))).await, 5);
-        }
-    };
-    for round in 1..=4 {
-        flood(round).await;
-        assert_eq!(bench.begun().await, round);
+    bench.advance_seconds(100);
+    // Three requests use the budget up; the fourth gets no fetch.
+    for (retry_after, fetches) in [(1, 2), (1, 3), (5, 4), (5, 4)] {
+        unavailable(&bench.verify(&second("k2")).await, retry_after);
+        assert_eq!(bench.begun().await, fetches);
         accepted(&bench.verify(&first("k1")).await);
-        bench.advance_seconds(5);
-        bench.fetched(round + 1).await;
     }
-    // A rotated key needs no luck: the next permitted fetch brings it.
     bench.server.set(k2());
-    flood(5).await;
-    unavailable(&bench.verify(&second("k2")).await, 5);
     bench.advance_seconds(5);
-    bench.fetched(6).await;
     accepted(&bench.verify(&second("k2")).await);
-    assert_eq!(bench.server.requests(), 6);
 }
 
 #[tokio::test]
-async fn requests_that_need_a_new_key_share_one_fetch_and_keep_no_other_waiting() {
+async fn an_unknown_key_while_the_key_server_hangs_is_not_called_unknown() {
     let bench = Bench::start(k1()).await;
     bench.server.set(Answer::Hang);
+    let request = bench.verify_waiting(second("k2"), 1).await;
+    within(bench.server.requested(2)).await;
+    bench.advance_seconds(3);
+    unavailable(&within(request).await.unwrap(), 117);
+    accepted(&bench.verify(&first("k1")).await);
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_unknown_even_in_an_outage() {
+    let bench =
+        Bench::start(Answer::keys(&[SigningKey::first().jwk("k1"), SigningKey::second().jwk("k2")])).await;
+    bench.server.set(k2());
+    bench.advance_seconds(600);
+    bench.fetched(2).await;
+    bench.server.set(Answer::Status(500));
+    refused(&bench.verify(&first("k1")).await, Untrusted::UnknownKey);
+    bench.advance_seconds(300);
+    refused(&bench.verify(&first("k1")).await, Untrusted::UnknownKey);
+    unavailable(&bench.verify(&first("k9")).await, 1);
+}
+
+// Floods.
+
+#[tokio::test]
+async fn a_flood_of_500_unknown_keys_costs_three_fetches_and_is_refused_at_once() {
+    let bench = Bench::with(k1(), |options| options.remembered_tokens = 0).await;
+    bench.fetched(1).await;
+    bench.advance_seconds(100);
+    for n in 0..500 {
+        // Time stands still: whoever waited for it would wait forever.
+        refused(&bench.verify(&second(&format!("unknown-{n}"))).await, Untrusted::UnknownKey);
+        accepted(&bench.verify(&first("k1")).await);
+    }
+    assert_eq!((bench.server.requests(), bench.begun().await), (4, 4));
+    // Nothing is left to do of it; the next token finds a rotated key.
     bench.advance_seconds(5);
+    assert_eq!(bench.begun().await, 4);
+    bench.server.set(k2());
+    accepted(&bench.verify(&second("k2")).await);
+    assert_eq!(bench.server.requests(), 5);
+}
+
+#[tokio::test]
+async fn a_flood_of_concurrent_unknown_keys_costs_three_fetches() {
+    let bench = Bench::start(k1()).await;
+    bench.advance_seconds(100);
+    let flood: Vec<JoinHandle<Outcome>> = (0..500)
+        .map(|n| {
+            let (verifier, token) = (Arc::clone(&bench.verifier), second(&format!("unknown-{n}")));
+            tokio::spawn(async move { verifier.verify(&BearerToken::new(&token).unwrap()).await })
+        })
+        .collect();
+    for request in flood {
+        refused(&within(request).await.unwrap(), Untrusted::UnknownKey);
+    }
+    assert!(bench.server.requests() <= 4, "{}", bench.server.requests());
+}
+
+#[tokio::test]
+async fn while_the_key_server_hangs_a_flood_keeps_nobody_with_a_known_key_waiting() {
+    let bench = Bench::with(k1(), |options| options.remembered_tokens = 0).await;
+    bench.fetched(1).await;
+    bench.advance_seconds(100);
+    bench.server.set(Answer::Hang);
+    let mut waiting = vec![bench.verify_waiting(second("k2"), 1).await];
+    within(bench.server.requested(2)).await;
+    for n in 2..=64 {
+        waiting.push(bench.verify_waiting(second(&format!("unknown-{n}")), n).await);
+        accepted(&bench.verify(&first("k1")).await);
+    }
+    for n in 0..300 {
+        refused(&bench.verify(&second(&format!("too-many-{n}"))).await, Untrusted::UnknownKey);
+        accepted(&bench.verify(&first("k1")).await);
+    }
+    // Whoever waited gets the key that the fetch brings.
+    bench.server.set(Answer::keys(&[SigningKey::first().jwk("k1"), SigningKey::second().jwk("k2")]));
+    let mut outcomes = Vec::new();
+    for request in waiting {
+        outcomes.push(within(request).await.unwrap());
+    }
+    accepted(&outcomes[0]);
+    outcomes[1..].iter().for_each(|outcome| refused(outcome, Untrusted::UnknownKey));
+    accepted(&bench.verify(&first("k1")).await);
+}
+
+#[tokio::test]
+async fn once_the_budget_is_gone_a_request_waits_less_than_a_second() {
+    let bench = Bench::start(k1()).await;
+    refused(&bench.verify(&second("k8")).await, Untrusted::UnknownKey);
+    bench.server.set(Answer::Hang);
+    let first_to_wait = bench.verify_waiting(second("k9"), 1).await;
+    within(bench.server.requested(3)).await;
+    let late = bench.verify_waiting(second("k10"), 2).await;
+    bench.clock.advance(Duration::from_millis(750));
+    // The key server hangs, so that the token may be good.
+    unavailable(&within(late).await.unwrap(), 120);
+    assert!(!first_to_wait.is_finished());
+}
+
+#[tokio::test]
+async fn requests_that_need_a_new_key_share_one_fetch() {
+    let bench = Bench::start(k1()).await;
+    bench.server.set(Answer::Hang);
     let mut requests = vec![bench.verify_waiting(second("k2"), 1).await];
     within(bench.server.requested(2)).await;
     for sleepers in 2..=50 {
@@ -601,25 +699,6 @@ async fn requests_that_need_a_new_key_share_one_fetch_and_keep_no_other_waiting(
         accepted(&within(request).await.unwrap());
     }
     assert_eq!((bench.server.requests(), bench.begun().await), (2, 2));
-}
-
-#[tokio::test]
-async fn beyond_1024_that_wait_a_request_is_told_to_come_back() {
-    let bench = Bench::start(k1()).await;
-    bench.server.set(Answer::Hang);
-    bench.advance_seconds(5);
-    let mut requests = vec![bench.verify_waiting(second("k2"), 1).await];
-    within(bench.server.requested(2)).await;
-    let token = second("k2");
-    for sleepers in 2..=1024 {
-        requests.push(bench.verify_waiting(token.clone(), sleepers).await);
-    }
-    unavailable(&bench.verify(&token).await, 3);
-    accepted(&bench.verify(&first("k1")).await);
-    bench.server.set(k2());
-    for request in requests {
-        accepted(&within(request).await.unwrap());
-    }
 }
 
 #[tokio::test]
@@ -642,7 +721,6 @@ async fn a_revoked_key_is_refused_after_the_next_refresh() {
     accepted(&bench.verify(&first("k1")).await);
     bench.advance_seconds(1);
     bench.fetched(2).await;
-    bench.advance_seconds(5);
     refused(&bench.verify(&first("k1")).await, Untrusted::UnknownKey);
     accepted(&bench.verify(&second("k2")).await);
 }
@@ -675,11 +753,9 @@ async fn keys_are_kept_through_an_outage_of_a_day_and_not_for_longer() {
 
     bench.advance_seconds(1);
     assert_eq!(bench.not_ready(), "the keys are older than 86400 s: the key server answered 500");
-    unavailable(&bench.verify(&first("k1")).await, 4);
+    unavailable(&bench.verify(&first("k1")).await, 1);
 
     bench.server.set(k1());
-    bench.advance_seconds(4);
-    bench.fetched(3).await;
     accepted(&bench.verify(&first("k1")).await);
     assert_eq!(bench.verifier.ready(), Ok(()));
 }

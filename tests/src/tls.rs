@@ -1,4 +1,5 @@
-//! `serve` as in production: an issuer over TLS, trusted by way of `SSL_CERT_FILE`, and a token of its.
+//! `serve` as in production: an issuer over TLS, trusted by way of `SSL_CERT_FILE`, and a token of its; with the proxy that
+//! the environment names, and without.
 
 use std::convert::Infallible;
 use std::process::Stdio;
@@ -10,7 +11,7 @@ use hyper::Response;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio_rustls::TlsAcceptor;
@@ -20,8 +21,8 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::binary::binary;
-use crate::harness::send;
-use crate::key_server::SigningKey;
+use crate::harness::{send, soon};
+use crate::key_server::{Answer, KeyServer, SigningKey};
 
 const AUDIENCE: &str = "https://mcp.example.com/mcp";
 
@@ -72,11 +73,11 @@ struct Service {
 }
 
 impl Service {
-    fn start(issuer: &Issuer, environment: &[(&str, &str)]) -> Self {
+    fn start(issuer: &str, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(binary())
             .arg("serve")
             .env_clear()
-            .envs([("AUTH0_ISSUER", issuer.url.as_str()), ("AUTH0_AUDIENCE", AUDIENCE), ("PORT", "0")])
+            .envs([("AUTH0_ISSUER", issuer), ("AUTH0_AUDIENCE", AUDIENCE), ("PORT", "0")])
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -107,7 +108,7 @@ async fn serve_accepts_a_token_of_an_issuer_that_ssl_cert_file_vouches_for() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("ca.pem");
     std::fs::write(&certificate, &issuer.certificate).unwrap();
-    let mut service = Service::start(&issuer, &[("SSL_CERT_FILE", certificate.to_str().unwrap())]);
+    let mut service = Service::start(&issuer.url, &[("SSL_CERT_FILE", certificate.to_str().unwrap())]);
     let listening = service.line("listening").await;
     service.line("the audience").await;
     service.line("the issuer's keys changed").await;
@@ -131,7 +132,7 @@ async fn serve_accepts_a_token_of_an_issuer_that_ssl_cert_file_vouches_for() {
 #[tokio::test]
 async fn serve_is_not_ready_while_nobody_vouches_for_the_issuer() {
     let issuer = Issuer::start().await;
-    let mut service = Service::start(&issuer, &[]);
+    let mut service = Service::start(&issuer.url, &[]);
     let listening = service.line("listening").await;
     let failure = service.line("the issuer's keys can't be fetched").await;
     assert!(failure["message"].as_str().unwrap().contains("certificate"), "{failure}");
@@ -140,4 +141,40 @@ async fn serve_is_not_ready_while_nobody_vouches_for_the_issuer() {
     let answer = send(TcpStream::connect(address).await.unwrap(), request).await;
     assert_eq!(answer.status, 503);
     assert!(answer.json()["reason"].as_str().unwrap().starts_with("no keys yet: "), "{:?}", answer.body);
+}
+
+/// A proxy that never answers, and the variables that name it.
+async fn proxy() -> (TcpListener, Vec<(&'static str, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    (listener, names.map(|name| (name, url.clone())).into())
+}
+
+fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+#[tokio::test]
+async fn keys_on_this_machine_are_never_fetched_through_a_proxy() {
+    let keys = KeyServer::start(Answer::keys(&[SigningKey::first().jwk("k1")])).await;
+    let (proxy, variables) = proxy().await;
+    let localhost = keys.issuer().as_str().replace("127.0.0.1", "localhost");
+    for issuer in [keys.issuer().as_str(), &localhost] {
+        let mut service = Service::start(issuer, &borrowed(&variables));
+        tokio::select! {
+            _ = soon(service.line("the issuer's keys changed")) => {}
+            _ = proxy.accept() => panic!("the proxy was asked for keys of {issuer}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_elsewhere_are_fetched_through_the_proxy_that_the_environment_names() {
+    let (proxy, variables) = proxy().await;
+    let _service = Service::start("https://tenant.example/", &borrowed(&variables));
+    let (mut stream, _) = soon(proxy.accept()).await.unwrap();
+    let mut head = [0; 28];
+    soon(stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(std::str::from_utf8(&head), Ok("CONNECT tenant.example:443 H"));
 }

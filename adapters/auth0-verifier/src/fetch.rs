@@ -1,4 +1,4 @@
-//! Getting the document: one bounded GET with `ureq`, on the thread it is called on.
+//! Getting the document: one bounded GET with `ureq`, on a thread of its own.
 //!
 //! It refuses to follow redirects: the configured URL is the whole of what is trusted. An HTTP proxy is honoured where
 //! the environment names one (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as companies' networks need it;
@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use ureq::Agent;
 use ureq::http::header::ACCEPT;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -34,6 +35,8 @@ pub(crate) enum FetchError {
     Transport(ureq::Error),
     #[error(transparent)]
     Document(#[from] DocumentError),
+    #[error("no thread can be started for the fetch: {0}")]
+    NoThread(std::io::Error),
     #[error("the fetch panicked")]
     Panicked,
 }
@@ -43,7 +46,6 @@ pub(crate) enum FetchError {
 pub(crate) struct Fetcher {
     agent: Agent,
     url: JwksUrl,
-    timeout: Duration,
     max_bytes: u64,
 }
 
@@ -61,25 +63,38 @@ impl Fetcher {
             // Statuses are judged below, redirects among them.
             .max_redirects_will_error(false)
             .http_status_as_error(false)
-            .timeout_global(Some(options.fetch_timeout))
             // Minutes pass between fetches; a kept connection would only be found dead.
             .max_idle_connections(0)
             .user_agent(USER_AGENT);
         if url.is_loopback() {
             config = config.proxy(None);
         }
-        let (timeout, max_bytes) = (options.fetch_timeout, options.max_document_bytes);
-        Self { agent: config.build().new_agent(), url, timeout, max_bytes }
+        Self { agent: config.build().new_agent(), url, max_bytes: options.max_document_bytes }
     }
 
-    /// Blocks until the keys are there or can't be had, for at most the timeout.
-    pub(crate) fn fetch(&self) -> Result<(KeySet, Vec<LeftOut>), FetchError> {
-        Ok(KeySet::parse(&self.document()?)?)
+    /// Completes when the keys are there or can't be had, after at most the timeout.
+    ///
+    /// The thread is not one of the runtime's: those hold a process that stops until the fetch ends.
+    pub(crate) async fn fetch_on_a_thread(
+        self: Arc<Self>,
+        timeout: Duration,
+    ) -> Result<(KeySet, LeftOut), FetchError> {
+        let (answer, answered) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("fetch-keys".to_owned());
+        // Nobody listens any more once another fetch brought keys.
+        let work = move || drop(answer.send(self.fetch(timeout)));
+        thread.spawn(work).map_err(FetchError::NoThread)?;
+        answered.await.unwrap_or(Err(FetchError::Panicked))
     }
 
-    fn document(&self) -> Result<Vec<u8>, FetchError> {
+    fn fetch(&self, timeout: Duration) -> Result<(KeySet, LeftOut), FetchError> {
+        Ok(KeySet::parse(&self.document(timeout)?)?)
+    }
+
+    fn document(&self, timeout: Duration) -> Result<Vec<u8>, FetchError> {
         let request = self.agent.get(self.url.as_url().as_str()).header(ACCEPT, "application/json");
-        let mut response = request.call().map_err(|error| self.explain(error))?;
+        let request = request.config().timeout_global(Some(timeout)).build();
+        let mut response = request.call().map_err(|error| explain(error, timeout))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(FetchError::Redirect(status.as_u16()));
@@ -88,15 +103,34 @@ impl Fetcher {
             return Err(FetchError::Status(status.as_u16()));
         }
         let body = response.body_mut().with_config().limit(self.max_bytes);
-        body.read_to_vec().map_err(|error| self.explain(error))
+        body.read_to_vec().map_err(|error| explain(error, timeout))
     }
+}
 
-    fn explain(&self, error: ureq::Error) -> FetchError {
-        match error {
-            ureq::Error::Timeout(_) => FetchError::TimedOut(self.timeout),
-            ureq::Error::BodyExceedsLimit(limit) => FetchError::TooLong(limit),
-            ureq::Error::HostNotFound => FetchError::NoSuchHost,
-            other => FetchError::Transport(other),
-        }
+fn explain(error: ureq::Error, timeout: Duration) -> FetchError {
+    match error {
+        ureq::Error::Timeout(_) => FetchError::TimedOut(timeout),
+        ureq::Error::BodyExceedsLimit(limit) => FetchError::TooLong(limit),
+        ureq::Error::HostNotFound => FetchError::NoSuchHost,
+        other => FetchError::Transport(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_https_url_never_leads_to_plain_http() {
+        // Nobody listens there any more.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let plain = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let call = |issuer: &str| {
+            let options = Options::for_issuer(&issuer.parse().unwrap()).unwrap();
+            Fetcher::new(&options).agent.get(&plain).call().unwrap_err()
+        };
+        assert!(matches!(call("https://t.example/"), ureq::Error::RequireHttpsOnly(_)));
+        assert!(!matches!(call(&plain), ureq::Error::RequireHttpsOnly(_)));
     }
 }

@@ -1,8 +1,9 @@
 //! The issuer's keys as requests see them: an atomic snapshot that one background task keeps fresh.
 //!
-//! A request whose key is in the snapshot takes no lock and waits for nobody. The task alone fetches, so fetches never
-//! overlap; [`Schedule`] decides when, and what a request may hope for that has to wait.
+//! A request whose key is in the snapshot takes no lock and waits for nobody. The task alone starts fetches; [`Schedule`]
+//! decides when, and what a request may hope for that has to wait. Few may wait at a time: nobody has vouched for them.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +14,17 @@ use domain::{Claims, Clock, NotReady, Untrusted, VerifyError};
 use jsonwebtoken::DecodingKey;
 use tokio::select;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::Options;
 use crate::fetch::{FetchError, Fetcher};
 use crate::jwks::{KeySet, LeftOut, listed};
 use crate::proofs::{Proofs, TokenDigest};
-use crate::schedule::{FetchNumber, KidHash, Schedule, Verdict};
+use crate::schedule::{FetchNumber, KidHash, PendingRequest, Schedule, Verdict};
 
-/// How many requests may wait for keys at a time. Nobody has vouched for those that wait, and each takes memory.
-const MOST_WAITING: usize = 1024;
+/// Retries that follow each other faster than this log the same failure once.
+const MIN_LOGGED_RETRY: Duration = Duration::from_secs(1);
 
 /// How fetching goes, for operators and for tests that await a fetch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +42,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Fetches that ended, one way or the other. What they brought is in use by then.
+    /// Fetches that ended, one way or the other. What they brought is in use by then. Fetches that were abandoned, because
+    /// another one brought the first keys, are not counted.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.succeeded + self.failed
@@ -52,7 +55,6 @@ pub(crate) struct KeyStore {
     clock: Arc<dyn Clock>,
     fetcher: Arc<Fetcher>,
     keep_through_outage: Duration,
-    wait_for_keys: Duration,
     remembered_tokens: usize,
     snapshot: ArcSwapOption<Snapshot>,
     /// Held for a decision only, never across an await.
@@ -68,6 +70,8 @@ struct Snapshot {
     /// Of these keys: a set with others begins without any.
     proofs: Arc<Proofs>,
     fetched_at: Duration,
+    /// Which keys of the document are not used, as it was logged.
+    left_out: String,
 }
 
 /// A key, and where to remember what was proved with it.
@@ -76,18 +80,23 @@ pub(crate) struct Known {
     pub(crate) proofs: Arc<Proofs>,
 }
 
+/// What a fetch brought.
+type Outcome = Result<(KeySet, LeftOut), FetchError>;
+
+/// Fetches under way. Dropping it abandons them.
+type Fetches = JoinSet<(FetchNumber, Outcome)>;
+
 impl KeyStore {
     pub(crate) fn new(options: &Options, clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             fetcher: Arc::new(Fetcher::new(options)),
             keep_through_outage: options.keep_through_outage,
-            wait_for_keys: options.wait_for_keys,
             remembered_tokens: options.remembered_tokens,
             snapshot: ArcSwapOption::empty(),
             schedule: Mutex::new(Schedule::new(options)),
             demand: Notify::new(),
-            waiting: Semaphore::new(MOST_WAITING),
+            waiting: Semaphore::new(options.max_waiting),
             status: watch::Sender::default(),
             random: RandomState::new(),
         }
@@ -126,13 +135,17 @@ impl KeyStore {
 
     /// Fetches whenever a fetch is due, for as long as it is polled.
     pub(crate) async fn keep_fresh(self: Arc<Self>) {
+        let mut fetches = Fetches::new();
         loop {
-            self.until_due().await;
-            self.schedule().start(self.clock.uptime());
-            self.status.send_modify(|status| status.started += 1);
-            match self.fetch().await {
-                Ok((keys, left_out)) => self.install(keys, &left_out),
-                Err(error) => self.go_on_without(&error),
+            select! {
+                () = self.until_due() => self.begin(&mut fetches),
+                Some(Ok((number, outcome))) = fetches.join_next() => match outcome {
+                    Ok((keys, left_out)) => {
+                        fetches = Fetches::new();
+                        self.install(number, keys, &left_out);
+                    }
+                    Err(error) => self.go_on_without(number, &error),
+                },
             }
         }
     }
@@ -152,72 +165,78 @@ impl KeyStore {
     async fn awaited(&self, kid: &str) -> Result<Known, VerifyError> {
         let mut changes = self.status.subscribe();
         let now = self.clock.uptime();
-        let mut deadline = now.saturating_add(self.wait_for_keys);
-        let asked = self.schedule().ask(KidHash(self.random.hash_one(kid)), now);
-        let mut expired = pin!(self.clock.sleep(self.wait_for_keys));
-        let place = self.waiting.try_acquire();
+        let asked = self.schedule().ask(self.hash(kid), now);
+        let Some(mut request) = asked else {
+            return self.known(kid).ok_or(Untrusted::UnknownKey.into());
+        };
+        let permit = self.waiting.try_acquire();
+        let mut expired = pin!(self.clock.sleep(request.deadline.saturating_sub(now)));
         loop {
-            let verdict = asked.map_or(Verdict::Unknown, |answer| self.judge(answer, deadline));
+            let verdict = self.judge(&request, permit.is_ok());
             // Looked up after the verdict: keys are installed before the schedule hears of them, so that a fetch that
             // ends between the two can't make its own key unknown.
             if let Some(known) = self.known(kid) {
                 return Ok(known);
             }
             match verdict {
+                Verdict::Wait => {}
                 Verdict::Unknown => return Err(Untrusted::UnknownKey.into()),
                 Verdict::Unavailable { retry_after } => {
                     return Err(VerifyError::KeysUnavailable { retry_after });
                 }
-                Verdict::Wait if place.is_err() => {
-                    return Err(VerifyError::KeysUnavailable { retry_after: self.wait_for_keys });
-                }
-                Verdict::Wait => {}
             }
             select! {
                 _ = changes.changed() => {}
-                () = &mut expired => deadline = Duration::ZERO,
+                () = &mut expired => request.deadline = Duration::ZERO,
             }
         }
     }
 
-    fn judge(&self, answer: FetchNumber, deadline: Duration) -> Verdict {
-        let verdict = self.schedule().judge(answer, self.clock.uptime(), deadline);
-        self.demand.notify_one();
+    fn judge(&self, request: &PendingRequest, may_wait: bool) -> Verdict {
+        let mut schedule = self.schedule();
+        let verdict = schedule.judge(request, self.clock.uptime(), may_wait);
+        if schedule.is_demanded() {
+            self.demand.notify_one();
+        }
         verdict
     }
 
     async fn until_due(&self) {
         loop {
             let wait = self.schedule().until_start(self.clock.uptime());
-            if wait.is_zero() {
-                return;
-            }
-            select! {
-                () = self.clock.sleep(wait) => {}
-                () = self.demand.notified() => {}
+            match wait {
+                Some(Duration::ZERO) => return,
+                Some(wait) => select! {
+                    () = self.clock.sleep(wait) => {}
+                    () = self.demand.notified() => {}
+                },
+                None => self.demand.notified().await,
             }
         }
     }
 
-    async fn fetch(&self) -> Result<(KeySet, Vec<LeftOut>), FetchError> {
+    fn begin(&self, under_way: &mut Fetches) {
+        let now = self.clock.uptime();
+        let fetch = self.schedule().start(now, self.random.hash_one(now));
+        self.status.send_modify(|status| status.started += 1);
         let fetcher = Arc::clone(&self.fetcher);
-        let fetching = tokio::task::spawn_blocking(move || fetcher.fetch());
-        fetching.await.unwrap_or(Err(FetchError::Panicked))
+        under_way.spawn(async move { (fetch.number, fetcher.fetch_on_a_thread(fetch.timeout).await) });
     }
 
-    fn install(&self, keys: KeySet, left_out: &[LeftOut]) {
+    fn install(&self, number: FetchNumber, keys: KeySet, left_out: &LeftOut) {
         let now = self.clock.uptime();
         let kids: Vec<String> = keys.kids().map(str::to_owned).collect();
-        let hashes: Vec<KidHash> = keys.kids().map(|kid| KidHash(self.random.hash_one(kid))).collect();
+        let hashes: HashSet<KidHash> = keys.kids().map(|kid| self.hash(kid)).collect();
+        let left_out = left_out.to_string();
         let old = self.snapshot.load();
+        log_keys(old.as_deref(), &keys, &left_out);
         let unchanged = old.as_ref().filter(|old| old.keys.same_as(&keys));
-        log_keys(&kids, left_out, unchanged.is_some());
         let proofs = unchanged.map_or_else(
             || Arc::new(Proofs::with_room_for(self.remembered_tokens)),
             |old| Arc::clone(&old.proofs),
         );
-        self.snapshot.store(Some(Arc::new(Snapshot { keys, proofs, fetched_at: now })));
-        self.schedule().succeed(now, hashes);
+        self.snapshot.store(Some(Arc::new(Snapshot { keys, proofs, fetched_at: now, left_out })));
+        self.schedule().succeed(number, now, hashes);
         self.status.send_modify(|status| {
             status.succeeded += 1;
             status.last_failure = None;
@@ -225,14 +244,24 @@ impl KeyStore {
         });
     }
 
-    fn go_on_without(&self, error: &FetchError) {
+    fn go_on_without(&self, number: FetchNumber, error: &FetchError) {
         let now = self.clock.uptime();
-        let retry_in = self.schedule().fail(now, self.random.hash_one(now));
-        warn!(?retry_in, "the issuer's keys can't be fetched: {error}");
+        let retry_in = self.schedule().fail(number, now, self.random.hash_one(now));
+        let failure = error.to_string();
+        let is_repeated = self.status.borrow().last_failure.as_deref() == Some(&failure);
+        if is_repeated && retry_in < MIN_LOGGED_RETRY {
+            debug!(?retry_in, "the issuer's keys can't be fetched: {failure}");
+        } else {
+            warn!(?retry_in, "the issuer's keys can't be fetched: {failure}");
+        }
         self.status.send_modify(|status| {
             status.failed += 1;
-            status.last_failure = Some(error.to_string());
+            status.last_failure = Some(failure);
         });
+    }
+
+    fn hash(&self, kid: &str) -> KidHash {
+        KidHash(self.random.hash_one(kid))
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -240,13 +269,14 @@ impl KeyStore {
     }
 }
 
-fn log_keys(kids: &[String], left_out: &[LeftOut], unchanged: bool) {
-    if unchanged {
-        debug!(count = kids.len(), "the issuer's keys are unchanged");
-        return;
+fn log_keys(old: Option<&Snapshot>, keys: &KeySet, left_out: &str) {
+    let count = keys.kids().count();
+    if old.is_some_and(|old| old.keys.same_as(keys)) {
+        debug!(count, "the issuer's keys are unchanged");
+    } else {
+        info!(count, kids = listed(keys.kids()), "the issuer's keys changed");
     }
-    info!(count = kids.len(), ?kids, "the issuer's keys changed");
-    if !left_out.is_empty() {
-        warn!("keys of the issuer that are not used: {}", listed(left_out));
+    if !left_out.is_empty() && old.is_none_or(|old| old.left_out != left_out) {
+        warn!("keys of the issuer that are not used: {left_out}");
     }
 }

@@ -12,15 +12,16 @@ pub struct Options {
     /// From a successful fetch to the next one; also the longest wait between fetches that fail. 10 minutes: Auth0
     /// advises 5 to 10, and a revoked key is accepted for that long.
     pub refresh_every: Duration,
-    /// The least time between the starts of two fetches, whatever arrives. 5 seconds.
+    /// The time in which the budget of fetches refills by one, 5 seconds. The budget holds three: so many may start at once
+    /// after a quiet time, whatever arrives. Before the first keys there is no such limit.
     pub min_fetch_interval: Duration,
     /// How long keys are used after the last successful fetch while fetches fail. 24 hours.
     pub keep_through_outage: Duration,
-    /// How long a request waits for keys that are being fetched. 3 seconds.
-    ///
-    /// Where this is longer than `min_fetch_interval`, every request with an unknown key waits for a fetch that
-    /// answers it; where it is shorter, some are told to come back.
+    /// How long a request waits for keys that are being fetched, 3 seconds; under a second while the budget of fetches is
+    /// used up.
     pub wait_for_keys: Duration,
+    /// The maximum number of requests that wait for keys at a time. 64. Beyond it a request is answered at once.
+    pub max_waiting: usize,
     /// The longest that one fetch takes, from name resolution to the last byte. 5 seconds.
     pub fetch_timeout: Duration,
     /// The longest document that is read. 1 MiB.
@@ -44,6 +45,7 @@ impl Options {
             min_fetch_interval: Duration::from_secs(5),
             keep_through_outage: Duration::from_hours(24),
             wait_for_keys: Duration::from_secs(3),
+            max_waiting: 64,
             fetch_timeout: Duration::from_secs(5),
             max_document_bytes: 1024 * 1024,
             unknown_kid_memory: Duration::from_mins(1),

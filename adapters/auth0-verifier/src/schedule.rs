@@ -2,42 +2,90 @@
 //! and nothing here waits, fetches or logs.
 //!
 //! The rules:
-//! - Fetches never overlap, and no two start within `min_fetch_interval` of each other, whatever arrives.
+//! - Cold start: until the first keys arrive, fetches start at short, jittered intervals, whatever became of the earlier
+//!   ones, and up to [`MAX_COLD_FETCHES`] overlap, so that an issuer that hangs delays nothing. After about 20 s the
+//!   intervals double, up to `refresh_every`.
+//! - From then on fetches never overlap, and each takes a token from a bucket: [`FETCH_BURST`] at once, then one per
+//!   `min_fetch_interval`. The fetch that brings the first keys takes one, too.
 //! - A fetch is due `refresh_every` after a success; after failures in a row, after growing and jittered waits.
-//! - A request whose `kid` is unknown makes a fetch due at the first permitted moment. Only a successful fetch that
-//!   started after the `kid` was first asked for can prove that nobody published it: until then the answer is "not
-//!   available", never "not valid", so that a token signed with a rotated key is not thrown away.
-//! - A `kid` proved unknown stays so for `unknown_kid_memory` without another fetch.
+//! - A request whose `kid` is unknown demands a fetch if the bucket permits one before the request's deadline. A
+//!   successful fetch that started after the `kid` was first asked for proves that nobody published it; for
+//!   `unknown_kid_memory` no further fetch is made for it.
+//! - A request that can't wait, or can't any longer, is told "unknown key" while there are usable keys and the issuer
+//!   answers: the token is at fault. Without usable keys, or if the newest fetch failed or hangs, it is told "not
+//!   available", since a key that was rotated meanwhile may have signed the token. A key that a fetch has shown to be
+//!   withdrawn is unknown in any case.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::Options;
 
-/// The most kids that are remembered. Beyond it they are forgotten, which costs fetches within the limits above.
-const MAX_STRANGERS: usize = 1024;
+/// The maximum number of fetches at once, after a quiet time.
+pub(crate) const FETCH_BURST: u32 = 3;
+
+/// The maximum number of overlapping fetches, all of them before the first keys.
+pub(crate) const MAX_COLD_FETCHES: usize = 10;
+
+/// The shortest and the longest interval between the first fetches of a cold start.
+const MIN_COLD_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_COLD_INTERVAL: Duration = Duration::from_millis(800);
+
+/// The number of fetches of a cold start after which the intervals grow beyond [`MAX_COLD_INTERVAL`].
+const QUICK_COLD_FETCHES: u32 = 32;
+
+/// The maximum timeout of a fetch of a cold start while another one has the full timeout, for a slow issuer.
+const OVERLAPPING_FETCH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The maximum wait of a request that arrives when the bucket is empty, and the time after which a fetch counts as
+/// hanging.
+const BRIEF_WAIT: Duration = Duration::from_millis(750);
+
+/// The maximum number of unknown kids that are remembered. Beyond it they are forgotten, which costs fetches within the
+/// limits above.
+const MAX_UNKNOWN_KIDS: usize = 1024;
+
+/// The maximum number of withdrawn kids that are remembered.
+const MAX_WITHDRAWN_KIDS: usize = 128;
 
 /// No client is told to come back sooner.
-const LEAST_RETRY: Duration = Duration::from_secs(1);
+const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A keyed hash of a `kid`, so that what a stranger sent takes no memory here.
+/// A keyed hash of a `kid`, so that untrusted text takes no memory here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct KidHash(pub(crate) u64);
 
-/// The number of a fetch, from 1. Held by a request, it names the first fetch whose success answers the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The number of a fetch, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct FetchNumber(u64);
 
-/// What a waiting request should do, provided that its key is still not there.
+/// A fetch that starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fetch {
+    pub(crate) number: FetchNumber,
+    pub(crate) timeout: Duration,
+}
+
+/// A request that lacks its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PendingRequest {
+    kid: KidHash,
+    /// The first fetch whose success proves that nobody published the `kid`.
+    answer: FetchNumber,
+    /// When the request gives up.
+    pub(crate) deadline: Duration,
+}
+
+/// What a pending request should do, provided that its key is still not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// A fetch under way or permitted before the deadline may bring the key.
     Wait,
-    /// A fetch has shown that nobody published the key.
+    /// The token is at fault.
     Unknown,
-    /// No fetch can answer before the deadline.
+    /// The issuer is at fault; the token may be good.
     Unavailable {
-        /// When one may have answered.
+        /// When a fetch may have answered.
         retry_after: Duration,
     },
 }
@@ -46,329 +94,656 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     refresh_every: Duration,
-    min_fetch_interval: Duration,
+    keep_through_outage: Duration,
+    wait_for_keys: Duration,
     fetch_timeout: Duration,
     unknown_kid_memory: Duration,
-    /// The number of the newest fetch, and when it started.
-    started: Option<(FetchNumber, Duration)>,
-    under_way: bool,
+    bucket: TokenBucket,
+    /// The newest fetch, and when it started.
+    newest: FetchNumber,
+    newest_started: Duration,
+    in_flight: usize,
+    /// The fetch under way that has the full timeout.
+    patient: Option<FetchNumber>,
+    /// Scheduled fetches of the cold start.
+    cold_fetches: u32,
     succeeded: FetchNumber,
+    failed: FetchNumber,
     failures_in_a_row: u32,
-    /// When the next fetch is due although nobody demands one.
+    /// Until when the keys may be used; `None` before the first ones.
+    usable_until: Option<Duration>,
+    /// When the next fetch is due although no request demands one.
     due: Duration,
     demanded: bool,
-    strangers: HashMap<KidHash, Stranger>,
+    unknown: HashMap<KidHash, Lookup>,
+    published: HashSet<KidHash>,
+    withdrawn: VecDeque<KidHash>,
 }
 
-/// A `kid` that was asked for and is in no key set.
+/// What is known about a `kid` that is in no key set.
 #[derive(Debug, Clone, Copy)]
-enum Stranger {
-    /// This fetch, or a later one, will tell.
-    Asked(FetchNumber),
-    /// A fetch told at that time.
+enum Lookup {
+    /// The success of this fetch, or of a later one, will prove it unknown.
+    Pending(FetchNumber),
+    /// A fetch proved it unknown at that time.
     Unknown(Duration),
 }
 
 impl Schedule {
-    /// Nothing fetched; the first fetch is due at once.
+    /// Returns the schedule of a cold start; the first fetch is due at once.
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             refresh_every: options.refresh_every,
-            min_fetch_interval: options.min_fetch_interval,
+            keep_through_outage: options.keep_through_outage,
+            wait_for_keys: options.wait_for_keys,
             fetch_timeout: options.fetch_timeout,
             unknown_kid_memory: options.unknown_kid_memory,
-            started: None,
-            under_way: false,
-            succeeded: FetchNumber(0),
+            bucket: TokenBucket { interval: options.min_fetch_interval, full_at: Duration::ZERO },
+            newest: FetchNumber::default(),
+            newest_started: Duration::ZERO,
+            in_flight: 0,
+            patient: None,
+            cold_fetches: 0,
+            succeeded: FetchNumber::default(),
+            failed: FetchNumber::default(),
             failures_in_a_row: 0,
+            usable_until: None,
             due: Duration::ZERO,
             demanded: false,
-            strangers: HashMap::new(),
+            unknown: HashMap::new(),
+            published: HashSet::new(),
+            withdrawn: VecDeque::new(),
         }
     }
 
-    /// How long to wait before the next fetch starts, if nothing is demanded meanwhile.
-    pub(crate) fn until_start(&self, now: Duration) -> Duration {
-        let due = if self.demanded { Duration::ZERO } else { self.due };
-        due.max(self.permitted()).saturating_sub(now)
+    /// Returns how long to wait before the next fetch starts if nothing happens meanwhile; `None` if it waits for the
+    /// end of a fetch.
+    pub(crate) fn until_start(&self, now: Duration) -> Option<Duration> {
+        let max_in_flight = if self.is_cold() { MAX_COLD_FETCHES } else { 1 };
+        let start =
+            if self.demanded { self.bucket.permits_at().min(self.scheduled()) } else { self.scheduled() };
+        (self.in_flight < max_in_flight).then(|| start.saturating_sub(now))
     }
 
-    /// A fetch starts now.
-    pub(crate) fn start(&mut self, now: Duration) {
-        self.started = Some((self.next_number(), now));
-        self.under_way = true;
+    /// Notes that a fetch starts now. `jitter` is a random number.
+    pub(crate) fn start(&mut self, now: Duration, jitter: u64) -> Fetch {
+        self.newest = self.next_number();
+        self.newest_started = now;
+        self.in_flight += 1;
         self.demanded = false;
+        if self.is_cold() && self.due <= now {
+            self.due = now.saturating_add(jittered(self.cold_interval(), jitter));
+            self.cold_fetches = self.cold_fetches.saturating_add(1);
+        } else {
+            self.bucket.take(now);
+        }
+        let timeout = if self.patient.is_some() {
+            self.fetch_timeout.min(OVERLAPPING_FETCH_TIMEOUT)
+        } else {
+            self.patient = Some(self.newest);
+            self.fetch_timeout
+        };
+        Fetch { number: self.newest, timeout }
     }
 
-    /// The fetch under way brought these keys.
-    pub(crate) fn succeed(&mut self, now: Duration, brought: impl IntoIterator<Item = KidHash>) {
-        self.under_way = false;
-        self.failures_in_a_row = 0;
-        self.due = now.saturating_add(self.refresh_every);
-        self.succeeded = self.newest();
-        for kid in brought {
-            self.strangers.remove(&kid);
+    /// Notes that a fetch brought keys with these kids. Other fetches under way are abandoned.
+    pub(crate) fn succeed(&mut self, number: FetchNumber, now: Duration, kids: HashSet<KidHash>) {
+        if self.is_cold() {
+            self.bucket.take(now);
         }
-        let (succeeded, memory) = (self.succeeded, self.unknown_kid_memory);
-        self.strangers.retain(|_, stranger| match *stranger {
-            Stranger::Asked(answer) if answer <= succeeded => {
-                *stranger = Stranger::Unknown(now);
+        self.in_flight = 0;
+        self.patient = None;
+        self.failures_in_a_row = 0;
+        self.usable_until = Some(now.saturating_add(self.keep_through_outage));
+        self.due = now.saturating_add(self.refresh_every);
+        self.succeeded = number;
+        self.publish(kids);
+        let memory = self.unknown_kid_memory;
+        let published = &self.published;
+        self.unknown.retain(|kid, lookup| match *lookup {
+            _ if published.contains(kid) => false,
+            Lookup::Pending(answer) if answer <= number => {
+                *lookup = Lookup::Unknown(now);
                 true
             }
-            Stranger::Asked(_) => true,
-            Stranger::Unknown(since) => now.saturating_sub(since) < memory,
+            Lookup::Pending(_) => true,
+            Lookup::Unknown(since) => now.saturating_sub(since) < memory,
         });
     }
 
-    /// The fetch under way failed. `jitter` is a random number; the wait until the next one is returned.
-    pub(crate) fn fail(&mut self, now: Duration, jitter: u64) -> Duration {
-        self.under_way = false;
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        let doubled = 2_u32.saturating_pow(self.failures_in_a_row);
-        let longest = self.min_fetch_interval.saturating_mul(doubled).min(self.refresh_every);
-        // Half of it is random, so that servers which lost the issuer together don't come back together.
-        let wait = longest / 2 + (longest / 2).mul_f64(fraction(jitter));
-        self.due = now.saturating_add(wait);
-        self.until_start(now)
+    fn publish(&mut self, kids: HashSet<KidHash>) {
+        self.withdrawn.retain(|kid| !kids.contains(kid));
+        self.withdrawn.extend(self.published.difference(&kids));
+        let excess = self.withdrawn.len().saturating_sub(MAX_WITHDRAWN_KIDS);
+        self.withdrawn.drain(..excess);
+        self.published = kids;
     }
 
-    /// A request asks for a `kid` that is not in the key set; `None` if it is remembered as unknown.
-    pub(crate) fn ask(&mut self, kid: KidHash, now: Duration) -> Option<FetchNumber> {
-        match self.strangers.get(&kid) {
-            Some(Stranger::Asked(answer)) => return Some(*answer),
-            Some(Stranger::Unknown(since)) if now.saturating_sub(*since) < self.unknown_kid_memory => {
+    /// Notes that a fetch failed, and returns the wait until the next one. `jitter` is a random number.
+    pub(crate) fn fail(&mut self, number: FetchNumber, now: Duration, jitter: u64) -> Duration {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.patient = self.patient.filter(|patient| *patient != number);
+        self.failed = self.failed.max(number);
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        if !self.is_cold() {
+            let doubled = 2_u32.saturating_pow(self.failures_in_a_row);
+            let longest = self.bucket.interval.saturating_mul(doubled).min(self.refresh_every);
+            self.due = now.saturating_add(jittered(longest, jitter));
+        }
+        self.until_start(now).unwrap_or_default()
+    }
+
+    /// Registers a request whose `kid` is not in the key set; `None` if a fetch proved a while ago that it is unknown.
+    pub(crate) fn ask(&mut self, kid: KidHash, now: Duration) -> Option<PendingRequest> {
+        let known = match self.unknown.get(&kid) {
+            Some(Lookup::Unknown(since)) if now.saturating_sub(*since) < self.unknown_kid_memory => {
                 return None;
             }
-            Some(Stranger::Unknown(_)) | None => {}
+            Some(Lookup::Pending(answer)) if *answer > self.failed => Some(*answer),
+            _ => None,
+        };
+        let answer = known.unwrap_or(self.next_number());
+        if self.unknown.len() < MAX_UNKNOWN_KIDS || self.unknown.contains_key(&kid) {
+            self.unknown.insert(kid, Lookup::Pending(answer));
         }
-        let answer = self.next_number();
-        if self.strangers.len() < MAX_STRANGERS || self.strangers.contains_key(&kid) {
-            self.strangers.insert(kid, Stranger::Asked(answer));
-        }
-        Some(answer)
+        let is_brief = self.has_keys(now) && self.bucket.permits_at() > now;
+        let wait = if is_brief { self.wait_for_keys.min(BRIEF_WAIT) } else { self.wait_for_keys };
+        Some(PendingRequest { kid, answer, deadline: now.saturating_add(wait) })
     }
 
-    /// What a request should do that still lacks its key and gives up at `deadline`. Demands a fetch if one is needed.
-    pub(crate) fn judge(&mut self, answer: FetchNumber, now: Duration, deadline: Duration) -> Verdict {
-        if self.succeeded >= answer {
+    /// Judges a request that still lacks its key. Demands a fetch if one is needed and permitted in time.
+    pub(crate) fn judge(&mut self, request: &PendingRequest, now: Duration, may_wait: bool) -> Verdict {
+        if self.succeeded >= request.answer {
             return Verdict::Unknown;
         }
-        // The fetch under way may have started too early to prove the kid unknown, but not too early to bring it.
-        if !self.under_way {
-            self.demanded = true;
-        }
-        if now < deadline && (self.under_way || self.permitted() < deadline) {
+        if may_wait && now < request.deadline && self.may_be_answered(request, now) {
             return Verdict::Wait;
+        }
+        let is_failing = self.failures_in_a_row > 0 || self.is_hanging(now);
+        if self.withdrawn.contains(&request.kid) || (self.has_keys(now) && !is_failing) {
+            return Verdict::Unknown;
         }
         Verdict::Unavailable { retry_after: self.retry_after(now) }
     }
 
+    fn may_be_answered(&mut self, request: &PendingRequest, now: Duration) -> bool {
+        let has_failed = self.failed >= request.answer;
+        if has_failed && self.has_keys(now) {
+            // It has had its fetch; another one at once would only empty the bucket.
+            return false;
+        }
+        if self.in_flight > 0 {
+            // It may have started too early to prove the kid unknown, but not too early to bring the key.
+            return true;
+        }
+        let is_due_soon = self.is_cold() && self.due.saturating_sub(now) <= MAX_COLD_INTERVAL;
+        if !has_failed && !is_due_soon && self.bucket.permits_at() < request.deadline {
+            self.demanded = true;
+            return true;
+        }
+        self.scheduled() < request.deadline
+    }
+
+    /// Whether a fetch is to start for a request's sake.
+    pub(crate) fn is_demanded(&self) -> bool {
+        self.demanded
+    }
+
+    fn is_cold(&self) -> bool {
+        self.usable_until.is_none()
+    }
+
+    fn has_keys(&self, now: Duration) -> bool {
+        self.usable_until.is_some_and(|until| now <= until)
+    }
+
+    /// An issuer that lets a fetch wait for so long may be down.
+    fn is_hanging(&self, now: Duration) -> bool {
+        self.in_flight > 0 && now.saturating_sub(self.newest_started) >= BRIEF_WAIT
+    }
+
+    /// When the next fetch starts if no request demands one.
+    fn scheduled(&self) -> Duration {
+        if self.is_cold() { self.due } else { self.due.max(self.bucket.permits_at()) }
+    }
+
+    fn cold_interval(&self) -> Duration {
+        let quick =
+            MIN_COLD_INTERVAL.saturating_mul(2_u32.saturating_pow(self.cold_fetches)).min(MAX_COLD_INTERVAL);
+        let slow = self.cold_fetches.saturating_sub(QUICK_COLD_FETCHES);
+        quick.saturating_mul(2_u32.saturating_pow(slow)).min(self.refresh_every)
+    }
+
     fn retry_after(&self, now: Duration) -> Duration {
-        let started = self.started.map_or(now, |(_, at)| at);
-        let over = if self.under_way { started.saturating_add(self.fetch_timeout) } else { self.permitted() };
-        over.saturating_sub(now).max(LEAST_RETRY)
-    }
-
-    fn permitted(&self) -> Duration {
-        self.started.map_or(Duration::ZERO, |(_, at)| at.saturating_add(self.min_fetch_interval))
-    }
-
-    fn newest(&self) -> FetchNumber {
-        self.started.map_or(FetchNumber(0), |(number, _)| number)
+        let next = if self.in_flight > 0 && !self.is_cold() {
+            self.newest_started.saturating_add(self.fetch_timeout)
+        } else {
+            self.scheduled().min(self.bucket.permits_at())
+        };
+        next.saturating_sub(now).max(MIN_RETRY_AFTER)
     }
 
     fn next_number(&self) -> FetchNumber {
-        FetchNumber(self.newest().0 + 1)
+        FetchNumber(self.newest.0 + 1)
     }
 }
 
-/// A number from 0 to 1.
-fn fraction(random: u64) -> f64 {
-    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+/// A budget of fetches that refills.
+#[derive(Debug)]
+struct TokenBucket {
+    /// The time in which one token refills.
+    interval: Duration,
+    full_at: Duration,
+}
+
+impl TokenBucket {
+    /// Returns when there is a token.
+    fn permits_at(&self) -> Duration {
+        self.full_at.saturating_sub(self.interval.saturating_mul(FETCH_BURST - 1))
+    }
+
+    fn take(&mut self, now: Duration) {
+        let empty = now.saturating_add(self.interval.saturating_mul(FETCH_BURST));
+        self.full_at = self.full_at.max(now).saturating_add(self.interval).min(empty);
+    }
+}
+
+/// Between half of `longest` and all of it, so that servers that lost the issuer together don't come back together.
+fn jittered(longest: Duration, random: u64) -> Duration {
+    let fraction = f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+    longest / 2 + (longest / 2).mul_f64(fraction)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LEAST_JITTER: u64 = 0;
-    const MOST_JITTER: u64 = u64::MAX;
+    const MIN_JITTER: u64 = 0;
+    const MAX_JITTER: u64 = u64::MAX;
 
     const fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
-    fn schedule() -> Schedule {
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn cold() -> Schedule {
         Schedule::new(&Options::for_issuer(&"https://t.example/".parse().unwrap()).unwrap())
     }
 
-    /// A schedule whose first fetch succeeded at once, at zero.
-    fn fetched() -> Schedule {
-        let mut schedule = schedule();
+    /// A schedule whose first fetch succeeded at once, at zero; the bucket holds two tokens.
+    fn warm() -> Schedule {
+        let mut schedule = cold();
         fetch(&mut schedule, s(0), &[]);
         schedule
     }
 
-    fn fetch(schedule: &mut Schedule, at: Duration, brought: &[u64]) {
-        assert_eq!(schedule.until_start(at), Duration::ZERO, "a fetch is due at {at:?}");
-        schedule.start(at);
-        schedule.succeed(at, brought.iter().copied().map(KidHash));
+    #[track_caller]
+    fn start(schedule: &mut Schedule, at: Duration) -> FetchNumber {
+        assert_eq!(schedule.until_start(at), Some(Duration::ZERO), "a fetch starts at {at:?}");
+        schedule.start(at, MAX_JITTER).number
     }
+
+    #[track_caller]
+    fn fetch(schedule: &mut Schedule, at: Duration, kids: &[u64]) {
+        let number = start(schedule, at);
+        schedule.succeed(number, at, kids.iter().copied().map(KidHash).collect());
+    }
+
+    #[track_caller]
+    fn fail(schedule: &mut Schedule, at: Duration) {
+        let number = start(schedule, at);
+        schedule.fail(number, at, MAX_JITTER);
+    }
+
+    #[track_caller]
+    fn ask(schedule: &mut Schedule, kid: u64, at: Duration) -> PendingRequest {
+        schedule.ask(KidHash(kid), at).expect("not known to be unknown")
+    }
+
+    fn judge(schedule: &mut Schedule, request: &PendingRequest, at: Duration) -> Verdict {
+        schedule.judge(request, at, true)
+    }
+
+    const fn unavailable(seconds: u64) -> Verdict {
+        Verdict::Unavailable { retry_after: s(seconds) }
+    }
+
+    /// A fetch has been under way for [`BRIEF_WAIT`], and its timeout is 5 s.
+    const HANGS: Verdict = Verdict::Unavailable { retry_after: ms(4250) };
+
+    // When fetches start.
 
     #[test]
     fn the_first_fetch_is_due_at_once_and_the_next_after_refresh_every() {
-        let mut schedule = schedule();
-        assert_eq!(schedule.until_start(s(7)), Duration::ZERO);
-        schedule.start(s(7));
-        schedule.succeed(s(9), []);
-        assert_eq!(schedule.until_start(s(9)), s(600));
-        assert_eq!(schedule.until_start(s(608)), s(1));
-        assert_eq!(schedule.until_start(s(700)), Duration::ZERO);
+        let mut schedule = cold();
+        let number = start(&mut schedule, s(7));
+        schedule.succeed(number, s(9), HashSet::new());
+        assert_eq!(schedule.until_start(s(9)), Some(s(600)));
+        assert_eq!(schedule.until_start(s(608)), Some(s(1)));
+        assert_eq!(schedule.until_start(s(700)), Some(Duration::ZERO));
     }
 
     #[test]
-    fn failures_wait_longer_each_time_up_to_refresh_every() {
-        for (jitter, expected) in [
-            (LEAST_JITTER, [5, 10, 20, 40, 80, 160, 300, 300]),
-            (MOST_JITTER, [10, 20, 40, 80, 160, 320, 600, 600]),
-        ] {
-            let mut schedule = schedule();
+    fn cold_fetches_start_at_short_intervals_for_20_s_and_then_at_growing_ones() {
+        for (jitter, longest) in [(MIN_JITTER, false), (MAX_JITTER, true)] {
+            let mut schedule = cold();
             let mut now = s(100);
+            let mut intervals = Vec::new();
+            for _ in 0..45 {
+                let fetch = schedule.start(now, jitter);
+                let wait = schedule.fail(fetch.number, now, jitter);
+                intervals.push(if longest { wait } else { wait * 2 });
+                now += wait;
+            }
+            assert_eq!(intervals[..5], [ms(100), ms(200), ms(400), ms(800), ms(800)]);
+            assert!(intervals[3..33].iter().all(|interval| *interval == ms(800)), "{intervals:?}");
+            assert_eq!(intervals[33..36], [ms(1600), ms(3200), ms(6400)]);
+            assert_eq!(intervals[44], s(600));
+            let quick: Duration = intervals[..33].iter().sum();
+            assert!((s(20)..s(30)).contains(&quick), "{quick:?}");
+        }
+    }
+
+    #[test]
+    fn cold_fetches_overlap_when_the_issuer_hangs_and_are_bounded() {
+        let mut schedule = cold();
+        let mut now = s(0);
+        for n in 0..MAX_COLD_FETCHES {
+            assert_eq!(schedule.until_start(now), Some(Duration::ZERO));
+            let fetch = schedule.start(now, MAX_JITTER);
+            assert_eq!(fetch.timeout, if n == 0 { s(5) } else { s(2) }, "one has all of the time");
+            now = schedule.due;
+        }
+        assert_eq!(schedule.until_start(now), None);
+        schedule.fail(FetchNumber(2), now, MAX_JITTER);
+        assert_eq!(schedule.until_start(now), Some(Duration::ZERO));
+        assert_eq!(schedule.start(now, MAX_JITTER).timeout, s(2));
+        schedule.fail(FetchNumber(1), now, MAX_JITTER);
+        assert_eq!(schedule.start(now, MAX_JITTER).timeout, s(5), "another one has all of the time");
+        // The first keys end it: the others are abandoned.
+        schedule.succeed(FetchNumber(3), now, HashSet::new());
+        assert_eq!(schedule.until_start(now), Some(s(600)));
+    }
+
+    #[test]
+    fn warm_fetches_never_overlap() {
+        let mut schedule = warm();
+        let number = start(&mut schedule, s(600));
+        assert_eq!(schedule.until_start(s(1300)), None);
+        let request = ask(&mut schedule, 1, s(601));
+        assert_eq!(judge(&mut schedule, &request, s(601)), Verdict::Wait);
+        assert_eq!(schedule.until_start(s(601)), None);
+        schedule.succeed(number, s(602), HashSet::new());
+        assert_eq!(judge(&mut schedule, &request, s(602)), Verdict::Wait);
+        assert_eq!(schedule.until_start(s(602)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn failures_with_keys_wait_longer_each_time_up_to_refresh_every() {
+        for (jitter, expected) in [
+            (MIN_JITTER, [5, 10, 20, 40, 80, 160, 300, 300]),
+            (MAX_JITTER, [10, 20, 40, 80, 160, 320, 600, 600]),
+        ] {
+            let mut schedule = warm();
+            let mut now = s(600);
             for seconds in expected {
-                schedule.start(now);
-                let wait = schedule.fail(now, jitter);
+                let number = start(&mut schedule, now);
+                let wait = schedule.fail(number, now, jitter);
                 assert_eq!(wait, s(seconds));
                 now += wait;
             }
             fetch(&mut schedule, now, &[]);
-            schedule.start(now);
-            assert_eq!(schedule.fail(now, jitter), s(expected[0]), "a success ends the row");
+            let number = schedule.start(now, jitter).number;
+            assert_eq!(schedule.fail(number, now, jitter), s(expected[0]), "a success ends the row");
         }
     }
 
     #[test]
     fn jitter_lies_between_half_and_whole() {
-        let mut schedule = schedule();
-        schedule.start(s(0));
-        let wait = schedule.fail(s(0), u64::from(u32::MAX / 2) << 32);
+        let wait = jittered(s(10), u64::from(u32::MAX / 2) << 32);
         assert!(s(7) < wait && wait < s(8), "{wait:?}");
     }
 
     #[test]
-    fn a_kid_is_unknown_only_by_a_fetch_that_started_after_it_was_asked_for() {
-        let mut schedule = fetched();
-        schedule.start(s(600));
-        let answer = schedule.ask(KidHash(1), s(601)).unwrap();
-        assert_eq!(schedule.judge(answer, s(601), s(604)), Verdict::Wait, "the fetch under way may bring it");
-        schedule.succeed(s(603), []);
-        assert_eq!(schedule.judge(answer, s(603), s(604)), Verdict::Unavailable { retry_after: s(2) });
-        assert_eq!(schedule.until_start(s(603)), s(2), "one is demanded");
-        fetch(&mut schedule, s(605), &[]);
-        assert_eq!(schedule.judge(answer, s(605), s(608)), Verdict::Unknown);
-        assert_eq!(schedule.ask(KidHash(1), s(605)), None, "and stays so");
-    }
-
-    #[test]
-    fn an_unknown_kid_demands_one_fetch_at_the_first_permitted_moment() {
-        for (asked, verdict, start) in [
-            (1, Verdict::Unavailable { retry_after: s(4) }, 4),
-            (2, Verdict::Unavailable { retry_after: s(3) }, 3),
-            (3, Verdict::Wait, 2),
-            (5, Verdict::Wait, 0),
-            (100, Verdict::Wait, 0),
-        ] {
-            let mut schedule = fetched();
-            let now = s(asked);
-            let answer = schedule.ask(KidHash(1), now).unwrap();
-            assert_eq!(schedule.until_start(now), s(600 - asked), "asking alone demands nothing");
-            assert_eq!(schedule.judge(answer, now, s(asked + 3)), verdict, "asked at {now:?}");
-            assert_eq!(schedule.until_start(now), s(start), "asked at {now:?}");
-        }
-    }
-
-    #[test]
-    fn no_flood_of_kids_starts_fetches_more_often_than_permitted() {
-        let mut schedule = fetched();
+    fn the_bucket_holds_three_fetches_and_refills_one_in_an_interval() {
+        let mut schedule = warm();
         let mut starts = vec![s(0)];
-        for millis in 0..60_000_u64 {
-            let now = Duration::from_millis(millis);
-            if let Some(answer) = schedule.ask(KidHash(millis), now) {
-                let _ = schedule.judge(answer, now, now + s(3));
-            }
-            if schedule.until_start(now).is_zero() {
-                schedule.start(now);
+        for millis in 0..20_000 {
+            let now = ms(millis);
+            let request = ask(&mut schedule, millis, now);
+            let _ = judge(&mut schedule, &request, now);
+            if schedule.until_start(now) == Some(Duration::ZERO) {
+                fetch(&mut schedule, now, &[]);
                 starts.push(now);
-                let _ = schedule.fail(now, LEAST_JITTER);
             }
         }
-        assert_eq!(starts.len(), 12);
-        assert!(starts.windows(2).all(|pair| pair[0] + s(5) <= pair[1]), "{starts:?}");
-        assert_eq!(schedule.strangers.len(), MAX_STRANGERS);
+        assert_eq!(starts, [s(0), ms(0), ms(1), s(5), s(10), s(15)]);
+        assert!(schedule.unknown.len() <= MAX_UNKNOWN_KIDS);
+        // A quiet time fills it, and not beyond.
+        for at in [s(500), s(500), s(500)] {
+            let request = ask(&mut schedule, u64::MAX - u64::try_from(starts.len()).unwrap(), at);
+            assert_eq!(judge(&mut schedule, &request, at), Verdict::Wait);
+            fetch(&mut schedule, at, &[]);
+            starts.push(at);
+        }
+        let request = ask(&mut schedule, u64::MAX, s(500));
+        assert_eq!(judge(&mut schedule, &request, s(500)), Verdict::Unknown);
+    }
+
+    // What requests are told.
+
+    #[test]
+    fn a_kid_is_proved_unknown_only_by_a_fetch_that_started_after_it_was_asked_for() {
+        let mut schedule = warm();
+        let number = start(&mut schedule, s(600));
+        let request = ask(&mut schedule, 1, s(601));
+        assert_eq!(judge(&mut schedule, &request, s(601)), Verdict::Wait, "the fetch may bring it");
+        schedule.succeed(number, s(602), HashSet::new());
+        assert_eq!(judge(&mut schedule, &request, s(602)), Verdict::Wait, "another one is demanded");
+        fetch(&mut schedule, s(602), &[]);
+        assert_eq!(judge(&mut schedule, &request, s(602)), Verdict::Unknown);
+        assert_eq!(schedule.ask(KidHash(1), s(602)), None, "and stays so");
+    }
+
+    #[test]
+    fn an_unknown_kid_starts_a_fetch_at_once_also_just_after_the_last_one() {
+        for asked in [0, 1, 2, 5, 100] {
+            let mut schedule = warm();
+            let request = ask(&mut schedule, 1, s(asked));
+            assert_eq!(schedule.until_start(s(asked)), Some(s(600 - asked)), "asking alone demands nothing");
+            assert_eq!(judge(&mut schedule, &request, s(asked)), Verdict::Wait, "asked at {asked} s");
+            assert_eq!(request.deadline, s(asked + 3));
+            fetch(&mut schedule, s(asked), &[]);
+            assert_eq!(judge(&mut schedule, &request, s(asked)), Verdict::Unknown);
+        }
     }
 
     #[test]
     fn a_remembered_kid_demands_nothing_until_it_is_forgotten() {
-        let mut schedule = fetched();
-        let answer = schedule.ask(KidHash(1), s(10)).unwrap();
-        assert_eq!(schedule.judge(answer, s(10), s(13)), Verdict::Wait);
+        let mut schedule = warm();
+        let request = ask(&mut schedule, 1, s(10));
+        assert_eq!(judge(&mut schedule, &request, s(10)), Verdict::Wait);
         fetch(&mut schedule, s(10), &[]);
         assert_eq!(schedule.ask(KidHash(1), s(69)), None);
-        assert_eq!(schedule.until_start(s(69)), s(541));
-        let again = schedule.ask(KidHash(1), s(70)).unwrap();
-        assert_eq!(schedule.judge(again, s(70), s(73)), Verdict::Wait);
-        assert_eq!(schedule.until_start(s(70)), Duration::ZERO);
+        assert_eq!(schedule.until_start(s(69)), Some(s(541)));
+        let again = ask(&mut schedule, 1, s(70));
+        assert_eq!(judge(&mut schedule, &again, s(70)), Verdict::Wait);
+        assert_eq!(schedule.until_start(s(70)), Some(Duration::ZERO));
     }
 
     #[test]
-    fn a_key_that_arrives_is_no_stranger() {
-        let mut schedule = fetched();
-        let answer = schedule.ask(KidHash(1), s(1)).unwrap();
-        let _ = schedule.judge(answer, s(1), s(4));
-        fetch(&mut schedule, s(5), &[1]);
-        assert!(schedule.strangers.is_empty());
-        assert!(schedule.ask(KidHash(1), s(6)).is_some(), "were it revoked, it would be asked for again");
+    fn a_key_that_arrives_is_not_unknown() {
+        let mut schedule = warm();
+        let request = ask(&mut schedule, 1, s(1));
+        let _ = judge(&mut schedule, &request, s(1));
+        fetch(&mut schedule, s(1), &[1]);
+        assert!(schedule.unknown.is_empty());
+        let _ = ask(&mut schedule, 1, s(6));
+    }
+
+    /// A bucket that was emptied at 5 s, so that the next token comes at 10 s.
+    fn spent() -> Schedule {
+        let mut schedule = warm();
+        for (kid, at) in [(11, s(5)), (12, s(5)), (13, s(5))] {
+            let request = ask(&mut schedule, kid, at);
+            assert_eq!(judge(&mut schedule, &request, at), Verdict::Wait);
+            fetch(&mut schedule, at, &[]);
+        }
+        schedule
+    }
+
+    #[test]
+    fn without_a_budget_a_request_waits_less_than_a_second_and_is_at_fault() {
+        let mut schedule = spent();
+        let request = ask(&mut schedule, 1, s(6));
+        assert_eq!(request.deadline, s(6) + BRIEF_WAIT);
+        assert_eq!(judge(&mut schedule, &request, s(6)), Verdict::Unknown);
+        assert_eq!(schedule.until_start(s(6)), Some(s(599)), "and demands nothing");
+        // Just before the next token it waits for the fetch.
+        let request = ask(&mut schedule, 2, ms(9300));
+        assert_eq!(judge(&mut schedule, &request, ms(9300)), Verdict::Wait);
+        assert_eq!(schedule.until_start(ms(9300)), Some(ms(700)));
+        // So it does while the fetch that took the last token is under way.
+        start(&mut schedule, s(10));
+        let late = ask(&mut schedule, 3, s(10));
+        assert_eq!(judge(&mut schedule, &late, s(10)), Verdict::Wait);
+        assert_eq!(judge(&mut schedule, &late, ms(10_749)), Verdict::Wait);
+        assert_eq!(judge(&mut schedule, &late, ms(10_750)), HANGS);
+    }
+
+    #[test]
+    fn a_request_that_may_not_wait_is_at_fault_unless_the_issuer_is() {
+        let mut schedule = warm();
+        let request = ask(&mut schedule, 1, s(10));
+        assert_eq!(schedule.judge(&request, s(10), false), Verdict::Unknown);
+        assert!(!schedule.is_demanded());
+        start(&mut schedule, s(600));
+        let request = ask(&mut schedule, 1, s(600));
+        assert_eq!(schedule.judge(&request, s(600), false), Verdict::Unknown);
+        assert_eq!(schedule.judge(&request, ms(600_749), false), Verdict::Unknown);
+        assert_eq!(schedule.judge(&request, ms(600_750), false), HANGS);
+        schedule.fail(FetchNumber(2), s(601), MAX_JITTER);
+        assert_eq!(schedule.judge(&request, s(601), false), unavailable(1));
     }
 
     #[test]
     fn a_failed_fetch_proves_nothing_about_a_kid() {
-        let mut schedule = fetched();
-        let answer = schedule.ask(KidHash(1), s(10)).unwrap();
-        assert_eq!(schedule.judge(answer, s(10), s(13)), Verdict::Wait);
-        schedule.start(s(10));
-        let _ = schedule.fail(s(11), MOST_JITTER);
-        assert_eq!(schedule.judge(answer, s(11), s(13)), Verdict::Unavailable { retry_after: s(4) });
-        assert_eq!(schedule.ask(KidHash(1), s(12)), Some(answer), "not remembered as unknown");
-        assert_eq!(schedule.until_start(s(12)), s(3), "who asked gets a fetch before the backoff ends");
+        let mut schedule = warm();
+        let request = ask(&mut schedule, 1, s(100));
+        assert_eq!(judge(&mut schedule, &request, s(100)), Verdict::Wait);
+        fail(&mut schedule, s(100));
+        assert_eq!(judge(&mut schedule, &request, s(100)), unavailable(1));
+        assert!(!schedule.is_demanded(), "one request empties no bucket");
+        let again = ask(&mut schedule, 1, s(101));
+        assert_eq!(judge(&mut schedule, &again, s(101)), Verdict::Wait, "who comes back gets a fetch");
+        fail(&mut schedule, s(101));
+        let again = ask(&mut schedule, 1, s(101));
+        assert_eq!(judge(&mut schedule, &again, s(101)), Verdict::Wait);
+        fail(&mut schedule, s(101));
+        let again = ask(&mut schedule, 1, s(102));
+        assert_eq!(judge(&mut schedule, &again, s(102)), unavailable(3), "the bucket is empty until 105 s");
+        let again = ask(&mut schedule, 1, s(105));
+        assert_eq!(judge(&mut schedule, &again, s(105)), Verdict::Wait);
+        fetch(&mut schedule, s(105), &[]);
+        assert_eq!(judge(&mut schedule, &again, s(105)), Verdict::Unknown);
     }
 
     #[test]
-    fn whoever_reaches_the_deadline_is_told_when_to_come_back() {
-        let mut schedule = fetched();
-        schedule.start(s(600));
-        let answer = schedule.ask(KidHash(1), s(600)).unwrap();
-        let at = |schedule: &mut Schedule, now| schedule.judge(answer, now, s(603));
-        assert_eq!(
-            at(&mut schedule, s(603)),
-            Verdict::Unavailable { retry_after: s(2) },
-            "the fetch's timeout"
-        );
-        assert_eq!(at(&mut schedule, s(610)), Verdict::Unavailable { retry_after: s(1) }, "never at once");
+    fn whoever_reaches_the_deadline_of_a_hanging_fetch_is_told_when_to_come_back() {
+        let mut schedule = warm();
+        start(&mut schedule, s(600));
+        let request = ask(&mut schedule, 1, s(600));
+        assert_eq!(judge(&mut schedule, &request, ms(602_999)), Verdict::Wait);
+        assert_eq!(judge(&mut schedule, &request, s(603)), unavailable(2), "the fetch's timeout");
+        assert_eq!(judge(&mut schedule, &request, s(610)), unavailable(1), "never at once");
     }
 
     #[test]
-    fn strangers_are_bounded_and_the_forgotten_are_asked_for_again() {
-        let mut schedule = fetched();
-        for kid in 0..5_000 {
-            assert!(schedule.ask(KidHash(kid), s(5)).is_some());
+    fn without_keys_a_request_waits_for_the_scheduled_fetch_and_is_never_at_fault() {
+        let mut schedule = cold();
+        let request = ask(&mut schedule, 1, s(0));
+        for at in [ms(0), ms(100), ms(300), ms(700), ms(1500)] {
+            assert_eq!(judge(&mut schedule, &request, at), Verdict::Wait);
+            fail(&mut schedule, at);
+            assert!(!schedule.is_demanded());
         }
-        assert_eq!(schedule.strangers.len(), MAX_STRANGERS);
-        let answer = schedule.ask(KidHash(4_999), s(5)).unwrap();
-        let _ = schedule.judge(answer, s(5), s(8));
+        assert_eq!(judge(&mut schedule, &request, s(3)), unavailable(1));
+        assert_eq!(schedule.judge(&request, s(2), false), unavailable(1));
+    }
+
+    #[test]
+    fn without_keys_for_long_a_request_demands_a_fetch_within_the_budget() {
+        let mut schedule = cold();
+        let mut now = s(0);
+        for _ in 0..40 {
+            fail(&mut schedule, now);
+            now = schedule.due;
+        }
+        let due = schedule.due;
+        now -= s(90);
+        for _ in 0..FETCH_BURST {
+            let request = ask(&mut schedule, 1, now);
+            assert_eq!(judge(&mut schedule, &request, now), Verdict::Wait);
+            fail(&mut schedule, now);
+            assert_ne!(judge(&mut schedule, &request, now), Verdict::Wait);
+        }
+        let request = ask(&mut schedule, 1, now);
+        assert_eq!(judge(&mut schedule, &request, now), unavailable(5));
+        assert_eq!(schedule.due, due, "the scheduled fetch stays where it was");
+    }
+
+    #[test]
+    fn keys_that_are_too_old_are_no_keys() {
+        let mut schedule = warm();
+        let day = s(24 * 60 * 60);
+        fail(&mut schedule, day);
+        let request = ask(&mut schedule, 1, day + ms(1));
+        assert_eq!(schedule.judge(&request, day + ms(1), false), unavailable(1));
+        assert_eq!(request.deadline, day + ms(3001), "all of the wait");
+    }
+
+    #[test]
+    fn a_withdrawn_kid_is_unknown_whether_the_issuer_answers_or_not() {
+        let mut schedule = cold();
+        fetch(&mut schedule, s(0), &[1, 2]);
+        fetch(&mut schedule, s(600), &[2, 3]);
+        for (kid, failing) in [(1, Verdict::Unknown), (9, unavailable(1))] {
+            let request = ask(&mut schedule, kid, s(700));
+            assert_eq!(judge(&mut schedule, &request, s(700)), Verdict::Wait, "it may be back");
+            fail(&mut schedule, s(700));
+            assert_eq!(judge(&mut schedule, &request, s(700)), failing, "{kid}");
+        }
+        // A kid that comes back is not withdrawn.
+        fetch(&mut schedule, s(1400), &[1]);
+        fail(&mut schedule, s(2000));
+        let withdrawn: Vec<KidHash> = schedule.withdrawn.iter().copied().collect();
+        assert!(!withdrawn.contains(&KidHash(1)) && withdrawn.contains(&KidHash(2)));
+    }
+
+    #[test]
+    fn what_is_remembered_of_kids_is_bounded() {
+        let mut schedule = warm();
+        for kid in 0..5_000 {
+            let _ = ask(&mut schedule, kid, s(5));
+        }
+        assert_eq!(schedule.unknown.len(), MAX_UNKNOWN_KIDS);
+        let request = ask(&mut schedule, 4_999, s(5));
+        let _ = judge(&mut schedule, &request, s(5));
         fetch(&mut schedule, s(5), &[]);
         assert_eq!(schedule.ask(KidHash(0), s(6)), None);
-        assert!(schedule.ask(KidHash(4_999), s(6)).is_some());
-        let _ = schedule.judge(FetchNumber(3), s(70), s(73));
+        assert!(schedule.ask(KidHash(4_999), s(6)).is_some(), "the forgotten are asked for again");
+        let request = ask(&mut schedule, 5_000, s(70));
+        let _ = judge(&mut schedule, &request, s(70));
         fetch(&mut schedule, s(70), &[]);
-        assert!(schedule.strangers.len() <= 1, "the old ones made room: {}", schedule.strangers.len());
+        assert!(schedule.unknown.len() <= 1, "the old ones made room: {}", schedule.unknown.len());
+        for round in 0..10 {
+            let kids: Vec<u64> = (round * 100..(round + 1) * 100).collect();
+            fetch(&mut schedule, s(1000 * (round + 1)), &kids);
+        }
+        assert_eq!(schedule.withdrawn.len(), MAX_WITHDRAWN_KIDS);
+        assert!(schedule.withdrawn.iter().all(|kid| kid.0 >= 700), "the newest ones");
     }
 }

@@ -5,12 +5,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use domain::{BearerToken, Claims, NotReady, ScopeSet, TokenVerifier, UnixSeconds, Untrusted, VerifyError};
+use tokio::sync::watch;
 
 /// Answers each token as scripted, and every other one with [`Untrusted::Signature`].
 #[derive(Debug, Default)]
 pub struct ScriptedVerifier {
     answers: RwLock<HashMap<String, Result<Arc<Claims>, VerifyError>>>,
     not_ready: RwLock<Option<NotReady>>,
+    held: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
 }
 
 impl ScriptedVerifier {
@@ -26,6 +29,22 @@ impl ScriptedVerifier {
         answers.insert(token.to_owned(), answer.map(Arc::new));
     }
 
+    /// Lets every token wait from now on, as for keys that are being fetched, until [`ScriptedVerifier::release`].
+    pub fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Answers the tokens that wait, and those that come later.
+    pub fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Completes once at least `count` tokens have begun to wait in all.
+    pub async fn waiting(&self, count: usize) {
+        // The senders live as long as `self`, so waiting can't fail.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting >= count).await;
+    }
+
     /// Makes the verifier ready, or not ready for the given reason.
     pub fn set_ready(&self, ready: Result<(), NotReady>) {
         *self.not_ready.write().unwrap_or_else(PoisonError::into_inner) = ready.err();
@@ -35,6 +54,11 @@ impl ScriptedVerifier {
 #[async_trait]
 impl TokenVerifier for ScriptedVerifier {
     async fn verify(&self, token: &BearerToken) -> Result<Arc<Claims>, VerifyError> {
+        let mut held = self.held.subscribe();
+        if *held.borrow() {
+            self.waiting.send_modify(|waiting| *waiting += 1);
+            let _ = held.wait_for(|held| !held).await;
+        }
         let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
         answers.get(token.expose()).cloned().unwrap_or(Err(VerifyError::Untrusted(Untrusted::Signature)))
     }

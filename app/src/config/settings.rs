@@ -279,6 +279,7 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
     let min_fetch_interval = read.seconds("keys.min_fetch_interval_seconds", 1..=3600);
     let keep_through_outage = read.seconds("keys.keep_through_outage_seconds", 60..=7 * DAY);
     let wait_for_keys = read.seconds("keys.wait_seconds", 1..=60);
+    let max_waiting = read.whole("keys.max_waiting", 1..=10_000);
     let unknown_kid_memory = read.seconds("keys.unknown_kid_memory_seconds", 1..=3600);
     let fetch_timeout = read.seconds("keys.fetch_timeout_seconds", 1..=60);
     let remembered_tokens = read.whole("keys.remembered_tokens", 0..=1_000_000);
@@ -290,6 +291,7 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
             min_fetch_interval,
             keep_through_outage,
             wait_for_keys,
+            max_waiting,
             unknown_kid_memory,
             fetch_timeout,
             max_document_bytes,
