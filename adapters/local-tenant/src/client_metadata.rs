@@ -24,6 +24,8 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body};
 use url::{Host, Url};
 
+use crate::json;
+
 /// The draft's recommendation, under "Maximum Response Size".
 const MOST_BYTES: u64 = 5 * 1024;
 /// For everything, from the name to the last byte: someone waits for a login page meanwhile.
@@ -330,7 +332,7 @@ fn understood(client_id: &str, bytes: &[u8]) -> Result<ClientMetadata, MetadataE
         return Err(MetadataError::NotAnObject);
     }
     let document: Document =
-        serde_json::from_slice(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
+        json::parse(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
     // Otherwise a document could speak for another client, or be the copy of another client's.
     if document.client_id != client_id {
         return Err(MetadataError::WrongClientId(shown(&document.client_id)));
