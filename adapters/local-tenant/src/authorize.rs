@@ -49,9 +49,9 @@ pub(crate) async fn begin(
     tenant: &Tenant,
     parameters: &Parameters,
     issuer: String,
-    sent_by_page: bool,
+    from_browser: bool,
 ) -> Result<Next, Refusal> {
-    let (client, redirect_uri) = whom_to_answer(tenant, parameters).await?;
+    let (client, redirect_uri) = whom_to_answer(tenant, parameters, from_browser).await?;
     let refused = |error: &OAuthError| {
         // A state that is there twice is not repeated at all.
         let state = parameters.one("state").ok().flatten();
@@ -59,9 +59,7 @@ pub(crate) async fn begin(
     };
     let request =
         judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(|error| refused(&error))?;
-    let automatic = tenant.options().auto_consent.as_deref().and_then(|key| tenant.options().user(key));
-    // A page could send its visitor's browser here, and would get a code for the asking.
-    if let Some(user) = automatic.filter(|_| !sent_by_page) {
+    if let Some(user) = automatic_user(tenant, &request, from_browser) {
         return allow(tenant, &request, user).map(Next::Return).map_err(|error| refused(&error));
     }
     if parameters.one("prompt").ok().flatten() == Some("none") {
@@ -71,6 +69,19 @@ pub(crate) async fn begin(
     let transaction = tenant.pending.keep(request.clone(), tenant.now());
     let no_randomness = || refused(&OAuthError::new("server_error", "the machine gives no randomness"));
     Ok(Next::Ask { transaction: transaction.ok_or_else(no_randomness)?, request })
+}
+
+/// The user who consented beforehand, if that covers the request. Whoever brings a browser here, by a page or by a link in a
+/// mail, would get a code for the asking; and whoever registered a web site's redirect URI would get it sent there.
+fn automatic_user<'a>(
+    tenant: &'a Tenant,
+    request: &AuthorizationRequest,
+    from_browser: bool,
+) -> Option<&'a User> {
+    if from_browser || !redirect::is_local(&request.redirect_uri) {
+        return None;
+    }
+    tenant.options().user(tenant.options().auto_consent.as_deref()?)
 }
 
 /// Carries a decision out; the form's answer is where the browser goes.
@@ -156,6 +167,7 @@ fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<Req
 async fn whom_to_answer(
     tenant: &Tenant,
     parameters: &Parameters,
+    from_browser: bool,
 ) -> Result<(Arc<KnownClient>, String), Refusal> {
     let page = |title, explanation| Refusal::Page { title, explanation };
     let one = |name| {
@@ -164,7 +176,7 @@ async fn whom_to_answer(
         parameters.one(name).map_err(repeated).and_then(|value| value.ok_or_else(missing))
     };
     let id = one("client_id")?;
-    let client = tenant.clients.find(id, tenant.now()).await;
+    let client = tenant.clients.find(id, tenant.now(), from_browser).await;
     let client = client.map_err(|error| page("An unknown application", format!("{id}: {error}")))?;
     let redirect_uri = one("redirect_uri")?;
     if !client.redirect_uris.iter().any(|registered| redirect::matches(registered, redirect_uri)) {

@@ -127,8 +127,8 @@ async fn answer(
             Ok(response::json(&info, NO_STORE))
         }
         Route::Authorize => {
-            let sent_by_page = is_sent_by_page(request.headers());
-            Ok(authorize(tenant, &parameters(request).await?, issuer, sent_by_page).await)
+            let from_browser = is_from_browser(request.headers());
+            Ok(authorize(tenant, &parameters(request).await?, issuer, from_browser).await)
         }
         Route::Consent => consent(tenant, &host, request).await,
         Route::Token => {
@@ -182,9 +182,9 @@ async fn authorize(
     tenant: &Tenant,
     parameters: &Parameters,
     issuer: String,
-    sent_by_page: bool,
+    from_browser: bool,
 ) -> Response<Full<Bytes>> {
-    match authorize::begin(tenant, parameters, issuer, sent_by_page).await {
+    match authorize::begin(tenant, parameters, issuer, from_browser).await {
         Ok(Next::Return(location)) => response::redirect(&location),
         Ok(Next::Ask { transaction, request }) => {
             let return_to = authorize::destination(&request);
@@ -242,10 +242,14 @@ async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
     body::read(&head.headers, JSON, body).await
 }
 
-/// Whether a web page sent the browser here (Fetch Metadata). Nobody consents for it beforehand.
-fn is_sent_by_page(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    site.is_some_and(|site| site != b"none" && site != b"same-origin")
+/// Whether a browser sent the request: only browsers send Fetch Metadata, whatever its values, `Origin` and `Referer`. The one
+/// exception is Node's `fetch`, which sends `Sec-Fetch-Mode: cors` alone; browsers never send it without `Sec-Fetch-Site`.
+fn is_from_browser(headers: &HeaderMap) -> bool {
+    headers.iter().any(|(name, value)| match name.as_str() {
+        "origin" | "referer" => true,
+        "sec-fetch-mode" => value != "cors",
+        name => name.starts_with("sec-fetch-"),
+    })
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -323,6 +327,35 @@ mod tests {
         assert_eq!(check(&["evil.test"], "http://evil.test/"), Err(Problem::ForeignHost));
         assert_eq!(check(&["localhost", "localhost"], "/"), Err(Problem::BadHost));
         assert_eq!(check(&[], "/"), Err(Problem::BadHost));
+    }
+
+    #[test]
+    fn a_browser_is_known_by_what_only_browsers_send() {
+        let from_browser = |headers: &[(&'static str, &'static str)]| {
+            is_from_browser(
+                &headers
+                    .iter()
+                    .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                    .collect(),
+            )
+        };
+        for browser in [
+            ("sec-fetch-site", "none"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-user", "?1"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-storage-access", "none"),
+            ("origin", "null"),
+            ("referer", "https://a.test/"),
+        ] {
+            assert!(from_browser(&[browser]), "{browser:?}");
+            assert!(from_browser(&[("sec-fetch-mode", "cors"), browser]), "{browser:?}");
+        }
+        assert!(!from_browser(&[]));
+        assert!(!from_browser(&[("accept", "*/*"), ("sec-fetch-mode", "cors"), ("user-agent", "node")]));
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub struct Options {
     /// The port on 127.0.0.1; 0, the default, takes a free one.
     #[serde(skip)]
     pub port: u16,
-    /// The user who consents to everything at once, by its key: there is no page then. For clients without a browser.
+    /// The user who consents to everything at once, by its key. For clients without a browser: a browser gets the page, and
+    /// so does a client with an https redirect URI.
     #[serde(skip)]
     pub auto_consent: Option<String>,
     /// Everyone who can log in.
