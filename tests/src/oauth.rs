@@ -124,7 +124,7 @@ pub(crate) fn transaction(page: &Answer) -> String {
 
 /// Where a redirect leads, and its parameters.
 fn landed(answer: &Answer) -> (String, Vec<(String, String)>) {
-    assert_eq!(answer.status, 303, "{}", answer.text);
+    assert_eq!(answer.status, 302, "{}", answer.text);
     assert_eq!(answer.header("cache-control"), "no-store");
     let url = Url::parse(answer.header("location")).unwrap();
     let parameters = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
@@ -476,7 +476,7 @@ async fn a_decision_is_made_once_in_time_and_on_the_tenants_own_page() {
                 .await;
         assert_eq!(foreign.error(), (403, "foreign_origin".into()), "{origin}");
     }
-    assert_eq!(decide(&tenant, &page, "admin", "allow").await.status, 303);
+    assert_eq!(decide(&tenant, &page, "admin", "allow").await.status, 302);
     for spent in [transaction(&page), "guess".into(), String::new()] {
         let answer = post_form(&tenant, "/u/consent", &form(&spent), "").await;
         assert_eq!((answer.status, answer.header("location")), (400, ""), "{spent}");
@@ -553,13 +553,33 @@ async fn consent_beforehand_sends_no_code_to_a_web_site() {
     let metadata = json!({"redirect_uris": redirect_uris, "token_endpoint_auth_method": "none"});
     let registered = register(&tenant, &metadata).await.json();
     let client = ("client_id", registered["client_id"].as_str().unwrap());
-    for (uri, status) in redirect_uris.into_iter().zip([200, 200, 303, 303]) {
+    for (uri, status) in redirect_uris.into_iter().zip([200, 200, 302, 302]) {
         let answer = get(tenant.port(), &authorize_path(&[client, ("redirect_uri", uri)])).await;
         assert_eq!((answer.status, answer.header("location").is_empty()), (status, status == 200), "{uri}");
     }
     let web = [("client_id", "web"), ("redirect_uri", WEB_CALLBACK)];
     let page = get(tenant.port(), &authorize_path(&web)).await;
     assert_eq!(landed(&decide(&tenant, &page, "user", "allow").await).0, "https://web.example/cb");
+}
+
+/// Some headless clients take 302 only, which is what Auth0 sends.
+#[tokio::test]
+async fn the_redirects_of_a_login_have_the_status_of_the_options() {
+    for status in [302, 303] {
+        let options = Options { redirect_status: status, ..options() };
+        let asking = LocalTenant::start(options.clone()).await.unwrap();
+        let page = async || get(asking.port(), &authorize_path(&[])).await;
+        let denied_at_once = get(asking.port(), &authorize_path(&[("prompt", "none")])).await;
+        let allowed = decide(&asking, &page().await, "admin", "allow").await;
+        let denied = decide(&asking, &page().await, "admin", "deny").await;
+        let bye = encoded(&[("returnTo", "https://web.example/bye")]);
+        let logged_out = get(asking.port(), &format!("/v2/logout?{bye}")).await;
+        let automatic = LocalTenant::start(options.with_auto_consent("admin")).await.unwrap();
+        let at_once = get(automatic.port(), &authorize_path(&[])).await;
+        for answer in [denied_at_once, allowed, denied, logged_out, at_once] {
+            assert_eq!(answer.status, status, "{}", answer.header("location"));
+        }
+    }
 }
 
 // Codes.
@@ -923,7 +943,7 @@ async fn logout_returns_only_where_a_client_of_the_options_said() {
     let port = tenant().await.port();
     let logout = async |url: &str| get(port, &format!("/v2/logout?{}", encoded(&[("returnTo", url)]))).await;
     let good = logout("https://web.example/bye").await;
-    assert_eq!((good.status, good.header("location")), (303, "https://web.example/bye"));
+    assert_eq!((good.status, good.header("location")), (302, "https://web.example/bye"));
     for bad in ["https://evil.test/", "https://web.example/bye/", "javascript:alert(1)"] {
         let answer = logout(bad).await;
         assert_eq!((answer.status, answer.header("location")), (400, ""), "{bad}");

@@ -185,13 +185,13 @@ async fn authorize(
     from_browser: bool,
 ) -> Response<Full<Bytes>> {
     match authorize::begin(tenant, parameters, issuer, from_browser).await {
-        Ok(Next::Return(location)) => response::redirect(&location),
+        Ok(Next::Return(location)) => response::redirect(&location, tenant.redirect_status()),
         Ok(Next::Ask { transaction, request }) => {
             let return_to = authorize::destination(&request);
             let page = authorize::consent(tenant, &transaction, &request, &return_to);
             response::html(pages::consent(&page), &authorize::form_action_source(&request))
         }
-        Err(refusal) => refused(refusal),
+        Err(refusal) => refused(tenant, refusal),
     }
 }
 
@@ -206,19 +206,22 @@ async fn consent(
         return Err(Problem::WebPage);
     }
     let form = form(request).await?;
-    Ok(authorize::decide(tenant, &form).map_or_else(refused, |location| response::redirect(&location)))
+    Ok(match authorize::decide(tenant, &form) {
+        Ok(location) => response::redirect(&location, tenant.redirect_status()),
+        Err(refusal) => refused(tenant, refusal),
+    })
 }
 
-fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
+fn refused(tenant: &Tenant, refusal: Refusal) -> Response<Full<Bytes>> {
     match refusal {
-        Refusal::Redirect(location) => response::redirect(&location),
+        Refusal::Redirect(location) => response::redirect(&location, tenant.redirect_status()),
         Refusal::Page { title, explanation } => response::bad_page(pages::failure(title, &explanation)),
     }
 }
 
 fn logout(tenant: &Tenant, query: Option<&str>) -> Response<Full<Bytes>> {
     match account::logout(tenant, &Parameters::parse(query.unwrap_or_default().as_bytes())) {
-        Ok(Some(location)) => response::redirect(&location),
+        Ok(Some(location)) => response::redirect(&location, tenant.redirect_status()),
         Ok(None) => response::html(pages::signed_out(), ""),
         Err(explanation) => response::bad_page(pages::failure("An unknown place to return to", &explanation)),
     }

@@ -14,6 +14,8 @@ const DAY: u64 = 24 * 60 * 60;
 const HOUR: u64 = 60 * 60;
 /// Auth0's maximum for it.
 const LONGEST_LIFETIME: u64 = 30 * DAY;
+/// Those after which a browser asks with GET, whatever it sent before. Auth0's is the first.
+const REDIRECT_STATUSES: [u16; 2] = [302, 303];
 
 /// Users, roles, clients and the API of a tenant. The default is Auth0's MCP sample: an administrator and a user.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,6 +28,8 @@ pub struct Options {
     /// so does a client with an https redirect URI.
     #[serde(skip)]
     pub auto_consent: Option<String>,
+    /// The status of the redirects that end a login or a logout: 302, as Auth0 sends it, or 303.
+    pub redirect_status: u16,
     /// Everyone who can log in.
     pub users: Vec<User>,
     /// What users can be assigned.
@@ -221,6 +225,9 @@ impl Options {
     /// Every problem, each with the key it is about.
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
+        if !REDIRECT_STATUSES.contains(&self.redirect_status) {
+            problems.push(format!("tenant.redirect_status is {}; it is 302 or 303", self.redirect_status));
+        }
         check_api("tenant.api", &self.api, &mut problems);
         for api in &self.other_apis {
             check_api("tenant.other_apis", api, &mut problems);
@@ -394,6 +401,7 @@ impl Default for Options {
         Self {
             port: 0,
             auto_consent: None,
+            redirect_status: REDIRECT_STATUSES[0],
             users: vec![
                 user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
                 user("user", "auth0|local-user", "Uma User", "Tool User"),
@@ -506,6 +514,7 @@ mod tests {
                 json!({"roles": [], "users": [user("a", "s", &[])], "api": {"scopes": [scope("a b")]}}),
                 "tenant.api.scopes: \"a b\" is no scope: printable ASCII without spaces, quotes and backslashes",
             ),
+            (json!({"redirect_status": 307}), "tenant.redirect_status is 307; it is 302 or 303"),
             (json!({"api": {"name": ""}}), "tenant.api.name is empty"),
             (json!({"other_apis": [{}]}), "tenant.other_apis: an API has no identifier"),
             (
