@@ -40,6 +40,8 @@ pub(crate) fn options() -> Options {
         permissions: Vec::new(),
     };
     let mut options = Options::default().with_api_identifier(API);
+    options.api.allow_offline_access = true;
+    options.authorization_response_iss_parameter_supported = true;
     options.users[1].org_id = Some("org_1".into());
     options.other_apis = vec![Api {
         identifier: Some(OTHER_API.into()),
@@ -562,6 +564,30 @@ async fn consent_beforehand_sends_no_code_to_a_web_site() {
     assert_eq!(landed(&decide(&tenant, &page, "user", "allow").await).0, "https://web.example/cb");
 }
 
+#[tokio::test]
+async fn responses_name_the_issuer_where_the_metadata_says_so() {
+    for on in [false, true] {
+        let options = Options { authorization_response_iss_parameter_supported: on, ..options() };
+        let asking = LocalTenant::start(options.clone()).await.unwrap();
+        for path in ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"] {
+            let metadata = get(asking.port(), path).await.json();
+            let said = metadata.get("authorization_response_iss_parameter_supported").cloned();
+            assert_eq!(said, on.then_some(json!(true)), "{path}");
+        }
+        let page = async || get(asking.port(), &authorize_path(&[])).await;
+        let allowed = decide(&asking, &page().await, "admin", "allow").await;
+        let denied = decide(&asking, &page().await, "admin", "deny").await;
+        let refused = get(asking.port(), &authorize_path(&[("prompt", "none")])).await;
+        for answer in [allowed, denied, refused] {
+            let expected = if on { asking.issuer() } else { "" };
+            assert_eq!(parameter(&answer, "iss"), expected, "{}", answer.header("location"));
+        }
+        let automatic = LocalTenant::start(options.with_auto_consent("admin")).await.unwrap();
+        let at_once = get(automatic.port(), &authorize_path(&[])).await;
+        assert_eq!(parameter(&at_once, "iss"), if on { automatic.issuer() } else { "" });
+    }
+}
+
 /// Some headless clients take 302 only, which is what Auth0 sends.
 #[tokio::test]
 async fn the_redirects_of_a_login_have_the_status_of_the_options() {
@@ -650,6 +676,36 @@ async fn a_code_is_good_for_60_seconds() {
 async fn refreshable(tenant: &LocalTenant) -> String {
     let code = code(tenant, "admin", &[("scope", "tool:whoami tool:greet offline_access")]).await;
     redeem(tenant, &code, &[]).await.json()["refresh_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_for_who_asks_where_the_api_allows_it() {
+    let mut options = options();
+    let third = json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"});
+    for allowed in [false, true] {
+        options.api.allow_offline_access = allowed;
+        let tenant = LocalTenant::start(options.clone()).await.unwrap();
+        let third = register(&tenant, &third).await.json()["client_id"].as_str().unwrap().to_owned();
+        for client in ["app", &third] {
+            for (scope, asked) in [("tool:whoami offline_access", true), ("tool:whoami", false), ("", false)]
+            {
+                let request = [("client_id", client), ("scope", scope)];
+                let page = get(tenant.port(), &authorize_path(&request)).await;
+                let shown = page.text.contains("Keep this access while you are away");
+                let code = parameter(&decide(&tenant, &page, "user", "allow").await, "code");
+                let answer = redeem(&tenant, &code, &[("client_id", client)]).await.json();
+                let granted = answer["scope"].as_str().unwrap().contains("offline_access");
+                let expected = allowed && asked;
+                let found = (shown, granted, answer.get("refresh_token").is_some());
+                assert_eq!(found, (expected, expected, expected), "{allowed} {client} {scope}");
+            }
+        }
+    }
+    // Another API of the same tenant has a setting of its own.
+    let tenant = LocalTenant::start(options).await.unwrap();
+    let other = [("resource", OTHER_API), ("scope", "read:other offline_access")];
+    let code = code(&tenant, "admin", &other).await;
+    assert_eq!(redeem(&tenant, &code, &[]).await.json()["scope"], "read:other");
 }
 
 #[tokio::test]

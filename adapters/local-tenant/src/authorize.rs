@@ -15,7 +15,7 @@ use crate::pending::AuthorizationRequest;
 use crate::problem::OAuthError;
 use crate::redirect;
 use crate::tenant::Tenant;
-use crate::tokens::{Authorization, Subject};
+use crate::tokens::{Authorization, Subject, may_be_offline};
 
 /// RFC 7636 section 4.2: the base64url of a SHA-256.
 const CHALLENGE_LENGTH: usize = 43;
@@ -55,7 +55,7 @@ pub(crate) async fn begin(
     let refused = |error: &OAuthError| {
         // A state that is there twice is not repeated at all.
         let state = parameters.one("state").ok().flatten();
-        Refusal::Redirect(refusal_location(&redirect_uri, state, &issuer, error))
+        Refusal::Redirect(refusal_location(tenant, &redirect_uri, state, &issuer, error))
     };
     let request =
         judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(|error| refused(&error))?;
@@ -101,7 +101,7 @@ pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refus
     };
     outcome.map_err(|error| {
         let state = request.state.as_deref();
-        Refusal::Redirect(refusal_location(&request.redirect_uri, state, &request.issuer, &error))
+        Refusal::Redirect(refusal_location(tenant, &request.redirect_uri, state, &request.issuer, &error))
     })
 }
 
@@ -150,17 +150,20 @@ pub(crate) fn destination(request: &AuthorizationRequest) -> String {
 
 /// Everything that anybody could grant: what is asked for and known.
 fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<RequestedScope<'a>> {
-    let api =
+    let defined =
         api.scopes.iter().map(|scope| RequestedScope { name: &scope.name, description: &scope.description });
     let Some(requested) = &request.scope else {
-        return api.collect();
+        return defined.collect();
     };
     let own = OWN_SCOPES.into_iter().filter(|(name, _)| match *name {
-        "offline_access" => request.client.grant_types.contains(&GrantType::RefreshToken),
+        "offline_access" => may_be_offline(api, &request.client),
         _ => !request.client.is_third_party,
     });
     let own = own.map(|(name, description)| RequestedScope { name, description });
-    api.chain(own).filter(|scope| requested.split_ascii_whitespace().any(|name| name == scope.name)).collect()
+    defined
+        .chain(own)
+        .filter(|scope| requested.split_ascii_whitespace().any(|name| name == scope.name))
+        .collect()
 }
 
 /// The client and its redirect URI: both known, and the one registered for the other.
@@ -295,15 +298,32 @@ fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result
         },
         tenant.now(),
     )?;
-    let mut parameters = vec![("code", code.as_str())];
-    parameters.extend(request.state.as_deref().map(|state| ("state", state)));
-    parameters.push(("iss", &request.issuer));
-    Ok(redirect::with_parameters(&request.redirect_uri, &parameters))
+    let state = request.state.as_deref();
+    Ok(location(tenant, &request.redirect_uri, &[("code", &code)], state, &request.issuer))
 }
 
-fn refusal_location(redirect_uri: &str, state: Option<&str>, issuer: &str, error: &OAuthError) -> String {
-    let mut parameters = vec![("error", error.code), ("error_description", error.description.as_str())];
+fn refusal_location(
+    tenant: &Tenant,
+    redirect_uri: &str,
+    state: Option<&str>,
+    issuer: &str,
+    error: &OAuthError,
+) -> String {
+    let outcome = [("error", error.code), ("error_description", error.description.as_str())];
+    location(tenant, redirect_uri, &outcome, state, issuer)
+}
+
+/// An authorization response.
+fn location(
+    tenant: &Tenant,
+    redirect_uri: &str,
+    outcome: &[(&str, &str)],
+    state: Option<&str>,
+    issuer: &str,
+) -> String {
+    let has_issuer = tenant.options().authorization_response_iss_parameter_supported;
+    let mut parameters = outcome.to_vec();
     parameters.extend(state.map(|state| ("state", state)));
-    parameters.push(("iss", issuer));
+    parameters.extend(has_issuer.then_some(("iss", issuer)));
     redirect::with_parameters(redirect_uri, &parameters)
 }

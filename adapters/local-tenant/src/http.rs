@@ -118,7 +118,9 @@ async fn answer(
     }
     let issuer = tenant.issuer.url_for(&host);
     match route {
-        Route::Discovery => Ok(response::json(&documents::discovery(&issuer), DOCUMENT_CACHING)),
+        Route::Discovery => {
+            Ok(response::json(&documents::discovery(&issuer, tenant.options()), DOCUMENT_CACHING))
+        }
         Route::Keys => Ok(keys(tenant).await),
         Route::Style => Ok(response::style(pages::STYLE)),
         Route::Logout => Ok(logout(tenant, request.uri().query())),

@@ -28,6 +28,9 @@ pub struct Options {
     /// so does a client with an https redirect URI.
     #[serde(skip)]
     pub auto_consent: Option<String>,
+    /// Auth0's setting of this name, which its dashboard calls "Include Issuer in Authorization Responses": `iss` in every
+    /// authorization response (RFC 9207), and in the metadata that it is. Off, as in a new tenant of Auth0's.
+    pub authorization_response_iss_parameter_supported: bool,
     /// The status of the redirects that end a login or a logout: 302, as Auth0 sends it, or 303.
     pub redirect_status: u16,
     /// Everyone who can log in.
@@ -156,6 +159,9 @@ pub struct Api {
     pub scopes: Vec<ApiScope>,
     /// What its access tokens look like.
     pub dialect: Dialect,
+    /// Auth0's "Allow Offline Access": whether a client that asks for `offline_access` gets a refresh token. Off, as for a
+    /// new API of Auth0's.
+    pub allow_offline_access: bool,
     /// From `iat` to `exp`, in seconds.
     pub token_lifetime_seconds: u64,
     /// The same for clients that registered themselves, or are known by a URL.
@@ -401,6 +407,7 @@ impl Default for Options {
         Self {
             port: 0,
             auto_consent: None,
+            authorization_response_iss_parameter_supported: false,
             redirect_status: REDIRECT_STATUSES[0],
             users: vec![
                 user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
@@ -426,6 +433,7 @@ impl Default for Api {
             name: "Local MCP server".into(),
             scopes: vec![scope("tool:whoami", "Read who you are"), scope("tool:greet", "Greet you by name")],
             dialect: Dialect::default(),
+            allow_offline_access: false,
             token_lifetime_seconds: DAY,
             third_party_token_lifetime_seconds: HOUR,
             refresh_token_lifetime_seconds: LONGEST_LIFETIME,
