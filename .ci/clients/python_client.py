@@ -57,7 +57,7 @@ class Keeper:
         self.logins += 1
         async with httpx2.AsyncClient(trust_env=False) as browser:
             response = await browser.get(url, follow_redirects=False)
-        same(response.status_code, 303)
+        same(response.status_code, 302)
         page, _, query = response.headers["location"].partition("?")
         same(page, CALLBACK)
         self.landed = parse_qs(query, strict_parsing=True)

@@ -31,7 +31,7 @@ class Keeper {
   async redirectToAuthorization(url) {
     this.logins += 1;
     const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(30_000) });
-    assert.equal(response.status, 303);
+    assert.equal(response.status, 302);
     const landed = new URL(response.headers.get("location"));
     assert.equal(landed.origin + landed.pathname, this.redirectUrl);
     assert.equal(landed.searchParams.get("state"), this.#state);

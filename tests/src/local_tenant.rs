@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use local_tenant::client::{ClientError, request_token};
-use local_tenant::{Fault, IssuedToken, LocalTenant, Options, StartError, TokenRequest};
+use local_tenant::{Api, Fault, IssuedToken, LocalTenant, Options, StartError, TokenRequest};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -123,7 +123,6 @@ async fn both_discovery_documents_say_what_auth0_says() {
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "code_challenge_methods_supported": ["S256"],
         "client_id_metadata_document_supported": true,
-        "authorization_response_iss_parameter_supported": true,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
@@ -418,5 +417,9 @@ fn the_configuration_file_is_the_sample_tenant() {
     assert_eq!(file.keys().collect::<Vec<_>>(), ["tenant"]);
     let options: Options = file["tenant"].clone().try_into().unwrap();
     assert_eq!(options.validate(), Ok(()));
-    assert_eq!(options, Options::default());
+    // What MCP clients need, and a new tenant of Auth0's has not.
+    let api = Api { allow_offline_access: true, ..Api::default() };
+    let authorization_response_iss_parameter_supported = true;
+    let dev = Options { authorization_response_iss_parameter_supported, api, ..Options::default() };
+    assert_eq!(options, dev);
 }

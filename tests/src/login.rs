@@ -33,7 +33,7 @@ async fn browse(url: &str, user: &str) -> String {
     let headers =
         format!("content-type: application/x-www-form-urlencoded\r\norigin: http://localhost:{port}\r\n");
     let answer = send(port, "POST", "/u/consent", &headers, &form).await;
-    assert_eq!(answer.status, 303, "{}", answer.text);
+    assert_eq!(answer.status, 302, "{}", answer.text);
     answer.header("location").to_owned()
 }
 

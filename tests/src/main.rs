@@ -29,5 +29,6 @@ mod properties;
 mod real_clients;
 mod restart;
 mod streams;
+mod tenant_bounds;
 mod tls;
 mod wire;

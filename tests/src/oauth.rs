@@ -14,7 +14,7 @@ use url::form_urlencoded::Serializer;
 use crate::local_tenant::{API, Answer, get, opened, published, send};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CALLBACK: &str = "http://127.0.0.1:49152/cb";
+pub(crate) const CALLBACK: &str = "http://127.0.0.1:49152/cb";
 const WEB_CALLBACK: &str = "https://web.example/cb?x=1";
 const OTHER_API: &str = "https://other.example/";
 const SECRET: &str = "s3cret /+:ä";
@@ -29,7 +29,7 @@ async fn own_tenant() -> LocalTenant {
     LocalTenant::start(options()).await.unwrap()
 }
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     let client = |id: &str, redirect: &[&str]| Client {
         id: id.into(),
         name: format!("The {id}"),
@@ -40,6 +40,8 @@ fn options() -> Options {
         permissions: Vec::new(),
     };
     let mut options = Options::default().with_api_identifier(API);
+    options.api.allow_offline_access = true;
+    options.authorization_response_iss_parameter_supported = true;
     options.users[1].org_id = Some("org_1".into());
     options.other_apis = vec![Api {
         identifier: Some(OTHER_API.into()),
@@ -95,7 +97,7 @@ fn changed(good: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
     encoded(&pairs)
 }
 
-fn authorize_path(changes: &[(&str, &str)]) -> String {
+pub(crate) fn authorize_path(changes: &[(&str, &str)]) -> String {
     let challenge = challenge();
     let good = [
         ("response_type", "code"),
@@ -110,7 +112,7 @@ fn authorize_path(changes: &[(&str, &str)]) -> String {
     format!("/authorize?{}", changed(&good, changes))
 }
 
-async fn post_form(tenant: &LocalTenant, path: &str, form: &str, headers: &str) -> Answer {
+pub(crate) async fn post_form(tenant: &LocalTenant, path: &str, form: &str, headers: &str) -> Answer {
     let headers = format!("content-type: application/x-www-form-urlencoded\r\n{headers}");
     send(tenant.port(), "POST", path, &headers, form).await
 }
@@ -124,14 +126,14 @@ pub(crate) fn transaction(page: &Answer) -> String {
 
 /// Where a redirect leads, and its parameters.
 fn landed(answer: &Answer) -> (String, Vec<(String, String)>) {
-    assert_eq!(answer.status, 303, "{}", answer.text);
+    assert_eq!(answer.status, 302, "{}", answer.text);
     assert_eq!(answer.header("cache-control"), "no-store");
     let url = Url::parse(answer.header("location")).unwrap();
     let parameters = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
     (url[..url::Position::AfterPath].to_owned(), parameters)
 }
 
-fn parameter(answer: &Answer, name: &str) -> String {
+pub(crate) fn parameter(answer: &Answer, name: &str) -> String {
     let (_, parameters) = landed(answer);
     let mut values = parameters.into_iter().filter(|(found, _)| found == name);
     let (value, more) = (values.next(), values.next());
@@ -139,7 +141,7 @@ fn parameter(answer: &Answer, name: &str) -> String {
     value.map(|(_, value)| value).unwrap_or_default()
 }
 
-async fn decide(tenant: &LocalTenant, page: &Answer, user: &str, decision: &str) -> Answer {
+pub(crate) async fn decide(tenant: &LocalTenant, page: &Answer, user: &str, decision: &str) -> Answer {
     let form = encoded(&[("transaction", &transaction(page)), ("user", user), ("decision", decision)]);
     let own = format!("origin: http://localhost:{}\r\n", tenant.port());
     post_form(tenant, "/u/consent", &form, &own).await
@@ -152,7 +154,7 @@ async fn code(tenant: &LocalTenant, user: &str, changes: &[(&str, &str)]) -> Str
     parameter(&answer, "code")
 }
 
-async fn redeem(tenant: &LocalTenant, code: &str, changes: &[(&str, &str)]) -> Answer {
+pub(crate) async fn redeem(tenant: &LocalTenant, code: &str, changes: &[(&str, &str)]) -> Answer {
     let good = [
         ("grant_type", "authorization_code"),
         ("client_id", "app"),
@@ -163,7 +165,7 @@ async fn redeem(tenant: &LocalTenant, code: &str, changes: &[(&str, &str)]) -> A
     post_form(tenant, "/oauth/token", &changed(&good, changes), "").await
 }
 
-async fn refresh(tenant: &LocalTenant, token: &str, changes: &[(&str, &str)]) -> Answer {
+pub(crate) async fn refresh(tenant: &LocalTenant, token: &str, changes: &[(&str, &str)]) -> Answer {
     let good = [("grant_type", "refresh_token"), ("client_id", "app"), ("refresh_token", token)];
     post_form(tenant, "/oauth/token", &changed(&good, changes), "").await
 }
@@ -177,7 +179,7 @@ async fn claims(tenant: &LocalTenant, answer: &Answer) -> Value {
     opened(&token, &published(tenant.port()).await).unwrap().1
 }
 
-async fn register(tenant: &LocalTenant, metadata: &Value) -> Answer {
+pub(crate) async fn register(tenant: &LocalTenant, metadata: &Value) -> Answer {
     let headers = "content-type: application/json\r\n";
     send(tenant.port(), "POST", "/oidc/register", headers, &metadata.to_string()).await
 }
@@ -476,7 +478,7 @@ async fn a_decision_is_made_once_in_time_and_on_the_tenants_own_page() {
                 .await;
         assert_eq!(foreign.error(), (403, "foreign_origin".into()), "{origin}");
     }
-    assert_eq!(decide(&tenant, &page, "admin", "allow").await.status, 303);
+    assert_eq!(decide(&tenant, &page, "admin", "allow").await.status, 302);
     for spent in [transaction(&page), "guess".into(), String::new()] {
         let answer = post_form(&tenant, "/u/consent", &form(&spent), "").await;
         assert_eq!((answer.status, answer.header("location")), (400, ""), "{spent}");
@@ -509,17 +511,101 @@ async fn a_user_can_consent_beforehand() {
         let answer = redeem(&tenant, &parameter(&answer, "code"), &[]).await;
         assert_eq!(claims(&tenant, &answer).await["sub"], "auth0|local-user");
     }
-    // A page that sends its visitor here gets no code for the asking.
-    let path = authorize_path(&[]);
-    for (site, status) in [("cross-site", 200), ("same-site", 200), ("none", 303), ("same-origin", 303)] {
-        let header = format!("sec-fetch-site: {site}\r\n");
-        assert_eq!(send(tenant.port(), "GET", &path, &header, "").await.status, status, "{site}");
-    }
     let error = LocalTenant::start(options().with_auto_consent("bob")).await.unwrap_err();
     assert!(
         error.to_string().contains("no user \"bob\" who could consent; the tenant has admin, user"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn consent_beforehand_gives_no_browser_a_code() {
+    let tenant = LocalTenant::start(options().with_auto_consent("user")).await.unwrap();
+    // What a browser sends for a page's link, for a mail's link, for an address typed in, and what older ones send.
+    for header in [
+        "sec-fetch-site: cross-site",
+        "sec-fetch-site: same-site",
+        "sec-fetch-site: same-origin",
+        "sec-fetch-site: none",
+        "sec-fetch-mode: navigate",
+        "sec-fetch-mode: no-cors",
+        "sec-fetch-dest: document",
+        "sec-fetch-user: ?1",
+        "origin: https://evil.test",
+        "referer: https://evil.test/",
+    ] {
+        let headers = format!("{header}\r\n");
+        let page = send(tenant.port(), "GET", &authorize_path(&[]), &headers, "").await;
+        assert_eq!(page.status, 200, "{header}");
+        let code = parameter(&decide(&tenant, &page, "admin", "allow").await, "code");
+        let claims = claims(&tenant, &redeem(&tenant, &code, &[]).await).await;
+        assert_eq!(claims["sub"], "auth0|local-admin", "the page decides: {header}");
+        let silent = send(tenant.port(), "GET", &authorize_path(&[("prompt", "none")]), &headers, "").await;
+        assert_eq!(parameter(&silent, "error"), "login_required", "{header}");
+    }
+    // Node's `fetch` is no browser.
+    let node = send(tenant.port(), "GET", &authorize_path(&[]), "sec-fetch-mode: cors\r\n", "").await;
+    assert_ne!(parameter(&node, "code"), "");
+}
+
+#[tokio::test]
+async fn consent_beforehand_sends_no_code_to_a_web_site() {
+    let tenant = LocalTenant::start(options().with_auto_consent("user")).await.unwrap();
+    let redirect_uris = ["https://evil.test/cb", "https://127.0.0.1/cb", CALLBACK, "com.example.app:/cb"];
+    let metadata = json!({"redirect_uris": redirect_uris, "token_endpoint_auth_method": "none"});
+    let registered = register(&tenant, &metadata).await.json();
+    let client = ("client_id", registered["client_id"].as_str().unwrap());
+    for (uri, status) in redirect_uris.into_iter().zip([200, 200, 302, 302]) {
+        let answer = get(tenant.port(), &authorize_path(&[client, ("redirect_uri", uri)])).await;
+        assert_eq!((answer.status, answer.header("location").is_empty()), (status, status == 200), "{uri}");
+    }
+    let web = [("client_id", "web"), ("redirect_uri", WEB_CALLBACK)];
+    let page = get(tenant.port(), &authorize_path(&web)).await;
+    assert_eq!(landed(&decide(&tenant, &page, "user", "allow").await).0, "https://web.example/cb");
+}
+
+#[tokio::test]
+async fn responses_name_the_issuer_where_the_metadata_says_so() {
+    for on in [false, true] {
+        let options = Options { authorization_response_iss_parameter_supported: on, ..options() };
+        let asking = LocalTenant::start(options.clone()).await.unwrap();
+        for path in ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"] {
+            let metadata = get(asking.port(), path).await.json();
+            let said = metadata.get("authorization_response_iss_parameter_supported").cloned();
+            assert_eq!(said, on.then_some(json!(true)), "{path}");
+        }
+        let page = async || get(asking.port(), &authorize_path(&[])).await;
+        let allowed = decide(&asking, &page().await, "admin", "allow").await;
+        let denied = decide(&asking, &page().await, "admin", "deny").await;
+        let refused = get(asking.port(), &authorize_path(&[("prompt", "none")])).await;
+        for answer in [allowed, denied, refused] {
+            let expected = if on { asking.issuer() } else { "" };
+            assert_eq!(parameter(&answer, "iss"), expected, "{}", answer.header("location"));
+        }
+        let automatic = LocalTenant::start(options.with_auto_consent("admin")).await.unwrap();
+        let at_once = get(automatic.port(), &authorize_path(&[])).await;
+        assert_eq!(parameter(&at_once, "iss"), if on { automatic.issuer() } else { "" });
+    }
+}
+
+/// Some headless clients take 302 only, which is what Auth0 sends.
+#[tokio::test]
+async fn the_redirects_of_a_login_have_the_status_of_the_options() {
+    for status in [302, 303] {
+        let options = Options { redirect_status: status, ..options() };
+        let asking = LocalTenant::start(options.clone()).await.unwrap();
+        let page = async || get(asking.port(), &authorize_path(&[])).await;
+        let denied_at_once = get(asking.port(), &authorize_path(&[("prompt", "none")])).await;
+        let allowed = decide(&asking, &page().await, "admin", "allow").await;
+        let denied = decide(&asking, &page().await, "admin", "deny").await;
+        let bye = encoded(&[("returnTo", "https://web.example/bye")]);
+        let logged_out = get(asking.port(), &format!("/v2/logout?{bye}")).await;
+        let automatic = LocalTenant::start(options.with_auto_consent("admin")).await.unwrap();
+        let at_once = get(automatic.port(), &authorize_path(&[])).await;
+        for answer in [denied_at_once, allowed, denied, logged_out, at_once] {
+            assert_eq!(answer.status, status, "{}", answer.header("location"));
+        }
+    }
 }
 
 // Codes.
@@ -590,6 +676,36 @@ async fn a_code_is_good_for_60_seconds() {
 async fn refreshable(tenant: &LocalTenant) -> String {
     let code = code(tenant, "admin", &[("scope", "tool:whoami tool:greet offline_access")]).await;
     redeem(tenant, &code, &[]).await.json()["refresh_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_for_who_asks_where_the_api_allows_it() {
+    let mut options = options();
+    let third = json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"});
+    for allowed in [false, true] {
+        options.api.allow_offline_access = allowed;
+        let tenant = LocalTenant::start(options.clone()).await.unwrap();
+        let third = register(&tenant, &third).await.json()["client_id"].as_str().unwrap().to_owned();
+        for client in ["app", &third] {
+            for (scope, asked) in [("tool:whoami offline_access", true), ("tool:whoami", false), ("", false)]
+            {
+                let request = [("client_id", client), ("scope", scope)];
+                let page = get(tenant.port(), &authorize_path(&request)).await;
+                let shown = page.text.contains("Keep this access while you are away");
+                let code = parameter(&decide(&tenant, &page, "user", "allow").await, "code");
+                let answer = redeem(&tenant, &code, &[("client_id", client)]).await.json();
+                let granted = answer["scope"].as_str().unwrap().contains("offline_access");
+                let expected = allowed && asked;
+                let found = (shown, granted, answer.get("refresh_token").is_some());
+                assert_eq!(found, (expected, expected, expected), "{allowed} {client} {scope}");
+            }
+        }
+    }
+    // Another API of the same tenant has a setting of its own.
+    let tenant = LocalTenant::start(options).await.unwrap();
+    let other = [("resource", OTHER_API), ("scope", "read:other offline_access")];
+    let code = code(&tenant, "admin", &other).await;
+    assert_eq!(redeem(&tenant, &code, &[]).await.json()["scope"], "read:other");
 }
 
 #[tokio::test]
@@ -758,7 +874,7 @@ async fn the_page_names_a_client_without_a_name() {
 // Clients that are known by a URL.
 
 /// Serves one document at `/client.json`, for as long as the test runs.
-async fn document_server(document: impl Fn(&str) -> String + Send + 'static) -> String {
+pub(crate) async fn document_server(document: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/client.json", listener.local_addr().unwrap());
     let document = document(&url);
@@ -837,6 +953,45 @@ async fn the_token_endpoint_fetches_nothing() {
     }
 }
 
+/// A document on this machine is whatever listens there says; a page that could have it fetched would reach all of that.
+#[tokio::test]
+async fn no_browser_makes_the_tenant_fetch_from_this_machine() {
+    let tenant = tenant().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let id = format!("http://{}/client.json", listener.local_addr().unwrap());
+    let path = authorize_path(&[("client_id", &id)]);
+    for header in [
+        "sec-fetch-site: cross-site",
+        "sec-fetch-site: none",
+        "sec-fetch-mode: no-cors",
+        "sec-fetch-dest: iframe",
+        "origin: null",
+        "referer: https://evil.test/",
+    ] {
+        let answer = send(tenant.port(), "GET", &path, &format!("{header}\r\n"), "").await;
+        assert_eq!((answer.status, answer.header("location")), (400, ""), "{header}");
+        assert!(answer.text.contains("is not fetched for a browser"), "{header}: {}", answer.text);
+    }
+    let with_query = format!("{id}?delete=everything");
+    let answer = get(tenant.port(), &authorize_path(&[("client_id", &with_query)])).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text.contains("has no query"), "{}", answer.text);
+    tokio::select! {
+        biased;
+        _ = listener.accept() => panic!("somebody connected"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_a_command_had_fetched_serves_a_browser_too() {
+    let tenant = tenant().await;
+    let id = document_server(|url| json!({"client_id": url, "redirect_uris": [CALLBACK]}).to_string()).await;
+    let path = authorize_path(&[("client_id", &id)]);
+    assert_eq!(get(tenant.port(), &path).await.status, 200);
+    assert_eq!(send(tenant.port(), "GET", &path, "sec-fetch-site: none\r\n", "").await.status, 200);
+}
+
 // After a login.
 
 #[tokio::test]
@@ -844,7 +999,7 @@ async fn logout_returns_only_where_a_client_of_the_options_said() {
     let port = tenant().await.port();
     let logout = async |url: &str| get(port, &format!("/v2/logout?{}", encoded(&[("returnTo", url)]))).await;
     let good = logout("https://web.example/bye").await;
-    assert_eq!((good.status, good.header("location")), (303, "https://web.example/bye"));
+    assert_eq!((good.status, good.header("location")), (302, "https://web.example/bye"));
     for bad in ["https://evil.test/", "https://web.example/bye/", "javascript:alert(1)"] {
         let answer = logout(bad).await;
         assert_eq!((answer.status, answer.header("location")), (400, ""), "{bad}");

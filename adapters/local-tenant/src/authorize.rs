@@ -15,7 +15,7 @@ use crate::pending::AuthorizationRequest;
 use crate::problem::OAuthError;
 use crate::redirect;
 use crate::tenant::Tenant;
-use crate::tokens::{Authorization, Subject};
+use crate::tokens::{Authorization, Subject, may_be_offline};
 
 /// RFC 7636 section 4.2: the base64url of a SHA-256.
 const CHALLENGE_LENGTH: usize = 43;
@@ -49,19 +49,17 @@ pub(crate) async fn begin(
     tenant: &Tenant,
     parameters: &Parameters,
     issuer: String,
-    sent_by_page: bool,
+    from_browser: bool,
 ) -> Result<Next, Refusal> {
-    let (client, redirect_uri) = whom_to_answer(tenant, parameters).await?;
+    let (client, redirect_uri) = whom_to_answer(tenant, parameters, from_browser).await?;
     let refused = |error: &OAuthError| {
         // A state that is there twice is not repeated at all.
         let state = parameters.one("state").ok().flatten();
-        Refusal::Redirect(refusal_location(&redirect_uri, state, &issuer, error))
+        Refusal::Redirect(refusal_location(tenant, &redirect_uri, state, &issuer, error))
     };
     let request =
         judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(|error| refused(&error))?;
-    let automatic = tenant.options().auto_consent.as_deref().and_then(|key| tenant.options().user(key));
-    // A page could send its visitor's browser here, and would get a code for the asking.
-    if let Some(user) = automatic.filter(|_| !sent_by_page) {
+    if let Some(user) = automatic_user(tenant, &request, from_browser) {
         return allow(tenant, &request, user).map(Next::Return).map_err(|error| refused(&error));
     }
     if parameters.one("prompt").ok().flatten() == Some("none") {
@@ -71,6 +69,19 @@ pub(crate) async fn begin(
     let transaction = tenant.pending.keep(request.clone(), tenant.now());
     let no_randomness = || refused(&OAuthError::new("server_error", "the machine gives no randomness"));
     Ok(Next::Ask { transaction: transaction.ok_or_else(no_randomness)?, request })
+}
+
+/// The user who consented beforehand, if that covers the request. Whoever brings a browser here, by a page or by a link in a
+/// mail, would get a code for the asking; and whoever registered a web site's redirect URI would get it sent there.
+fn automatic_user<'a>(
+    tenant: &'a Tenant,
+    request: &AuthorizationRequest,
+    from_browser: bool,
+) -> Option<&'a User> {
+    if from_browser || !redirect::is_local(&request.redirect_uri) {
+        return None;
+    }
+    tenant.options().user(tenant.options().auto_consent.as_deref()?)
 }
 
 /// Carries a decision out; the form's answer is where the browser goes.
@@ -90,7 +101,7 @@ pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refus
     };
     outcome.map_err(|error| {
         let state = request.state.as_deref();
-        Refusal::Redirect(refusal_location(&request.redirect_uri, state, &request.issuer, &error))
+        Refusal::Redirect(refusal_location(tenant, &request.redirect_uri, state, &request.issuer, &error))
     })
 }
 
@@ -139,23 +150,27 @@ pub(crate) fn destination(request: &AuthorizationRequest) -> String {
 
 /// Everything that anybody could grant: what is asked for and known.
 fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<RequestedScope<'a>> {
-    let api =
+    let defined =
         api.scopes.iter().map(|scope| RequestedScope { name: &scope.name, description: &scope.description });
     let Some(requested) = &request.scope else {
-        return api.collect();
+        return defined.collect();
     };
     let own = OWN_SCOPES.into_iter().filter(|(name, _)| match *name {
-        "offline_access" => request.client.grant_types.contains(&GrantType::RefreshToken),
+        "offline_access" => may_be_offline(api, &request.client),
         _ => !request.client.is_third_party,
     });
     let own = own.map(|(name, description)| RequestedScope { name, description });
-    api.chain(own).filter(|scope| requested.split_ascii_whitespace().any(|name| name == scope.name)).collect()
+    defined
+        .chain(own)
+        .filter(|scope| requested.split_ascii_whitespace().any(|name| name == scope.name))
+        .collect()
 }
 
 /// The client and its redirect URI: both known, and the one registered for the other.
 async fn whom_to_answer(
     tenant: &Tenant,
     parameters: &Parameters,
+    from_browser: bool,
 ) -> Result<(Arc<KnownClient>, String), Refusal> {
     let page = |title, explanation| Refusal::Page { title, explanation };
     let one = |name| {
@@ -164,7 +179,7 @@ async fn whom_to_answer(
         parameters.one(name).map_err(repeated).and_then(|value| value.ok_or_else(missing))
     };
     let id = one("client_id")?;
-    let client = tenant.clients.find(id, tenant.now()).await;
+    let client = tenant.clients.find(id, tenant.now(), from_browser).await;
     let client = client.map_err(|error| page("An unknown application", format!("{id}: {error}")))?;
     let redirect_uri = one("redirect_uri")?;
     if !client.redirect_uris.iter().any(|registered| redirect::matches(registered, redirect_uri)) {
@@ -283,15 +298,32 @@ fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result
         },
         tenant.now(),
     )?;
-    let mut parameters = vec![("code", code.as_str())];
-    parameters.extend(request.state.as_deref().map(|state| ("state", state)));
-    parameters.push(("iss", &request.issuer));
-    Ok(redirect::with_parameters(&request.redirect_uri, &parameters))
+    let state = request.state.as_deref();
+    Ok(location(tenant, &request.redirect_uri, &[("code", &code)], state, &request.issuer))
 }
 
-fn refusal_location(redirect_uri: &str, state: Option<&str>, issuer: &str, error: &OAuthError) -> String {
-    let mut parameters = vec![("error", error.code), ("error_description", error.description.as_str())];
+fn refusal_location(
+    tenant: &Tenant,
+    redirect_uri: &str,
+    state: Option<&str>,
+    issuer: &str,
+    error: &OAuthError,
+) -> String {
+    let outcome = [("error", error.code), ("error_description", error.description.as_str())];
+    location(tenant, redirect_uri, &outcome, state, issuer)
+}
+
+/// An authorization response.
+fn location(
+    tenant: &Tenant,
+    redirect_uri: &str,
+    outcome: &[(&str, &str)],
+    state: Option<&str>,
+    issuer: &str,
+) -> String {
+    let has_issuer = tenant.options().authorization_response_iss_parameter_supported;
+    let mut parameters = outcome.to_vec();
     parameters.extend(state.map(|state| ("state", state)));
-    parameters.push(("iss", issuer));
+    parameters.extend(has_issuer.then_some(("iss", issuer)));
     redirect::with_parameters(redirect_uri, &parameters)
 }

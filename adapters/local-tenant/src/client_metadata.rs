@@ -24,6 +24,8 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body};
 use url::{Host, Url};
 
+use crate::json;
+
 /// The draft's recommendation, under "Maximum Response Size".
 const MOST_BYTES: u64 = 5 * 1024;
 /// For everything, from the name to the last byte: someone waits for a login page meanwhile.
@@ -52,6 +54,15 @@ pub(crate) enum MetadataError {
     NotPublic,
     #[error("the client_id's host is not on loopback here, where alone http is taken")]
     NotLoopback,
+    #[error(
+        "a document on this machine is not fetched for a browser, since any web page can send one here; register the \
+         application, or host its document under https"
+    )]
+    LoopbackForBrowser,
+    #[error(
+        "the client_id of a document on this machine has no query; put the document under a path of its own"
+    )]
+    LoopbackQuery,
     #[error("the client_id's host can't be resolved")]
     NoSuchHost,
     #[error("the document can't be fetched: {0}")]
@@ -98,6 +109,20 @@ pub(crate) fn is_document_url(client_id: &str) -> bool {
         _ => false,
     };
     has_host && is_bare && is_canonical && url.path() != "/"
+}
+
+/// Checks that a document may be fetched for whoever asks. One on this machine comes from whatever listens there, which may
+/// take a GET without a browser's headers for a command of its user's. So no web page makes the tenant send one, and no
+/// command gets to choose the parameters.
+pub(crate) fn check_sender(client_id: &str, from_browser: bool) -> Result<(), MetadataError> {
+    // Only loopback goes by http.
+    let Some(document) = client_id.strip_prefix("http:") else {
+        return Ok(());
+    };
+    if document.contains('?') {
+        return Err(MetadataError::LoopbackQuery);
+    }
+    if from_browser { Err(MetadataError::LoopbackForBrowser) } else { Ok(()) }
 }
 
 /// Fetches documents.
@@ -330,7 +355,7 @@ fn understood(client_id: &str, bytes: &[u8]) -> Result<ClientMetadata, MetadataE
         return Err(MetadataError::NotAnObject);
     }
     let document: Document =
-        serde_json::from_slice(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
+        json::parse(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
     // Otherwise a document could speak for another client, or be the copy of another client's.
     if document.client_id != client_id {
         return Err(MetadataError::WrongClientId(shown(&document.client_id)));

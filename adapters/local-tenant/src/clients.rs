@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 use tokio::sync::Semaphore;
 
-use crate::client_metadata::{ClientMetadata, MetadataError, MetadataFetcher, is_document_url};
+use crate::client_metadata::{ClientMetadata, MetadataError, MetadataFetcher, check_sender, is_document_url};
 use crate::options::{Client, GrantType, Secret};
 use crate::redirect::{self, WHAT_IS_ACCEPTABLE};
 
@@ -71,9 +71,14 @@ impl Clients {
     }
 
     /// The client of that id, for the authorization endpoint; its metadata is fetched if the id is a URL.
-    pub(crate) async fn find(&self, id: &str, now: i64) -> Result<Arc<KnownClient>, NoClient> {
+    pub(crate) async fn find(
+        &self,
+        id: &str,
+        now: i64,
+        from_browser: bool,
+    ) -> Result<Arc<KnownClient>, NoClient> {
         if is_document_url(id) && !self.configured.iter().any(|client| client.id == id) {
-            return self.by_document(id, now).await;
+            return self.by_document(id, now, from_browser).await;
         }
         self.known(id)
     }
@@ -101,12 +106,18 @@ impl Clients {
         self.configured.iter().any(|client| client.logout_urls.iter().any(|allowed| allowed == url))
     }
 
-    async fn by_document(&self, id: &str, now: i64) -> Result<Arc<KnownClient>, NoClient> {
+    async fn by_document(
+        &self,
+        id: &str,
+        now: i64,
+        from_browser: bool,
+    ) -> Result<Arc<KnownClient>, NoClient> {
         if let Some((until, client)) = lock(&self.documents).get(id)
             && *until > now
         {
             return Ok(Arc::clone(client));
         }
+        check_sender(id, from_browser)?;
         let (fetcher, url) = (Arc::clone(&self.fetcher), id.to_owned());
         let place = Arc::clone(&self.fetches).try_acquire_owned().map_err(|_| NoClient::Busy)?;
         let answer = tokio::task::spawn_blocking(move || {

@@ -67,8 +67,8 @@ impl Grants {
     /// Takes the code out of circulation, whatever comes of it.
     pub(crate) fn take_code(&self, name: &str, now: i64) -> Result<Code, OAuthError> {
         let mut circulating = self.lock();
-        let state = circulating.codes.put(name.to_owned(), CodeState::Used { family: None });
-        match state {
+        let state = circulating.codes.get_mut(name);
+        match state.map(|state| std::mem::replace(state, CodeState::Used { family: None })) {
             Some(CodeState::Fresh { code, until }) if now < until => Ok(code),
             Some(CodeState::Fresh { .. }) => Err(invalid_grant("the code has expired")),
             Some(CodeState::Used { family }) => {
@@ -77,10 +77,7 @@ impl Grants {
                 }
                 Err(invalid_grant("the code was used before; the refresh token that it brought is revoked"))
             }
-            None => {
-                circulating.codes.pop(name);
-                Err(invalid_grant("there is no such code"))
-            }
+            None => Err(invalid_grant("there is no such code")),
         }
     }
 

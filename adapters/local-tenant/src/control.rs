@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Fault;
+use crate::json;
 use crate::problem::Problem;
 use crate::tenant::Tenant;
 use crate::tokens::{IssuedToken, TokenRequest};
@@ -39,8 +40,7 @@ pub(crate) async fn fault(tenant: &std::sync::Arc<Tenant>, body: &[u8]) -> Resul
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::BadRequest(format!("the body is {shape} as JSON: {error}")))
+    json::parse(body).map_err(|error| Problem::BadRequest(format!("the body is {shape} as JSON: {error}")))
 }
 
 impl From<IssuedToken> for TokenResponse {

@@ -3,14 +3,16 @@
 
 use serde_json::{Value, json};
 
+use crate::options::Options;
+
 /// OIDC's scopes, never the API's: that is what Auth0 publishes.
 const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 const CLAIMS: [&str; 8] = ["aud", "email", "exp", "iat", "iss", "name", "org_id", "sub"];
 
 /// OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2 in one.
-pub(crate) fn discovery(issuer: &str) -> Value {
+pub(crate) fn discovery(issuer: &str, options: &Options) -> Value {
     let at = |path: &str| format!("{issuer}{path}");
-    json!({
+    let mut document = json!({
         "issuer": issuer,
         "authorization_endpoint": at("authorize"),
         "token_endpoint": at("oauth/token"),
@@ -24,12 +26,15 @@ pub(crate) fn discovery(issuer: &str) -> Value {
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "code_challenge_methods_supported": ["S256"],
         "client_id_metadata_document_supported": true,
-        "authorization_response_iss_parameter_supported": true,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
         "claims_supported": CLAIMS,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
-    })
+    });
+    if options.authorization_response_iss_parameter_supported {
+        document["authorization_response_iss_parameter_supported"] = true.into();
+    }
+    document
 }

@@ -118,7 +118,9 @@ async fn answer(
     }
     let issuer = tenant.issuer.url_for(&host);
     match route {
-        Route::Discovery => Ok(response::json(&documents::discovery(&issuer), DOCUMENT_CACHING)),
+        Route::Discovery => {
+            Ok(response::json(&documents::discovery(&issuer, tenant.options()), DOCUMENT_CACHING))
+        }
         Route::Keys => Ok(keys(tenant).await),
         Route::Style => Ok(response::style(pages::STYLE)),
         Route::Logout => Ok(logout(tenant, request.uri().query())),
@@ -127,8 +129,8 @@ async fn answer(
             Ok(response::json(&info, NO_STORE))
         }
         Route::Authorize => {
-            let sent_by_page = is_sent_by_page(request.headers());
-            Ok(authorize(tenant, &parameters(request).await?, issuer, sent_by_page).await)
+            let from_browser = is_from_browser(request.headers());
+            Ok(authorize(tenant, &parameters(request).await?, issuer, from_browser).await)
         }
         Route::Consent => consent(tenant, &host, request).await,
         Route::Token => {
@@ -182,16 +184,16 @@ async fn authorize(
     tenant: &Tenant,
     parameters: &Parameters,
     issuer: String,
-    sent_by_page: bool,
+    from_browser: bool,
 ) -> Response<Full<Bytes>> {
-    match authorize::begin(tenant, parameters, issuer, sent_by_page).await {
-        Ok(Next::Return(location)) => response::redirect(&location),
+    match authorize::begin(tenant, parameters, issuer, from_browser).await {
+        Ok(Next::Return(location)) => response::redirect(&location, tenant.redirect_status()),
         Ok(Next::Ask { transaction, request }) => {
             let return_to = authorize::destination(&request);
             let page = authorize::consent(tenant, &transaction, &request, &return_to);
             response::html(pages::consent(&page), &authorize::form_action_source(&request))
         }
-        Err(refusal) => refused(refusal),
+        Err(refusal) => refused(tenant, refusal),
     }
 }
 
@@ -206,19 +208,22 @@ async fn consent(
         return Err(Problem::WebPage);
     }
     let form = form(request).await?;
-    Ok(authorize::decide(tenant, &form).map_or_else(refused, |location| response::redirect(&location)))
+    Ok(match authorize::decide(tenant, &form) {
+        Ok(location) => response::redirect(&location, tenant.redirect_status()),
+        Err(refusal) => refused(tenant, refusal),
+    })
 }
 
-fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
+fn refused(tenant: &Tenant, refusal: Refusal) -> Response<Full<Bytes>> {
     match refusal {
-        Refusal::Redirect(location) => response::redirect(&location),
+        Refusal::Redirect(location) => response::redirect(&location, tenant.redirect_status()),
         Refusal::Page { title, explanation } => response::bad_page(pages::failure(title, &explanation)),
     }
 }
 
 fn logout(tenant: &Tenant, query: Option<&str>) -> Response<Full<Bytes>> {
     match account::logout(tenant, &Parameters::parse(query.unwrap_or_default().as_bytes())) {
-        Ok(Some(location)) => response::redirect(&location),
+        Ok(Some(location)) => response::redirect(&location, tenant.redirect_status()),
         Ok(None) => response::html(pages::signed_out(), ""),
         Err(explanation) => response::bad_page(pages::failure("An unknown place to return to", &explanation)),
     }
@@ -242,10 +247,14 @@ async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
     body::read(&head.headers, JSON, body).await
 }
 
-/// Whether a web page sent the browser here (Fetch Metadata). Nobody consents for it beforehand.
-fn is_sent_by_page(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    site.is_some_and(|site| site != b"none" && site != b"same-origin")
+/// Whether a browser sent the request: only browsers send Fetch Metadata, whatever its values, `Origin` and `Referer`. The one
+/// exception is Node's `fetch`, which sends `Sec-Fetch-Mode: cors` alone; browsers never send it without `Sec-Fetch-Site`.
+fn is_from_browser(headers: &HeaderMap) -> bool {
+    headers.iter().any(|(name, value)| match name.as_str() {
+        "origin" | "referer" => true,
+        "sec-fetch-mode" => value != "cors",
+        name => name.starts_with("sec-fetch-"),
+    })
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -323,6 +332,35 @@ mod tests {
         assert_eq!(check(&["evil.test"], "http://evil.test/"), Err(Problem::ForeignHost));
         assert_eq!(check(&["localhost", "localhost"], "/"), Err(Problem::BadHost));
         assert_eq!(check(&[], "/"), Err(Problem::BadHost));
+    }
+
+    #[test]
+    fn a_browser_is_known_by_what_only_browsers_send() {
+        let from_browser = |headers: &[(&'static str, &'static str)]| {
+            is_from_browser(
+                &headers
+                    .iter()
+                    .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                    .collect(),
+            )
+        };
+        for browser in [
+            ("sec-fetch-site", "none"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-user", "?1"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-storage-access", "none"),
+            ("origin", "null"),
+            ("referer", "https://a.test/"),
+        ] {
+            assert!(from_browser(&[browser]), "{browser:?}");
+            assert!(from_browser(&[("sec-fetch-mode", "cors"), browser]), "{browser:?}");
+        }
+        assert!(!from_browser(&[]));
+        assert!(!from_browser(&[("accept", "*/*"), ("sec-fetch-mode", "cors"), ("user-agent", "node")]));
     }
 
     #[test]

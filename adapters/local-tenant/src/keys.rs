@@ -11,6 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde_json::{Value, json};
 
+use crate::json;
+
 /// DER's tags, as far as PKCS#8 has them.
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
@@ -96,6 +98,9 @@ impl KeyRing {
 
     /// The claims of a token that one of the published keys has signed; whether to believe them is the caller's.
     pub(crate) fn opened(&self, token: &str) -> Option<Value> {
+        // Whoever sent the token wrote its header; what the tenant signed, it wrote itself.
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
+        json::check(&header).ok()?;
         let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
         let key = {
             let roles = self.roles();
@@ -177,6 +182,22 @@ mod tests {
 
         ring.revoke_previous();
         assert_eq!(kids(&ring), after[..2]);
+    }
+
+    #[test]
+    fn a_token_whose_header_has_a_reserved_name_is_not_opened() {
+        let ring = KeyRing::new(SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let key = ring.current();
+        let token = |member: &str| {
+            let header = format!(r#"{{"alg":"RS256","kid":{:?},{member}}}"#, key.kid());
+            let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
+            let signature =
+                jsonwebtoken::crypto::sign(signed.as_bytes(), key.private(), Algorithm::RS256).unwrap();
+            format!("{signed}.{signature}")
+        };
+        assert_eq!(ring.opened(&token(r#""x":{"y":1}"#)), Some(json!({})));
+        let reserved = token(r#""x":{"$serde_json::private::RawValue":"1"}"#);
+        assert_eq!(ring.opened(&reserved), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! - `pending`, `codes`: requests that wait for a decision; codes and refresh tokens in circulation
 //! - `documents`, `pages`: the published metadata, the pages
 //! - `tenant`: what the endpoints share
-//! - `server`, `http`, `parameters`, `body`, `response`, `problem`: the thread, the routes, what comes in and goes out
+//! - `server`, `http`, `parameters`, `body`, `json`, `response`, `problem`: the thread, the routes, what comes in and goes out
 //! - `control`, `client`: the `token` command's endpoint, and its other side
 
 mod account;
@@ -33,6 +33,7 @@ mod faults;
 pub mod fuzzing;
 mod grants;
 mod http;
+mod json;
 mod keys;
 mod options;
 mod pages;

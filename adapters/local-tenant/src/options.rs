@@ -14,6 +14,8 @@ const DAY: u64 = 24 * 60 * 60;
 const HOUR: u64 = 60 * 60;
 /// Auth0's maximum for it.
 const LONGEST_LIFETIME: u64 = 30 * DAY;
+/// Those after which a browser asks with GET, whatever it sent before. Auth0's is the first.
+const REDIRECT_STATUSES: [u16; 2] = [302, 303];
 
 /// Users, roles, clients and the API of a tenant. The default is Auth0's MCP sample: an administrator and a user.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,9 +24,15 @@ pub struct Options {
     /// The port on 127.0.0.1; 0, the default, takes a free one.
     #[serde(skip)]
     pub port: u16,
-    /// The user who consents to everything at once, by its key: there is no page then. For clients without a browser.
+    /// The user who consents to everything at once, by its key. For clients without a browser: a browser gets the page, and
+    /// so does a client with an https redirect URI.
     #[serde(skip)]
     pub auto_consent: Option<String>,
+    /// Auth0's setting of this name, which its dashboard calls "Include Issuer in Authorization Responses": `iss` in every
+    /// authorization response (RFC 9207), and in the metadata that it is. Off, as in a new tenant of Auth0's.
+    pub authorization_response_iss_parameter_supported: bool,
+    /// The status of the redirects that end a login or a logout: 302, as Auth0 sends it, or 303.
+    pub redirect_status: u16,
     /// Everyone who can log in.
     pub users: Vec<User>,
     /// What users can be assigned.
@@ -151,6 +159,9 @@ pub struct Api {
     pub scopes: Vec<ApiScope>,
     /// What its access tokens look like.
     pub dialect: Dialect,
+    /// Auth0's "Allow Offline Access": whether a client that asks for `offline_access` gets a refresh token. Off, as for a
+    /// new API of Auth0's.
+    pub allow_offline_access: bool,
     /// From `iat` to `exp`, in seconds.
     pub token_lifetime_seconds: u64,
     /// The same for clients that registered themselves, or are known by a URL.
@@ -220,6 +231,9 @@ impl Options {
     /// Every problem, each with the key it is about.
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
+        if !REDIRECT_STATUSES.contains(&self.redirect_status) {
+            problems.push(format!("tenant.redirect_status is {}; it is 302 or 303", self.redirect_status));
+        }
         check_api("tenant.api", &self.api, &mut problems);
         for api in &self.other_apis {
             check_api("tenant.other_apis", api, &mut problems);
@@ -393,6 +407,8 @@ impl Default for Options {
         Self {
             port: 0,
             auto_consent: None,
+            authorization_response_iss_parameter_supported: false,
+            redirect_status: REDIRECT_STATUSES[0],
             users: vec![
                 user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
                 user("user", "auth0|local-user", "Uma User", "Tool User"),
@@ -417,6 +433,7 @@ impl Default for Api {
             name: "Local MCP server".into(),
             scopes: vec![scope("tool:whoami", "Read who you are"), scope("tool:greet", "Greet you by name")],
             dialect: Dialect::default(),
+            allow_offline_access: false,
             token_lifetime_seconds: DAY,
             third_party_token_lifetime_seconds: HOUR,
             refresh_token_lifetime_seconds: LONGEST_LIFETIME,
@@ -505,6 +522,7 @@ mod tests {
                 json!({"roles": [], "users": [user("a", "s", &[])], "api": {"scopes": [scope("a b")]}}),
                 "tenant.api.scopes: \"a b\" is no scope: printable ASCII without spaces, quotes and backslashes",
             ),
+            (json!({"redirect_status": 307}), "tenant.redirect_status is 307; it is 302 or 303"),
             (json!({"api": {"name": ""}}), "tenant.api.name is empty"),
             (json!({"other_apis": [{}]}), "tenant.other_apis: an API has no identifier"),
             (

@@ -44,6 +44,16 @@ pub(crate) fn matches(registered: &str, requested: &str) -> bool {
     ports_removed && registered == asked
 }
 
+/// Whether a response goes to an application on this machine: to a loopback address, or to the owner of a private scheme;
+/// never to a web site.
+pub(crate) fn is_local(uri: &str) -> bool {
+    Url::parse(uri).is_ok_and(|url| match url.scheme() {
+        "http" => is_loopback(&url),
+        "https" => false,
+        _ => is_acceptable(uri),
+    })
+}
+
 /// Where a response goes, as the consent page tells it: the origin of a web address, otherwise the scheme.
 pub(crate) fn destination(uri: &str) -> String {
     match Url::parse(uri) {
@@ -146,6 +156,23 @@ mod tests {
         ];
         for (registered, requested, expected) in cases {
             assert_eq!(matches(registered, requested), expected, "{registered} {requested}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_and_private_schemes_are_local() {
+        for local in ["http://127.0.0.1:1/cb", "http://localhost/cb", "cursor://x/cb", "com.example:/cb"] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in [
+            "",
+            "https://a.test/cb",
+            "https://127.0.0.1/cb",
+            "https://localhost/cb",
+            "http://a.test/cb",
+            "data:x",
+        ] {
+            assert!(!is_local(other), "{other}");
         }
     }
 

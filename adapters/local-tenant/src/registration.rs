@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clients::{Clients, KnownClient};
+use crate::json;
 use crate::keys::random_id;
 use crate::options::{GrantType, Secret};
 use crate::problem::OAuthError;
@@ -55,7 +56,7 @@ pub(crate) struct Registered {
 
 /// Registers what the body describes.
 pub(crate) fn register(clients: &Clients, body: &[u8], now: i64) -> Result<Registered, OAuthError> {
-    let wanted: Wanted = serde_json::from_slice(body)
+    let wanted: Wanted = json::parse(body)
         .map_err(|error| metadata(format!("the body is no client metadata (RFC 7591 section 2): {error}")))?;
     check_redirect_uris(&wanted.redirect_uris)?;
     let grant_types = grant_types(&wanted)?;

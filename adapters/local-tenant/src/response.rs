@@ -82,9 +82,10 @@ pub(crate) fn style(sheet: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-/// 303, so that a POST is not repeated there with the form (RFC 9700 section 4.12).
-pub(crate) fn redirect(location: &str) -> Response<Full<Bytes>> {
-    let mut response = empty(StatusCode::SEE_OTHER);
+/// With 302 or 303, after either of which a browser asks with GET, so that no form goes on to the client (Fetch section 4.4,
+/// RFC 9700 section 4.12).
+pub(crate) fn redirect(location: &str, status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = empty(status);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     // The URL parser's text is visible ASCII.
     if let Ok(location) = HeaderValue::from_str(location) {

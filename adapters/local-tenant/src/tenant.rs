@@ -1,5 +1,7 @@
 //! Everything that the endpoints share.
 
+use hyper::StatusCode;
+
 use crate::clients::Clients;
 use crate::codes::Grants;
 use crate::faults::{Active, Fault};
@@ -23,6 +25,11 @@ impl Tenant {
 
     pub(crate) fn options(&self) -> &Options {
         self.issuer.options()
+    }
+
+    /// The status of its redirects.
+    pub(crate) fn redirect_status(&self) -> StatusCode {
+        StatusCode::from_u16(self.options().redirect_status).unwrap_or(StatusCode::FOUND)
     }
 
     /// By the tenant's clock.

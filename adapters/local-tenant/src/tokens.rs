@@ -308,7 +308,7 @@ impl Issuer {
         };
         let requested: BTreeSet<&str> = requested.split_ascii_whitespace().collect();
         let identity = IDENTITY_SCOPES.into_iter().filter(|_| !client.is_third_party);
-        let offline = Some(OFFLINE_ACCESS).filter(|_| client.grant_types.contains(&GrantType::RefreshToken));
+        let offline = Some(OFFLINE_ACCESS).filter(|_| may_be_offline(api, client));
         let possible = assigned.into_iter().chain(identity).chain(offline);
         possible.filter(|scope| requested.contains(scope)).map(str::to_owned).collect()
     }
@@ -452,6 +452,11 @@ impl Issuer {
             TokenError::Signing
         })
     }
+}
+
+/// Whether a client can have refresh tokens for an API.
+pub(crate) fn may_be_offline(api: &Api, client: &KnownClient) -> bool {
+    api.allow_offline_access && client.grant_types.contains(&GrantType::RefreshToken)
 }
 
 /// What a client gets on its own behalf of what it asks for.
