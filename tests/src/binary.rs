@@ -30,7 +30,7 @@ pub fn binary() -> &'static Path {
 }
 
 /// The binary in an empty folder and with an environment of its own.
-fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+pub(crate) fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     static EMPTY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = EMPTY.get_or_init(|| tempfile::tempdir().unwrap());
     let mut command = Command::new(binary());
@@ -38,11 +38,11 @@ fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     command
 }
 
-fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     command(arguments, environment).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -118,7 +118,7 @@ impl Dev {
     }
 
     /// Stops it in order, and returns everything it logged.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
@@ -134,7 +134,7 @@ impl Drop for Dev {
     }
 }
 
-fn shell(line: &str) -> Output {
+pub(crate) fn shell(line: &str) -> Output {
     Command::new("sh").args(["-c", line]).output().unwrap()
 }
 

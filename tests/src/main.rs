@@ -11,6 +11,7 @@ mod abuse;
 mod architecture;
 mod auth;
 mod binary;
+mod config_files;
 mod configuration;
 mod drain;
 mod harness;
