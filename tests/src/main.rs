@@ -8,6 +8,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "callers write JSON literals")]
 
 mod abuse;
+mod access_log;
 mod architecture;
 mod auth;
 mod binary;
