@@ -43,12 +43,6 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
     if let Some(warning) = audience_warning(&http) {
         tracing::warn!("{warning}");
     }
-    if settings.state_keys.0.is_empty() {
-        tracing::warn!(
-            "mcp.state_keys is not set: what tools want remembered while a client answers them ends with this process, \
-             and other replicas can't continue it"
-        );
-    }
     tokio::spawn(reload(hangups, server.offer(), settings, ports, arguments));
     Ok(run_until_stopped(server, signals).await)
 }
