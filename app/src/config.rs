@@ -1,11 +1,17 @@
 //! Configuration: sources, in order, read into [`Settings`], or every problem at once.
 
+mod dot_env;
+mod files;
+mod known;
 mod problem;
 mod reader;
+mod secrets;
 mod settings;
 mod sources;
+mod toml_text;
 
 pub use problem::{Problem, Problems};
 pub use reader::Effective;
+pub use secrets::StateKeys;
 pub use settings::{LogFormat, LogSettings, Settings, ToolRule};
 pub use sources::{DEFAULTS, LOCAL, Sources, dot_env_here};

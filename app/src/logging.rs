@@ -17,6 +17,8 @@ pub(crate) fn start(settings: LogSettings) {
         let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(false);
         let _ = lines.try_init();
     } else {
-        let _ = lines.with_ansi(stderr().is_terminal()).try_init();
+        // Colors are for terminals; there the library heeds NO_COLOR unless it is told.
+        let lines = if stderr().is_terminal() { lines } else { lines.with_ansi(false) };
+        let _ = lines.try_init();
     }
 }

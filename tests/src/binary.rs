@@ -30,7 +30,7 @@ pub fn binary() -> &'static Path {
 }
 
 /// The binary in an empty folder and with an environment of its own.
-fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+pub(crate) fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     static EMPTY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = EMPTY.get_or_init(|| tempfile::tempdir().unwrap());
     let mut command = Command::new(binary());
@@ -38,11 +38,11 @@ fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     command
 }
 
-fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     command(arguments, environment).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -118,7 +118,7 @@ impl Dev {
     }
 
     /// Stops it in order, and returns everything it logged.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
@@ -134,7 +134,7 @@ impl Drop for Dev {
     }
 }
 
-fn shell(line: &str) -> Output {
+pub(crate) fn shell(line: &str) -> Output {
     Command::new("sh").args(["-c", line]).output().unwrap()
 }
 
@@ -328,7 +328,6 @@ fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
         .unwrap();
     let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
     let address = logged(&mut lines, "listening")["address"].as_str().unwrap().to_owned();
-    logged(&mut lines, "mcp.state_keys is not set");
     let scopes = || {
         let document = shell(&format!("curl -s http://{address}/.well-known/oauth-protected-resource"));
         serde_json::from_slice::<Value>(&document.stdout).unwrap()["scopes_supported"].clone()
@@ -341,7 +340,15 @@ fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
 
     configure("[tools.greet]\nscopes = [\"say:hello\"]\n[limits]\nconnections = 5\n");
     hang_up();
-    assert_eq!(logged(&mut lines, "read at the start only")["key"], "limits.connections");
+    let mut key = Value::Null;
+    for line in lines.by_ref().map_while(Result::ok) {
+        assert!(!line.contains("state_keys"), "nothing on offer asks for input: {line}");
+        if line.contains("read at the start only") {
+            key = serde_json::from_str::<Value>(&line).unwrap()["key"].take();
+            break;
+        }
+    }
+    assert_eq!(key, "limits.connections");
     logged(&mut lines, "was read again");
     assert_eq!(scopes(), serde_json::json!(["say:hello", "tool:whoami"]));
 
@@ -371,4 +378,47 @@ fn check_shows_no_key() {
         told.contains("mcp.state_keys") && told.contains("32 bytes") && !told.contains("c2hvcnQ="),
         "{told}"
     );
+}
+
+/// A command line in a terminal of its own, what it shows being this process's to read.
+fn in_a_terminal(line: &str, environment: &[(&str, &str)]) -> Child {
+    Command::new("script")
+        .args(["--quiet", "--command", line, "/dev/null"])
+        .env_clear()
+        .envs([("TERM", "xterm"), ("PATH", "/usr/bin:/bin"), ("SHELL", "/bin/sh")])
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn the_command_lines_colors_are_turned_off_by_no_color() {
+    for arguments in ["--help", "serve --nonsense"] {
+        let line = format!("{} {arguments}", binary().display());
+        let shown = |environment: &[(&str, &str)]| {
+            text(&in_a_terminal(&line, environment).wait_with_output().unwrap().stdout)
+        };
+        assert!(shown(&[]).contains('\u{1b}'), "{arguments}");
+        let plain = shown(&[("NO_COLOR", "1")]);
+        assert!(plain.contains("Usage") && !plain.contains('\u{1b}'), "{plain}");
+    }
+}
+
+#[test]
+fn the_logs_colors_are_turned_off_by_no_color() {
+    let tenant = [("AUTH0_ISSUER", "http://127.0.0.1:1/"), ("AUTH0_AUDIENCE", "urn:a"), ("PORT", "0")];
+    // The terminal's process ends with the server, whose own number the line tells.
+    let line = format!("echo $$; exec {} serve", binary().display());
+    for (environment, colored) in [(&[][..], true), (&[("NO_COLOR", "1")][..], false)] {
+        let mut terminal = in_a_terminal(&line, &[&tenant[..], environment].concat());
+        let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let server = lines.next().unwrap();
+        let listening = lines.find(|line| line.contains("listening")).unwrap();
+        assert_eq!(listening.contains('\u{1b}'), colored, "{listening}");
+        assert!(Command::new("kill").args(["-TERM", server.trim()]).status().unwrap().success());
+        assert_eq!(lines.filter(|line| line.contains('\u{1b}')).count() > 0, colored);
+        terminal.wait().unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use domain::ScopeAuthority;
-use fastmcp_auth0::config::{DEFAULTS, Problems};
+use fastmcp_auth0::config::{DEFAULTS, Problems, StateKeys};
 use fastmcp_auth0::wiring::{audience_warning, http_settings, shipped_catalog};
 use fastmcp_auth0::{Settings, Sources};
 
@@ -110,8 +110,8 @@ fn later_sources_win_and_are_named() {
     };
     assert_eq!(source("server.port"), "environment: PORT");
     assert_eq!(source("server.bind"), "environment: FASTMCP__SERVER__BIND");
-    assert_eq!(source("auth0.domain"), "/.env: AUTH0_DOMAIN");
-    assert_eq!(source("server.url"), "/my.toml");
+    assert_eq!(source("auth0.domain"), "/.env:2: AUTH0_DOMAIN");
+    assert_eq!(source("server.url"), "/my.toml:3:1");
     assert_eq!(source("log.level"), "config/default.toml, built in");
 }
 
@@ -147,22 +147,22 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
         [
             "auth0.audience (config/default.toml, built in): is not set: AUTH0_AUDIENCE is your API's identifier in \
              Auth0, best the endpoint's own URL",
-            "auth0.domain (my.toml): must be a host alone, such as example-tenant.us.auth0.com, without https:// and slashes",
-            "auth0.domian (my.toml): there is no such key; config/default.toml has them all",
-            "http.allowed_origins (my.toml): must be a list of texts, none of them empty",
-            "limits.body_bytes (my.toml): must be a whole number from 1024 to 1073741824",
-            "limits.json_depth (my.toml): must be a whole number from 8 to 128",
-            "server.bind (my.toml): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::",
-            "server.port (my.toml): must be a whole number from 0 to 65535",
-            "server.url (my.toml): must be an http or https origin without a path, such as https://mcp.example.com \
+            "auth0.domain (my.toml:8:9): must be a host alone, such as example-tenant.us.auth0.com, without https:// and slashes",
+            "auth0.domian (my.toml:9:9): there is no such key; config/default.toml has them all",
+            "http.allowed_origins (my.toml:14:9): must be a list of texts, none of them empty",
+            "limits.body_bytes (my.toml:16:9): must be a whole number from 1024 to 1073741824",
+            "limits.json_depth (my.toml:17:9): must be a whole number from 8 to 128",
+            "server.bind (my.toml:5:9): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::",
+            "server.port (my.toml:4:9): must be a whole number from 0 to 65535",
+            "server.url (my.toml:6:9): must be an http or https origin without a path, such as https://mcp.example.com \
              (MCP_SERVER_URL)",
-            "stray (my.toml): there is no such key; config/default.toml has them all",
-            "tokens.authority (my.toml): must be one of \"scope\", \"permissions\", \"both\", \"either\"",
-            "tokens.leeway_seconds (my.toml): must be a whole number from 0 to 300",
-            "tools.greet.enabled (my.toml): must be true or false",
-            "tools.greet.scopes (my.toml): not an OAuth scope (RFC 6749 section 3.3: visible ASCII without space, '\"' \
+            "stray (my.toml:2:9): there is no such key; config/default.toml has them all",
+            "tokens.authority (my.toml:12:9): must be one of \"scope\", \"permissions\", \"both\", \"either\"",
+            "tokens.leeway_seconds (my.toml:11:9): must be a whole number from 0 to 300",
+            "tools.greet.enabled (my.toml:20:9): must be true or false",
+            "tools.greet.scopes (my.toml:19:9): not an OAuth scope (RFC 6749 section 3.3: visible ASCII without space, '\"' \
              and '\\'): \"two words\"",
-            "tools.grete (my.toml): there is no such tool; the tools are greet, whoami, get_datetime",
+            "tools.grete (my.toml:22:9): there is no such tool; the tools are greet, whoami, get_datetime",
         ]
     );
 }
@@ -172,12 +172,12 @@ fn sources_that_can_not_be_read_are_faults_too() {
     let told = problems(load(Sources::defaults().file(Path::new("/nowhere/my.toml"))));
     assert!(told[0].starts_with("/nowhere/my.toml: can't be read: "), "{told:?}");
     let told = problems(load(Sources::defaults().text("my.toml", "[server\nport")));
-    assert!(told[0].starts_with("my.toml: not TOML: "), "{told:?}");
+    assert!(told[0].starts_with("my.toml:1:8: not TOML: "), "{told:?}");
     let folder = tempfile::tempdir().unwrap();
     let dot_env = folder.path().join(".env");
     std::fs::write(&dot_env, "AUTH0_DOMAIN=a\nthis is s3cret nonsense\n").unwrap();
     let told = problems(load(Sources::of_service(None, &dot_env, &[])));
-    assert!(told[0].ends_with("a line is not NAME=VALUE") && !told[0].contains("s3cret"), "{told:?}");
+    assert!(told[0].contains(".env:2: must be NAME=VALUE") && !told[0].contains("s3cret"), "{told:?}");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn tools_can_be_given_other_scopes_or_switched_off() {
     assert!(!rule("whoami").enabled);
     let open = "[tools.greet]\nscopes = []\n[tools.whoami]\nscopes = [\"\"]";
     let told = problems(load(Sources::defaults().text("my.toml", open)));
-    assert!(told.iter().any(|told| told.starts_with("tools.whoami.scopes (my.toml)")), "{told:?}");
+    assert!(told.iter().any(|told| told.starts_with("tools.whoami.scopes (my.toml:4:1)")), "{told:?}");
     assert!(!told.iter().any(|told| told.contains("tools.greet")), "opened on purpose: {told:?}");
 }
 
@@ -273,4 +273,24 @@ fn an_audience_that_clients_will_refuse_is_warned_of() {
     let settings = with(&[("AUTH0_AUDIENCE", "urn:my-api")]).unwrap();
     let warning = audience_warning(&http_settings(&settings, 3001)).unwrap();
     assert!(warning.contains("\"urn:my-api\"") && warning.contains("http://localhost:3001/mcp"), "{warning}");
+}
+
+/// What a `{:?}` in a log line or a panic would show.
+#[test]
+fn debug_output_has_no_key_in_it() {
+    const KEY: &str = "dzHF8dbAAX8KLEJwi69e/jLB9/3Ai02sJYE/3CTFoy0=";
+    assert_eq!(format!("{:?}", StateKeys(vec![vec![201; 32]; 2])), "StateKeys(2, redacted)");
+    let sources = Sources::defaults().environment(&variables(&[
+        ("AUTH0_DOMAIN", "tenant.eu.auth0.com"),
+        ("AUTH0_AUDIENCE", "http://localhost:3001/mcp"),
+        ("FASTMCP__MCP__STATE_KEYS", KEY),
+    ]));
+    let shown = format!("{sources:?} {sources:#?}");
+    assert!(!shown.contains(KEY), "{shown}");
+    let settings = load(sources).unwrap();
+    assert_eq!(settings.state_keys.0.len(), 1);
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains(KEY) && shown.contains("StateKeys(1, redacted)"), "{shown}");
+    // The first bytes of the key, as a derived `Debug` would show them.
+    assert!(!shown.contains("119, 49, 197"), "{shown}");
 }

@@ -8,9 +8,11 @@
 #![allow(clippy::needless_pass_by_value, reason = "callers write JSON literals")]
 
 mod abuse;
+mod access_log;
 mod architecture;
 mod auth;
 mod binary;
+mod config_files;
 mod configuration;
 mod drain;
 mod harness;

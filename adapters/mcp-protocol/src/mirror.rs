@@ -101,7 +101,8 @@ impl ParamHeader {
         if presence == Presence::Optional && field == Field::Absent {
             return Ok(());
         }
-        let value = arguments.and_then(|arguments| self.path.iter().try_fold(arguments, |object, name| member(object, name)));
+        let value = arguments
+            .and_then(|arguments| self.path.iter().try_fold(arguments, |object, name| member(object, name)));
         let text = value.and_then(|value| match value.as_bytes().first()? {
             b'"' => serde_json::from_str(value).ok(),
             // Absent to the header; the tool's schema judges it.

@@ -1,7 +1,7 @@
 //! What a tool wants remembered, sealed: it travels through the client, which can neither read nor change it, nor use it for
 //! another call, as another principal, or too late (2026-07-28, basic/patterns/mrtr, "Server Requirements").
 
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -23,6 +23,8 @@ pub struct SealingKeys {
     given: Vec<RandomizedNonceKey>,
     /// Without given ones: made when it is first needed, as the first random number of a process takes long.
     own: OnceLock<Option<RandomizedNonceKey>>,
+    /// Done once a state was sealed without given keys.
+    warned: Once,
 }
 
 /// What a state belongs to: nothing else can open it.
@@ -112,13 +114,13 @@ impl SealingKeys {
         let keys: Result<Vec<_>, _> =
             keys.iter().map(|key| RandomizedNonceKey::new(&AES_256_GCM, key)).collect();
         let given = keys.ok().filter(|keys| !keys.is_empty())?;
-        Some(Self { given, own: OnceLock::new() })
+        Some(Self { given, own: OnceLock::new(), warned: Once::new() })
     }
 
     /// One key that nobody else has: states end with this process, and other replicas can't open them.
     #[must_use]
     pub const fn of_this_process() -> Self {
-        Self { given: Vec::new(), own: OnceLock::new() }
+        Self { given: Vec::new(), own: OnceLock::new(), warned: Once::new() }
     }
 
     /// None only if there are none given and the machine gives no randomness.
@@ -134,11 +136,24 @@ impl SealingKeys {
         binding: &Binding<'_>,
         now: UnixSeconds,
     ) -> Option<String> {
+        if self.given.is_empty() {
+            self.warn_once();
+        }
         let payload = Payload { exp: now.0.saturating_add(LIFE), arguments, state };
         let mut sealed = serde_json::to_vec(&payload).ok()?;
         let nonce =
             self.all().first()?.seal_in_place_append_tag(Aad::from(binding.bytes()), &mut sealed).ok()?;
         Some(URL_SAFE_NO_PAD.encode([nonce.as_ref().as_slice(), &sealed].concat()))
+    }
+
+    /// Not before a tool asks: most servers have none that does, and need no keys.
+    fn warn_once(&self) {
+        self.warned.call_once(|| {
+            tracing::warn!(
+                "a tool asks for input, and mcp.state_keys is not set: what the tool wants remembered meanwhile ends with \
+                 this process, and other replicas can't continue the call"
+            );
+        });
     }
 
     /// The state, if it is ours, belongs here, and is not too old.
@@ -162,7 +177,11 @@ fn random_key() -> Option<RandomizedNonceKey> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::json;
+    use tracing::{Event, Level, Metadata, Subscriber, span};
 
     use super::*;
 
@@ -236,6 +255,49 @@ mod tests {
             Some(json!(2))
         );
         assert!(SealingKeys::new(&[vec![0; 31]]).is_none() && SealingKeys::new(&[]).is_none());
+    }
+
+    /// Counts the events that reach it.
+    #[derive(Clone, Default)]
+    struct Events(Arc<AtomicUsize>);
+
+    impl Subscriber for Events {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            assert_eq!(*event.metadata().level(), Level::WARN);
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn the_first_state_sealed_without_given_keys_is_warned_of_and_nothing_else_is() {
+        let events = Events::default();
+        let count = || events.0.load(Ordering::Relaxed);
+        tracing::subscriber::with_default(events.clone(), || {
+            let given = SealingKeys::new(&[vec![1; KEY_BYTES]]).unwrap();
+            let own = SealingKeys::of_this_process();
+            given.seal_plain(&json!(1), &binding("a", "t"), NOW).unwrap();
+            assert_eq!(own.opened("AAAA", &binding("a", "t"), NOW), None);
+            assert_eq!(count(), 0);
+            own.seal_plain(&json!(1), &binding("a", "t"), NOW).unwrap();
+            own.seal_plain(&json!(2), &binding("a", "t"), NOW).unwrap();
+            assert_eq!(count(), 1);
+        });
     }
 
     proptest::proptest! {

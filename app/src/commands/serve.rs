@@ -48,12 +48,6 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
     if let Some(warning) = audience_warning(&http) {
         tracing::warn!("{warning}");
     }
-    if settings.state_keys.0.is_empty() {
-        tracing::warn!(
-            "mcp.state_keys is not set: what tools want remembered while a client answers them ends with this process, \
-             and other replicas can't continue it"
-        );
-    }
     let running = Running { handle: server.reload_handle(), port: address.port(), settings, ports };
     tokio::spawn(reload(hangups, running, arguments));
     Ok(run_until_stopped(server, signals).await)

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
 
+use super::known;
 use super::problem::{Problem, Problems};
+
+/// Keys whose values are never shown, nor anything that stands at their place.
+const SECRETS: [&str; 1] = ["mcp.state_keys"];
 
 /// A value in force, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,15 +95,26 @@ impl Reader {
         self.texts_at(&path(key)).unwrap_or_default()
     }
 
-    /// Texts that nobody is shown.
+    /// Texts that are never shown.
     pub(super) fn secret_texts(&mut self, key: &str) -> Vec<String> {
         let texts = self.texts(key);
-        for effective in
-            self.effective.iter_mut().filter(|effective| effective.key == key && !texts.is_empty())
-        {
-            effective.value = format!("[{} redacted]", texts.len());
-        }
+        self.redact(key, texts.len());
         texts
+    }
+
+    /// Notes that a secret list comes from another source than its own key.
+    pub(super) fn set_secret(&mut self, key: &str, count: usize, source: &str) {
+        self.redact(key, count);
+        for effective in self.effective.iter_mut().filter(|effective| effective.key == key) {
+            source.clone_into(&mut effective.source);
+        }
+    }
+
+    fn redact(&mut self, key: &str, count: usize) {
+        let effective = self.effective.iter_mut().filter(|effective| effective.key == key && count > 0);
+        for effective in effective {
+            effective.value = format!("[{count} redacted]");
+        }
     }
 
     pub(super) fn whole<N: TryFrom<u64> + Default + fmt::Debug>(
@@ -144,11 +159,26 @@ impl Reader {
         self.problems.push(Problem { key: key.to_owned(), source, message: message.into() });
     }
 
+    /// Notes a fault of a whole table, whose values are then not read.
+    pub(super) fn reject_table(&mut self, table: &[String], message: String) {
+        let within = |path: &[String]| path.starts_with(table);
+        let first = self.values.iter().find(|(path, _)| within(path));
+        let source = first.and_then(|(_, value)| source(value));
+        self.values.retain(|path, _| !within(path));
+        self.problems.push(Problem { key: known::shown(table), source, message });
+    }
+
     /// Ends the reading: whatever was not read is unknown.
     pub(super) fn finish(mut self) -> Result<Vec<Effective>, Problems> {
         for (path, value) in std::mem::take(&mut self.values) {
-            let message = "there is no such key; config/default.toml has them all".into();
-            self.problems.push(Problem { key: shown(&path), source: source(&value), message });
+            let secret = SECRETS.iter().find(|secret| path.starts_with(&self::path(secret)));
+            let (key, message) = match secret {
+                Some(secret) => ((*secret).to_owned(), "must be a list of texts, not a table".to_owned()),
+                None => {
+                    (known::shown(&path), "there is no such key; config/default.toml has them all".to_owned())
+                }
+            };
+            self.problems.push(Problem { key, source: source(&value), message });
         }
         if self.problems.is_empty() { Ok(self.effective) } else { Err(Problems::new(self.problems)) }
     }
@@ -161,7 +191,7 @@ impl Reader {
     ) -> Option<T> {
         let value = self.values.remove(path)?;
         // Variables are texts; in a file a number is a number.
-        let variable = source(&value).is_some_and(|source| source.contains(": "));
+        let variable = value.origin().is_some_and(is_variable);
         let parsed = parse(&value, variable);
         if parsed.is_none() {
             let message = format!("must be {expected}");
@@ -188,6 +218,12 @@ pub(super) fn shown(path: &[String]) -> String {
     let parts: Vec<String> =
         path.iter().map(|part| if bare(part) { part.clone() } else { format!("{part:?}") }).collect();
     parts.join(".")
+}
+
+/// Whether an origin names a variable, as `environment: NAME` and `.env:LINE: NAME` do; files end in `:LINE:COLUMN`.
+fn is_variable(origin: &str) -> bool {
+    let name = origin.rsplit_once(": ").map(|(_, name)| name);
+    name.is_some_and(|name| name.chars().all(|c| c.is_alphanumeric() || "_.".contains(c)))
 }
 
 fn source(value: &Value) -> Option<String> {

@@ -5,17 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use auth0_verifier::Options as KeyOptions;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use config::Value;
 use domain::{ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
 use hyper_transport::Limits;
-use mcp_protocol::{Identity, KEY_BYTES, McpSettings};
+use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
 use url::Url;
 
 use super::problem::Problems;
 use super::reader::{Effective, Reader, shown};
+use super::secrets::{StateKeys, state_keys};
 use super::sources::Sources;
 
 /// Everything that can be configured, validated.
@@ -55,16 +54,6 @@ pub struct Settings {
     pub effective: Vec<Effective>,
     /// The `[tenant]` table, for `dev`.
     pub tenant: Option<Value>,
-}
-
-/// Secret keys. Their `Debug` says how many there are.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct StateKeys(pub Vec<Vec<u8>>);
-
-impl std::fmt::Debug for StateKeys {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "StateKeys({}, redacted)", self.0.len())
-    }
 }
 
 /// What the configuration says of one tool.
@@ -379,18 +368,6 @@ fn mcp(read: &mut Reader, json_depth: usize) -> McpSettings {
     }
 }
 
-fn state_keys(read: &mut Reader) -> StateKeys {
-    let texts = read.secret_texts("mcp.state_keys");
-    let keys: Vec<Vec<u8>> = texts.iter().filter_map(|text| STANDARD.decode(text).ok()).collect();
-    if keys.len() != texts.len() || keys.iter().any(|key| key.len() != KEY_BYTES) {
-        read.problem(
-            "mcp.state_keys",
-            format!("must hold keys of {KEY_BYTES} bytes in base64: openssl rand -base64 {KEY_BYTES}"),
-        );
-    }
-    StateKeys(keys)
-}
-
 fn log(read: &mut Reader) -> LogSettings {
     let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
     let levels = [
@@ -409,28 +386,25 @@ fn log(read: &mut Reader) -> LogSettings {
 fn tools(read: &mut Reader, catalog: &ToolCatalog) -> BTreeMap<ToolName, ToolRule> {
     let mut rules = BTreeMap::new();
     for name in read.tables("tools") {
+        let Some(tool) = ToolName::parse(&name).ok().filter(|tool| catalog.spec(tool.as_str()).is_some())
+        else {
+            let known: Vec<&str> = catalog.specs().map(|spec| spec.name.as_str()).collect();
+            let message = format!("there is no such tool; the tools are {}", known.join(", "));
+            read.reject_table(&["tools".to_owned(), name], message);
+            continue;
+        };
         let path = |key: &str| vec!["tools".to_owned(), name.clone(), key.to_owned()];
         let scopes = read.texts_at(&path("scopes"));
         let enabled = read.flag_at(&path("enabled")).unwrap_or(true);
-        let key = shown(&path("scopes"));
         let scopes = match scopes.map(|texts| ScopeSet::parse_all(texts.iter().map(String::as_str))) {
             Some(Err(error)) => {
-                read.problem(&key, error.to_string());
+                read.problem(&shown(&path("scopes")), error.to_string());
                 None
             }
             Some(Ok(scopes)) => Some(scopes),
             None => None,
         };
-        match ToolName::parse(&name) {
-            Ok(tool) if catalog.spec(tool.as_str()).is_some() => {
-                rules.insert(tool, ToolRule { scopes, enabled });
-            }
-            _ => {
-                let known: Vec<&str> = catalog.specs().map(|spec| spec.name.as_str()).collect();
-                let table = shown(&["tools".to_owned(), name.clone()]);
-                read.problem(&table, format!("there is no such tool; the tools are {}", known.join(", ")));
-            }
-        }
+        rules.insert(tool, ToolRule { scopes, enabled });
     }
     rules
 }

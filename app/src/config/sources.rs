@@ -1,37 +1,55 @@
 //! Where values come from, each with the name of its source, merged by the `config` crate.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use config::{Config, ConfigError, FileFormat, Format, Map, Source, Value, ValueKind};
+use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 
 use super::problem::{Problem, Problems};
+use super::{dot_env, files, known, toml_text};
 
 /// config/default.toml, compiled in: the documented defaults are the defaults.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
 /// config/local.toml, compiled in: what `dev` adds to the defaults.
 pub const LOCAL: &str = include_str!("../../../config/local.toml");
 
+/// The name of [`DEFAULTS`] in messages.
+pub(super) const BUILT_IN: &str = "config/default.toml, built in";
+
 /// The variables with names of their own, and their keys.
-const NAMED: [(&str, &str); 5] = [
+pub(super) const NAMED: [(&str, &str); 5] = [
     ("AUTH0_DOMAIN", "auth0.domain"),
     ("AUTH0_AUDIENCE", "auth0.audience"),
     ("AUTH0_ISSUER", "auth0.issuer"),
     ("MCP_SERVER_URL", "server.url"),
     ("PORT", "server.port"),
 ];
-const PREFIX: &str = "FASTMCP__";
+pub(super) const PREFIX: &str = "FASTMCP__";
 
-/// The sources of one configuration; a later one wins.
-#[derive(Debug, Clone, Default)]
+/// The sources of one configuration; a later one wins. Their `Debug` shows no value: some are secret.
+#[derive(Clone, Default)]
 pub struct Sources {
     layers: Vec<Layer>,
     problems: Vec<Problem>,
 }
 
-/// A source's values, each marked with the source's name.
-#[derive(Debug, Clone)]
+impl fmt::Debug for Sources {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Sources({} layers, redacted)", self.layers.len())
+    }
+}
+
+/// A source's values, each marked with the source's name and, in a file, its place.
+#[derive(Clone)]
 struct Layer(Map<String, Value>);
+
+// `Source` asks for it.
+impl fmt::Debug for Layer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Layer(redacted)")
+    }
+}
 
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
@@ -47,7 +65,7 @@ impl Sources {
     /// The defaults alone.
     #[must_use]
     pub fn defaults() -> Self {
-        Self::default().text("config/default.toml, built in", DEFAULTS)
+        Self::default().text(BUILT_IN, DEFAULTS)
     }
 
     /// What `serve` and `check` read.
@@ -65,10 +83,10 @@ impl Sources {
     #[must_use]
     pub fn file(mut self, path: &Path) -> Self {
         let name = path.display().to_string();
-        match std::fs::read_to_string(path) {
+        match files::read(path, files::MAX_CONFIG_BYTES) {
             Ok(text) => self.text(&name, &text),
             Err(error) => {
-                self.problem(&name, format!("can't be read: {error}"));
+                self.problem(&name, error.to_string());
                 self
             }
         }
@@ -77,9 +95,9 @@ impl Sources {
     /// Adds TOML text.
     #[must_use]
     pub fn text(mut self, name: &str, toml: &str) -> Self {
-        match FileFormat::Toml.parse(None, toml) {
-            Ok(values) => self.layers.push(Layer(marked(values, name))),
-            Err(error) => self.problem(name, format!("not TOML: {error}")),
+        match toml_text::parse(name, toml) {
+            Ok(values) => self.layers.push(Layer(values)),
+            Err(problem) => self.problems.push(problem),
         }
         self
     }
@@ -87,38 +105,37 @@ impl Sources {
     /// Adds a `.env` file, if there is one.
     #[must_use]
     pub fn dot_env(mut self, path: &Path) -> Self {
-        let name = path.display().to_string();
-        let entries = match dotenvy::from_path_iter(path) {
-            Ok(entries) => entries,
-            Err(error) if error.not_found() => return self,
+        let file = path.display().to_string();
+        let text = match files::read(path, files::MAX_CONFIG_BYTES) {
+            Ok(text) => text,
+            Err(error) if error.is_missing() => return self,
             Err(error) => {
-                self.problem(&name, format!("can't be read: {error}"));
+                self.problem(&file, error.to_string());
                 return self;
             }
         };
-        let mut variables = Vec::new();
-        for entry in entries {
-            match entry {
-                Ok(variable) => variables.push(variable),
-                // The error would repeat the line, which may hold a secret.
-                Err(_) => self.problem(&name, "a line is not NAME=VALUE".into()),
-            }
-        }
-        self.variables(&variables, &name, &NAMED);
+        let (entries, mut problems) = dot_env::parse(&file, &text);
+        self.problems.append(&mut problems);
+        let variables = entries.into_iter().map(|entry| Variable {
+            origin: format!("{file}:{}: {}", entry.line, entry.name),
+            name: entry.name,
+            value: entry.value,
+        });
+        self.variables(variables, &NAMED);
         self
     }
 
     /// Adds environment variables.
     #[must_use]
     pub fn environment(mut self, variables: &[(String, String)]) -> Self {
-        self.variables(variables, "environment", &NAMED);
+        self.variables(of_environment(variables), &NAMED);
         self
     }
 
     /// Adds environment variables, but not those with names of their own: they speak of a real tenant.
     #[must_use]
     pub fn environment_without_tenant(mut self, variables: &[(String, String)]) -> Self {
-        self.variables(variables, "environment", &[]);
+        self.variables(of_environment(variables), &[]);
         self
     }
 
@@ -161,49 +178,61 @@ impl Sources {
     }
 
     /// A blank value counts as none: that is what deployment tools make of a variable that is not set.
-    fn variables(&mut self, variables: &[(String, String)], source: &str, named: &[(&str, &str)]) {
+    fn variables(&mut self, variables: impl Iterator<Item = Variable>, named: &[(&str, &str)]) {
         let mut table = Map::new();
-        let variables: BTreeMap<_, _> =
-            variables.iter().filter(|(_, value)| !value.trim().is_empty()).cloned().collect();
-        for (name, value) in &variables {
-            let path: Option<Vec<String>> = match named.iter().find(|(known, _)| known == name) {
+        // In the order of their names; the last one of a name counts.
+        let variables = variables.filter(|variable| !variable.value.trim().is_empty());
+        let variables: BTreeMap<String, Variable> =
+            variables.map(|variable| (variable.name.clone(), variable)).collect();
+        for (name, variable) in variables {
+            let path: Option<Vec<String>> = match named.iter().find(|(known, _)| *known == name) {
                 Some((_, key)) => Some(key.split('.').map(str::to_owned).collect()),
                 None => {
                     name.strip_prefix(PREFIX).map(|rest| rest.split("__").map(str::to_lowercase).collect())
                 }
             };
             if let Some(path) = path {
-                insert(&mut table, &path, Value::new(Some(&format!("{source}: {name}")), value.clone()));
+                let value = Value::new(Some(&variable.origin), variable.value);
+                if !insert(&mut table, &path, value) {
+                    let message = "is within a key that another variable sets".to_owned();
+                    let (key, source) = (known::shown(&path), Some(variable.origin));
+                    self.problems.push(Problem { key, source, message });
+                }
             }
         }
         self.layers.push(Layer(table));
     }
 }
 
-fn insert(table: &mut Map<String, Value>, path: &[String], value: Value) {
+/// A variable, and where it stands.
+struct Variable {
+    name: String,
+    value: String,
+    origin: String,
+}
+
+fn of_environment(variables: &[(String, String)]) -> impl Iterator<Item = Variable> {
+    variables.iter().map(|(name, value)| Variable {
+        name: name.clone(),
+        value: value.clone(),
+        origin: format!("environment: {name}"),
+    })
+}
+
+/// Sets a value in nested tables; false if the place of one of them is taken.
+fn insert(table: &mut Map<String, Value>, path: &[String], value: Value) -> bool {
     let Some((first, rest)) = path.split_first() else {
-        return;
+        return false;
     };
     if rest.is_empty() {
         table.insert(first.clone(), value);
-        return;
+        return true;
     }
     let inner = table.entry(first.clone()).or_insert_with(|| Value::new(None, ValueKind::Table(Map::new())));
-    if let ValueKind::Table(inner) = &mut inner.kind {
-        insert(inner, rest, value);
+    match &mut inner.kind {
+        ValueKind::Table(inner) => insert(inner, rest, value),
+        _ => false,
     }
-}
-
-/// Gives every value, and every value in a table, the source's name.
-fn marked(values: Map<String, Value>, name: &str) -> Map<String, Value> {
-    let mark = |(key, value): (String, Value)| {
-        let kind = match value.kind {
-            ValueKind::Table(inner) => ValueKind::Table(marked(inner, name)),
-            kind => kind,
-        };
-        (key, Value::new(Some(&name.to_owned()), kind))
-    };
-    values.into_iter().map(mark).collect()
 }
 
 /// The `.env` of the folder the program was started in.

@@ -1,0 +1,84 @@
+//! The keys that seal states: from the configuration itself, or from a file of their own. No message repeats any of them.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mcp_protocol::KEY_BYTES;
+
+use super::files;
+use super::reader::Reader;
+
+const KEYS: &str = "mcp.state_keys";
+const FILE: &str = "mcp.state_keys_file";
+/// The maximum size of a file of keys, in bytes.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// Secret keys. Their `Debug` says how many there are.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct StateKeys(pub Vec<Vec<u8>>);
+
+impl std::fmt::Debug for StateKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "StateKeys({}, redacted)", self.0.len())
+    }
+}
+
+/// Reads the keys from whichever of the two settings is used.
+pub(super) fn state_keys(read: &mut Reader) -> StateKeys {
+    let texts = read.secret_texts(KEYS);
+    let file = read.text(FILE);
+    let (setting, decoded) = match (texts.is_empty(), file.is_empty()) {
+        (false, false) => {
+            read.problem(FILE, format!("can't be set together with {KEYS}: choose one"));
+            return StateKeys::default();
+        }
+        (_, true) => {
+            (KEYS, decode_all(texts.iter().enumerate().map(|(index, text)| (index + 1, &**text)), "item"))
+        }
+        (true, false) if holds_key(&file) => {
+            (FILE, Err("must be the path of a file with keys, not a key".to_owned()))
+        }
+        (true, false) => (FILE, from_file(Path::new(&file))),
+    };
+    match decoded {
+        Ok(keys) => {
+            if setting == FILE {
+                read.set_secret(KEYS, keys.len(), &file);
+            }
+            StateKeys(keys)
+        }
+        Err(message) => {
+            read.problem(setting, message);
+            StateKeys::default()
+        }
+    }
+}
+
+fn holds_key(text: &str) -> bool {
+    text.split([',', ' ']).any(|part| STANDARD.decode(part).is_ok_and(|key| key.len() == KEY_BYTES))
+}
+
+fn from_file(path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let shown = path.display();
+    let text = files::read(path, MAX_FILE_BYTES).map_err(|error| format!("{shown} {error}"))?;
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    let keys = decode_all(lines.filter(|(_, line)| !line.is_empty()), "line")
+        .map_err(|message| format!("{shown}: {message}"))?;
+    if keys.is_empty() {
+        return Err(format!("{shown} holds no key"));
+    }
+    Ok(keys)
+}
+
+/// Decodes numbered texts; a fault names the number, which counts `unit`s.
+fn decode_all<'a>(texts: impl Iterator<Item = (usize, &'a str)>, unit: &str) -> Result<Vec<Vec<u8>>, String> {
+    let decode = |(number, text)| {
+        STANDARD.decode(text).ok().filter(|key| key.len() == KEY_BYTES).ok_or_else(|| {
+            format!(
+                "{unit} {number} must be a key of {KEY_BYTES} bytes in base64: openssl rand -base64 {KEY_BYTES}"
+            )
+        })
+    };
+    texts.map(decode).collect()
+}
