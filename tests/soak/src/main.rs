@@ -11,6 +11,7 @@ mod scene;
 mod server;
 mod tally;
 mod trouble;
+mod watch;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -23,11 +24,13 @@ use clap::Parser;
 use tokio::time::{Instant, sleep};
 
 use crate::clients::World;
-use crate::report::{Resources, Sample};
+use crate::report::Resources;
+use crate::requests::Kind;
 use crate::scene::Stage;
 use crate::server::Server;
 use crate::tally::Tally;
 use crate::trouble::Trouble;
+use crate::watch::{afterwards, sample, watch};
 
 /// Runs the real server under a mixed load.
 #[derive(Parser)]
@@ -45,9 +48,8 @@ struct Arguments {
 
 /// The load goes on for so long until the start is measured: threads, buffers and the first keys are there then.
 const WARM_UP: Duration = Duration::from_millis(500);
-const SAMPLE: Duration = Duration::from_secs(1);
-/// For the server to see that its clients have gone.
-const AFTER: u32 = 10;
+/// Between two requests of a client.
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -82,10 +84,12 @@ async fn soak(program: &Path, time: Duration) -> anyhow::Result<ExitCode> {
         stage: Arc::clone(&stage),
         tally: Arc::new(Tally::default()),
         until: Instant::now() + time,
+        mix: &Kind::MIX,
+        pause: PAUSE,
     };
     let trouble = tokio::spawn(Trouble { tenant, server: Arc::clone(&server), stage }.run());
     let watched = tokio::spawn(watch(Arc::clone(&server), world.until, time));
-    clients::run(&world).await;
+    clients::run(&world, &clients::MIXED).await;
     let under_load = watched.await??;
     anyhow::ensure!(!trouble.is_finished(), "the troubles ended early: {:?}", trouble.await);
     trouble.abort();
@@ -94,33 +98,6 @@ async fn soak(program: &Path, time: Duration) -> anyhow::Result<ExitCode> {
     let mut server = Arc::into_inner(server).context("somebody still has the server")?;
     let exit = server.stop().await?.code();
     Ok(conclude(&world.tally, &Resources { start, under_load, end, exit }, &server.log()))
-}
-
-fn sample(server: &Server, after: Duration) -> anyhow::Result<Sample> {
-    let (resident, descriptors) = (server.resident()?, server.descriptors()?);
-    Ok(Sample { seconds: after.as_secs(), resident, descriptors })
-}
-
-/// A sample every second until the time is up.
-async fn watch(server: Arc<Server>, until: Instant, time: Duration) -> anyhow::Result<Vec<Sample>> {
-    let mut samples = Vec::new();
-    while Instant::now() < until {
-        let left = until.saturating_duration_since(Instant::now());
-        samples.push(sample(&server, time.saturating_sub(left))?);
-        sleep(SAMPLE.min(left)).await;
-    }
-    Ok(samples)
-}
-
-/// The last sample: once the descriptors are back, or when that has taken too long.
-async fn afterwards(server: &Server, start: Sample, time: Duration) -> anyhow::Result<Sample> {
-    for _ in 0..AFTER {
-        if server.descriptors()? <= start.descriptors {
-            break;
-        }
-        sleep(SAMPLE).await;
-    }
-    sample(server, time)
 }
 
 /// Prints what it came to. The server's own warnings only help to understand what was wrong.
