@@ -51,6 +51,15 @@ pub(crate) const MIXED: [(usize, Manner); 9] = [
     (4, Manner::Leaves(Version::HTTP_2)),
 ];
 
+/// The honest clients beside the attacks.
+pub(crate) const HONEST: [(usize, Manner); 5] = [
+    (20, Manner::Stays(Version::HTTP_11)),
+    (14, Manner::Stays(Version::HTTP_2)),
+    (12, Manner::Comes),
+    (2, Manner::Leaves(Version::HTTP_11)),
+    (2, Manner::Leaves(Version::HTTP_2)),
+];
+
 /// What all clients share.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -148,7 +157,10 @@ async fn mixed(world: &World, connection: &mut Connection, number: usize) -> boo
     let before = world.stage.now();
     let ask = Ask::new(world.mix[number % world.mix.len()], number, &before);
     let answer = async { connection.exchange(ask.request(connection.version())?).await };
-    judged(world, &ask, &before, answer).await
+    let asked = Instant::now();
+    let is_answered = judged(world, &ask, &before, answer).await;
+    world.tally.took(asked.elapsed());
+    is_answered
 }
 
 /// Opens streams on one connection and leaves each; at the end, the connection with the last one.
