@@ -1,4 +1,4 @@
-//! Who asks: 64 clients of different manners, each of which knows what is right.
+//! Who asks: clients of different manners, each of which knows what is right.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,8 +17,6 @@ use crate::server::MOST_BODY;
 use crate::tally::Tally;
 use crate::wire::{Connection, connect, first_answer, last_answer};
 
-/// Between two requests of a client.
-const PAUSE: Duration = Duration::from_millis(10);
 /// Nothing takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So many requests on a connection, then a new one.
@@ -29,7 +27,7 @@ const PIECE: Duration = Duration::from_millis(150);
 
 /// How a client behaves.
 #[derive(Clone, Copy)]
-enum Manner {
+pub(crate) enum Manner {
     /// Many requests on a connection.
     Stays(Version),
     /// One request, then another connection.
@@ -40,8 +38,8 @@ enum Manner {
     Leaves(Version),
 }
 
-/// All of them: how many, and how they behave.
-const CLIENTS: [(usize, Manner); 9] = [
+/// The clients of the mixed load: how many, and how they behave.
+pub(crate) const MIXED: [(usize, Manner); 9] = [
     (22, Manner::Stays(Version::HTTP_11)),
     (10, Manner::Stays(Version::HTTP_2)),
     (10, Manner::Comes),
@@ -53,6 +51,15 @@ const CLIENTS: [(usize, Manner); 9] = [
     (4, Manner::Leaves(Version::HTTP_2)),
 ];
 
+/// The honest clients beside the attacks.
+pub(crate) const HONEST: [(usize, Manner); 5] = [
+    (20, Manner::Stays(Version::HTTP_11)),
+    (14, Manner::Stays(Version::HTTP_2)),
+    (12, Manner::Comes),
+    (2, Manner::Leaves(Version::HTTP_11)),
+    (2, Manner::Leaves(Version::HTTP_2)),
+];
+
 /// What all clients share.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -60,12 +67,16 @@ pub(crate) struct World {
     pub(crate) stage: Arc<Stage>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) until: Instant,
+    /// What clients of one request and one answer send, in turn.
+    pub(crate) mix: &'static [Kind],
+    /// The time between two requests of a client.
+    pub(crate) pause: Duration,
 }
 
 /// Lets all of them ask until the time is up.
-pub(crate) async fn run(world: &World) {
+pub(crate) async fn run(world: &World, clients: &[(usize, Manner)]) {
+    let manners = clients.iter().flat_map(|(count, manner)| std::iter::repeat_n(*manner, *count));
     let mut clients = JoinSet::new();
-    let manners = CLIENTS.iter().flat_map(|(count, manner)| std::iter::repeat_n(*manner, *count));
     for (number, manner) in manners.enumerate() {
         let world = world.clone();
         clients.spawn(async move { client(&world, manner, number).await });
@@ -88,7 +99,7 @@ async fn client(world: &World, manner: Manner, number: usize) {
             Manner::Leaves(version) => leave(world, version, &mut number).await,
         }
         number += 1;
-        sleep(PAUSE).await;
+        sleep(world.pause).await;
     }
 }
 
@@ -118,7 +129,8 @@ async fn judged(
 }
 
 async fn opened(world: &World, version: Version) -> Option<Connection> {
-    match Connection::open(world.address, version).await {
+    let opened = timeout(PATIENCE, Connection::open(world.address, version)).await;
+    match opened.context("not in time").and_then(|opened| opened) {
         Ok(connection) => Some(connection),
         Err(error) => {
             world.tally.wrong(Kind::List, &format!("no connection: {error:#}"));
@@ -137,15 +149,18 @@ async fn stay(world: &World, version: Version, number: &mut usize, requests: usi
             return;
         }
         *number += 1;
-        sleep(PAUSE).await;
+        sleep(world.pause).await;
     }
 }
 
 async fn mixed(world: &World, connection: &mut Connection, number: usize) -> bool {
     let before = world.stage.now();
-    let ask = Ask::new(Kind::MIX[number % Kind::MIX.len()], number, &before);
+    let ask = Ask::new(world.mix[number % world.mix.len()], number, &before);
     let answer = async { connection.exchange(ask.request(connection.version())?).await };
-    judged(world, &ask, &before, answer).await
+    let asked = Instant::now();
+    let is_answered = judged(world, &ask, &before, answer).await;
+    world.tally.took(asked.elapsed());
+    is_answered
 }
 
 /// Opens streams on one connection and leaves each; at the end, the connection with the last one.

@@ -2,8 +2,11 @@
 //! configuration changes. Every answer is judged, and the process's memory and descriptors are watched.
 //!
 //! `cargo run --release --package soak -- --minutes 5` builds the server as it was built itself, and ends with an error if
-//! anything was wrong.
+//! anything was wrong. `--attack` is the second mode: hostile clients beside honest ones.
 
+mod attack_mode;
+mod attack_report;
+mod attacks;
 mod clients;
 mod report;
 mod requests;
@@ -11,6 +14,7 @@ mod scene;
 mod server;
 mod tally;
 mod trouble;
+mod watch;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -19,17 +23,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use tokio::time::{Instant, sleep};
 
+use crate::attacks::Attack;
 use crate::clients::World;
-use crate::report::{Resources, Sample};
+use crate::report::Resources;
+use crate::requests::Kind;
 use crate::scene::Stage;
-use crate::server::Server;
+use crate::server::{Server, Settings};
 use crate::tally::Tally;
 use crate::trouble::Trouble;
+use crate::watch::{afterwards, sample, watch};
 
-/// Runs the real server under a mixed load.
+/// Runs the real server under a mixed load, or under attack.
 #[derive(Parser)]
 struct Arguments {
     /// How long, in minutes
@@ -41,13 +48,18 @@ struct Arguments {
     /// The server's binary; without it, it is built
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
+    /// Attacks beside honest clients, instead of the mixed load
+    #[arg(long)]
+    attack: bool,
+    /// Only this attack; can be repeated
+    #[arg(long, value_name = "NAME", requires = "attack")]
+    only: Vec<Attack>,
 }
 
 /// The load goes on for so long until the start is measured: threads, buffers and the first keys are there then.
 const WARM_UP: Duration = Duration::from_millis(500);
-const SAMPLE: Duration = Duration::from_secs(1);
-/// For the server to see that its clients have gone.
-const AFTER: u32 = 10;
+/// Between two requests of a client.
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -55,7 +67,13 @@ fn main() -> anyhow::Result<ExitCode> {
     let program =
         arguments.server.clone().map_or_else(build, Ok)?.canonicalize().context("no such server")?;
     let time = Duration::from_secs(arguments.seconds.unwrap_or(60 * arguments.minutes));
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(soak(&program, time))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if !arguments.attack {
+        return runtime.block_on(soak(&program, time));
+    }
+    let every = || Attack::value_variants().to_vec();
+    let attacks = Some(arguments.only).filter(|only| !only.is_empty()).unwrap_or_else(every);
+    runtime.block_on(attack_mode::run(&program, time, &attacks))
 }
 
 /// Builds the server with this program's own profile, beside it.
@@ -72,9 +90,9 @@ fn build() -> anyhow::Result<PathBuf> {
 }
 
 async fn soak(program: &Path, time: Duration) -> anyhow::Result<ExitCode> {
-    let tenant = Arc::new(trouble::tenant().await?);
+    let tenant = Arc::new(trouble::tenant(Vec::new()).await?);
     let stage = Arc::new(Stage::new(trouble::mint(&tenant).await?));
-    let server = Arc::new(Server::start(program, tenant.issuer()).await?);
+    let server = Arc::new(Server::start(program, tenant.issuer(), Settings::Mixed).await?);
     sleep(WARM_UP).await;
     let start = sample(&server, Duration::ZERO)?;
     let world = World {
@@ -82,10 +100,12 @@ async fn soak(program: &Path, time: Duration) -> anyhow::Result<ExitCode> {
         stage: Arc::clone(&stage),
         tally: Arc::new(Tally::default()),
         until: Instant::now() + time,
+        mix: &Kind::MIX,
+        pause: PAUSE,
     };
     let trouble = tokio::spawn(Trouble { tenant, server: Arc::clone(&server), stage }.run());
     let watched = tokio::spawn(watch(Arc::clone(&server), world.until, time));
-    clients::run(&world).await;
+    clients::run(&world, &clients::MIXED).await;
     let under_load = watched.await??;
     anyhow::ensure!(!trouble.is_finished(), "the troubles ended early: {:?}", trouble.await);
     trouble.abort();
@@ -96,44 +116,9 @@ async fn soak(program: &Path, time: Duration) -> anyhow::Result<ExitCode> {
     Ok(conclude(&world.tally, &Resources { start, under_load, end, exit }, &server.log()))
 }
 
-fn sample(server: &Server, after: Duration) -> anyhow::Result<Sample> {
-    let (resident, descriptors) = (server.resident()?, server.descriptors()?);
-    Ok(Sample { seconds: after.as_secs(), resident, descriptors })
-}
-
-/// A sample every second until the time is up.
-async fn watch(server: Arc<Server>, until: Instant, time: Duration) -> anyhow::Result<Vec<Sample>> {
-    let mut samples = Vec::new();
-    while Instant::now() < until {
-        let left = until.saturating_duration_since(Instant::now());
-        samples.push(sample(&server, time.saturating_sub(left))?);
-        sleep(SAMPLE.min(left)).await;
-    }
-    Ok(samples)
-}
-
-/// The last sample: once the descriptors are back, or when that has taken too long.
-async fn afterwards(server: &Server, start: Sample, time: Duration) -> anyhow::Result<Sample> {
-    for _ in 0..AFTER {
-        if server.descriptors()? <= start.descriptors {
-            break;
-        }
-        sleep(SAMPLE).await;
-    }
-    sample(server, time)
-}
-
-/// Prints what it came to. The server's own warnings only help to understand what was wrong.
+/// Prints what it came to.
 fn conclude(tally: &Tally, resources: &Resources, log: &str) -> ExitCode {
     let counts = tally.lock();
     report::print(&report::render(&counts, resources));
-    let violations = report::violations(&counts, resources);
-    if violations.is_empty() {
-        report::print("Nothing was wrong.");
-        return ExitCode::SUCCESS;
-    }
-    let tail: Vec<&str> = log.lines().rev().take(20).collect();
-    report::print(&format!("The server's last warnings, newest first:\n{}\n", tail.join("\n")));
-    report::print(&format!("Wrong:\n{}", violations.join("\n")));
-    ExitCode::FAILURE
+    report::verdict(&report::violations(&counts, resources), log)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use crate::tally::Counts;
 
@@ -27,7 +28,7 @@ pub(crate) struct Resources {
 /// Resident memory may grow so much from the end of the first third, in KiB.
 const GROWTH: u64 = 16 * 1024;
 /// Descriptors come back so close to where they were.
-const LEFT_OPEN: usize = 8;
+pub(crate) const LEFT_OPEN: usize = 8;
 /// The series has about so many points.
 const POINTS: usize = 20;
 
@@ -82,7 +83,6 @@ pub(crate) fn render(counts: &Counts, resources: &Resources) -> String {
     }
     let _ = writeln!(text, "| all | {total}, of which wrong: {} |", counts.wrong.values().sum::<u64>());
     let (start, third, end) = (resources.start, resources.third(), resources.end);
-    let mib = |kib: u64| format!("{}.{}", kib / 1024, kib % 1024 * 10 / 1024);
     let _ = writeln!(
         text,
         "| resident, MiB | start {}, third {}, most {}, last {}, after {} |",
@@ -107,6 +107,23 @@ pub(crate) fn render(counts: &Counts, resources: &Resources) -> String {
         .collect();
     let _ = writeln!(text, "\nResident, MiB: {}", points.join(", "));
     text
+}
+
+/// KiB as MiB.
+pub(crate) fn mib(kib: u64) -> String {
+    format!("{}.{}", kib / 1024, kib % 1024 * 10 / 1024)
+}
+
+/// Prints what was wrong. The server's own warnings only help to understand it.
+pub(crate) fn verdict(violations: &[String], log: &str) -> ExitCode {
+    if violations.is_empty() {
+        print("Nothing was wrong.");
+        return ExitCode::SUCCESS;
+    }
+    let tail: Vec<&str> = log.lines().rev().take(20).collect();
+    print(&format!("The server's last warnings, newest first:\n{}\n", tail.join("\n")));
+    print(&format!("Wrong:\n{}", violations.join("\n")));
+    ExitCode::FAILURE
 }
 
 /// To standard output; a reader that went away is no error.

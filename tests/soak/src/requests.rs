@@ -58,6 +58,9 @@ impl Kind {
         Self::UserWhoami,
     ];
 
+    /// What the honest clients beside the attacks send, in the same way.
+    pub(crate) const HONEST: [Self; 4] = [Self::List, Self::Greet, Self::Whoami, Self::UserWhoami];
+
     /// The statuses that are right in a scene.
     fn right(self, scene: &Scene) -> &'static [u16] {
         let certain = scene.issuer == Certainty::Yes;
@@ -270,8 +273,14 @@ fn tampered(token: &str) -> String {
 
 /// A `kid` that nobody published: every third time one that was never seen before.
 fn strange(token: &str, number: usize) -> String {
+    let kid = if number.is_multiple_of(3) { format!("new-{number}") } else { "known".into() };
+    with_kid(token, &kid)
+}
+
+/// The token under another `kid`.
+pub(crate) fn with_kid(token: &str, kid: &str) -> String {
     let (head, rest) = token.split_once('.').unwrap_or_default();
     let mut head = json(&URL_SAFE_NO_PAD.decode(head).unwrap_or_default());
-    head["kid"] = if number.is_multiple_of(3) { format!("new-{number}") } else { "known".into() }.into();
+    head["kid"] = kid.into();
     format!("{}.{rest}", URL_SAFE_NO_PAD.encode(head.to_string()))
 }

@@ -15,33 +15,43 @@ use tokio::time::{Instant, sleep};
 
 /// What the server's tokens are for.
 pub(crate) const AUDIENCE: &str = "https://soak.example/mcp";
-/// `limits.body_bytes`.
+/// `limits.body_bytes` under the mixed load.
 pub(crate) const MOST_BODY: usize = 65_536;
 const POLL: Duration = Duration::from_millis(20);
 const START: Duration = Duration::from_secs(20);
 /// Longer than `limits.drain_seconds`.
 const STOP: Duration = Duration::from_secs(40);
 
+/// What differs from config/default.toml.
+#[derive(Clone, Copy)]
+pub(crate) enum Settings {
+    /// Keys that change within seconds, and limits that clients reach without effort.
+    Mixed,
+    /// Nothing.
+    Default,
+}
+
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    settings: Settings,
     issuer: String,
     folder: TempDir,
 }
 
 impl Server {
     /// Starts the program, and waits until it listens.
-    pub(crate) async fn start(program: &Path, issuer: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(program: &Path, issuer: &str, settings: Settings) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = ([127, 0, 0, 1], port).into();
         let mut command = Command::new(program);
         command.arg("serve").arg("--config").arg(folder.path().join("server.toml"));
         command.env_clear().current_dir(folder.path());
-        fs::write(folder.path().join("server.toml"), configuration(port, issuer, None))?;
+        fs::write(folder.path().join("server.toml"), configuration(port, issuer, settings, None))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(folder.path().join("log"))?);
         let child = command.spawn().with_context(|| format!("can't start {}", program.display()))?;
-        let mut server = Self { child, address, issuer: issuer.to_owned(), folder };
+        let mut server = Self { child, address, settings, issuer: issuer.to_owned(), folder };
         server.wait_until_listening().await?;
         Ok(server)
     }
@@ -60,7 +70,7 @@ impl Server {
 
     /// Gives `greet` another scope, or its own again.
     pub(crate) fn reload(&self, greet: Option<&str>) -> anyhow::Result<()> {
-        let text = configuration(self.address.port(), &self.issuer, greet);
+        let text = configuration(self.address.port(), &self.issuer, self.settings, greet);
         fs::write(self.folder.path().join("server.toml"), text)?;
         self.signal(Signal::SIGHUP)
     }
@@ -75,8 +85,17 @@ impl Server {
 
     /// Resident memory, in KiB.
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that was resident at any time, in KiB.
+    pub(crate) fn peak(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &'static str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(self.proc("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
@@ -111,11 +130,17 @@ impl Drop for Server {
     }
 }
 
-fn configuration(port: u16, issuer: &str, greet: Option<&str>) -> String {
+fn configuration(port: u16, issuer: &str, settings: Settings, greet: Option<&str>) -> String {
     let greet = greet.map(|scope| format!("[tools.greet]\nscopes = [\"{scope}\"]\n")).unwrap_or_default();
+    let settings = match settings {
+        Settings::Mixed => format!(
+            "[keys]\nrefresh_seconds = 10\nmin_fetch_interval_seconds = 1\n\
+             [limits]\nbody_bytes = {MOST_BODY}\nbody_read_seconds = 2\n"
+        ),
+        Settings::Default => String::new(),
+    };
     format!(
         "[server]\nport = {port}\n[auth0]\nissuer = \"{issuer}\"\naudience = \"{AUDIENCE}\"\n\
-         [keys]\nrefresh_seconds = 10\nmin_fetch_interval_seconds = 1\n\
-         [limits]\nbody_bytes = {MOST_BODY}\nbody_read_seconds = 2\n[log]\nlevel = \"warn\"\nformat = \"json\"\n{greet}"
+         {settings}[log]\nlevel = \"warn\"\nformat = \"json\"\n{greet}"
     )
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::requests::Kind;
 
@@ -14,6 +15,8 @@ pub(crate) struct Counts {
     pub(crate) outcomes: BTreeMap<Kind, BTreeMap<String, u64>>,
     pub(crate) wrong: BTreeMap<Kind, u64>,
     pub(crate) told: Vec<String>,
+    /// How long requests took that are one request and one answer.
+    pub(crate) latencies: Vec<Duration>,
 }
 
 #[derive(Default)]
@@ -31,6 +34,10 @@ impl Tally {
         if *wrong <= TOLD {
             counts.told.push(format!("{kind:?}: {what}"));
         }
+    }
+
+    pub(crate) fn took(&self, latency: Duration) {
+        self.lock().latencies.push(latency);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Counts> {

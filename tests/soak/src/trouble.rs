@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use local_tenant::{Api, Dialect, Fault, KeysAnswer, LocalTenant, Options, TokenForm, TokenRequest};
+use local_tenant::{Api, Dialect, Fault, KeysAnswer, LocalTenant, Options, TokenForm, TokenRequest, User};
 use tokio::time::sleep;
 
 use crate::scene::{Certainty, Stage, Tokens};
@@ -30,12 +30,13 @@ const FAILURES: [KeysAnswer; 6] = [
     KeysAnswer::Huge,
 ];
 
-/// The tenant, with tokens that are all different, and for another API, too.
+/// The tenant, with tokens that are all different, and for another API, too; with more users than the usual ones.
 ///
 /// # Errors
 /// Why it does not start.
-pub(crate) async fn tenant() -> anyhow::Result<LocalTenant> {
+pub(crate) async fn tenant(more: Vec<User>) -> anyhow::Result<LocalTenant> {
     let mut options = Options::default().with_api_identifier(AUDIENCE);
+    options.users.extend(more);
     options.api.dialect = Dialect::Rfc9068Profile;
     let other = Api { identifier: Some(OTHER_AUDIENCE.into()), ..options.api.clone() };
     options.other_apis.push(other);

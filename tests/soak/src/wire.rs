@@ -9,7 +9,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -95,7 +95,7 @@ pub(crate) async fn last_answer(stream: &mut TcpStream) -> anyhow::Result<Answer
 }
 
 /// The first answer, and the connection stays open.
-pub(crate) async fn first_answer(stream: &mut TcpStream) -> anyhow::Result<Answer> {
+pub(crate) async fn first_answer(stream: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Answer> {
     let mut bytes = Vec::new();
     loop {
         anyhow::ensure!(
