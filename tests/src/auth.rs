@@ -141,7 +141,7 @@ async fn a_token_expires_while_the_server_runs() {
 #[tokio::test]
 async fn a_token_that_expires_while_it_waits_for_keys_is_refused() {
     let harness = Harness::new().await;
-    harness.verifier.hold();
+    harness.verifier.hold(ADMIN);
     let meanwhile = async {
         soon(harness.verifier.waiting(1)).await;
         harness.clock.set(UnixMillis(NOW.0 + (3600 + 30) * 1000));

@@ -338,19 +338,30 @@ fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
     };
     assert_eq!(scopes(), serde_json::json!(["tool:greet", "tool:whoami"]));
 
-    configure("[tools.greet]\nscopes = [\"say:hello\"]\n[limits]\nconnections = 5\n");
+    configure("[tools.greet]\nscopes = [\"say:hello\"]\n");
     hang_up();
-    let mut key = Value::Null;
+    let mut changed = Value::Null;
     for line in lines.by_ref().map_while(Result::ok) {
         assert!(!line.contains("state_keys"), "nothing on offer asks for input: {line}");
-        if line.contains("read at the start only") {
-            key = serde_json::from_str::<Value>(&line).unwrap()["key"].take();
+        if line.contains("was read again") {
+            changed = serde_json::from_str::<Value>(&line).unwrap()["changed"].take();
             break;
         }
     }
-    assert_eq!(key, "limits.connections");
-    logged(&mut lines, "was read again");
+    assert_eq!(changed, "tools.greet.scopes");
     assert_eq!(scopes(), serde_json::json!(["say:hello", "tool:whoami"]));
+
+    // All of it is applied, or none.
+    for (fixed, key) in
+        [("[limits]\nconnections = 5", "limits.connections"), ("[log]\nlevel = \"debug\"", "log.level")]
+    {
+        configure(&format!("{fixed}\n[tools.greet]\nscopes = [\"say:bye\"]\n"));
+        hang_up();
+        let refused = logged(&mut lines, "is refused");
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains(key) && message.contains("takes a restart"), "{message}");
+        assert_eq!(scopes(), serde_json::json!(["say:hello", "tool:whoami"]));
+    }
 
     configure("[tools.gret]\nscopes = []\n");
     hang_up();
@@ -360,6 +371,71 @@ fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
 
     let stopped = Command::new("kill").args(["-TERM", &serve.id().to_string()]).status().unwrap();
     assert!(stopped.success());
+    assert_eq!(serve.wait().unwrap().code(), Some(0));
+}
+
+/// Issuer, audience, signing keys, metadata and scopes change as one; and where the new tenant's keys can't be had, none of
+/// them does.
+#[test]
+fn a_hangup_that_names_another_tenant_changes_all_of_it_or_nothing() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let audiences = ["https://one.example/mcp", "https://two.example/mcp"];
+    let tenants = audiences.map(|audience| {
+        let options = local_tenant::Options::default().with_api_identifier(audience);
+        runtime.block_on(local_tenant::LocalTenant::start(options)).unwrap()
+    });
+    let tokens = tenants.each_ref().map(|tenant| {
+        let request = local_tenant::TokenRequest { user: "admin".into(), scope: None, audience: None };
+        tenant.issue_token(&request).unwrap().access_token
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.toml");
+    let configure = |issuer: &str, audience: &str, more: &str| {
+        let text = format!("[auth0]\nissuer = \"{issuer}\"\naudience = \"{audience}\"\n{more}");
+        std::fs::write(&file, text).unwrap();
+    };
+    configure(tenants[0].issuer(), audiences[0], "");
+    let mut serve = command(&["serve", "--config", file.to_str().unwrap()], &[("PORT", "0")])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
+    let address = logged(&mut lines, "listening")["address"].as_str().unwrap().to_owned();
+    let hang_up = || {
+        assert!(Command::new("kill").args(["-HUP", &serve.id().to_string()]).status().unwrap().success());
+    };
+    let status = |token: &str| {
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let answer = shell(&format!(
+            "curl -s -D - -o /dev/null http://{address}/mcp -H 'content-type: application/json' \
+             -H 'authorization: Bearer {token}' -d '{ping}'"
+        ));
+        text(&answer.stdout).split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let document = || {
+        let document = shell(&format!("curl -s http://{address}/.well-known/oauth-protected-resource"));
+        let document = serde_json::from_slice::<Value>(&document.stdout).unwrap();
+        (document["resource"].clone(), document["authorization_servers"][0].clone())
+    };
+    let expect = |of: usize| {
+        assert_eq!(document(), (audiences[of].into(), tenants[of].issuer().into()));
+        assert_eq!((status(&tokens[of]), status(&tokens[1 - of])), ("200".to_owned(), "401".to_owned()));
+    };
+    logged(&mut lines, "the issuer's keys changed");
+    expect(0);
+
+    configure(tenants[1].issuer(), audiences[1], "");
+    hang_up();
+    assert_eq!(logged(&mut lines, "was read again")["changed"], "auth0.audience, auth0.issuer");
+    expect(1);
+
+    configure("http://127.0.0.1:1/", audiences[0], "[tools.greet]\nscopes = [\"x\"]\n");
+    hang_up();
+    let refused = logged(&mut lines, "is refused");
+    assert!(refused["message"].as_str().unwrap().contains("keys can't be had"), "{refused}");
+    expect(1);
+
+    assert!(Command::new("kill").args(["-TERM", &serve.id().to_string()]).status().unwrap().success());
     assert_eq!(serve.wait().unwrap().code(), Some(0));
 }
 

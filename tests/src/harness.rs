@@ -16,7 +16,7 @@ use hyper::header::HOST;
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_transport::{Drained, ReloadHandle};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 pub const ISSUER: &str = "https://tenant.example.auth0.com/";
 pub const AUDIENCE: &str = "https://mcp.example.com/mcp";
+pub const MODERN: &str = "2026-07-28";
 pub const URL: &str = "https://mcp.example.com";
 /// 2026-11-23T01:04:37.985Z.
 pub const NOW: UnixMillis = UnixMillis(1_795_395_877_985);
@@ -153,6 +154,17 @@ impl Harness {
     /// Completes once something sleeps that will wake `from_now`.
     pub async fn sleeping_until(&self, from_now: Duration) {
         soon(self.clock.sleeping_until(from_now)).await;
+    }
+
+    /// A modern message, with the headers that it needs; the answer is read to its end.
+    pub async fn modern(&self, token: &str, method: &str, mut params: Value) -> Answer {
+        let name = params.get("name").or(params.get("uri")).and_then(Value::as_str).map(str::to_owned);
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = MODERN.into();
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({"elicitation": {}});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let request = self.post(token).header("mcp-protocol-version", MODERN).header("mcp-method", method);
+        let request = name.into_iter().fold(request, |request, name| request.header("mcp-name", name));
+        self.send(request.body(Full::from(body.to_string())).unwrap()).await
     }
 
     pub async fn connect(&self) -> TcpStream {

@@ -16,6 +16,7 @@ mod config_files;
 mod configuration;
 mod drain;
 mod harness;
+mod hostile;
 mod http;
 mod key_server;
 mod keys;

@@ -1,6 +1,6 @@
 //! [`ScriptedVerifier`]: tokens that mean what the test says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 pub struct ScriptedVerifier {
     answers: RwLock<HashMap<String, Result<Arc<Claims>, VerifyError>>>,
     not_ready: RwLock<Option<NotReady>>,
-    held: watch::Sender<bool>,
+    held: watch::Sender<HashSet<String>>,
     waiting: watch::Sender<usize>,
 }
 
@@ -29,14 +29,16 @@ impl ScriptedVerifier {
         answers.insert(token.to_owned(), answer.map(Arc::new));
     }
 
-    /// Lets every token wait from now on, as for keys that are being fetched, until [`ScriptedVerifier::release`].
-    pub fn hold(&self) {
-        self.held.send_replace(true);
+    /// Lets a token wait from now on, as for keys that are being fetched, until [`ScriptedVerifier::release`].
+    pub fn hold(&self, token: &str) {
+        self.held.send_modify(|held| {
+            held.insert(token.to_owned());
+        });
     }
 
     /// Answers the tokens that wait, and those that come later.
     pub fn release(&self) {
-        self.held.send_replace(false);
+        self.held.send_modify(HashSet::clear);
     }
 
     /// Completes once at least `count` tokens have begun to wait in all.
@@ -55,9 +57,9 @@ impl ScriptedVerifier {
 impl TokenVerifier for ScriptedVerifier {
     async fn verify(&self, token: &BearerToken) -> Result<Arc<Claims>, VerifyError> {
         let mut held = self.held.subscribe();
-        if *held.borrow() {
+        if held.borrow().contains(token.expose()) {
             self.waiting.send_modify(|waiting| *waiting += 1);
-            let _ = held.wait_for(|held| !held).await;
+            let _ = held.wait_for(|held| !held.contains(token.expose())).await;
         }
         let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
         answers.get(token.expose()).cloned().unwrap_or(Err(VerifyError::Untrusted(Untrusted::Signature)))

@@ -109,22 +109,28 @@ impl Activity {
     /// How long until the state should be looked at again; `None` when its time is up.
     fn time_left(&self) -> Option<Duration> {
         let now = self.clock.uptime();
-        let stalled = match self.outbox.judge(now) {
-            Stall::Close => return None,
-            Stall::Until(until) => until,
-            Stall::None => Duration::MAX,
-        };
+        let outbox = self.outbox.judge(now);
         let state = self.state();
-        let until = match state.phase {
+        let until = match (state.phase, outbox) {
+            (_, Stall::Close) => return None,
+            // An answer is being taken: that is no idle connection, however slowly it goes.
+            (Phase::Idle, Stall::Until(until)) => until,
+            (Phase::Idle, Stall::NoneSince(since)) => state.since.max(since) + self.keep_alive,
+            (phase, outbox) => self.phase_until(phase, &state, now).min(outbox.until()),
+        };
+        // Whatever else the client does meanwhile: who reads nothing has so long.
+        let blocked = state.blocked_since.map_or(Duration::MAX, |since| since + self.answer_stall);
+        until.min(blocked).checked_sub(now).filter(|left| !left.is_zero())
+    }
+
+    fn phase_until(&self, phase: Phase, state: &State, now: Duration) -> Duration {
+        match phase {
             Phase::Idle => state.since + self.keep_alive,
             Phase::Head => state.since + self.header_read,
             Phase::Lingering => state.since + LINGER,
             // Without a half-close nothing ends here, and whatever comes next starts afresh.
             Phase::Busy => state.half_closed_until.unwrap_or(now + self.keep_alive),
-        };
-        // Whatever else the client does meanwhile: who reads nothing has so long.
-        let blocked = state.blocked_since.map_or(Duration::MAX, |since| since + self.answer_stall);
-        until.min(blocked).min(stalled).checked_sub(now).filter(|left| !left.is_zero())
+        }
     }
 
     /// A request's head has been read. Its answer is made when the returned guard is dropped.

@@ -37,6 +37,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct State {
     unsent: usize,
+    /// Since when nothing waits, if nothing does.
+    empty_since: Duration,
     last_id: u64,
     waiting: Vec<Waiting>,
 }
@@ -55,10 +57,21 @@ struct Waiting {
 pub(crate) enum Stall {
     /// An answer waits, and its time is up then.
     Until(Duration),
-    /// No answer waits.
-    None,
+    /// No answer waits, since then.
+    NoneSince(Duration),
     /// An answer has waited too long, and only closing the connection frees it.
     Close,
+}
+
+impl Stall {
+    /// When something is due.
+    pub(crate) const fn until(self) -> Duration {
+        match self {
+            Self::Until(until) => until,
+            Self::NoneSince(_) => Duration::MAX,
+            Self::Close => Duration::ZERO,
+        }
+    }
 }
 
 impl Outbox {
@@ -107,7 +120,7 @@ impl Outbox {
             }
         }
         let next = state.waiting.iter().map(|waiting| waiting.since + self.stall).min();
-        next.map_or(Stall::None, Stall::Until)
+        next.map_or(Stall::NoneSince(state.empty_since), Stall::Until)
     }
 
     fn progress(&self, id: u64) {
@@ -122,6 +135,7 @@ impl Outbox {
         if let Some(index) = state.waiting.iter().position(|waiting| waiting.id == id) {
             let waiting = state.waiting.swap_remove(index);
             state.unsent -= waiting.bytes;
+            state.empty_since = self.clock.uptime();
         }
     }
 

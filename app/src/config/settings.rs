@@ -334,7 +334,7 @@ fn limits(read: &mut Reader) -> (Limits, Duration, usize) {
         drain: read.seconds("limits.drain_seconds", 0..=3600),
     };
     let percent = limits.shares.subject_percent.min(limits.shares.client_percent);
-    if limits.memory_bytes / 100 * percent < BODIES_IN_A_SHARE * limits.body_bytes {
+    if limits.memory_bytes * percent / 100 < BODIES_IN_A_SHARE * limits.body_bytes {
         read.problem(
             "limits.memory_bytes",
             format!(

@@ -262,26 +262,6 @@ async fn a_body_is_as_long_as_it_says() {
     still_serves(&harness).await;
 }
 
-/// Answers that nobody takes are held, but not for good.
-#[tokio::test]
-async fn a_reader_with_a_closed_window_is_closed_after_75_s() {
-    let harness = Harness::new().await;
-    let mut client = Http2::open(&harness, &[(SETTINGS_INITIAL_WINDOW_SIZE, 0)]).await;
-    for stream in 0..100 {
-        client.send(&get(stream * 2 + 1, "/ping")).await;
-    }
-    for _ in 0..100 {
-        client.until(|frame| frame.kind == kind::HEADERS).await;
-    }
-    // All are answered, and none has been sent.
-    client.send(&get(201, "/ping")).await;
-    assert_eq!(outcome(&mut client).await, "reset 7");
-    harness.sleeping_until(Duration::from_secs(75)).await;
-    harness.clock.advance(Duration::from_secs(75));
-    assert_eq!(outcome(&mut client).await, "closed");
-    still_serves(&harness).await;
-}
-
 #[tokio::test]
 async fn frames_out_of_place_end_the_connection() {
     let harness = Harness::new().await;
