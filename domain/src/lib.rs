@@ -52,5 +52,8 @@ pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use service::{Asking, AuthError, CallError, CompletionOf, Service};
 pub use time::{Clock, UnixMillis, UnixSeconds};
-pub use token::{BearerToken, Claims, NotReady, TokenVerifier, Untrusted, VerifyError};
+pub use token::{
+    Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,
+    Untrusted, VerifyError,
+};
 pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolName, ToolOutput, ToolResult, ToolSpec};

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use crate::scope::ScopeSet;
 use crate::time::UnixSeconds;
-use crate::token::{Claims, Untrusted};
+use crate::token::{Actor, Claims, CustomClaimError, ExtraClaims, Untrusted};
+use crate::tool::ToolError;
 
 /// Which claims say what a token may do.
 ///
@@ -92,6 +95,66 @@ impl Principal {
         self.claims.organization_id.as_deref()
     }
 
+    /// The `org_name` claim: the name of that organization, if the tenant puts it into tokens.
+    #[must_use]
+    pub fn organization_name(&self) -> Option<&str> {
+        self.extra()?.organization_name.as_deref()
+    }
+
+    /// The `act` claim: the party that acts for the subject now (RFC 8693 section 4.1).
+    #[must_use]
+    pub fn actor(&self) -> Option<&Actor> {
+        self.actors().first()
+    }
+
+    /// The chain of delegations: the current actor first, then the prior ones, which are for information only.
+    #[must_use]
+    pub fn actors(&self) -> &[Actor] {
+        self.extra().map_or(&[], |extra| &extra.actors)
+    }
+
+    /// The `jti` claim: the token's identifier.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.claims.token_id.as_deref()
+    }
+
+    /// The `acr` claim: the authentication context class.
+    #[must_use]
+    pub fn authentication_context(&self) -> Option<&str> {
+        self.extra()?.authentication_context.as_deref()
+    }
+
+    /// The `amr` claim: how the user authenticated, for example with `mfa`. Empty if it is absent.
+    #[must_use]
+    pub fn authentication_methods(&self) -> &[String] {
+        self.extra().map_or(&[], |extra| &extra.authentication_methods)
+    }
+
+    /// The `auth_time` claim: when the user authenticated.
+    #[must_use]
+    pub fn authenticated_at(&self) -> Option<UnixSeconds> {
+        self.extra()?.authenticated_at
+    }
+
+    /// The `gty` claim: the grants that the token came from, for example `client-credentials`. Empty if it is absent.
+    #[must_use]
+    pub fn grant_types(&self) -> &[String] {
+        self.extra().map_or(&[], |extra| &extra.grant_types)
+    }
+
+    /// The custom claim of that name, an https or http URL, as a `T`; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// [`CustomClaimError`], also for an absent claim if the token's custom claims are too long to be kept.
+    pub fn custom_claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CustomClaimError> {
+        self.extra().map_or(Ok(None), |extra| extra.custom.get(name))
+    }
+
+    fn extra(&self) -> Option<&ExtraClaims> {
+        self.claims.extra.as_deref()
+    }
+
     /// What the token may do, by the policy's [`ScopeAuthority`].
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
@@ -106,6 +169,13 @@ impl Principal {
     #[must_use]
     pub fn expires_at(&self) -> UnixSeconds {
         self.claims.expires_at
+    }
+}
+
+/// Lets a tool use `?`.
+impl From<CustomClaimError> for ToolError {
+    fn from(error: CustomClaimError) -> Self {
+        Self::new(error.to_string())
     }
 }
 
@@ -233,6 +303,7 @@ fn is_access_token_type(typ: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::CustomClaims;
 
     const NOW: UnixSeconds = UnixSeconds(1_000_000);
 
@@ -261,7 +332,9 @@ mod tests {
             name: None,
             email: None,
             organization_id: None,
+            token_id: None,
             sender_constrained: false,
+            extra: None,
         }
     }
 
@@ -318,6 +391,51 @@ mod tests {
         check(|c| c.issued_at = Some(at(31)), Err(R::NotYetValid));
         check(|c| c.issued_at = Some(UnixSeconds(i64::MIN)), Ok(()));
         check(|c| c.not_before = Some(UnixSeconds(i64::MAX)), Err(R::NotYetValid));
+    }
+
+    #[test]
+    fn tools_read_the_claims_that_few_tokens_carry() {
+        let admit = |claims| policy().admit(&Arc::new(claims), NOW).unwrap();
+        let actor = |subject: &str| Actor { subject: subject.into(), client_id: None, issuer: None };
+        let mut custom = CustomClaims::default();
+        custom.insert("https://a/team", r#""blue""#);
+        let extra = ExtraClaims {
+            organization_name: Some("acme".into()),
+            actors: vec![actor("agent"), actor("prior")],
+            authentication_context: Some("acr".into()),
+            authentication_methods: vec!["mfa".into()],
+            authenticated_at: Some(UnixSeconds(5)),
+            grant_types: vec!["client-credentials".into()],
+            custom,
+        };
+        let who = admit(Claims { token_id: Some("j".into()), extra: Some(Box::new(extra)), ..claims() });
+        assert_eq!((who.token_id(), who.organization_name()), (Some("j"), Some("acme")));
+        assert_eq!(
+            (who.actor(), who.actors()),
+            (Some(&actor("agent")), &[actor("agent"), actor("prior")][..])
+        );
+        assert_eq!(
+            (who.authentication_context(), who.authentication_methods()),
+            (Some("acr"), &["mfa".to_owned()][..])
+        );
+        assert_eq!(
+            (who.authenticated_at(), who.grant_types()),
+            (Some(UnixSeconds(5)), &["client-credentials".to_owned()][..])
+        );
+        assert_eq!(who.custom_claim("https://a/team"), Ok(Some("blue".to_owned())));
+        let error = ToolError::from(who.custom_claim::<u8>("https://a/team").unwrap_err());
+        assert_eq!(
+            error.to_string(),
+            "the token's custom claim https://a/team has another type than this tool expects"
+        );
+        let who = admit(claims());
+        assert_eq!((who.token_id(), who.organization_name(), who.actor()), (None, None, None));
+        assert_eq!(
+            (who.actors().len(), who.authentication_methods().len(), who.grant_types().len()),
+            (0, 0, 0)
+        );
+        assert_eq!((who.authentication_context(), who.authenticated_at()), (None, None));
+        assert_eq!(who.custom_claim::<String>("https://a/team"), Ok(None));
     }
 
     #[test]

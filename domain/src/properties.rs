@@ -64,7 +64,7 @@ prop_compose! {
             not_before: not_before.map(UnixSeconds),
             issued_at: issued_at.map(UnixSeconds),
             client_id, authorized_party, scope, permissions,
-            name: None, email: None, organization_id: None, sender_constrained,
+            name: None, email: None, organization_id: None, token_id: None, sender_constrained, extra: None,
         }
     }
 }

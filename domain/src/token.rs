@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 
 use crate::scope::ScopeSet;
 use crate::time::UnixSeconds;
@@ -86,8 +87,130 @@ pub struct Claims {
     pub email: Option<String>,
     /// `org_id`.
     pub organization_id: Option<String>,
+    /// `jti`.
+    pub token_id: Option<String>,
     /// Whether there is a `cnf` (RFC 7800): the token is good only with a proof of possession (RFC 8705, RFC 9449).
     pub sender_constrained: bool,
+    /// Claims that few tokens carry; `None` if there is none of them, so that other tokens take no room for them.
+    pub extra: Option<Box<ExtraClaims>>,
+}
+
+/// Claims that few tokens carry, of bounded size.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExtraClaims {
+    /// `org_name`.
+    pub organization_name: Option<String>,
+    /// `act` (RFC 8693 section 4.1): the current actor first, then the prior ones. At most [`Actor::MAX_CHAIN`].
+    pub actors: Vec<Actor>,
+    /// `acr`.
+    pub authentication_context: Option<String>,
+    /// `amr`. At most [`ExtraClaims::MAX_VALUES`].
+    pub authentication_methods: Vec<String>,
+    /// `auth_time`.
+    pub authenticated_at: Option<UnixSeconds>,
+    /// `gty`, whether it was a string or an array. At most [`ExtraClaims::MAX_VALUES`].
+    pub grant_types: Vec<String>,
+    /// Claims named by a URL.
+    pub custom: CustomClaims,
+}
+
+impl ExtraClaims {
+    /// The maximum number of values of a claim that is a list.
+    pub const MAX_VALUES: usize = 16;
+}
+
+/// A party that acts for the subject (RFC 8693 section 4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// `sub`.
+    pub subject: String,
+    /// `client_id`.
+    pub client_id: Option<String>,
+    /// `iss`.
+    pub issuer: Option<String>,
+}
+
+impl Actor {
+    /// The maximum number of actors in a chain of delegations.
+    pub const MAX_CHAIN: usize = 5;
+}
+
+/// Custom claims: those named by an https or http URL, as Auth0's Actions add them, in the JSON text of the token.
+///
+/// A token whose custom claims are longer than [`CustomClaims::MAX_BYTES`] together is accepted, but none of them is
+/// kept, and reading any fails: nobody takes a claim for absent that was there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CustomClaims {
+    /// Every name and its JSON text, one after the other, so that they take no more room than in the token.
+    text: String,
+    /// Where each name and its JSON text end.
+    ends: Vec<(u16, u16)>,
+    is_too_large: bool,
+}
+
+/// Why a custom claim can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CustomClaimError {
+    /// The claim's JSON does not fit the type that was asked for.
+    #[error("the token's custom claim {0} has another type than this tool expects")]
+    WrongType(String),
+    /// The token's custom claims are too long, so that none was kept.
+    #[error(
+        "the token's custom claims are longer than {} bytes together, and none of them can be read; \
+         the issuer must put less into the token",
+        CustomClaims::MAX_BYTES
+    )]
+    TooLarge,
+}
+
+impl CustomClaims {
+    /// The maximum length of all names and JSON texts together.
+    pub const MAX_BYTES: usize = 4096;
+
+    /// Returns whether a claim of this name is a custom one.
+    #[must_use]
+    pub fn is_name(name: &str) -> bool {
+        name.starts_with("https://") || name.starts_with("http://")
+    }
+
+    /// Adds a claim. Its name must not be there yet, and `json` must be one JSON value without duplicate members.
+    pub fn insert(&mut self, name: &str, json: &str) {
+        let name_end = self.text.len().saturating_add(name.len());
+        let end = name_end.saturating_add(json.len());
+        self.is_too_large |= end > Self::MAX_BYTES;
+        match (u16::try_from(name_end), u16::try_from(end)) {
+            (Ok(name_end), Ok(end)) if !self.is_too_large => {
+                self.text.push_str(name);
+                self.text.push_str(json);
+                self.ends.push((name_end, end));
+            }
+            _ => (self.text, self.ends) = (String::new(), Vec::new()),
+        }
+    }
+
+    /// Returns the claim of that name as a `T`, for example a [`serde_json::Value`]; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// [`CustomClaimError`].
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CustomClaimError> {
+        if self.is_too_large {
+            return Err(CustomClaimError::TooLarge);
+        }
+        let claim = self.iter().find(|(known, _)| *known == name);
+        // What the parser has to say may repeat a part of the token.
+        let read = claim.map(|(_, json)| serde_json::from_str::<Option<T>>(json)).transpose();
+        read.map(Option::flatten).map_err(|_| CustomClaimError::WrongType(name.to_owned()))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().filter_map(move |(name_end, end)| {
+            let (name_end, end) = (usize::from(*name_end), usize::from(*end));
+            let claim = (self.text.get(start..name_end)?, self.text.get(name_end..end)?);
+            start = end;
+            Some(claim)
+        })
+    }
 }
 
 /// Why nobody can vouch for a token.
@@ -167,6 +290,55 @@ mod tests {
     fn debug_never_shows_the_token() {
         let token = BearerToken::new("eyJh.eyJz.c2ln").unwrap();
         assert_eq!(format!("{token:?}"), "BearerToken(redacted)");
+    }
+
+    #[test]
+    fn custom_claims_are_read_as_the_type_that_is_asked_for() {
+        let mut claims = CustomClaims::default();
+        claims.insert("https://a/team", r#""blue""#);
+        claims.insert("https://a/roles", r#"["x","y"]"#);
+        claims.insert("https://a/none", "null");
+        assert_eq!(claims.get("https://a/team"), Ok(Some("blue".to_owned())));
+        assert_eq!(claims.get("https://a/roles"), Ok(Some(vec!["x".to_owned(), "y".to_owned()])));
+        assert_eq!(claims.get("https://a/roles"), Ok(Some(serde_json::json!(["x", "y"]))));
+        for absent in ["https://a/none", "https://a/other", "https://a/tea", ""] {
+            assert_eq!(claims.get::<String>(absent), Ok(None), "{absent}");
+        }
+        let error = claims.get::<u64>("https://a/team").unwrap_err();
+        assert!(!error.to_string().contains("blue"), "{error}");
+        assert_eq!(error, CustomClaimError::WrongType("https://a/team".into()));
+    }
+
+    #[test]
+    fn custom_claims_that_are_too_long_together_are_not_taken_for_absent() {
+        let json = format!("\"{}\"", "x".repeat(2000));
+        let mut claims = CustomClaims::default();
+        claims.insert("https://a/1", &json);
+        claims.insert("https://a/2", &json);
+        let room = CustomClaims::MAX_BYTES - 2 * ("https://a/1".len() + json.len());
+        let mut just = claims.clone();
+        just.insert("https://a/3", &"1".repeat(room - "https://a/3".len()));
+        assert!(just.get::<String>("https://a/2").is_ok());
+        claims.insert("https://a/3", &"1".repeat(room - "https://a/3".len() + 1));
+        claims.insert("https://a/4", "1");
+        for name in ["https://a/1", "https://a/4", "https://a/absent"] {
+            assert_eq!(claims.get::<serde_json::Value>(name), Err(CustomClaimError::TooLarge), "{name}");
+        }
+        assert!(claims.text.is_empty() && claims.ends.is_empty());
+    }
+
+    #[test]
+    fn custom_claims_are_named_by_a_url() {
+        for (name, expected) in [
+            ("https://example.com/team", true),
+            ("http://example.com/team", true),
+            ("https:/example.com", false),
+            ("HTTPS://example.com", false),
+            ("urn:team", false),
+            ("team", false),
+        ] {
+            assert_eq!(CustomClaims::is_name(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -292,18 +292,24 @@ async fn claims_have_their_json_types() {
         ("exp", json!("1")),
         ("sub", Value::Null),
         ("nbf", json!("0")),
-        ("iat", Value::Null),
+        ("iat", json!(true)),
         ("client_id", json!(["c"])),
         ("azp", json!(1)),
         ("scope", json!(["a", "b"])),
         ("permissions", json!("a b")),
         ("name", json!(1)),
-        ("email", Value::Null),
+        ("email", json!([])),
         ("org_id", json!({})),
+        ("act", json!("agent")),
     ] {
         let outcome = verify(&|claims| claims[name] = value.clone()).await;
         refused(&outcome, Untrusted::InvalidClaim(name));
     }
+    for name in ["nbf", "iat", "client_id", "scope", "permissions", "name", "act", "https://a/team"] {
+        accepted(&verify(&|claims| claims[name] = Value::Null).await);
+    }
+    let bound = verify(&|claims| claims["cnf"] = Value::Null).await.unwrap();
+    assert!(bound.sender_constrained, "whatever the value");
 }
 
 #[tokio::test]

@@ -125,15 +125,32 @@ async fn whoami_tells_the_claims_that_are_there_in_order() {
         claims.authorized_party = Some("azp-1".into());
         claims.name = Some("Ada".into());
         claims.email = Some("ada@example.com".into());
+        claims.organization_id = Some("org_1".into());
+        let actor = |subject: &str, client: Option<&str>| domain::Actor {
+            subject: subject.into(),
+            client_id: client.map(Into::into),
+            issuer: None,
+        };
+        claims.extra = Some(Box::new(domain::ExtraClaims {
+            organization_name: Some("acme".into()),
+            actors: vec![actor("agent", Some("client-2")), actor("prior", None)],
+            ..domain::ExtraClaims::default()
+        }));
     });
     let result = call(&harness, "full", "whoami", json!({})).await;
     let user = json!({
-        "sub": "auth0|abc123", "client_id": "client-1", "azp": "azp-1", "name": "Ada", "email": "ada@example.com"
+        "sub": "auth0|abc123", "client_id": "client-1", "azp": "azp-1", "name": "Ada", "email": "ada@example.com",
+        "org_id": "org_1", "org_name": "acme", "act": {"sub": "agent", "client_id": "client-2"}
     });
     let structured = json!({"user": user, "scopes": ["tool:greet", "tool:whoami"]});
     assert_eq!(result["structuredContent"], structured);
-    let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
-    assert_eq!(text, structured);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    let places: Vec<usize> = ["\"sub\"", "\"email\"", "\"org_id\"", "\"org_name\"", "\"act\"", "\"scopes\""]
+        .iter()
+        .map(|name| text.find(name).unwrap())
+        .collect();
+    assert!(places.is_sorted(), "{text}");
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), structured);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! From a proved payload to [`Claims`]: JSON types are judged here, values in the domain.
 //!
-//! One rule for every claim: absent is absent, and any other JSON type than the specified one, `null` included, is
-//! refused by name. `jsonwebtoken`'s own checks of exp, nbf and aud are not used, on purpose: the domain judges those,
+//! One rule for every claim: an optional claim that is `null` is absent, and any other JSON type than the specified one is
+//! refused by name. The exception is `cnf`: it binds the token whatever its value, since a reader that takes `null` for
+//! absence where the issuer did not would accept a stolen token. `jsonwebtoken`'s own checks of exp, nbf and aud are not used, on purpose: the domain judges those,
 //! with its clock, so that a fake verifier can exercise every rejection.
 
 use domain::strict_json::{self, Json, MapAccess, Members, Unread};
-use domain::{Claims, ScopeSet, UnixSeconds, Untrusted};
+use domain::{Actor, Claims, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted};
 use serde_json::{Number, Value};
 
 use crate::jws::{MAX_DEPTH, Proved};
@@ -37,8 +38,23 @@ pub(crate) fn from_json(json: &[u8], token_type: Option<String>) -> Result<Claim
         name: optional("name", wire.name, text)?,
         email: optional("email", wire.email, text)?,
         organization_id: optional("org_id", wire.org_id, text)?,
+        token_id: optional("jti", wire.jti, text)?,
         sender_constrained: wire.has_cnf,
+        extra: wire.extra.map(|extra| extra_claims(*extra)).transpose()?,
     })
+}
+
+fn extra_claims(wire: WireExtra) -> Result<Box<ExtraClaims>, Untrusted> {
+    Ok(Box::new(ExtraClaims {
+        organization_name: optional("org_name", wire.org_name, text)?,
+        actors: optional("act", wire.act, actors)?.unwrap_or_default(),
+        authentication_context: optional("acr", wire.acr, text)?,
+        authentication_methods: optional("amr", wire.amr, |value| few(texts(value)?))?.unwrap_or_default(),
+        authenticated_at: optional("auth_time", wire.auth_time, number)?
+            .map(|number| rounded(&number, f64::floor)),
+        grant_types: optional("gty", wire.gty, |value| few(text_or_texts(value)?))?.unwrap_or_default(),
+        custom: wire.custom,
+    }))
 }
 
 /// The claims as they are, each read under its own name afterwards, so that an error can say which one is at fault.
@@ -57,7 +73,21 @@ struct WireClaims {
     name: Option<Value>,
     email: Option<Value>,
     org_id: Option<Value>,
+    jti: Option<Value>,
     has_cnf: bool,
+    extra: Option<Box<WireExtra>>,
+}
+
+/// Claims that few tokens carry: the others take no room for them.
+#[derive(Default)]
+struct WireExtra {
+    org_name: Option<Value>,
+    act: Option<Value>,
+    acr: Option<Value>,
+    amr: Option<Value>,
+    auth_time: Option<Value>,
+    gty: Option<Value>,
+    custom: CustomClaims,
 }
 
 impl<'a> Members<'a> for WireClaims {
@@ -76,6 +106,17 @@ impl<'a> Members<'a> for WireClaims {
             "name" => &mut self.name,
             "email" => &mut self.email,
             "org_id" => &mut self.org_id,
+            "jti" => &mut self.jti,
+            "org_name" => &mut self.extra().org_name,
+            "act" => &mut self.extra().act,
+            "acr" => &mut self.extra().acr,
+            "amr" => &mut self.extra().amr,
+            "auth_time" => &mut self.extra().auth_time,
+            "gty" => &mut self.extra().gty,
+            _ if CustomClaims::is_name(name) => {
+                self.extra().custom.insert(name, value.raw()?.get());
+                return Ok(());
+            }
             _ => {
                 self.has_cnf |= name == "cnf";
                 return value.skip();
@@ -86,11 +127,18 @@ impl<'a> Members<'a> for WireClaims {
     }
 }
 
+impl WireClaims {
+    fn extra(&mut self) -> &mut WireExtra {
+        self.extra.get_or_insert_default()
+    }
+}
+
 fn optional<T>(
     name: &'static str,
     claim: Option<Value>,
     read: impl FnOnce(Value) -> Option<T>,
 ) -> Result<Option<T>, Untrusted> {
+    let claim = claim.filter(|value| !value.is_null());
     claim.map(|value| read(value).ok_or(Untrusted::InvalidClaim(name))).transpose()
 }
 
@@ -99,7 +147,8 @@ fn required<T>(
     claim: Option<Value>,
     read: impl FnOnce(Value) -> Option<T>,
 ) -> Result<T, Untrusted> {
-    optional(name, claim, read)?.ok_or(Untrusted::MissingClaim(name))
+    let claim = claim.ok_or(Untrusted::MissingClaim(name))?;
+    read(claim).ok_or(Untrusted::InvalidClaim(name))
 }
 
 fn number(value: Value) -> Option<Number> {
@@ -118,6 +167,29 @@ fn text_or_texts(value: Value) -> Option<Vec<String>> {
     if value.is_string() { text(value).map(|one| vec![one]) } else { texts(value) }
 }
 
+fn few(texts: Vec<String>) -> Option<Vec<String>> {
+    (texts.len() <= ExtraClaims::MAX_VALUES).then_some(texts)
+}
+
+/// The chain of an `act` claim, from the outside in.
+fn actors(value: Value) -> Option<Vec<Actor>> {
+    let mut actors = Vec::new();
+    let mut next = Some(value);
+    while let Some(value) = next {
+        let Value::Object(mut members) = value else { return None };
+        if actors.len() == Actor::MAX_CHAIN {
+            return None;
+        }
+        next = members.remove("act").filter(|value| !value.is_null());
+        actors.push(Actor {
+            subject: text(members.remove("sub")?)?,
+            client_id: optional("act", members.remove("client_id"), text).ok()?,
+            issuer: optional("act", members.remove("iss"), text).ok()?,
+        });
+    }
+    Some(actors)
+}
+
 /// A `NumericDate` (RFC 7519 section 2) may have a fraction: `exp` rounds down and `nbf` and `iat` up, so that no token
 /// is good for longer than it says. What no `i64` holds becomes the nearest one that does.
 fn rounded(number: &Number, round: fn(f64) -> f64) -> UnixSeconds {
@@ -133,6 +205,7 @@ fn rounded(number: &Number, round: fn(f64) -> f64) -> UnixSeconds {
 mod tests {
     use super::*;
     use Untrusted as U;
+    use domain::CustomClaimError;
 
     const LEAST: &str = r#""iss":"https://t/","aud":"api","exp":100,"sub":"u""#;
 
@@ -158,7 +231,9 @@ mod tests {
             name: None,
             email: None,
             organization_id: None,
+            token_id: None,
             sender_constrained: false,
+            extra: None,
         };
         assert_eq!(claims, expected);
     }
@@ -167,7 +242,7 @@ mod tests {
     fn every_other_claim_is_read_too() {
         let claims = with(
             r#","nbf":1,"iat":2,"client_id":"c","azp":"z","scope":" a  b","permissions":["b","c d","e"],
-               "name":"N\u00e9","email":"e@x","org_id":"o","act":{"sub":"x"}"#,
+               "name":"N\u00e9","email":"e@x","org_id":"o","jti":"j","unheard-of":{}"#,
         )
         .unwrap();
         assert_eq!(claims.not_before, Some(UnixSeconds(1)));
@@ -179,6 +254,78 @@ mod tests {
         assert_eq!(claims.name.as_deref(), Some("Né"));
         assert_eq!(claims.email.as_deref(), Some("e@x"));
         assert_eq!(claims.organization_id.as_deref(), Some("o"));
+        assert_eq!((claims.token_id.as_deref(), claims.extra), (Some("j"), None));
+    }
+
+    #[test]
+    fn claims_that_few_tokens_carry_are_read_too() {
+        let claims = with(
+            r#","org_name":"acme","act":{"sub":"a","client_id":"c","iss":"i","x":1,"act":{"sub":"b","act":null}},
+               "acr":"r","amr":["pwd","mfa"],"auth_time":9.9,"gty":"client-credentials",
+               "https://a/team":"N\u00e9","http://a/roles":[1, {"x":2}],"urn:x":1"#,
+        );
+        let extra = *claims.unwrap().extra.unwrap();
+        let actor = |subject: &str, client_id: Option<&str>, issuer: Option<&str>| Actor {
+            subject: subject.into(),
+            client_id: client_id.map(Into::into),
+            issuer: issuer.map(Into::into),
+        };
+        assert_eq!(extra.organization_name.as_deref(), Some("acme"));
+        assert_eq!(extra.actors, [actor("a", Some("c"), Some("i")), actor("b", None, None)]);
+        assert_eq!(extra.authentication_context.as_deref(), Some("r"));
+        assert_eq!(extra.authentication_methods, ["pwd", "mfa"]);
+        assert_eq!(extra.authenticated_at, Some(UnixSeconds(9)));
+        assert_eq!(extra.grant_types, ["client-credentials"]);
+        assert_eq!(extra.custom.get("https://a/team"), Ok(Some("Né".to_owned())));
+        assert_eq!(extra.custom.get("http://a/roles"), Ok(Some(serde_json::json!([1, {"x": 2}]))));
+        assert_eq!(extra.custom.get::<u8>("urn:x"), Ok(None));
+        let extra = *with(r#","gty":["a","b"]"#).unwrap().extra.unwrap();
+        assert_eq!(extra.grant_types, ["a", "b"]);
+    }
+
+    #[test]
+    fn custom_claims_are_strict_json_and_beyond_their_limit_none_is_kept() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let custom = |json: &str| with(&format!(r#","https://a/x":{json},"https://a/y":1"#));
+        assert_eq!(custom(r#"{"a":1,"a":2}"#), Err(U::Malformed));
+        assert_eq!(custom(r#"{"a":{"b":1,"\u0062":2}}"#), Err(U::Malformed));
+        assert_eq!(custom(&deep(MAX_DEPTH)), Err(U::Malformed));
+        assert!(custom(&deep(MAX_DEPTH - 1)).is_ok());
+        assert_eq!(with(r#","https://a/x":1,"https://a/x":1"#), Err(U::Malformed));
+        let most = CustomClaims::MAX_BYTES - 2 * "https://a/x".len() - "\"\"1".len();
+        for (length, expected) in [(most, Ok(Some(1))), (most + 1, Err(CustomClaimError::TooLarge))] {
+            let extra = *custom(&format!("\"{}\"", "x".repeat(length))).unwrap().extra.unwrap();
+            assert_eq!(extra.custom.get::<u8>("https://a/y"), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn chains_of_actors_and_lists_of_values_are_bounded() {
+        let chain = |length: usize| {
+            format!(",\"act\":{}{}", r#"{"sub":"a","act":"#.repeat(length), r#"{"sub":"a"}"#)
+                + &"}".repeat(length)
+        };
+        assert_eq!(with(&chain(Actor::MAX_CHAIN - 1)).unwrap().extra.unwrap().actors.len(), Actor::MAX_CHAIN);
+        assert_eq!(with(&chain(Actor::MAX_CHAIN)), Err(U::InvalidClaim("act")));
+        for name in ["amr", "gty"] {
+            let list = |length: usize| format!(",\"{name}\":{}", serde_json::json!(vec!["x"; length]));
+            assert!(with(&list(ExtraClaims::MAX_VALUES)).is_ok());
+            assert_eq!(with(&list(ExtraClaims::MAX_VALUES + 1)), Err(U::InvalidClaim(name)));
+        }
+    }
+
+    #[test]
+    fn an_optional_claim_that_is_null_is_absent() {
+        let least = with("").unwrap();
+        for name in
+            ["nbf", "iat", "client_id", "azp", "scope", "permissions", "name", "email", "org_id", "jti"]
+        {
+            assert_eq!(with(&format!(",\"{name}\":null")).as_ref(), Ok(&least), "{name}");
+        }
+        for name in ["org_name", "act", "acr", "amr", "auth_time", "gty"] {
+            let claims = with(&format!(",\"{name}\":null")).unwrap();
+            assert_eq!(claims.extra.as_deref(), Some(&ExtraClaims::default()), "{name}");
+        }
     }
 
     #[test]
@@ -204,14 +351,39 @@ mod tests {
 
     #[test]
     fn a_claim_of_the_wrong_json_type_is_named() {
-        let not_strings = ["1", "null", "true", "[\"a\"]", "{}"];
-        let not_numbers = ["\"1\"", "null", "true", "[1]", "{}"];
-        let not_lists = ["\"a\"", "null", "1", "{}", "[1]", "[null]"];
-        let cases: [(&'static str, &[&str]); 13] = [
+        let not_strings = ["1", "true", "[\"a\"]", "{}"];
+        let not_numbers = ["\"1\"", "true", "[1]", "{}"];
+        let not_lists = ["\"a\"", "1", "{}", "[1]", "[null]"];
+        let neither = ["1", "true", "{}", "[1]", "[\"a\",null]", "[[\"a\"]]"];
+        let not_actors = [
+            "\"a\"",
+            "1",
+            "[{\"sub\":\"a\"}]",
+            "{}",
+            "{\"sub\":null}",
+            "{\"client_id\":\"a\"}",
+            "{\"sub\":\"a\",\"client_id\":1}",
+            "{\"sub\":\"a\",\"iss\":[]}",
+            "{\"sub\":\"a\",\"act\":{}}",
+            "{\"sub\":\"a\",\"act\":\"b\"}",
+        ];
+        let null = ["null"];
+        let cases: [(&'static str, &[&str]); 24] = [
+            ("iss", &null),
+            ("sub", &null),
+            ("aud", &null),
+            ("exp", &null),
             ("iss", &not_strings),
             ("sub", &not_strings),
-            ("aud", &["1", "null", "true", "{}", "[1]", "[\"a\",null]", "[[\"a\"]]"]),
+            ("aud", &neither),
             ("exp", &not_numbers),
+            ("jti", &not_strings),
+            ("org_name", &not_strings),
+            ("act", &not_actors),
+            ("acr", &not_strings),
+            ("amr", &not_lists),
+            ("auth_time", &not_numbers),
+            ("gty", &neither),
             ("nbf", &not_numbers),
             ("iat", &not_numbers),
             ("client_id", &not_strings),

@@ -12,7 +12,8 @@ use domain::{BearerToken, Claims};
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-/// What one unit of weight stands for, in bytes of a token: usual tokens weigh one or two.
+/// What one unit of weight stands for, in bytes of a token: usual tokens weigh one or two. What is kept of a token is
+/// about as long as the token: custom claims are kept as text for that.
 const UNIT: usize = 1024;
 
 /// A token's SHA-256: no two tokens that anyone can make have the same.
@@ -111,7 +112,9 @@ mod tests {
             name: None,
             email: None,
             organization_id: None,
+            token_id: None,
             sender_constrained: false,
+            extra: None,
         })
     }
 

@@ -91,6 +91,8 @@ pub fn claims(issuer: &str, audience: &str, expires_at: UnixSeconds, scopes: &st
         name: None,
         email: None,
         organization_id: None,
+        token_id: None,
         sender_constrained: false,
+        extra: None,
     }
 }

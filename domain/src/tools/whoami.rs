@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::NoArguments;
 use crate::scope::Scope;
+use crate::token::Actor;
 use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSpec};
 
-/// Tells the caller's identity and scopes.
+/// Returns the caller's identity and scopes.
 pub struct Whoami;
 
 #[derive(Serialize, JsonSchema)]
@@ -37,6 +38,35 @@ struct User {
     /// The user's e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// The identifier of the organization that the user logged in through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org_id: Option<String>,
+    /// The name of that organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org_name: Option<String>,
+    /// The party that acts for the user now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<CurrentActor>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CurrentActor {
+    /// The actor's subject.
+    sub: String,
+    /// The actor's OAuth client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    /// The issuer that knows the actor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+}
+
+impl From<&Actor> for CurrentActor {
+    fn from(actor: &Actor) -> Self {
+        let Actor { subject, client_id, issuer } = actor.clone();
+        Self { sub: subject, client_id, iss: issuer }
+    }
 }
 
 #[async_trait]
@@ -60,6 +90,9 @@ impl Tool for Whoami {
                 azp: who.authorized_party().map(Into::into),
                 name: who.name().map(Into::into),
                 email: who.email().map(Into::into),
+                org_id: who.organization_id().map(Into::into),
+                org_name: who.organization_name().map(Into::into),
+                act: who.actor().map(Into::into),
             },
             scopes: who.scopes().iter().map(Scope::to_string).collect(),
         };
