@@ -131,7 +131,7 @@ pub(crate) fn consent<'a>(
         client_name: &request.client.name,
         client_id: &request.client.id,
         return_to,
-        is_third_party: request.client.is_third_party,
+        is_third_party: request.client.is_third_party(),
         api_name: &api.name,
         users: users.collect(),
         scopes,
@@ -157,7 +157,7 @@ fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<Req
     };
     let own = OWN_SCOPES.into_iter().filter(|(name, _)| match *name {
         "offline_access" => may_be_offline(api, &request.client),
-        _ => !request.client.is_third_party,
+        _ => request.client.may_identify_users(),
     });
     let own = own.map(|(name, description)| RequestedScope { name, description });
     defined

@@ -146,7 +146,8 @@ async fn answer(
         }
         Route::Register => {
             let body = json_body(request).await?;
-            let registered = registration::register(&tenant.clients, &body, tenant.now())?;
+            let mode = tenant.options().third_party_security_mode;
+            let registered = registration::register(&tenant.clients, mode, &body, tenant.now())?;
             Ok(response::created(&registered))
         }
         Route::ControlToken => {

@@ -55,7 +55,9 @@ use std::sync::Arc;
 
 pub use crate::faults::{Fault, KeysAnswer, TokenForm};
 use crate::keys::{KeyRing, SigningKey};
-pub use crate::options::{Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, User};
+pub use crate::options::{
+    Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, ThirdPartySecurityMode, User,
+};
 use crate::server::Server;
 use crate::tenant::Tenant;
 use crate::tokens::Issuer;

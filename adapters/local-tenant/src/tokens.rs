@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 
-use crate::clients::KnownClient;
+use crate::clients::{KnownClient, Trust};
 use crate::faults::{Faults, TokenForm};
 use crate::keys::{KeyRing, random_id};
 use crate::options::{Api, Dialect, GrantType, Options, User};
@@ -19,7 +19,7 @@ use crate::time::TenantClock;
 
 /// The client that every token of the control endpoint is issued to.
 const CLI_CLIENT_ID: &str = "local-tenant-cli";
-/// OpenID Connect's scopes that only clients get that somebody vouched for.
+/// OpenID Connect's scopes, which strict third parties never get.
 const IDENTITY_SCOPES: [&str; 3] = ["openid", "profile", "email"];
 const OFFLINE_ACCESS: &str = "offline_access";
 /// Auth0's default lifetime of ID tokens, in seconds.
@@ -307,7 +307,7 @@ impl Issuer {
             return owned(&assigned);
         };
         let requested: BTreeSet<&str> = requested.split_ascii_whitespace().collect();
-        let identity = IDENTITY_SCOPES.into_iter().filter(|_| !client.is_third_party);
+        let identity = IDENTITY_SCOPES.into_iter().filter(|_| client.may_identify_users());
         let offline = Some(OFFLINE_ACCESS).filter(|_| may_be_offline(api, client));
         let possible = assigned.into_iter().chain(identity).chain(offline);
         possible.filter(|scope| requested.contains(scope)).map(str::to_owned).collect()
@@ -467,8 +467,8 @@ pub(crate) fn grantable_to_machine(api: &Api, client: &KnownClient, requested: O
     api.scope_names().filter(is_permitted).filter(is_asked_for).map(str::to_owned).collect()
 }
 
-const fn lifetime(api: &Api, client: &KnownClient) -> u64 {
-    if client.is_third_party { api.third_party_token_lifetime_seconds } else { api.token_lifetime_seconds }
+fn lifetime(api: &Api, client: &KnownClient) -> u64 {
+    if client.is_third_party() { api.third_party_token_lifetime_seconds } else { api.token_lifetime_seconds }
 }
 
 /// The audience of `/userinfo`.
@@ -493,7 +493,7 @@ fn cli_client() -> KnownClient {
         logout_urls: Vec::new(),
         grant_types: Vec::new(),
         permissions: Vec::new(),
-        is_third_party: false,
+        trust: Trust::FirstParty,
     }
 }
 
