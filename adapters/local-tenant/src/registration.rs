@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clients::{Clients, KnownClient, Trust};
 use crate::json;
 use crate::keys::random_id;
+use crate::log;
 use crate::options::{GrantType, Secret, ThirdPartySecurityMode};
 use crate::problem::OAuthError;
 use crate::redirect;
@@ -83,6 +84,7 @@ pub(crate) fn register(
         permissions: Vec::new(),
         trust: Trust::ThirdParty(mode),
     });
+    log::client_registered(&client);
     Ok(Registered {
         client_id: client.id.clone(),
         client_id_issued_at: now,

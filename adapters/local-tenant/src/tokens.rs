@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clients::{KnownClient, Trust};
 use crate::faults::{Faults, TokenForm};
 use crate::keys::{KeyRing, random_id};
+use crate::log;
 use crate::options::{Api, Dialect, GrantType, Options, User};
 use crate::time::TenantClock;
 
@@ -290,7 +291,9 @@ impl Issuer {
         let (subject, client) = (Subject::User(user.key.clone()), Arc::clone(&self.cli));
         let audience = api.identifier.clone().unwrap_or_default();
         let authorization = Authorization { subject, client, scope, nonce: None, audience, issuer };
-        self.access_token(&authorization, Origin::ControlEndpoint)
+        let token = self.access_token(&authorization, Origin::ControlEndpoint)?;
+        log::token_issued(&authorization, Origin::ControlEndpoint, false, false);
+        Ok(token)
     }
 
     /// What a user can grant a client of what it asks for: Auth0 drops the rest without a word. Without a request, it is
@@ -457,6 +460,25 @@ impl Issuer {
 /// Whether a client can have refresh tokens for an API.
 pub(crate) fn may_be_offline(api: &Api, client: &KnownClient) -> bool {
     api.allow_offline_access && client.grant_types.contains(&GrantType::RefreshToken)
+}
+
+/// Why a user's grant lacks a scope that a client asked for.
+pub(crate) fn why_not_granted(api: &Api, client: &KnownClient, scope: &str) -> &'static str {
+    if scope == OFFLINE_ACCESS && !may_be_offline(api, client) {
+        return if api.allow_offline_access {
+            "the client has no grant refresh_token"
+        } else {
+            "the API has allow_offline_access off"
+        };
+    }
+    if IDENTITY_SCOPES.contains(&scope) && !client.may_identify_users() {
+        return "third parties do not get it in strict mode";
+    }
+    if api.scope_names().any(|defined| defined == scope) {
+        "no role of the user assigns it"
+    } else {
+        "the API does not define it"
+    }
 }
 
 /// What a client gets on its own behalf of what it asks for.
