@@ -148,6 +148,54 @@ async fn a_client_steps_up_when_a_tool_needs_more() {
     greets(dev.endpoint(), &manager).await;
 }
 
+// What the configuration of `dev` says of its tenant.
+
+/// A login that asks for everything: status and issuer of the redirect, the client's id, the scope, whether it can refresh.
+async fn login_for_everything(dev: &Dev) -> (u16, Option<String>, String, String, bool) {
+    let mut login = Login::register(dev).await;
+    let page = login.authorize("tool:whoami openid offline_access", CALLBACK).await;
+    let decision = [("transaction", &*transaction(&page)), ("user", "user"), ("decision", "allow")];
+    let answer = login.post("/u/consent", &decision).await;
+    let location = Url::parse(answer.header("location")).unwrap();
+    let parameter = |wanted: &str| {
+        location.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
+    let code = parameter("code").unwrap();
+    let redeem = [("grant_type", "authorization_code"), ("code", &*code), ("code_verifier", VERIFIER)];
+    let tokens = login.token(&redeem).await.json();
+    let scope = tokens["scope"].as_str().unwrap().to_owned();
+    (answer.status, parameter("iss"), login.client_id, scope, tokens["refresh_token"].is_string())
+}
+
+#[tokio::test]
+async fn a_configuration_file_turns_the_settings_of_devs_tenant() {
+    let dev = Dev::start();
+    let (status, issuer, client_id, scope, can_refresh) = login_for_everything(&dev).await;
+    let expected = format!("http://127.0.0.1:{}/", dev.tenant_port());
+    assert_eq!(
+        (status, issuer, &*scope, can_refresh),
+        (302, Some(expected), "tool:whoami offline_access", true)
+    );
+    assert!(client_id.starts_with("tpc_"), "{client_id}");
+
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    file.write_all(
+        br#"
+        [tenant]
+        authorization_response_iss_parameter_supported = false
+        redirect_status = 303
+        third_party_security_mode = "permissive"
+        [tenant.api]
+        allow_offline_access = false
+        "#,
+    )
+    .unwrap();
+    let dev = Dev::start_with(&["--config", file.path().to_str().unwrap()]);
+    let (status, issuer, client_id, scope, can_refresh) = login_for_everything(&dev).await;
+    assert_eq!((status, issuer, &*scope, can_refresh), (303, None, "tool:whoami openid", false));
+    assert!(!client_id.starts_with("tpc_"), "{client_id}");
+}
+
 // What the log of `dev` tells.
 
 /// A client of the tenant of `dev` that keeps all that no log may have.
