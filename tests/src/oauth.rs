@@ -3,7 +3,10 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use local_tenant::{Api, ApiScope, Client, Fault, GrantType, LocalTenant, Options, Secret, TokenRequest};
+use local_tenant::{
+    Api, ApiScope, Client, Fault, GrantType, LocalTenant, Options, Secret, ThirdPartySecurityMode,
+    TokenRequest,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -256,7 +259,7 @@ async fn scope_is_what_was_requested_and_assigned_and_permissions_are_all_that_i
 }
 
 #[tokio::test]
-async fn openid_brings_an_id_token_and_userinfo_to_clients_that_are_vouched_for_only() {
+async fn openid_brings_an_id_token_and_userinfo() {
     let tenant = tenant().await;
     let scope = [("scope", "openid profile tool:whoami"), ("nonce", "n-1")];
     let code_ = code(tenant, "admin", &scope).await;
@@ -276,23 +279,62 @@ async fn openid_brings_an_id_token_and_userinfo_to_clients_that_are_vouched_for_
         assert_eq!(info.json(), json!({"sub": "auth0|local-admin", "name": "Ada Admin"}), "{method}");
     }
 
-    let third =
-        register(tenant, &json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"})).await;
-    let third = third.json()["client_id"].as_str().unwrap().to_owned();
-    let id = [("client_id", third.as_str())];
-    let code_ = code(tenant, "admin", &[scope[0], id[0]]).await;
-    let answer = redeem(tenant, &code_, &id).await;
-    assert_eq!(claims(tenant, &answer).await["aud"], API);
-    assert_eq!(
-        (answer.json()["scope"].clone(), answer.json().get("id_token").cloned()),
-        (json!("tool:whoami"), None)
-    );
-    let refused = send(tenant.port(), "GET", "/userinfo", &bearer(&answer.json()["access_token"]), "").await;
-    assert_eq!(refused.error(), (403, "insufficient_scope".into()));
     for header in ["", "authorization: Bearer nonsense\r\n", "authorization: Basic eA==\r\n"] {
         let refused = send(tenant.port(), "GET", "/userinfo", header, "").await;
         assert_eq!(refused.error(), (401, "invalid_token".into()));
         assert!(refused.header("www-authenticate").starts_with("Bearer "));
+    }
+}
+
+/// What a login of this client brings that asks for everything: scope, whether an ID token, status of userinfo.
+async fn login_for_everything(tenant: &LocalTenant, client: &str) -> (String, bool, u16) {
+    let asked = [("client_id", client), ("scope", "openid profile email tool:whoami tool:greet")];
+    let page = get(tenant.port(), &authorize_path(&asked)).await;
+    let code = parameter(&decide(tenant, &page, "admin", "allow").await, "code");
+    let answer = redeem(tenant, &code, &asked[..1]).await;
+    let body = answer.json();
+    let scope = body["scope"].as_str().unwrap().to_owned();
+    // The page shows what can be granted, and warns of a third party.
+    assert_eq!(page.text.contains("Know who you are"), scope.contains("openid"));
+    assert_eq!(page.text.contains("Nobody has vouched for its name"), client != "app");
+    // An access token of the first party lives a day.
+    assert_eq!(body["expires_in"], if client == "app" { 86_400 } else { 3600 });
+    let with_userinfo = claims(tenant, &answer).await["aud"].is_array();
+    assert_eq!(with_userinfo, scope.contains("openid"));
+    let header = format!("authorization: Bearer {}\r\n", body["access_token"].as_str().unwrap());
+    let info = send(tenant.port(), "GET", "/userinfo", &header, "").await;
+    (scope, body.get("id_token").is_some(), info.status)
+}
+
+#[tokio::test]
+async fn what_third_parties_get_is_the_security_modes() {
+    let everything = ("tool:whoami tool:greet openid profile email".to_owned(), true, 200);
+    let strict = ("tool:whoami tool:greet".to_owned(), false, 403);
+    for (mode, is_prefixed, registered_gets) in [
+        (ThirdPartySecurityMode::Strict, true, &strict),
+        (ThirdPartySecurityMode::Permissive, false, &everything),
+    ] {
+        let options = Options { third_party_security_mode: mode, ..options() };
+        let tenant = LocalTenant::start(options).await.unwrap();
+        let metadata = json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "client_credentials", "implicit"]});
+        let registered = register(&tenant, &metadata).await.json();
+        let registered_id = registered["client_id"].as_str().unwrap();
+        assert_eq!(registered_id.starts_with("tpc_"), is_prefixed, "{registered_id}");
+        assert_eq!(registered["grant_types"], json!(["authorization_code"]));
+        let by_url =
+            document_server(|url| json!({"client_id": url, "redirect_uris": [CALLBACK]}).to_string());
+        assert_eq!(login_for_everything(&tenant, "app").await, everything, "{mode:?}");
+        assert_eq!(&login_for_everything(&tenant, registered_id).await, registered_gets, "{mode:?}");
+        assert_eq!(login_for_everything(&tenant, &by_url.await).await, strict, "always: {mode:?}");
+        // PKCE, whatever the mode.
+        let without = [("client_id", registered_id), ("code_challenge", "")];
+        let refused = get(tenant.port(), &authorize_path(&without)).await;
+        assert_eq!(parameter(&refused, "error"), "invalid_request", "{mode:?}");
+        // And consent: with a prompt of nobody there is no code.
+        let silent = [("client_id", registered_id), ("prompt", "none")];
+        let refused = get(tenant.port(), &authorize_path(&silent)).await;
+        assert_eq!(parameter(&refused, "error"), "login_required", "{mode:?}");
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::clients::KnownClient;
 use crate::codes::Code;
+use crate::log;
 use crate::options::{Api, GrantType, User};
 use crate::pages::{Consent, RequestedScope, UserChoice};
 use crate::parameters::{Parameters, Repeated};
@@ -15,7 +16,7 @@ use crate::pending::AuthorizationRequest;
 use crate::problem::OAuthError;
 use crate::redirect;
 use crate::tenant::Tenant;
-use crate::tokens::{Authorization, Subject, may_be_offline};
+use crate::tokens::{Authorization, Subject, may_be_offline, why_not_granted};
 
 /// RFC 7636 section 4.2: the base64url of a SHA-256.
 const CHALLENGE_LENGTH: usize = 43;
@@ -32,8 +33,8 @@ const OWN_SCOPES: [(&str, &str); 4] = [
 pub(crate) enum Refusal {
     /// For whoever sits before the browser.
     Page { title: &'static str, explanation: String },
-    /// For the client: where the browser goes.
-    Redirect(String),
+    /// For the client: where the browser goes, and what it tells there.
+    Redirect { location: String, error: OAuthError },
 }
 
 /// What comes after a good request.
@@ -51,24 +52,27 @@ pub(crate) async fn begin(
     issuer: String,
     from_browser: bool,
 ) -> Result<Next, Refusal> {
+    log::login_begun(parameters, from_browser);
     let (client, redirect_uri) = whom_to_answer(tenant, parameters, from_browser).await?;
-    let refused = |error: &OAuthError| {
+    let refused = |error: OAuthError| {
         // A state that is there twice is not repeated at all.
         let state = parameters.one("state").ok().flatten();
-        Refusal::Redirect(refusal_location(tenant, &redirect_uri, state, &issuer, error))
+        refuse(tenant, &redirect_uri, state, &issuer, error)
     };
-    let request =
-        judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(|error| refused(&error))?;
+    let request = judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(refused)?;
     if let Some(user) = automatic_user(tenant, &request, from_browser) {
-        return allow(tenant, &request, user).map(Next::Return).map_err(|error| refused(&error));
+        log::decided(&request, Some(&user.key), "allow, by auto-consent");
+        return allow(tenant, &request, user).map(Next::Return).map_err(refused);
     }
     if parameters.one("prompt").ok().flatten() == Some("none") {
         let error = OAuthError::new("login_required", "this tenant keeps no session: it always asks");
-        return Err(refused(&error));
+        return Err(refused(error));
     }
     let transaction = tenant.pending.keep(request.clone(), tenant.now());
-    let no_randomness = || refused(&OAuthError::new("server_error", "the machine gives no randomness"));
-    Ok(Next::Ask { transaction: transaction.ok_or_else(no_randomness)?, request })
+    let no_randomness = || refused(OAuthError::new("server_error", "the machine gives no randomness"));
+    let transaction = transaction.ok_or_else(no_randomness)?;
+    log::page_shown(&request, why_not_automatic(tenant, from_browser));
+    Ok(Next::Ask { transaction, request })
 }
 
 /// The user who consented beforehand, if that covers the request. Whoever brings a browser here, by a page or by a link in a
@@ -84,6 +88,12 @@ fn automatic_user<'a>(
     tenant.options().user(tenant.options().auto_consent.as_deref()?)
 }
 
+fn why_not_automatic(tenant: &Tenant, from_browser: bool) -> Option<&'static str> {
+    tenant.options().auto_consent.as_ref().map(|_| {
+        if from_browser { "auto-consent is not for browsers" } else { "auto-consent is not for web sites" }
+    })
+}
+
 /// Carries a decision out; the form's answer is where the browser goes.
 pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refusal> {
     let field = |name| form.one(name).ok().flatten();
@@ -95,13 +105,19 @@ pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refus
     };
     let user = field("user").and_then(|key| tenant.options().user(key));
     let outcome = match (field("decision"), user) {
-        (Some("allow"), Some(user)) => allow(tenant, &request, user),
+        (Some("allow"), Some(user)) => {
+            log::decided(&request, Some(&user.key), "allow");
+            allow(tenant, &request, user)
+        }
         // Whatever is not a clear yes is a no.
-        _ => Err(OAuthError::new("access_denied", "the user did not allow it")),
+        (_, user) => {
+            log::decided(&request, user.map(|user| user.key.as_str()), "deny");
+            Err(OAuthError::new("access_denied", "the user did not allow it"))
+        }
     };
     outcome.map_err(|error| {
         let state = request.state.as_deref();
-        Refusal::Redirect(refusal_location(tenant, &request.redirect_uri, state, &request.issuer, &error))
+        refuse(tenant, &request.redirect_uri, state, &request.issuer, error)
     })
 }
 
@@ -131,7 +147,7 @@ pub(crate) fn consent<'a>(
         client_name: &request.client.name,
         client_id: &request.client.id,
         return_to,
-        is_third_party: request.client.is_third_party,
+        is_third_party: request.client.is_third_party(),
         api_name: &api.name,
         users: users.collect(),
         scopes,
@@ -157,7 +173,7 @@ fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<Req
     };
     let own = OWN_SCOPES.into_iter().filter(|(name, _)| match *name {
         "offline_access" => may_be_offline(api, &request.client),
-        _ => !request.client.is_third_party,
+        _ => request.client.may_identify_users(),
     });
     let own = own.map(|(name, description)| RequestedScope { name, description });
     defined
@@ -282,10 +298,11 @@ const fn is_scope_byte(byte: u8) -> bool {
 
 fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {
     let api = tenant.issuer.api(Some(&request.audience))?;
+    let scope = tenant.issuer.grantable(api, user, &request.client, request.scope.as_deref());
     let authorization = Authorization {
         subject: Subject::User(user.key.clone()),
         client: Arc::clone(&request.client),
-        scope: tenant.issuer.grantable(api, user, &request.client, request.scope.as_deref()),
+        scope: scope.clone(),
         nonce: request.nonce.clone(),
         audience: request.audience.clone(),
         issuer: request.issuer.clone(),
@@ -298,19 +315,23 @@ fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result
         },
         tenant.now(),
     )?;
+    let requested = request.scope.as_deref().unwrap_or_default().split_ascii_whitespace();
+    let not_granted = requested.filter(|name| !scope.iter().any(|granted| granted == name));
+    let not_granted = not_granted.map(|name| (name, why_not_granted(api, &request.client, name)));
+    log::code_issued(request, &scope, &not_granted.collect::<Vec<_>>());
     let state = request.state.as_deref();
     Ok(location(tenant, &request.redirect_uri, &[("code", &code)], state, &request.issuer))
 }
 
-fn refusal_location(
+fn refuse(
     tenant: &Tenant,
     redirect_uri: &str,
     state: Option<&str>,
     issuer: &str,
-    error: &OAuthError,
-) -> String {
+    error: OAuthError,
+) -> Refusal {
     let outcome = [("error", error.code), ("error_description", error.description.as_str())];
-    location(tenant, redirect_uri, &outcome, state, issuer)
+    Refusal::Redirect { location: location(tenant, redirect_uri, &outcome, state, issuer), error }
 }
 
 /// An authorization response.

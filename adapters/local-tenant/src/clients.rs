@@ -8,7 +8,7 @@ use lru::LruCache;
 use tokio::sync::Semaphore;
 
 use crate::client_metadata::{ClientMetadata, MetadataError, MetadataFetcher, check_sender, is_document_url};
-use crate::options::{Client, GrantType, Secret};
+use crate::options::{Client, GrantType, Secret, ThirdPartySecurityMode};
 use crate::redirect::{self, WHAT_IS_ACCEPTABLE};
 
 /// How many clients that registered themselves are remembered, and how many metadata documents: the one that was not
@@ -31,8 +31,27 @@ pub(crate) struct KnownClient {
     pub(crate) logout_urls: Vec<String>,
     pub(crate) grant_types: Vec<GrantType>,
     pub(crate) permissions: Vec<String>,
-    /// Nobody vouched for it: Auth0's "third-party client".
-    pub(crate) is_third_party: bool,
+    pub(crate) trust: Trust,
+}
+
+/// Who vouches for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The options.
+    FirstParty,
+    /// Nobody: Auth0's "third-party client".
+    ThirdParty(ThirdPartySecurityMode),
+}
+
+impl KnownClient {
+    pub(crate) fn is_third_party(&self) -> bool {
+        matches!(self.trust, Trust::ThirdParty(_))
+    }
+
+    /// Whether it may learn who a user is.
+    pub(crate) fn may_identify_users(&self) -> bool {
+        self.trust != Trust::ThirdParty(ThirdPartySecurityMode::Strict)
+    }
 }
 
 /// Why there is no such client.
@@ -145,7 +164,7 @@ fn known(client: &Client) -> KnownClient {
         logout_urls: client.logout_urls.clone(),
         grant_types: client.grant_types.clone(),
         permissions: client.permissions.clone(),
-        is_third_party: false,
+        trust: Trust::FirstParty,
     }
 }
 
@@ -165,7 +184,7 @@ fn described(id: &str, metadata: ClientMetadata) -> KnownClient {
         logout_urls: Vec::new(),
         grant_types,
         permissions: Vec::new(),
-        is_third_party: true,
+        trust: Trust::ThirdParty(ThirdPartySecurityMode::Strict),
     }
 }
 

@@ -33,7 +33,7 @@ pub fn oauth_form(data: &[u8]) {
         match begin(tenant, &form) {
             Ok(Next::Return(location)) => panic!("a code without a decision: {location}"),
             Ok(Next::Ask { request, .. }) => assert!(is_registered(&request.redirect_uri)),
-            Err(Refusal::Redirect(location)) => {
+            Err(Refusal::Redirect { location, .. }) => {
                 assert!(redirect_uri.is_some_and(is_registered), "{location}");
                 assert_leads_back(&location, redirect_uri.unwrap_or_default());
             }

@@ -11,6 +11,7 @@ use url::form_urlencoded;
 use crate::authorize::target;
 use crate::clients::KnownClient;
 use crate::codes::invalid_grant;
+use crate::log;
 use crate::options::{Api, GrantType};
 use crate::parameters::Parameters;
 use crate::problem::OAuthError;
@@ -37,6 +38,7 @@ pub(crate) fn answer(
     authorization: Option<&str>,
     issuer: String,
 ) -> Result<TokenResponse, OAuthError> {
+    log::token_requested(form);
     let wanted = match form.one("grant_type")? {
         Some("authorization_code") => GrantType::AuthorizationCode,
         Some("refresh_token") => GrantType::RefreshToken,
@@ -129,6 +131,7 @@ fn redeem_code(
         return Err(invalid_grant("the code_verifier does not fit the code_challenge"));
     }
     check_target(form, &code.authorization)?;
+    log::code_redeemed(client);
     let refresh_token = if code.authorization.is_refreshable() {
         Some(tenant.grants.begin_family(
             code.authorization.clone(),
@@ -194,12 +197,14 @@ fn respond(
     refresh_token: Option<String>,
 ) -> Result<TokenResponse, OAuthError> {
     let issued = tenant.issuer.access_token(authorization, origin)?;
+    let id_token = tenant.issuer.id_token(authorization)?;
+    log::token_issued(authorization, origin, refresh_token.is_some(), id_token.is_some());
     Ok(TokenResponse {
         access_token: issued.access_token,
         token_type: "Bearer",
         expires_in: issued.expires_in,
         scope: issued.scope,
         refresh_token,
-        id_token: tenant.issuer.id_token(authorization)?,
+        id_token,
     })
 }

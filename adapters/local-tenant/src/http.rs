@@ -14,7 +14,7 @@ use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::response::{self, DOCUMENT_CACHING, NO_STORE};
 use crate::tenant::Tenant;
-use crate::{account, body, control, documents, grants, pages, registration};
+use crate::{account, body, control, documents, grants, log, pages, registration};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -91,8 +91,12 @@ impl Route {
 
 /// Answers a request, whatever it is.
 pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let route = Route::of(request.uri().path());
-    let mut response = answer(tenant, route, request).await.unwrap_or_else(Problem::into_response);
+    let path = request.uri().path().to_owned();
+    let route = Route::of(&path);
+    let mut response = answer(tenant, route, request).await.unwrap_or_else(|problem| {
+        log::refused(&path, problem.error(), &problem.description());
+        problem.into_response()
+    });
     if route.is_some_and(Route::is_readable_by_pages) {
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
@@ -146,7 +150,8 @@ async fn answer(
         }
         Route::Register => {
             let body = json_body(request).await?;
-            let registered = registration::register(&tenant.clients, &body, tenant.now())?;
+            let mode = tenant.options().third_party_security_mode;
+            let registered = registration::register(&tenant.clients, mode, &body, tenant.now())?;
             Ok(response::created(&registered))
         }
         Route::ControlToken => {
@@ -193,7 +198,7 @@ async fn authorize(
             let page = authorize::consent(tenant, &transaction, &request, &return_to);
             response::html(pages::consent(&page), &authorize::form_action_source(&request))
         }
-        Err(refusal) => refused(tenant, refusal),
+        Err(refusal) => refused(tenant, "/authorize", refusal),
     }
 }
 
@@ -210,14 +215,21 @@ async fn consent(
     let form = form(request).await?;
     Ok(match authorize::decide(tenant, &form) {
         Ok(location) => response::redirect(&location, tenant.redirect_status()),
-        Err(refusal) => refused(tenant, refusal),
+        Err(refusal) => refused(tenant, "/u/consent", refusal),
     })
 }
 
-fn refused(tenant: &Tenant, refusal: Refusal) -> Response<Full<Bytes>> {
+fn refused(tenant: &Tenant, path: &str, refusal: Refusal) -> Response<Full<Bytes>> {
     match refusal {
-        Refusal::Redirect(location) => response::redirect(&location, tenant.redirect_status()),
-        Refusal::Page { title, explanation } => response::bad_page(pages::failure(title, &explanation)),
+        Refusal::Redirect { location, error } => {
+            log::refused(path, error.code, &error.description);
+            response::redirect(&location, tenant.redirect_status())
+        }
+        Refusal::Page { title, explanation } => {
+            // No client hears of it, but it is what OAuth calls this.
+            log::refused(path, "invalid_request", &explanation);
+            response::bad_page(pages::failure(title, &explanation))
+        }
     }
 }
 
@@ -225,7 +237,10 @@ fn logout(tenant: &Tenant, query: Option<&str>) -> Response<Full<Bytes>> {
     match account::logout(tenant, &Parameters::parse(query.unwrap_or_default().as_bytes())) {
         Ok(Some(location)) => response::redirect(&location, tenant.redirect_status()),
         Ok(None) => response::html(pages::signed_out(), ""),
-        Err(explanation) => response::bad_page(pages::failure("An unknown place to return to", &explanation)),
+        Err(explanation) => {
+            log::refused("/v2/logout", "invalid_request", &explanation);
+            response::bad_page(pages::failure("An unknown place to return to", &explanation))
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 //! - `pending`, `codes`: requests that wait for a decision; codes and refresh tokens in circulation
 //! - `documents`, `pages`: the published metadata, the pages
 //! - `tenant`: what the endpoints share
+//! - `log`: what it tells of each step of a login
 //! - `server`, `http`, `parameters`, `body`, `json`, `response`, `problem`: the thread, the routes, what comes in and goes out
 //! - `control`, `client`: the `token` command's endpoint, and its other side
 
@@ -35,6 +36,7 @@ mod grants;
 mod http;
 mod json;
 mod keys;
+mod log;
 mod options;
 mod pages;
 mod parameters;
@@ -55,7 +57,9 @@ use std::sync::Arc;
 
 pub use crate::faults::{Fault, KeysAnswer, TokenForm};
 use crate::keys::{KeyRing, SigningKey};
-pub use crate::options::{Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, User};
+pub use crate::options::{
+    Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, ThirdPartySecurityMode, User,
+};
 use crate::server::Server;
 use crate::tenant::Tenant;
 use crate::tokens::Issuer;

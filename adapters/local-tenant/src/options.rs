@@ -33,6 +33,8 @@ pub struct Options {
     pub authorization_response_iss_parameter_supported: bool,
     /// The status of the redirects that end a login or a logout: 302, as Auth0 sends it, or 303.
     pub redirect_status: u16,
+    /// What clients get that registered themselves.
+    pub third_party_security_mode: ThirdPartySecurityMode,
     /// Everyone who can log in.
     pub users: Vec<User>,
     /// What users can be assigned.
@@ -195,6 +197,19 @@ pub enum Dialect {
     #[default]
     #[serde(rename = "rfc9068_profile_authz")]
     Rfc9068ProfileAuthz,
+}
+
+/// Auth0's `dynamic_client_registration_security_mode`. In both modes these clients use PKCE, the grants
+/// `authorization_code` and `refresh_token`, and ask for consent every time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThirdPartySecurityMode {
+    /// Ids begin with `tpc_`; no scopes of OpenID Connect, so no ID token and no userinfo. What a new tenant has, and what
+    /// clients always have that are known by the URL of their metadata.
+    #[default]
+    Strict,
+    /// The scopes, the ID token and userinfo as for other clients. For tenants that had such clients before.
+    Permissive,
 }
 
 impl Options {
@@ -409,6 +424,7 @@ impl Default for Options {
             auto_consent: None,
             authorization_response_iss_parameter_supported: false,
             redirect_status: REDIRECT_STATUSES[0],
+            third_party_security_mode: ThirdPartySecurityMode::default(),
             users: vec![
                 user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
                 user("user", "auth0|local-user", "Uma User", "Tool User"),
@@ -565,6 +581,7 @@ mod tests {
             json!({"port": 1}),
             json!({"host": "0.0.0.0"}),
             json!({"api": {"dialect": "opaque"}}),
+            json!({"third_party_security_mode": "off"}),
             json!({"users": [{"key": "a", "sub": "s", "password": "p"}]}),
             json!({"users": [{"key": "a"}]}),
             json!({"roles": [{"name": "R"}]}),

@@ -102,7 +102,7 @@ impl Problem {
         }
     }
 
-    const fn error(&self) -> &'static str {
+    pub(crate) const fn error(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
@@ -119,7 +119,7 @@ impl Problem {
         }
     }
 
-    fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         match self {
             Self::NotFound => {
                 "there is nothing at this path; start from /.well-known/openid-configuration".into()

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clients::{Clients, KnownClient};
+use crate::clients::{Clients, KnownClient, Trust};
 use crate::json;
 use crate::keys::random_id;
-use crate::options::{GrantType, Secret};
+use crate::log;
+use crate::options::{GrantType, Secret, ThirdPartySecurityMode};
 use crate::problem::OAuthError;
 use crate::redirect;
 
@@ -55,7 +56,12 @@ pub(crate) struct Registered {
 }
 
 /// Registers what the body describes.
-pub(crate) fn register(clients: &Clients, body: &[u8], now: i64) -> Result<Registered, OAuthError> {
+pub(crate) fn register(
+    clients: &Clients,
+    mode: ThirdPartySecurityMode,
+    body: &[u8],
+    now: i64,
+) -> Result<Registered, OAuthError> {
     let wanted: Wanted = json::parse(body)
         .map_err(|error| metadata(format!("the body is no client metadata (RFC 7591 section 2): {error}")))?;
     check_redirect_uris(&wanted.redirect_uris)?;
@@ -69,15 +75,16 @@ pub(crate) fn register(clients: &Clients, body: &[u8], now: i64) -> Result<Regis
     let no_randomness = || OAuthError::new("server_error", "the machine gives no randomness");
     let secret = if method == AuthMethod::None { None } else { Some(random_id().ok_or_else(no_randomness)?) };
     let client = clients.register(KnownClient {
-        id: format!("tpc_{}", random_id().ok_or_else(no_randomness)?),
+        id: format!("{}{}", id_prefix(mode), random_id().ok_or_else(no_randomness)?),
         name,
         secret: secret.as_deref().map(Secret::new),
         redirect_uris: wanted.redirect_uris,
         logout_urls: Vec::new(),
         grant_types,
         permissions: Vec::new(),
-        is_third_party: true,
+        trust: Trust::ThirdParty(mode),
     });
+    log::client_registered(&client);
     Ok(Registered {
         client_id: client.id.clone(),
         client_id_issued_at: now,
@@ -89,6 +96,13 @@ pub(crate) fn register(clients: &Clients, body: &[u8], now: i64) -> Result<Regis
         response_types: ["code"],
         token_endpoint_auth_method: method,
     })
+}
+
+const fn id_prefix(mode: ThirdPartySecurityMode) -> &'static str {
+    match mode {
+        ThirdPartySecurityMode::Strict => "tpc_",
+        ThirdPartySecurityMode::Permissive => "",
+    }
 }
 
 fn check_redirect_uris(uris: &[String]) -> Result<(), OAuthError> {

@@ -11,15 +11,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 
-use crate::clients::KnownClient;
+use crate::clients::{KnownClient, Trust};
 use crate::faults::{Faults, TokenForm};
 use crate::keys::{KeyRing, random_id};
+use crate::log;
 use crate::options::{Api, Dialect, GrantType, Options, User};
 use crate::time::TenantClock;
 
 /// The client that every token of the control endpoint is issued to.
 const CLI_CLIENT_ID: &str = "local-tenant-cli";
-/// OpenID Connect's scopes that only clients get that somebody vouched for.
+/// OpenID Connect's scopes, which strict third parties never get.
 const IDENTITY_SCOPES: [&str; 3] = ["openid", "profile", "email"];
 const OFFLINE_ACCESS: &str = "offline_access";
 /// Auth0's default lifetime of ID tokens, in seconds.
@@ -290,7 +291,9 @@ impl Issuer {
         let (subject, client) = (Subject::User(user.key.clone()), Arc::clone(&self.cli));
         let audience = api.identifier.clone().unwrap_or_default();
         let authorization = Authorization { subject, client, scope, nonce: None, audience, issuer };
-        self.access_token(&authorization, Origin::ControlEndpoint)
+        let token = self.access_token(&authorization, Origin::ControlEndpoint)?;
+        log::token_issued(&authorization, Origin::ControlEndpoint, false, false);
+        Ok(token)
     }
 
     /// What a user can grant a client of what it asks for: Auth0 drops the rest without a word. Without a request, it is
@@ -307,7 +310,7 @@ impl Issuer {
             return owned(&assigned);
         };
         let requested: BTreeSet<&str> = requested.split_ascii_whitespace().collect();
-        let identity = IDENTITY_SCOPES.into_iter().filter(|_| !client.is_third_party);
+        let identity = IDENTITY_SCOPES.into_iter().filter(|_| client.may_identify_users());
         let offline = Some(OFFLINE_ACCESS).filter(|_| may_be_offline(api, client));
         let possible = assigned.into_iter().chain(identity).chain(offline);
         possible.filter(|scope| requested.contains(scope)).map(str::to_owned).collect()
@@ -459,6 +462,25 @@ pub(crate) fn may_be_offline(api: &Api, client: &KnownClient) -> bool {
     api.allow_offline_access && client.grant_types.contains(&GrantType::RefreshToken)
 }
 
+/// Why a user's grant lacks a scope that a client asked for.
+pub(crate) fn why_not_granted(api: &Api, client: &KnownClient, scope: &str) -> &'static str {
+    if scope == OFFLINE_ACCESS && !may_be_offline(api, client) {
+        return if api.allow_offline_access {
+            "the client has no grant refresh_token"
+        } else {
+            "the API has allow_offline_access off"
+        };
+    }
+    if IDENTITY_SCOPES.contains(&scope) && !client.may_identify_users() {
+        return "third parties do not get it in strict mode";
+    }
+    if api.scope_names().any(|defined| defined == scope) {
+        "no role of the user assigns it"
+    } else {
+        "the API does not define it"
+    }
+}
+
 /// What a client gets on its own behalf of what it asks for.
 pub(crate) fn grantable_to_machine(api: &Api, client: &KnownClient, requested: Option<&str>) -> Vec<String> {
     let requested: Option<BTreeSet<&str>> = requested.map(|scopes| scopes.split_ascii_whitespace().collect());
@@ -467,8 +489,8 @@ pub(crate) fn grantable_to_machine(api: &Api, client: &KnownClient, requested: O
     api.scope_names().filter(is_permitted).filter(is_asked_for).map(str::to_owned).collect()
 }
 
-const fn lifetime(api: &Api, client: &KnownClient) -> u64 {
-    if client.is_third_party { api.third_party_token_lifetime_seconds } else { api.token_lifetime_seconds }
+fn lifetime(api: &Api, client: &KnownClient) -> u64 {
+    if client.is_third_party() { api.third_party_token_lifetime_seconds } else { api.token_lifetime_seconds }
 }
 
 /// The audience of `/userinfo`.
@@ -493,7 +515,7 @@ fn cli_client() -> KnownClient {
         logout_urls: Vec::new(),
         grant_types: Vec::new(),
         permissions: Vec::new(),
-        is_third_party: false,
+        trust: Trust::FirstParty,
     }
 }
 
