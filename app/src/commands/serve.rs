@@ -40,7 +40,7 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
     let ports = Ports::real(&settings);
     let server = server(listener, &settings, ports.clone())?;
     tracing::info!(%address, endpoint = http.endpoint(), issuer = http.issuer, audience = http.resource, "listening");
-    if let Some(warning) = audience_warning(&http) {
+    for warning in settings.warnings.iter().chain(&audience_warning(&http)) {
         tracing::warn!("{warning}");
     }
     tokio::spawn(reload(hangups, server.offer(), settings, ports, arguments));
