@@ -1,6 +1,7 @@
 //! The commands of the binary.
 
 mod check;
+mod config;
 mod dev;
 mod serve;
 mod token;
@@ -37,14 +38,17 @@ enum Command {
     Token(token::Arguments),
     /// Run the server with an Auth0 tenant
     Serve(ServiceArguments),
-    /// Check the configuration and print every value with its source
-    Check(ServiceArguments),
+    /// Check the configuration and print every value with its source, and the tools with their scopes
+    Check(check::Arguments),
+    /// Print the default configuration: every key, explained
+    #[command(subcommand)]
+    Config(config::Arguments),
 }
 
 /// What `serve` and `check` are told.
 #[derive(Debug, Clone, clap::Args)]
 struct ServiceArguments {
-    /// A TOML file; config/default.toml documents every key
+    /// A TOML file; `config default` prints one with every key
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -58,6 +62,7 @@ impl Cli {
             Command::Token(arguments) => token::run(arguments),
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Check(arguments) => check::run(&arguments),
+            Command::Config(arguments) => Ok(config::run(&arguments)),
         };
         match outcome {
             Ok(code) => code,

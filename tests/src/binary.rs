@@ -231,8 +231,7 @@ fn serve_without_a_tenant_says_what_is_missing_and_that_there_is_dev() {
 
 #[test]
 fn check_prints_every_value_with_its_source() {
-    let tenant =
-        [("AUTH0_DOMAIN", "example-tenant.us.auth0.com"), ("AUTH0_AUDIENCE", "urn:api"), ("PORT", "4000")];
+    let tenant = [("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_AUDIENCE", "urn:api"), ("PORT", "4000")];
     let output = run(&["check"], &tenant);
     assert_eq!(output.status.code(), Some(0));
     let said = text(&output.stdout);
@@ -242,6 +241,12 @@ fn check_prints_every_value_with_its_source() {
         "server.port = 4000 # environment: PORT"
     );
     assert!(said.contains("endpoint http://localhost:4000/mcp"), "{said}");
+    assert!(
+        said.contains(
+            "\n  greet         tool:greet\n  whoami        tool:whoami\n  get_datetime  (none: every"
+        ),
+        "{said}"
+    );
     assert!(text(&output.stderr).starts_with("warning: the audience \"urn:api\" is neither"));
     let wrong = run(&["check", "--config", "/nowhere.toml"], &tenant);
     assert_eq!(wrong.status.code(), Some(64));
@@ -456,6 +461,118 @@ fn check_shows_no_key() {
     );
 }
 
+#[test]
+fn check_prints_the_scopes_that_are_in_force() {
+    let environment = [
+        ("AUTH0_DOMAIN", "tenant.eu.auth0.com"),
+        ("AUTH0_AUDIENCE", "http://localhost:3001/mcp"),
+        ("FASTMCP__TOOLS__GREET__SCOPES", "say:hello,say:more"),
+        ("FASTMCP__TOOLS__WHOAMI__ENABLED", "false"),
+    ];
+    let output = run(&["check"], &environment);
+    let said = text(&output.stdout);
+    let line = said.lines().find(|line| line.starts_with("  greet ")).unwrap();
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(line, "greet say:hello say:more # environment: FASTMCP__TOOLS__GREET__SCOPES");
+    assert!(said.contains("\n  whoami        (switched off)"), "{said}");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn check_tells_everything_as_one_json_document_without_secrets() {
+    let key = "dzHF8dbAAX8KLEJwi69e/jLB9/3Ai02sJYE/3CTFoy0=";
+    let environment = [
+        ("AUTH0_DOMAIN", "tenant.eu.auth0.com"),
+        ("AUTH0_AUDIENCE", "urn:api"),
+        ("AUTH0_ISUER", "x"),
+        ("PORT", "4000"),
+        ("FASTMCP__MCP__STATE_KEYS", key),
+        ("FASTMCP__TOOLS__GREET__SCOPES", "say:hello"),
+    ];
+    let output = run(&["check", "--json"], &environment);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let said = text(&output.stdout);
+    assert!(!said.contains(&key[..8]), "{said}");
+    let document: Value = serde_json::from_str(&said).unwrap();
+    let value = |key: &str| {
+        let values = document["values"].as_array().unwrap();
+        let value = values.iter().find(|value| value["key"] == key).unwrap();
+        (value["value"].clone(), value["source"].clone())
+    };
+    assert_eq!(value("server.port"), (4000.into(), "environment: PORT".into()));
+    assert_eq!(value("log.level"), ("info".into(), "config/default.toml, built in".into()));
+    assert_eq!(value("http.allowed_hosts").0, serde_json::json!([]));
+    assert_eq!(value("mcp.state_keys").0, serde_json::json!({"redacted": 1}));
+    assert_eq!(
+        document["tools"],
+        serde_json::json!([
+            {"name": "greet", "enabled": true, "scopes": ["say:hello"],
+             "source": "environment: FASTMCP__TOOLS__GREET__SCOPES"},
+            {"name": "whoami", "enabled": true, "scopes": ["tool:whoami"]},
+            {"name": "get_datetime", "enabled": true, "scopes": []},
+        ])
+    );
+    assert_eq!((&document["valid"], &document["audience"]), (&true.into(), &"urn:api".into()));
+    assert_eq!(document["endpoint"], "http://localhost:4000/mcp");
+    assert_eq!(document["issuer"], "https://tenant.eu.auth0.com/");
+    assert_eq!(
+        document["warnings"][0],
+        "nothing reads AUTH0_ISUER (environment): did you mean AUTH0_ISSUER?"
+    );
+    assert!(document["warnings"][1].as_str().unwrap().starts_with("the audience \"urn:api\""));
+
+    let refused = run(&["check", "--json"], &[environment[1], ("FASTMCP__MCP__STATE_KEYS", &key[1..])]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(text(&refused.stderr).contains("auth0.domain"), "told to people, too");
+    assert_eq!(
+        serde_json::from_slice::<Value>(&refused.stdout).unwrap(),
+        serde_json::json!({
+            "valid": false,
+            "problems": [
+                {"key": "auth0.domain", "source": "config/default.toml, built in",
+                 "message": "is not set: AUTH0_DOMAIN is your tenant's host, such as my-tenant.eu.auth0.com"},
+                {"key": "mcp.state_keys", "source": "environment: FASTMCP__MCP__STATE_KEYS",
+                 "message": "item 1 must be a key of 32 bytes in base64: openssl rand -base64 32"},
+            ],
+            "warnings": [],
+        })
+    );
+}
+
+#[test]
+fn the_default_configuration_is_printed_and_is_one() {
+    let output = run(&["config", "default"], &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let shipped = std::fs::read_to_string(Path::new(ROOT).join("config/default.toml")).unwrap();
+    assert_eq!(text(&output.stdout), shipped);
+}
+
+#[test]
+fn serve_warns_of_misspelled_variables() {
+    let environment = [
+        ("AUTH0_ISSUER", "http://127.0.0.1:1/"),
+        ("AUTH0_AUDIENCE", "http://localhost/mcp"),
+        ("PORT", "0"),
+        ("MCP_SERVER_ULR", "https://mcp.tenant.dev"),
+    ];
+    let mut serve = command(&["serve"], &environment).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
+    logged(&mut lines, "listening");
+    terminate(&serve.id().to_string());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    serve.wait().unwrap();
+    let warning = logged(&mut rest.into_iter().map(Ok), "MCP_SERVER_ULR");
+    assert_eq!(warning["level"], "WARN");
+    assert_eq!(
+        warning["message"],
+        "nothing reads MCP_SERVER_ULR (environment): did you mean MCP_SERVER_URL?"
+    );
+}
+
+fn terminate(process: &str) {
+    assert!(Command::new("kill").args(["-TERM", process]).status().unwrap().success());
+}
+
 /// A command line in a terminal of its own, what it shows being this process's to read.
 fn in_a_terminal(line: &str, environment: &[(&str, &str)]) -> Child {
     Command::new("script")
@@ -492,9 +609,11 @@ fn the_logs_colors_are_turned_off_by_no_color() {
         let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines().map_while(Result::ok);
         let server = lines.next().unwrap();
         let listening = lines.find(|line| line.contains("listening")).unwrap();
-        assert_eq!(listening.contains('\u{1b}'), colored, "{listening}");
-        assert!(Command::new("kill").args(["-TERM", server.trim()]).status().unwrap().success());
-        assert_eq!(lines.filter(|line| line.contains('\u{1b}')).count() > 0, colored);
+        // Before anything is judged: a server that outlives its test would hold the test's output open.
+        terminate(server.trim());
+        let rest: Vec<String> = lines.collect();
         terminal.wait().unwrap();
+        assert_eq!(listening.contains('\u{1b}'), colored, "{listening}");
+        assert_eq!(rest.concat().contains('\u{1b}'), colored, "{rest:?}");
     }
 }

@@ -112,6 +112,10 @@ fn faults_in_a_file_name_the_place_and_never_repeat_a_key() {
             "mcp.state_keys (my.toml:2:1): must be a list of texts, none of them empty",
         ),
         (
+            "[mcp]\nstate_keys = \"PART\"\n",
+            "mcp.state_keys (my.toml:2:1): must be a list of texts, none of them empty",
+        ),
+        (
             "[mcp]\nstate_keys = [\"KEY\", 5]\n",
             "mcp.state_keys (my.toml:2:1): must be a list of texts, none of them empty",
         ),
@@ -150,7 +154,7 @@ fn faults_in_a_file_name_the_place_and_never_repeat_a_key() {
             "mcp.state_keys_file (my.toml:2:1): must be the path of a file with keys, not a key",
         ),
     ] {
-        let toml = toml.replace("OTHER", OTHER_KEY).replace("KEY", KEY);
+        let toml = toml.replace("PART", &KEY[..20]).replace("OTHER", OTHER_KEY).replace("KEY", KEY);
         folder.write("my.toml", &toml);
         let said = folder.refused(&["--config", "my.toml"], &[]);
         assert!(said.contains(expected), "{toml}\n{expected}\n\n{said}");

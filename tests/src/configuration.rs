@@ -19,8 +19,7 @@ fn load(sources: Sources) -> Result<Settings, Problems> {
 
 /// The settings of a service with a tenant, and these variables.
 fn with(more: &[(&str, &str)]) -> Result<Settings, Problems> {
-    let tenant =
-        [("AUTH0_DOMAIN", "example-tenant.us.auth0.com"), ("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
+    let tenant = [("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
     load(Sources::defaults().environment(&variables(&[&tenant[..], more].concat())))
 }
 
@@ -32,8 +31,8 @@ fn problems(outcome: Result<Settings, Problems>) -> Vec<String> {
 #[test]
 fn a_domain_and_an_audience_are_enough() {
     let settings = with(&[]).unwrap();
-    assert_eq!(settings.issuer.as_str(), "https://example-tenant.us.auth0.com/");
-    assert_eq!(settings.tokens.issuers, ["https://example-tenant.us.auth0.com/"]);
+    assert_eq!(settings.issuer.as_str(), "https://tenant.eu.auth0.com/");
+    assert_eq!(settings.tokens.issuers, ["https://tenant.eu.auth0.com/"]);
     assert_eq!(settings.tokens.audiences, ["http://localhost:3001/mcp"]);
     assert_eq!(settings.tokens.authority, ScopeAuthority::Scope);
     assert_eq!((settings.bind.to_string().as_str(), settings.port), ("127.0.0.1", 3001));
@@ -60,15 +59,29 @@ fn the_documented_defaults_are_the_defaults_and_every_key_is_documented() {
     }
 }
 
+/// The examples name a tenant that is nobody's: with another one they work, and as they are they are refused.
 #[test]
-fn the_shipped_files_load() {
+fn the_shipped_files_load_once_the_tenant_is_filled_in() {
+    const PLACEHOLDER: &str = "example-tenant.us.auth0.com";
+    let folder = tempfile::tempdir().unwrap();
+    let fill_in = |name: &str| {
+        let text = std::fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
+        assert!(text.contains(PLACEHOLDER), "{name}");
+        let path = folder.path().join("filled-in");
+        std::fs::write(&path, text.replace(PLACEHOLDER, "tenant.eu.auth0.com")).unwrap();
+        path
+    };
     let example = Path::new(ROOT).join("config/production.example.toml");
-    let settings = load(Sources::defaults().file(&example)).unwrap();
+    let told = problems(load(Sources::defaults().file(&example)));
+    assert!(told.len() == 1 && told[0].starts_with("auth0.domain ("), "{told:?}");
+    assert!(told[0].ends_with("is a placeholder that nobody has replaced: \"example-tenant.us.auth0.com\""));
+    let settings = load(Sources::defaults().file(&fill_in("config/production.example.toml"))).unwrap();
     assert_eq!(settings.public_url(3001).as_str(), "https://mcp.example.com/");
+    assert!(settings.warnings[0].contains("\"https://mcp.example.com/\" is a name from examples"));
     assert_eq!(audience_warning(&http_settings(&settings, 3001)), None);
-    let dot_env = Path::new(ROOT).join("config/.env.example");
-    let settings = load(Sources::of_service(None, &dot_env, &[])).unwrap();
+    let settings = load(Sources::of_service(None, &fill_in("config/.env.example"), &[])).unwrap();
     assert_eq!(settings.audience(), "http://localhost:3001/mcp");
+    assert_eq!(settings.warnings, [""; 0]);
     assert_eq!(audience_warning(&http_settings(&settings, 3001)), None);
     let local = Sources::defaults().text("config/local.toml", fastmcp_auth0::config::LOCAL);
     let settings =
@@ -124,7 +137,7 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
         bind = "everywhere"
         url = "https://mcp.example.com/path"
         [auth0]
-        domain = "https://example-tenant.us.auth0.com"
+        domain = "https://tenant.eu.auth0.com"
         domian = "typo"
         [tokens]
         leeway_seconds = 301
@@ -147,19 +160,20 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
         [
             "auth0.audience (config/default.toml, built in): is not set: AUTH0_AUDIENCE is your API's identifier in \
              Auth0, best the endpoint's own URL",
-            "auth0.domain (my.toml:8:9): must be a host alone, such as example-tenant.us.auth0.com, without https:// and slashes",
-            "auth0.domian (my.toml:9:9): there is no such key; config/default.toml has them all",
-            "http.allowed_origins (my.toml:14:9): must be a list of texts, none of them empty",
-            "limits.body_bytes (my.toml:16:9): must be a whole number from 1024 to 1073741824",
-            "limits.json_depth (my.toml:17:9): must be a whole number from 8 to 128",
-            "server.bind (my.toml:5:9): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::",
-            "server.port (my.toml:4:9): must be a whole number from 0 to 65535",
+            "auth0.domain (my.toml:8:9): must be a host name alone, such as my-tenant.eu.auth0.com, without https:// \
+             and slashes, not \"https://tenant.eu.auth0.com\"",
+            "auth0.domian (my.toml:9:9): there is no such key; did you mean auth0.domain?",
+            "http.allowed_origins (my.toml:14:9): must be a list of texts, none of them empty, not \"https://app.example.com\"",
+            "limits.body_bytes (my.toml:16:9): must be a whole number from 1024 to 1073741824, not 1.5",
+            "limits.json_depth (my.toml:17:9): must be a whole number from 8 to 128, not 129",
+            "server.bind (my.toml:5:9): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::, not \"everywhere\"",
+            "server.port (my.toml:4:9): must be a whole number from 0 to 65535, not \"3001\"",
             "server.url (my.toml:6:9): must be an http or https origin without a path, such as https://mcp.example.com \
-             (MCP_SERVER_URL)",
-            "stray (my.toml:2:9): there is no such key; config/default.toml has them all",
-            "tokens.authority (my.toml:12:9): must be one of \"scope\", \"permissions\", \"both\", \"either\"",
-            "tokens.leeway_seconds (my.toml:11:9): must be a whole number from 0 to 300",
-            "tools.greet.enabled (my.toml:20:9): must be true or false",
+             (MCP_SERVER_URL), not \"https://mcp.example.com/path\"",
+            "stray (my.toml:2:9): there is no such key; `fastmcp-auth0 config default` prints them all",
+            "tokens.authority (my.toml:12:9): must be one of \"scope\", \"permissions\", \"both\", \"either\", not \"roles\"",
+            "tokens.leeway_seconds (my.toml:11:9): must be a whole number from 0 to 300, not 301",
+            "tools.greet.enabled (my.toml:20:9): must be true or false, not \"no\"",
             "tools.greet.scopes (my.toml:19:9): not an OAuth scope (RFC 6749 section 3.3: visible ASCII without space, '\"' \
              and '\\'): \"two words\"",
             "tools.grete (my.toml:22:9): there is no such tool; the tools are greet, whoami, get_datetime",
@@ -180,31 +194,169 @@ fn sources_that_can_not_be_read_are_faults_too() {
     assert!(told[0].contains(".env:2: must be NAME=VALUE") && !told[0].contains("s3cret"), "{told:?}");
 }
 
+/// The settings of a service with an audience, and these variables.
+fn with_audience(more: &[(&str, &str)]) -> Result<Settings, Problems> {
+    let audience = [("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
+    load(Sources::defaults().environment(&variables(&[&audience[..], more].concat())))
+}
+
 #[test]
 fn issuers_are_what_tokens_name_byte_for_byte() {
-    let settings = with(&[("AUTH0_ISSUER", "https://login.example.com/")]).unwrap();
-    assert_eq!(settings.tokens.issuers, ["https://login.example.com/"]);
-    assert!(with(&[("AUTH0_ISSUER", "http://127.0.0.1:3002/")]).is_ok());
+    let settings = with_audience(&[("AUTH0_ISSUER", "https://login.tenant.dev/")]).unwrap();
+    assert_eq!(settings.tokens.issuers, ["https://login.tenant.dev/"]);
+    assert!(with_audience(&[("AUTH0_ISSUER", "http://127.0.0.1:3002/")]).is_ok());
     for bad in [
-        "https://login.example.com",
-        "https://LOGIN.example.com/",
-        "http://login.example.com/",
+        "https://login.tenant.dev",
+        "https://LOGIN.tenant.dev/",
+        "http:/login.tenant.dev/",
         "login",
         "https://h/?q",
+        "https://*.tenant.dev/",
+        "https://login..tenant.dev/",
+        "https://user:password@login.tenant.dev/",
     ] {
-        let told = problems(with(&[("AUTH0_ISSUER", bad)]));
-        assert!(
-            told.iter().all(|problem| problem.starts_with("auth0.issuer (environment: AUTH0_ISSUER): ")),
-            "{bad}: {told:?}"
+        for (variable, key) in [
+            ("AUTH0_ISSUER", "auth0.issuer"),
+            ("FASTMCP__AUTH0__ADDITIONAL_ISSUERS", "auth0.additional_issuers"),
+        ] {
+            let good = [("AUTH0_DOMAIN", "tenant.dev"), (variable, bad)];
+            let given = if key == "auth0.issuer" { &good[1..] } else { &good[..] };
+            let told = problems(with_audience(given));
+            let start = format!("{key} (environment: {variable}): must be an issuer URL");
+            assert!(told.len() == 1 && told[0].starts_with(&start), "{bad}: {told:?}");
+            let shown = bad.replace("https://user:password@", "***@");
+            assert!(told[0].ends_with(&format!(", not {shown:?}")), "{bad}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_domain_is_a_host_name_and_no_placeholder() {
+    for bad in [
+        "tenant/",
+        "tenant.auth0.com/",
+        "https://t",
+        "user@t",
+        "t:port",
+        "a b",
+        "a..b",
+        "-a.b",
+        "a-.b",
+        "a_b.c",
+        ".a",
+        "a.",
+        "*.auth0.com",
+        "1.2.3",
+        &format!("{}.b", "a".repeat(64)),
+    ] {
+        let told = problems(with_audience(&[("AUTH0_DOMAIN", bad)]));
+        let start = "auth0.domain (environment: AUTH0_DOMAIN): must be a host name alone";
+        assert!(told.len() == 1 && told[0].starts_with(start), "{bad}: {told:?}");
+    }
+    for placeholder in [
+        "${AUTH0_DOMAIN}",
+        "{{ domain }}",
+        "<tenant>",
+        "YOUR_DOMAIN",
+        "your-tenant.auth0.com",
+        "example-tenant.us.auth0.com",
+    ] {
+        let expected = format!("is a placeholder that nobody has replaced: {placeholder:?}");
+        for (variable, value) in [
+            ("AUTH0_DOMAIN", placeholder.to_owned()),
+            ("AUTH0_ISSUER", format!("https://{placeholder}/")),
+            ("AUTH0_AUDIENCE", placeholder.to_owned()),
+            ("MCP_SERVER_URL", format!("https://{placeholder}")),
+        ] {
+            let mut given = vec![("AUTH0_DOMAIN", "tenant.dev"), (variable, &*value)];
+            if variable == "AUTH0_ISSUER" {
+                given.remove(0);
+            }
+            let told = problems(with_audience(&given));
+            let expected = expected.replace(&format!("{placeholder:?}"), &format!("{value:?}"));
+            assert!(told.len() == 1 && told[0].ends_with(&expected), "{variable}: {told:?}");
+        }
+    }
+    for good in ["tenant.eu.auth0.com", "Tenant.dev", "xn--bcher-kva.example", "a", "127.0.0.1"] {
+        assert!(with_audience(&[("AUTH0_DOMAIN", good)]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_domain_and_an_issuer_agree() {
+    let both =
+        |issuer: &str| with_audience(&[("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_ISSUER", issuer)]);
+    assert!(both("https://tenant.eu.auth0.com/").is_ok());
+    for other in ["https://login.tenant.dev/", "https://tenant.eu.auth0.com/x/"] {
+        assert_eq!(
+            problems(both(other)),
+            [format!(
+                "auth0.issuer (environment: AUTH0_ISSUER): is {other:?}, and auth0.domain is \"tenant.eu.auth0.com\": they \
+                 name different issuers, so set one of them; behind a custom domain that is auth0.issuer, with the tenant's \
+                 own one in auth0.additional_issuers"
+            )]
         );
     }
-    for bad in ["tenant/", "tenant.auth0.com/", "https://t", "user@t", "t:port", "a b"] {
-        let told = problems(with(&[("AUTH0_DOMAIN", bad)]));
+}
+
+#[test]
+fn a_server_that_other_machines_reach_has_a_public_url_without_wildcards() {
+    for bind in ["0.0.0.0", "::", "10.0.0.1"] {
+        let bound = ("FASTMCP__SERVER__BIND", bind);
+        let told = problems(with(&[bound]));
         assert!(
-            told[0].starts_with("auth0.domain (environment: AUTH0_DOMAIN): must be a host alone"),
-            "{bad}: {told:?}"
+            told.len() == 1
+                && told[0].contains(&format!("is not set, and server.bind is {bind}: other machines'")),
+            "{told:?}"
         );
+        assert!(with(&[bound, ("MCP_SERVER_URL", "https://mcp.tenant.dev")]).is_ok());
     }
+    for bind in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+        assert!(with(&[("FASTMCP__SERVER__BIND", bind)]).is_ok(), "{bind}");
+    }
+    for bad in ["https://*.tenant.dev", "https://mcp..dev", "https://mcp.dev/mcp", "mcp.dev", "ftp://mcp.dev"]
+    {
+        let told = problems(with(&[("MCP_SERVER_URL", bad)]));
+        let end = format!("(MCP_SERVER_URL), not {bad:?}");
+        assert!(told.len() == 1 && told[0].ends_with(&end), "{bad}: {told:?}");
+    }
+}
+
+#[test]
+fn misspelled_keys_and_variables_are_recognized() {
+    let told = problems(with(&[("FASTMCP__SERVR__PORT", "1"), ("FASTMCP__MCP__COLOUR", "1")]));
+    assert_eq!(
+        told,
+        [
+            "mcp.colour (environment: FASTMCP__MCP__COLOUR): there is no such key; `fastmcp-auth0 config default` prints \
+             them all",
+            "servr.port (environment: FASTMCP__SERVR__PORT): there is no such key; did you mean FASTMCP__SERVER__PORT?",
+        ]
+    );
+    let settings = with(&[
+        ("AUTH0_ISUER", "https://x/"),
+        ("MCP_SERVER_ULR", "https://x"),
+        ("FASTMCP_SERVER_PORT", "1"),
+        ("AUTH0_DOMAINS", "another program's, since AUTH0_DOMAIN is set"),
+        ("AUTH0_AUDIENC", " "),
+        ("AUTH0_CLIENT_SECRET", "another program's"),
+    ])
+    .unwrap();
+    assert_eq!(
+        settings.warnings,
+        [
+            "nothing reads AUTH0_ISUER (environment): did you mean AUTH0_ISSUER?",
+            "nothing reads FASTMCP_SERVER_PORT (environment): did you mean FASTMCP__SERVER__PORT?",
+            "nothing reads MCP_SERVER_ULR (environment): did you mean MCP_SERVER_URL?",
+        ]
+    );
+    // The warning is often the cause of a problem, so it is told with it.
+    let error = with_audience(&[("AUTH0_DOMIAN", "tenant.dev")]).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.ends_with("\nwarning: nothing reads AUTH0_DOMIAN (environment): did you mean AUTH0_DOMAIN?"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -235,9 +387,10 @@ fn blank_variables_count_as_none_and_empty_items_are_faults() {
         let told = problems(with(&[("FASTMCP__TOOLS__GREET__SCOPES", empty)]));
         assert_eq!(
             told,
-            [
-                "tools.greet.scopes (environment: FASTMCP__TOOLS__GREET__SCOPES): must be a list of texts, none of them empty"
-            ]
+            [format!(
+                "tools.greet.scopes (environment: FASTMCP__TOOLS__GREET__SCOPES): must be a list of texts, none of \
+                     them empty, not {empty:?}"
+            )]
         );
     }
 }

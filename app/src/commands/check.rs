@@ -2,22 +2,152 @@
 
 use std::process::ExitCode;
 
-use super::{ServiceArguments, complain, say};
-use crate::wiring::{audience_warning, http_settings};
+use anyhow::Context;
+use serde::Serialize;
 
-/// Prints every value with its source.
-pub(super) fn run(arguments: &ServiceArguments) -> anyhow::Result<ExitCode> {
-    let settings = super::serve::load(arguments)?;
-    let width = settings.effective.iter().map(|effective| effective.key.len() + effective.value.len()).max();
-    for effective in &settings.effective {
-        let used = effective.key.len() + effective.value.len();
-        let gap = " ".repeat(width.unwrap_or(used).saturating_sub(used).min(60));
-        say(&format!("{} = {}{gap}  # {}", effective.key, effective.value, effective.source));
-    }
-    let http = http_settings(&settings, settings.port);
-    say(&format!("\nendpoint {}, issuer {}, audience {}", http.endpoint(), http.issuer, http.resource));
-    if let Some(warning) = audience_warning(&http) {
-        complain(&format!("warning: {warning}"));
+use super::{ServiceArguments, complain, say};
+use crate::config::{Problem, Problems, Settings, shown_key};
+use crate::wiring::{audience_warning, http_settings, rules, shipped_catalog};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    service: ServiceArguments,
+    /// Print one JSON document, also about a configuration that can't be used
+    #[arg(long)]
+    json: bool,
+}
+
+/// A configuration that can be used.
+#[derive(Serialize)]
+struct Report {
+    valid: bool,
+    endpoint: String,
+    issuer: String,
+    audience: String,
+    values: Vec<ValueReport>,
+    tools: Vec<ToolReport>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ValueReport {
+    key: String,
+    value: serde_json::Value,
+    source: String,
+}
+
+#[derive(Serialize)]
+struct ToolReport {
+    name: String,
+    enabled: bool,
+    /// What a call needs, all of it.
+    scopes: Vec<String>,
+    /// Where the scopes come from, if not from the tool itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+}
+
+/// A configuration that can't be used.
+#[derive(Serialize)]
+struct Refusal<'a> {
+    valid: bool,
+    problems: &'a [Problem],
+    warnings: &'a [String],
+}
+
+/// Prints every value with its source, and every tool with its scopes.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let settings = match super::serve::load(&arguments.service) {
+        Ok(settings) => settings,
+        Err(error) => {
+            if let Some(Problems { problems, warnings, .. }) = error.downcast_ref().filter(|_| arguments.json)
+            {
+                say(&json(&Refusal { valid: false, problems, warnings })?);
+            }
+            return Err(error);
+        }
+    };
+    let report = report(&settings)?;
+    if arguments.json {
+        say(&json(&report)?);
+    } else {
+        print(&settings, &report);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn json(document: &impl Serialize) -> anyhow::Result<String> {
+    serde_json::to_string_pretty(document).context("the configuration can't be shown as JSON")
+}
+
+fn report(settings: &Settings) -> anyhow::Result<Report> {
+    let http = http_settings(settings, settings.port);
+    let warnings = settings.warnings.iter().cloned().chain(audience_warning(&http));
+    let values = settings.effective.iter().map(|effective| ValueReport {
+        key: effective.key.clone(),
+        value: effective.json.clone(),
+        source: effective.source.clone(),
+    });
+    Ok(Report {
+        valid: true,
+        endpoint: http.endpoint(),
+        issuer: http.issuer.clone(),
+        audience: http.resource.clone(),
+        values: values.collect(),
+        tools: tools(settings)?,
+        warnings: warnings.collect(),
+    })
+}
+
+fn tools(settings: &Settings) -> anyhow::Result<Vec<ToolReport>> {
+    let catalog = shipped_catalog()?;
+    let rules = rules(settings, &catalog);
+    let report = |name: &domain::ToolName| {
+        let scopes = rules.iter().find(|(tool, _)| tool == name).map(|(_, scopes)| scopes);
+        let key = shown_key(&["tools".to_owned(), name.to_string(), "scopes".to_owned()]);
+        let source = settings.effective.iter().find(|effective| effective.key == key);
+        ToolReport {
+            name: name.to_string(),
+            enabled: settings.tools.get(name).is_none_or(|rule| rule.enabled),
+            scopes: scopes.into_iter().flat_map(domain::ScopeSet::iter).map(ToString::to_string).collect(),
+            source: source.map(|effective| effective.source.clone()),
+        }
+    };
+    Ok(catalog.specs().map(|spec| report(&spec.name)).collect())
+}
+
+fn print(settings: &Settings, report: &Report) {
+    let lines = settings.effective.iter().map(|effective| {
+        (format!("{} = {}", effective.key, effective.value), Some(effective.source.as_str()))
+    });
+    print_columns(&lines.collect::<Vec<_>>());
+    say("\ntools and the scopes that a call needs");
+    let name_width = report.tools.iter().map(|tool| tool.name.len()).max().unwrap_or_default();
+    let lines = report.tools.iter().map(|tool| {
+        let scopes = match (tool.enabled, tool.scopes.as_slice()) {
+            (false, _) => "(switched off)".to_owned(),
+            (true, []) => "(none: every accepted token will do)".to_owned(),
+            (true, scopes) => scopes.join(" "),
+        };
+        (format!("  {:name_width$}  {scopes}", tool.name), tool.source.as_deref())
+    });
+    print_columns(&lines.collect::<Vec<_>>());
+    let Report { endpoint, issuer, audience, .. } = report;
+    say(&format!("\nendpoint {endpoint}, issuer {issuer}, audience {audience}"));
+    for warning in &report.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+}
+
+/// Prints lines with their sources below each other.
+fn print_columns(lines: &[(String, Option<&str>)]) {
+    let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
+    for (line, source) in lines {
+        let gap = " ".repeat(width.saturating_sub(line.len()).min(60));
+        match source {
+            Some(source) => say(&format!("{line}{gap}  # {source}")),
+            None => say(line),
+        }
+    }
 }

@@ -119,6 +119,7 @@ fn options(tenant: Value) -> Result<Options, Problems> {
 fn load(sources: Sources, issuer: &str, endpoint: &str, port: u16) -> anyhow::Result<Settings> {
     let origin = endpoint.trim_end_matches("/mcp");
     let sources = sources
+        .set(DEV, "auth0.domain", "")
         .set(DEV, "auth0.issuer", issuer)
         .set(DEV, "auth0.audience", endpoint)
         .set(DEV, "server.url", origin)

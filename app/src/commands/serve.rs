@@ -45,7 +45,7 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
     let ports = Ports::real(&settings);
     let server = server(listener, &settings, ports.clone())?;
     tracing::info!(%address, endpoint = http.endpoint(), issuer = http.issuer, audience = http.resource, "listening");
-    if let Some(warning) = audience_warning(&http) {
+    for warning in settings.warnings.iter().chain(&audience_warning(&http)) {
         tracing::warn!("{warning}");
     }
     let running = Running { handle: server.reload_handle(), port: address.port(), settings, ports };

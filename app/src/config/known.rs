@@ -1,11 +1,11 @@
 //! The keys and variables that exist, for messages about those that do not.
 
 use super::DEFAULTS;
+use super::shown::MAX_KEY_PART;
 use super::sources::{NAMED, PREFIX};
 
-/// The maximum length of a part of a key that a message repeats, in characters. No key of ours is as long, and a secret at
-/// a key's place is longer.
-const MAX_SHOWN_PART: usize = 32;
+/// The maximum number of letters that are wrong, missing, too many or swapped in what is still taken for a misspelling.
+const MAX_EDITS: usize = 2;
 
 /// Returns every key of config/default.toml, as `section.key`.
 pub(super) fn keys() -> Vec<String> {
@@ -30,16 +30,50 @@ pub(super) fn key_of_variable(name: &str) -> Option<String> {
     keys().contains(&key).then_some(key)
 }
 
-/// Returns an unknown key as TOML writes it; a part that may be a misplaced secret is described instead.
-pub(super) fn shown(path: &[String]) -> String {
-    let parts: Vec<String> = path
-        .iter()
-        .map(|part| match part.chars().count() {
-            length if length > MAX_SHOWN_PART => format!("(a name of {length} characters)"),
-            _ => super::reader::shown(std::slice::from_ref(part)),
-        })
-        .collect();
-    parts.join(".")
+/// Returns the key that an unknown one was probably meant to be.
+pub(super) fn key_like(path: &[String]) -> Option<String> {
+    if let [section, tool, setting] = path
+        && section == "tools"
+    {
+        let known = closest(setting, ["scopes", "enabled"].into_iter().map(str::to_owned))?;
+        return Some(format!("tools.{tool}.{known}"));
+    }
+    let (key, known) = (path.join("."), keys());
+    let longer = format!("{key}_");
+    let same_name = |known: &&String| path.last().is_some_and(|last| known.ends_with(&format!(".{last}")));
+    closest(&key, known.iter().cloned())
+        .or_else(|| known.iter().find(|known| known.starts_with(&longer)).cloned())
+        .or_else(|| known.iter().find(same_name).cloned())
+}
+
+/// Returns the variable whose key an unknown one was probably meant to be.
+pub(super) fn variable_like(path: &[String]) -> Option<String> {
+    key_like(path).map(|key| variable(&key))
+}
+
+/// Returns the variable that the name of one that nothing reads is a misspelling of; `named` are the variables with names
+/// of their own. Other programs' variables are not as close to any of ours.
+pub(super) fn misspelled_variable(name: &str, named: &[(&str, &str)]) -> Option<String> {
+    // As if for one that is short, everything is close.
+    let long = named.iter().map(|(name, _)| *name).filter(|name| name.len() > 2 * MAX_EDITS);
+    let known = long.map(str::to_owned).chain(keys().into_iter().map(|key| variable(&key)));
+    let plain = |name: &str| {
+        let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
+        words.join("_").to_uppercase()
+    };
+    let plain_name = plain(name);
+    let distances = known.map(|known| (strsim::osa_distance(&plain_name, &plain(&known)), known));
+    distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
+}
+
+/// The variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+}
+
+fn closest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let distances = known.map(|known| (strsim::osa_distance(name, &known), known));
+    distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
 /// Returns the known key that a text assigns to at `line`, counted from 0: on that line, or on one before it if that line
@@ -51,7 +85,7 @@ pub(super) fn key_at_line(text: &str, line: usize) -> Option<String> {
         let (name, _) = line.split_once('=')?;
         let name = name.trim();
         // Base64 ends in `=`: a longer name is not one, but a value that stands alone on its line.
-        let is_name = !line.starts_with('#') && name.len() <= MAX_SHOWN_PART && !name.is_empty();
+        let is_name = !line.starts_with('#') && name.len() <= MAX_KEY_PART && !name.is_empty();
         is_name.then_some((index, name))
     })?;
     let section = lines[..index].iter().rev().find_map(|line| {
@@ -79,9 +113,58 @@ mod tests {
     }
 
     #[test]
-    fn long_parts_of_an_unknown_key_are_described() {
-        let part = |text: &str| text.to_owned();
-        assert_eq!(shown(&[part("mcp"), part("x y")]), "mcp.\"x y\"");
-        assert_eq!(shown(&[part("mcp"), "k".repeat(33)]), "mcp.(a name of 33 characters)");
+    fn misspelled_keys_are_recognized_and_others_are_not() {
+        for (unknown, meant) in [
+            ("auth0.domian", Some("auth0.domain")),
+            ("servr.port", Some("server.port")),
+            ("limits.tool", Some("limits.tool_seconds")),
+            ("http.port", Some("server.port")),
+            ("tools.greet.scope", Some("tools.greet.scopes")),
+            ("tools.greet.colour", None),
+            ("mcp.colour", None),
+            ("stray", None),
+        ] {
+            let path: Vec<String> = unknown.split('.').map(str::to_owned).collect();
+            assert_eq!(key_like(&path).as_deref(), meant, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn misspelled_variables_are_recognized_and_those_of_other_programs_are_not() {
+        for (name, meant) in [
+            ("AUTH0_ISUER", "AUTH0_ISSUER"),
+            ("auth0_domain", "AUTH0_DOMAIN"),
+            ("AUHT0_DOMAIN", "AUTH0_DOMAIN"),
+            ("MCP_SERVER_ULR", "MCP_SERVER_URL"),
+            ("FASTMCP_SERVER_PORT", "FASTMCP__SERVER__PORT"),
+            ("FASTMCP_LIMIT_BODY_BYTES", "FASTMCP__LIMITS__BODY_BYTES"),
+        ] {
+            assert_eq!(misspelled_variable(name, &NAMED).as_deref(), Some(meant), "{name}");
+        }
+        for name in [
+            "AUTH0_CLIENT_ID",
+            "AUTH0_CLIENT_SECRET",
+            "AUTH0_SECRET",
+            "AUTH0_BASE_URL",
+            "AUTH0_ISSUER_BASE_URL",
+            "AUTH0_SCOPE",
+            "AUTH0_TOKEN",
+            "AUTH0_API_TOKEN",
+            "AUTH0_CALLBACK_URL",
+            "AUTH0_DEBUG",
+            "AUTH0_TENANT",
+            "MCP_SERVER_NAME",
+            "MCP_SERVER_PORT",
+            "FASTMCP_LOG_FILE",
+            "HOST",
+            "SORT",
+            "POST",
+            "PATH",
+            "HOME",
+            "PORTS",
+        ] {
+            assert_eq!(misspelled_variable(name, &NAMED), None, "{name}");
+        }
+        assert_eq!(misspelled_variable("AUTH0_ISUER", &[]), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One key that can't be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// The key, as `section.key`.
     pub key: String,
@@ -27,6 +27,8 @@ impl fmt::Display for Problem {
 pub struct Problems {
     /// One for each key that can't be used.
     pub problems: Vec<Problem>,
+    /// What is probably not meant, a line each; often the cause.
+    pub warnings: Vec<String>,
     hint: Option<&'static str>,
 }
 
@@ -34,7 +36,13 @@ impl Problems {
     /// These problems.
     #[must_use]
     pub fn new(problems: Vec<Problem>) -> Self {
-        Self { problems, hint: None }
+        Self { problems, warnings: Vec::new(), hint: None }
+    }
+
+    /// With warnings before those that it has.
+    #[must_use]
+    pub fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings: warnings.into_iter().chain(self.warnings).collect(), ..self }
     }
 
     /// With a last line of advice.
@@ -49,6 +57,9 @@ impl fmt::Display for Problems {
         f.write_str("the configuration can't be used:")?;
         for problem in &self.problems {
             write!(f, "\n  {problem}")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
         }
         self.hint.map_or(Ok(()), |hint| write!(f, "\n{hint}"))
     }

@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
+use serde::Serialize;
 
-use super::known;
 use super::problem::{Problem, Problems};
+use super::{known, shown};
 
 /// Keys whose values are never shown, nor anything that stands at their place.
 const SECRETS: [&str; 1] = ["mcp.state_keys"];
@@ -18,8 +19,10 @@ const SECRETS: [&str; 1] = ["mcp.state_keys"];
 pub struct Effective {
     /// The key, as `section.key`.
     pub key: String,
-    /// The value as TOML.
+    /// The value as TOML; a secret's says how many there are.
     pub value: String,
+    /// The value as JSON; a secret's says how many there are.
+    pub json: serde_json::Value,
     /// The source's name.
     pub source: String,
 }
@@ -29,6 +32,7 @@ pub(super) struct Reader {
     values: BTreeMap<Vec<String>, Value>,
     effective: Vec<Effective>,
     problems: Vec<Problem>,
+    warnings: Vec<String>,
 }
 
 impl Reader {
@@ -42,7 +46,7 @@ impl Reader {
                 flatten(&[], key, value, &mut flat);
             }
         }
-        Self { values: flat, effective: Vec::new(), problems: Vec::new() }
+        Self { values: flat, effective: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// Takes a value that something else will read.
@@ -114,10 +118,11 @@ impl Reader {
         let effective = self.effective.iter_mut().filter(|effective| effective.key == key && count > 0);
         for effective in effective {
             effective.value = format!("[{count} redacted]");
+            effective.json = serde_json::json!({"redacted": count});
         }
     }
 
-    pub(super) fn whole<N: TryFrom<u64> + Default + fmt::Debug>(
+    pub(super) fn whole<N: TryFrom<u64> + Default + fmt::Debug + Serialize>(
         &mut self,
         key: &str,
         range: RangeInclusive<u64>,
@@ -152,11 +157,21 @@ impl Reader {
 
     /// Notes a fault of a value, or a table of values, that was read, or of one that is missing.
     pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        let source = self.source_of(key);
+        self.problems.push(Problem { key: key.to_owned(), source, message: message.into() });
+    }
+
+    /// Notes that a value that was read is probably not meant.
+    pub(super) fn warn(&mut self, key: &str, message: String) {
+        let warning = Problem { key: key.to_owned(), source: self.source_of(key), message };
+        self.warnings.push(warning.to_string());
+    }
+
+    fn source_of(&self, key: &str) -> Option<String> {
         let belongs = |effective: &&Effective| {
             effective.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let source = self.effective.iter().find(belongs).map(|effective| effective.source.clone());
-        self.problems.push(Problem { key: key.to_owned(), source, message: message.into() });
+        self.effective.iter().find(belongs).map(|effective| effective.source.clone())
     }
 
     /// Notes a fault of a whole table, whose values are then not read.
@@ -165,25 +180,22 @@ impl Reader {
         let first = self.values.iter().find(|(path, _)| within(path));
         let source = first.and_then(|(_, value)| source(value));
         self.values.retain(|path, _| !within(path));
-        self.problems.push(Problem { key: known::shown(table), source, message });
+        self.problems.push(Problem { key: shown::unknown_key(table), source, message });
     }
 
-    /// Ends the reading: whatever was not read is unknown.
-    pub(super) fn finish(mut self) -> Result<Vec<Effective>, Problems> {
+    /// Ends the reading: whatever was not read is unknown. Returns the values in force, and the warnings.
+    pub(super) fn finish(mut self) -> Result<(Vec<Effective>, Vec<String>), Problems> {
         for (path, value) in std::mem::take(&mut self.values) {
-            let secret = SECRETS.iter().find(|secret| path.starts_with(&self::path(secret)));
-            let (key, message) = match secret {
-                Some(secret) => ((*secret).to_owned(), "must be a list of texts, not a table".to_owned()),
-                None => {
-                    (known::shown(&path), "there is no such key; config/default.toml has them all".to_owned())
-                }
-            };
-            self.problems.push(Problem { key, source: source(&value), message });
+            self.problems.push(unknown(&path, &value));
         }
-        if self.problems.is_empty() { Ok(self.effective) } else { Err(Problems::new(self.problems)) }
+        if self.problems.is_empty() {
+            Ok((self.effective, self.warnings))
+        } else {
+            Err(Problems::new(self.problems).with_warnings(self.warnings))
+        }
     }
 
-    fn read<T: fmt::Debug>(
+    fn read<T: fmt::Debug + Serialize>(
         &mut self,
         path: &[String],
         expected: &str,
@@ -193,31 +205,41 @@ impl Reader {
         // Variables are texts; in a file a number is a number.
         let variable = value.origin().is_some_and(is_variable);
         let parsed = parse(&value, variable);
+        let key = shown::key(path);
         if parsed.is_none() {
-            let message = format!("must be {expected}");
-            self.problems.push(Problem { key: shown(path), source: source(&value), message });
+            let bad = shown::value(&value).filter(|_| !SECRETS.contains(&key.as_str()));
+            let bad = bad.map(|bad| format!(", not {bad}")).unwrap_or_default();
+            let message = format!("must be {expected}{bad}");
+            self.problems.push(Problem { key: key.clone(), source: source(&value), message });
         }
         self.effective.push(Effective {
-            key: shown(path),
+            key,
             value: parsed.as_ref().map(|parsed| format!("{parsed:?}")).unwrap_or_default(),
+            json: serde_json::to_value(&parsed).unwrap_or_default(),
             source: source(&value).unwrap_or_default(),
         });
         parsed
     }
 }
 
-fn path(key: &str) -> Vec<String> {
-    key.split('.').map(str::to_owned).collect()
+/// The problem of a value that nothing reads.
+fn unknown(path: &[String], value: &Value) -> Problem {
+    if let Some(secret) = SECRETS.iter().find(|secret| path.starts_with(&self::path(secret))) {
+        let message = "must be a list of texts, not a table".to_owned();
+        return Problem { key: (*secret).to_owned(), source: source(value), message };
+    }
+    let is_variable = value.origin().is_some_and(is_variable);
+    let meant = if is_variable { known::variable_like(path) } else { known::key_like(path) };
+    let advice = match meant {
+        Some(known) => format!("did you mean {known}?"),
+        None => "`fastmcp-auth0 config default` prints them all".to_owned(),
+    };
+    let message = format!("there is no such key; {advice}");
+    Problem { key: shown::unknown_key(path), source: source(value), message }
 }
 
-/// A path as a TOML key.
-pub(super) fn shown(path: &[String]) -> String {
-    let bare = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-    };
-    let parts: Vec<String> =
-        path.iter().map(|part| if bare(part) { part.clone() } else { format!("{part:?}") }).collect();
-    parts.join(".")
+fn path(key: &str) -> Vec<String> {
+    key.split('.').map(str::to_owned).collect()
 }
 
 /// Whether an origin names a variable, as `environment: NAME` and `.env:LINE: NAME` do; files end in `:LINE:COLUMN`.

@@ -1,7 +1,7 @@
 //! The validated configuration. Whoever holds [`Settings`] need not check anything again.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use auth0_verifier::Options as KeyOptions;
@@ -13,9 +13,10 @@ use tracing::Level;
 use url::Url;
 
 use super::problem::Problems;
-use super::reader::{Effective, Reader, shown};
+use super::reader::{Effective, Reader};
 use super::secrets::{StateKeys, state_keys};
 use super::sources::Sources;
+use super::{addresses, shown};
 
 /// Everything that can be configured, validated.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Settings {
     pub effective: Vec<Effective>,
     /// The `[tenant]` table, for `dev`.
     pub tenant: Option<Value>,
+    /// What is probably not meant, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// What the configuration says of one tool.
@@ -90,11 +93,23 @@ impl Settings {
     ///
     /// # Errors
     /// [`Problems`], all of them.
-    pub fn load(sources: Sources, catalog: &ToolCatalog) -> Result<Self, Problems> {
-        let mut reader = Reader::new(sources.merge()?, &["tenant"]);
+    pub fn load(mut sources: Sources, catalog: &ToolCatalog) -> Result<Self, Problems> {
+        let warnings = sources.take_warnings();
+        let read = || Self::read(Reader::new(sources.merge()?, &["tenant"]), catalog);
+        match read() {
+            Ok(settings) => {
+                let warnings = warnings.into_iter().chain(settings.warnings).collect();
+                Ok(Self { warnings, ..settings })
+            }
+            Err(problems) => Err(problems.with_warnings(warnings)),
+        }
+    }
+
+    fn read(mut reader: Reader, catalog: &ToolCatalog) -> Result<Self, Problems> {
         let read = &mut reader;
-        let (bind, port, url) = (bind(read), read.whole("server.port", 0..=65_535), origin(read));
-        let issuer = issuer(read);
+        let bind = addresses::bind(read);
+        let (port, url) = (read.whole("server.port", 0..=65_535), addresses::public_origin(read, bind));
+        let issuer = addresses::issuer(read);
         let tokens = tokens(read, issuer.as_ref());
         // A placeholder keeps the reading going; with the problem noted, it is never used.
         let issuer = issuer.unwrap_or_else(placeholder);
@@ -108,7 +123,7 @@ impl Settings {
         let log = log(read);
         let tools = tools(read, catalog);
         let tenant = read.take("tenant");
-        let effective = reader.finish()?;
+        let (effective, warnings) = reader.finish()?;
         let Some(keys) = keys else {
             return Err(Problems::new(Vec::new()));
         };
@@ -130,6 +145,7 @@ impl Settings {
             log,
             effective,
             tenant,
+            warnings,
         })
     }
 
@@ -157,79 +173,6 @@ fn placeholder() -> Url {
     Url::parse("http://localhost/").expect("a URL")
 }
 
-fn bind(read: &mut Reader) -> IpAddr {
-    let text = read.text("server.bind");
-    text.parse().unwrap_or_else(|_| {
-        read.problem("server.bind", "must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::");
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    })
-}
-
-fn origin(read: &mut Reader) -> Option<Url> {
-    let text = read.text("server.url");
-    if text.is_empty() {
-        return None;
-    }
-    let url = Url::parse(&text).ok().filter(is_origin);
-    if url.is_none() {
-        read.problem(
-            "server.url",
-            "must be an http or https origin without a path, such as https://mcp.example.com (MCP_SERVER_URL)",
-        );
-    }
-    url
-}
-
-fn is_origin(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
-        && url.host().is_some()
-        && url.path() == "/"
-        && (url.query(), url.fragment()) == (None, None)
-        && (url.username(), url.password()) == ("", None)
-}
-
-/// From `auth0.issuer`, or else `auth0.domain`.
-fn issuer(read: &mut Reader) -> Option<Url> {
-    let domain = read.text("auth0.domain");
-    let issuer = read.text("auth0.issuer");
-    if !issuer.is_empty() {
-        return issuer_url(read, "auth0.issuer", &issuer);
-    }
-    if domain.is_empty() {
-        read.problem(
-            "auth0.domain",
-            "is not set: AUTH0_DOMAIN is your tenant's host, such as example-tenant.us.auth0.com",
-        );
-        return None;
-    }
-    let url = Url::parse(&format!("https://{domain}/")).ok().filter(is_origin);
-    if url.as_ref().and_then(Url::host_str) != Some(&domain.to_ascii_lowercase()) {
-        read.problem(
-            "auth0.domain",
-            "must be a host alone, such as example-tenant.us.auth0.com, without https:// and slashes",
-        );
-        return None;
-    }
-    url
-}
-
-fn issuer_url(read: &mut Reader, key: &str, text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && (url.query(), url.fragment()) == (None, None)
-            && (url.username(), url.password()) == ("", None)
-    });
-    // Tokens are compared with the text, byte for byte: what a URL parser would change never matches.
-    let url = url.filter(|url| url.as_str() == text && text.ends_with('/'));
-    if url.is_none() {
-        read.problem(
-            key,
-            "must be an issuer URL as tokens name it, such as https://login.example.com/, with the slash",
-        );
-    }
-    url
-}
-
 fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
     let audience = read.text("auth0.audience");
     if audience.is_empty() {
@@ -238,9 +181,10 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
             "is not set: AUTH0_AUDIENCE is your API's identifier in Auth0, best the endpoint's own URL",
         );
     }
+    addresses::refuse_placeholder(read, "auth0.audience", &audience);
     let mut issuers: Vec<String> = issuer.map(ToString::to_string).into_iter().collect();
     for text in read.texts("auth0.additional_issuers") {
-        issuer_url(read, "auth0.additional_issuers", &text);
+        addresses::issuer_url(read, "auth0.additional_issuers", &text);
         issuers.push(text);
     }
     let mut audiences = vec![audience];
@@ -398,7 +342,7 @@ fn tools(read: &mut Reader, catalog: &ToolCatalog) -> BTreeMap<ToolName, ToolRul
         let enabled = read.flag_at(&path("enabled")).unwrap_or(true);
         let scopes = match scopes.map(|texts| ScopeSet::parse_all(texts.iter().map(String::as_str))) {
             Some(Err(error)) => {
-                read.problem(&shown(&path("scopes")), error.to_string());
+                read.problem(&shown::key(&path("scopes")), error.to_string());
                 None
             }
             Some(Ok(scopes)) => Some(scopes),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 
 use super::problem::{Problem, Problems};
-use super::{dot_env, files, known, toml_text};
+use super::{dot_env, files, known, shown, toml_text};
 
 /// config/default.toml, compiled in: the documented defaults are the defaults.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
@@ -32,6 +32,7 @@ pub(super) const PREFIX: &str = "FASTMCP__";
 pub struct Sources {
     layers: Vec<Layer>,
     problems: Vec<Problem>,
+    warnings: Vec<String>,
 }
 
 impl fmt::Debug for Sources {
@@ -117,7 +118,7 @@ impl Sources {
         let (entries, mut problems) = dot_env::parse(&file, &text);
         self.problems.append(&mut problems);
         let variables = entries.into_iter().map(|entry| Variable {
-            origin: format!("{file}:{}: {}", entry.line, entry.name),
+            place: format!("{file}:{}", entry.line),
             name: entry.name,
             value: entry.value,
         });
@@ -173,6 +174,11 @@ impl Sources {
         Err(Problems::new(problems))
     }
 
+    /// Takes out what is probably not meant, a line each.
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
     fn problem(&mut self, source: &str, message: String) {
         self.problems.push(Problem { key: source.to_owned(), source: None, message });
     }
@@ -184,6 +190,12 @@ impl Sources {
         let variables = variables.filter(|variable| !variable.value.trim().is_empty());
         let variables: BTreeMap<String, Variable> =
             variables.map(|variable| (variable.name.clone(), variable)).collect();
+        for (name, variable) in &variables {
+            if let Some(meant) = unread(name, named).filter(|meant| !variables.contains_key(meant)) {
+                self.warnings
+                    .push(format!("nothing reads {name} ({}): did you mean {meant}?", variable.place));
+            }
+        }
         for (name, variable) in variables {
             let path: Option<Vec<String>> = match named.iter().find(|(known, _)| *known == name) {
                 Some((_, key)) => Some(key.split('.').map(str::to_owned).collect()),
@@ -192,10 +204,10 @@ impl Sources {
                 }
             };
             if let Some(path) = path {
-                let value = Value::new(Some(&variable.origin), variable.value);
-                if !insert(&mut table, &path, value) {
+                let origin = format!("{}: {name}", variable.place);
+                if !insert(&mut table, &path, Value::new(Some(&origin), variable.value)) {
                     let message = "is within a key that another variable sets".to_owned();
-                    let (key, source) = (known::shown(&path), Some(variable.origin));
+                    let (key, source) = (shown::unknown_key(&path), Some(origin));
                     self.problems.push(Problem { key, source, message });
                 }
             }
@@ -208,14 +220,21 @@ impl Sources {
 struct Variable {
     name: String,
     value: String,
-    origin: String,
+    /// The file and the line, or the environment.
+    place: String,
+}
+
+/// The variable that one that nothing reads was probably meant to be.
+fn unread(name: &str, named: &[(&str, &str)]) -> Option<String> {
+    let is_read = name.starts_with(PREFIX) || NAMED.iter().any(|(known, _)| *known == name);
+    if is_read { None } else { known::misspelled_variable(name, named) }
 }
 
 fn of_environment(variables: &[(String, String)]) -> impl Iterator<Item = Variable> {
     variables.iter().map(|(name, value)| Variable {
         name: name.clone(),
         value: value.clone(),
-        origin: format!("environment: {name}"),
+        place: "environment".to_owned(),
     })
 }
 

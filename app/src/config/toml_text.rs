@@ -4,9 +4,9 @@ use config::{Map, Value, ValueKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::known;
 use super::problem::Problem;
 use super::sources::BUILT_IN;
+use super::{known, shown};
 
 /// A text's name, and where its lines begin.
 struct Places<'a> {
@@ -79,7 +79,7 @@ fn kind(
     value: Spanned<DeValue<'_>>,
 ) -> Result<ValueKind, Problem> {
     let fault = |message: &str| Problem {
-        key: known::shown(path),
+        key: shown::unknown_key(path),
         source: Some(origin.to_owned()),
         message: message.to_owned(),
     };

@@ -1,0 +1,191 @@
+//! Addresses: where the server listens, how clients reach it, and whose tokens it takes. What can be known to be wrong
+//! without asking anybody is a problem here.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use url::{Host, Url};
+
+use super::reader::Reader;
+use super::shown;
+
+/// Parts of texts, in lower case, that templates and examples leave for somebody to replace.
+const PLACEHOLDERS: [&str; 16] = [
+    "${",
+    "$(",
+    "{{",
+    "<",
+    "your_domain",
+    "your-domain",
+    "yourdomain",
+    "your_tenant",
+    "your-tenant",
+    "yourtenant",
+    "your_api",
+    "your-api",
+    "example-tenant",
+    "changeme",
+    "change-me",
+    "replace-me",
+];
+/// Names that are nobody's (RFC 2606).
+const DOCUMENTATION: [&str; 5] = ["example.com", "example.net", "example.org", "example", "invalid"];
+
+pub(super) fn bind(read: &mut Reader) -> IpAddr {
+    let text = read.text("server.bind");
+    text.parse().unwrap_or_else(|_| {
+        let value = shown::text(&text);
+        read.problem(
+            "server.bind",
+            format!("must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::, not {value}"),
+        );
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    })
+}
+
+/// Reads the server's origin, which only a server on loopback can do without.
+pub(super) fn public_origin(read: &mut Reader, bind: IpAddr) -> Option<Url> {
+    const KEY: &str = "server.url";
+    let text = read.text(KEY);
+    if text.is_empty() {
+        if !bind.to_canonical().is_loopback() {
+            read.problem(
+                KEY,
+                format!(
+                    "is not set, and server.bind is {bind}: other machines' clients would be sent to localhost; set the \
+                     origin under which they reach the server (MCP_SERVER_URL)"
+                ),
+            );
+        }
+        return None;
+    }
+    if refuse_placeholder(read, KEY, &text) {
+        return None;
+    }
+    let url = Url::parse(&text).ok().filter(is_origin);
+    if url.is_none() {
+        let value = shown::text(&text);
+        read.problem(
+            KEY,
+            format!(
+                "must be an http or https origin without a path, such as https://mcp.example.com (MCP_SERVER_URL), \
+                 not {value}"
+            ),
+        );
+    }
+    url.inspect(|url| warn_of_documentation(read, KEY, url))
+}
+
+/// Reads the issuer, from `auth0.issuer` or else `auth0.domain`.
+pub(super) fn issuer(read: &mut Reader) -> Option<Url> {
+    let (domain, issuer) = (read.text("auth0.domain"), read.text("auth0.issuer"));
+    if domain.is_empty() && issuer.is_empty() {
+        read.problem(
+            "auth0.domain",
+            "is not set: AUTH0_DOMAIN is your tenant's host, such as my-tenant.eu.auth0.com",
+        );
+        return None;
+    }
+    let of_domain = if domain.is_empty() { None } else { domain_url(read, &domain) };
+    if issuer.is_empty() {
+        return of_domain;
+    }
+    let url = issuer_url(read, "auth0.issuer", &issuer)?;
+    warn_of_documentation(read, "auth0.issuer", &url);
+    if of_domain.is_some_and(|of_domain| of_domain != url) {
+        let (domain, issuer) = (shown::text(&domain), shown::text(&issuer));
+        read.problem(
+            "auth0.issuer",
+            format!(
+                "is {issuer}, and auth0.domain is {domain}: they name different issuers, so set one of them; behind a \
+                 custom domain that is auth0.issuer, with the tenant's own one in auth0.additional_issuers"
+            ),
+        );
+    }
+    Some(url)
+}
+
+fn domain_url(read: &mut Reader, domain: &str) -> Option<Url> {
+    const KEY: &str = "auth0.domain";
+    if refuse_placeholder(read, KEY, domain) {
+        return None;
+    }
+    let url = Url::parse(&format!("https://{domain}/")).ok().filter(is_origin);
+    let url = url.filter(|url| url.host_str() == Some(&domain.to_ascii_lowercase()));
+    if url.is_none() {
+        let value = shown::text(domain);
+        read.problem(
+            KEY,
+            format!(
+                "must be a host name alone, such as my-tenant.eu.auth0.com, without https:// and slashes, not {value}"
+            ),
+        );
+    }
+    url
+}
+
+/// Judges one issuer.
+pub(super) fn issuer_url(read: &mut Reader, key: &str, text: &str) -> Option<Url> {
+    if refuse_placeholder(read, key, text) {
+        return None;
+    }
+    let url = Url::parse(text).ok().filter(|url| is_http(url) && has_host_name(url));
+    // Tokens are compared with the text, byte for byte: what a URL parser would change never matches.
+    let url = url.filter(|url| url.as_str() == text && text.ends_with('/'));
+    if url.is_none() {
+        let value = shown::text(text);
+        read.problem(
+            key,
+            format!(
+                "must be an issuer URL as tokens name it, such as https://login.example.com/, with the slash, not {value}"
+            ),
+        );
+    }
+    url
+}
+
+/// Notes a problem if nobody has replaced what a template or an example left.
+pub(super) fn refuse_placeholder(read: &mut Reader, key: &str, text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let found = PLACEHOLDERS.iter().any(|placeholder| lower.contains(placeholder));
+    if found {
+        let value = shown::text(text);
+        read.problem(key, format!("is a placeholder that nobody has replaced: {value}"));
+    }
+    found
+}
+
+fn warn_of_documentation(read: &mut Reader, key: &str, url: &Url) {
+    let host = url.host_str().unwrap_or_default();
+    let within =
+        |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if DOCUMENTATION.iter().any(|domain| within(domain)) {
+        let value = shown::text(url.as_str());
+        read.warn(key, format!("{value} is a name from examples, which nobody can reach"));
+    }
+}
+
+fn is_origin(url: &Url) -> bool {
+    is_http(url) && url.path() == "/" && has_host_name(url)
+}
+
+/// Whether it is a URL of http or https without a query, a fragment and a user.
+fn is_http(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && (url.query(), url.fragment()) == (None, None)
+        && (url.username(), url.password()) == ("", None)
+}
+
+/// Whether the host is an address, or a name that the DNS can have (RFC 1123 section 2.1). URL parsers take more.
+fn has_host_name(url: &Url) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    match url.host() {
+        Some(Host::Domain(name)) => name.len() <= 253 && name.split('.').all(is_label),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+        None => false,
+    }
+}
