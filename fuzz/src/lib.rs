@@ -13,8 +13,8 @@ use fastmcp_auth0::{Settings, Sources, wiring};
 use futures_util::StreamExt as _;
 use mcp_protocol::{Body, Field, McpServer, Posted, Reply, RequestFields, Snapshot, Status};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 const ISSUER: &str = "https://tenant.example/";
 const AUDIENCE: &str = "https://mcp.example/mcp";
@@ -36,6 +36,51 @@ pub fn json_rpc_modern(body: &[u8]) {
 /// When an invariant does not hold.
 pub fn json_rpc_legacy(body: &[u8]) {
     answer(&Fields(BTreeMap::from([("mcp-protocol-version", LEGACY.to_owned())])), body);
+}
+
+/// JSON text inside a string inside JSON, some times over, in a member that JSON libraries may take for an instruction to
+/// parse it, and in one that none does. The first three bytes choose the place in the message, the depth and the name.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn json_nested(data: &[u8]) {
+    const NAMES: [&str; 4] =
+        ["$serde_json::private::RawValue", "plain", "$serde_json::private::Number", "$__toml_private_datetime"];
+    let [place, depth, name, text @ ..] = data else {
+        return;
+    };
+    let name = NAMES[usize::from(*name) % NAMES.len()];
+    let mut value = Value::String(String::from_utf8_lossy(text).into_owned());
+    for _ in 0..depth % 8 {
+        value = Value::String(json!({(name): value}).to_string());
+    }
+    let message = nested_message(*place, json!({(name): value}));
+    let is_refused = name.starts_with(strict_json::RESERVED_PREFIX);
+    let body = message.to_string().into_bytes();
+    assert_eq!(strict_json::check(&body, strict_json::MAX_DEPTH).is_err(), is_refused, "{message}");
+    json_rpc_legacy(&body);
+    json_rpc_modern(&body);
+}
+
+fn nested_message(place: u8, nested: Value) -> Value {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, "sampling": {}, "roots": {}},
+    });
+    let request = |method: &str, params: Value| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    match place % 8 {
+        0 => request("tools/call", json!({"name": "greet", "arguments": nested, "_meta": meta})),
+        1 => request(
+            "tools/call",
+            json!({"name": "test_input_required_result_elicitation", "inputResponses": nested, "_meta": meta}),
+        ),
+        2 => request("completion/complete", json!({"ref": nested, "argument": {"name": "a", "value": nested}, "_meta": meta})),
+        3 => request("tools/list", json!({"_meta": {"progressToken": nested, "x": meta}})),
+        4 => request("subscriptions/listen", json!({"notifications": nested, "_meta": meta})),
+        5 => json!({"jsonrpc": "2.0", "id": "q", "result": nested}),
+        6 => request("prompts/get", json!({"name": "test_prompt_with_arguments", "arguments": nested, "_meta": meta})),
+        _ => json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "more": [nested]}),
+    }
 }
 
 /// A configuration file: it is read, or refused with words for whoever wrote it.
