@@ -15,6 +15,7 @@ mod binary;
 mod config_files;
 mod configuration;
 mod drain;
+mod guards;
 mod harness;
 mod hostile;
 mod http;

@@ -115,3 +115,64 @@ pub(crate) fn request(id: &str, question: Value) -> Vec<u8> {
     request["id"] = json!(id);
     request.to_string().into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{Claims, ScopeAuthority, ScopeSet, Shares, TokenPolicy, UnixSeconds};
+
+    use super::*;
+
+    fn principal(subject: &str, client: &str) -> Principal {
+        let claims = Claims {
+            token_type: Some("JWT".into()),
+            issuer: "i".into(),
+            audience: vec!["a".into()],
+            subject: subject.into(),
+            expires_at: UnixSeconds(1),
+            not_before: None,
+            issued_at: None,
+            client_id: Some(client.into()),
+            authorized_party: None,
+            scope: ScopeSet::EMPTY,
+            permissions: ScopeSet::EMPTY,
+            name: None,
+            email: None,
+            organization_id: None,
+            token_id: None,
+            sender_constrained: false,
+            extra: None,
+        };
+        let policy = TokenPolicy {
+            issuers: vec!["i".into()],
+            audiences: vec!["a".into()],
+            leeway: std::time::Duration::ZERO,
+            authority: ScopeAuthority::Scope,
+        };
+        policy.admit(&Arc::new(claims), UnixSeconds(0)).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_open_until_it_is_answered_by_whom_it_was_asked_or_dropped() {
+        let pool = Arc::new(Pool::new(10, Shares { subject_percent: 100, client_percent: 100 }));
+        let questions = OpenQuestions::new(Arc::clone(&pool));
+        let ada = principal("ada", "c");
+        let memory = || Memory::of_request(&pool, Holder::of(&ada));
+        let Ok(mut question) = questions.open(&ada) else { panic!("not opened") };
+        for (who, id) in
+            [("bob", "c"), ("ada", "d")].map(|(sub, client)| (principal(sub, client), question.id.clone()))
+        {
+            questions.answer(&who, &id, None, memory());
+            assert_eq!(questions.lock().len(), 1, "nobody else's answer changes anything");
+        }
+        questions.answer(&ada, "another", None, memory());
+        assert!(question.answer.try_recv().is_ok_and(|answer| answer.is_none()));
+        questions.answer(&ada, &question.id, None, memory());
+        assert!(question.answer.try_recv().is_ok_and(|answer| answer.is_some()));
+
+        let Ok(dropped) = questions.open(&ada) else { panic!("not opened") };
+        assert_eq!((questions.lock().len(), pool.in_use()), (1, 2));
+        drop(dropped);
+        drop(question);
+        assert_eq!((questions.lock().len(), pool.in_use()), (0, 0), "what nobody waits for is forgotten");
+    }
+}
