@@ -230,9 +230,40 @@ async fn echoes_are_cut() {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(text.contains("\"error\"") && text.len() < 300 && !text.contains("aaaa"), "{text}");
     }
+}
 
-    let violated =
-        legacy(&harness, ADMIN, "tools/call", json!({"name": "greet", "arguments": {"name": [long]}})).await;
-    let text = violated.json()["result"]["content"][0]["text"].as_str().unwrap().to_owned();
-    assert!(text.len() < 1100 && !text.contains("aaaa"), "{text}");
+/// A tool whose ten arguments are numbers.
+struct Ten;
+
+#[async_trait]
+impl Tool for Ten {
+    fn spec(&self) -> Result<ToolSpec, SpecError> {
+        let properties: serde_json::Map<_, _> =
+            (0..10).map(|n| (format!("n{n}"), json!({"type": "integer"}))).collect();
+        ToolSpec::with_schema("ten", "Ten", "A tool.", json!({"type": "object", "properties": properties}))
+    }
+
+    async fn run(&self, _: ToolCall<'_>) -> ToolResult {
+        ToolOutput::of(["done"])
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_arguments_is_told_briefly_and_without_their_values() {
+    let harness = Choices::new().tool(Arc::new(Ten)).start().await;
+    let text = |answer: &Answer| answer.json()["result"]["content"][0]["text"].as_str().unwrap().to_owned();
+    let secrets: serde_json::Map<_, _> = (0..10).map(|n| (format!("n{n}"), json!("secret"))).collect();
+    let long_name = json!({"a".repeat(10_000): 1});
+    for (tool, arguments, parts) in [("ten", Value::Object(secrets), 5), ("greet", long_name, 1)] {
+        let params = json!({"name": tool, "arguments": arguments});
+        let answers = [
+            legacy(&harness, ADMIN, "tools/call", params.clone()).await,
+            harness.modern(ADMIN, "tools/call", params).await,
+        ];
+        for answer in answers {
+            let text = text(&answer);
+            assert_eq!(text.split("; ").count(), parts, "{text}");
+            assert!(text.len() < parts * 202 + 30 && !text.contains("secret"), "{text}");
+        }
+    }
 }

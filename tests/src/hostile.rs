@@ -155,6 +155,12 @@ async fn values_are_counted_before_anything_is_made_of_them() {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":{list}}}}}"#);
         let answer = harness.send(harness.post(ADMIN).body(Full::from(body)).unwrap()).await;
         assert_eq!(answer.status, status, "{values}");
+        let list: Value = serde_json::from_str(&list).unwrap();
+        let modern = harness.modern(ADMIN, "tools/list", json!({"x": list})).await;
+        assert_eq!(modern.status, status, "{values}");
+        for refused in [answer, modern].iter().filter(|answer| answer.status == 400) {
+            assert_eq!(refused.code(), -32600);
+        }
     }
 }
 
