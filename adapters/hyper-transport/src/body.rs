@@ -49,7 +49,8 @@ pub(crate) async fn read(
     let mut memory = capacity.memory(holder);
     let exhausted = |exhausted| capacity.refused("limits.memory_bytes", exhausted);
     memory.add(head_bytes).map_err(exhausted)?;
-    let collecting = async {
+    // In place, not in a variable: a future that is moved into its `await` takes its room twice, for every request.
+    let body = async {
         let mut reading = pin!(collect(body, limits.body_bytes, &mut memory, &exhausted));
         // A body that follows its head at once needs no timer, and is nobody's slow one.
         if let Some(read) = at_once(reading.as_mut()).await {
@@ -61,8 +62,8 @@ pub(crate) async fn read(
             read = reading => read,
             () = shared.clock().sleep(limits.body_read) => Err(Problem::BodyTooSlow),
         }
-    };
-    let body = collecting.await?;
+    }
+    .await?;
     Ok((body, memory))
 }
 
