@@ -104,6 +104,8 @@ async fn client(world: &World, manner: Manner, number: usize) {
 }
 
 /// What comes of one request, judged by the scenes before and after it.
+///
+/// Whether the connection lives on.
 async fn judged(
     world: &World,
     ask: &Ask,
@@ -118,7 +120,7 @@ async fn judged(
             if let Err(wrong) = ask.judge(&answer, before, &world.stage.now()) {
                 world.tally.wrong(kind, &wrong);
             }
-            true
+            !answer.closes
         }
         Err(error) => {
             world.tally.count(kind, "failed".into());
@@ -158,9 +160,9 @@ async fn mixed(world: &World, connection: &mut Connection, number: usize) -> boo
     let ask = Ask::new(world.mix[number % world.mix.len()], number, &before);
     let answer = async { connection.exchange(ask.request(connection.version())?).await };
     let asked = Instant::now();
-    let is_answered = judged(world, &ask, &before, answer).await;
+    let lives_on = judged(world, &ask, &before, answer).await;
     world.tally.took(asked.elapsed());
-    is_answered
+    lives_on
 }
 
 /// Opens streams on one connection and leaves each; at the end, the connection with the last one.
@@ -187,7 +189,13 @@ async fn first_event(connection: &mut Connection, ask: &Ask, stay: Duration) -> 
     let event =
         body.frame().await.context("no event")??.into_data().map_err(|_| anyhow::anyhow!("no data"))?;
     sleep(stay).await;
-    Ok(Answer { status: head.status.as_u16(), retry_after: false, challenge: false, body: event })
+    Ok(Answer {
+        status: head.status.as_u16(),
+        retry_after: false,
+        challenge: false,
+        closes: false,
+        body: event,
+    })
 }
 
 /// One thing that clients should not do, on a connection of its own.

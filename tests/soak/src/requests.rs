@@ -257,6 +257,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: bool,
     pub(crate) challenge: bool,
+    /// The server closes the connection after it.
+    pub(crate) closes: bool,
     pub(crate) body: Bytes,
 }
 

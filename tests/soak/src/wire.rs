@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -67,8 +67,9 @@ impl Connection {
         let (head, body) = self.begin(request).await?.into_parts();
         let (retry_after, challenge) =
             (head.headers.contains_key(RETRY_AFTER), head.headers.contains_key(WWW_AUTHENTICATE));
+        let closes = head.headers.get(CONNECTION).is_some_and(|value| value == "close");
         let body = body.collect().await?.to_bytes();
-        Ok(Answer { status: head.status.as_u16(), retry_after, challenge, body })
+        Ok(Answer { status: head.status.as_u16(), retry_after, challenge, closes, body })
     }
 }
 
@@ -118,5 +119,6 @@ fn parsed(bytes: &[u8]) -> Option<Answer> {
     let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().ok()?;
     let body = Bytes::copy_from_slice(body.as_bytes().get(..length)?);
     let has = |name: &str| head.contains(&format!("\r\n{name}: "));
-    Some(Answer { status, retry_after: has("retry-after"), challenge: has("www-authenticate"), body })
+    let (retry_after, challenge) = (has("retry-after"), has("www-authenticate"));
+    Some(Answer { status, retry_after, challenge, closes: head.contains("\r\nconnection: close"), body })
 }
