@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod dev;
+mod running_dev;
 mod serve;
 mod token;
 

@@ -8,10 +8,11 @@ use domain::{
     Announcer, Catalog, Clock, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet,
     Service, TokenVerifier, Tool, ToolCatalog, ToolName,
 };
-use hyper_transport::{HttpSettings, Server};
+use hyper_transport::{HttpSettings, PublicEndpoint, Server};
 use mcp_protocol::{McpServer, SealingKeys, Snapshot};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
+use url::Url;
 
 use crate::config::Settings;
 
@@ -121,9 +122,16 @@ pub fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, Scope
 /// The transport's part of the settings, once the port is known.
 #[must_use]
 pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
+    let public = |base: Url, audience: Option<&String>| PublicEndpoint {
+        base,
+        path: settings.path.clone(),
+        resource: audience.unwrap_or(&settings.audience).clone(),
+    };
+    let others =
+        settings.endpoints.iter().map(|endpoint| public(endpoint.url.clone(), endpoint.audience.as_ref()));
     HttpSettings {
-        public_url: settings.public_url(port),
-        resource: settings.audience().to_owned(),
+        main: public(settings.base_url(port), None),
+        others: others.collect(),
         resource_name: settings.mcp.identity.title.clone(),
         issuer: settings.issuer.to_string(),
         allowed_origins: settings.allowed_origins.clone(),
@@ -131,10 +139,13 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
     }
 }
 
-/// What to say when clients may refuse the resource's identifier (RFC 9728 section 3.3 and RFC 8707).
-#[must_use]
-pub fn audience_warning(http: &HttpSettings) -> Option<String> {
-    let (audience, endpoint) = (&http.resource, http.endpoint());
+/// What to say of the endpoints whose resource's identifier clients may refuse (RFC 9728 section 3.3 and RFC 8707).
+pub fn audience_warnings(http: &HttpSettings) -> impl Iterator<Item = String> {
+    http.endpoints().filter_map(audience_warning)
+}
+
+fn audience_warning(endpoint: &PublicEndpoint) -> Option<String> {
+    let (audience, endpoint) = (&endpoint.resource, endpoint.url());
     if covers(audience, &endpoint) {
         return None;
     }

@@ -191,7 +191,7 @@ pub enum Rejection {
     /// `iss` is none of the configured issuers.
     #[error("the token was issued by another issuer")]
     Issuer,
-    /// `aud` holds none of the configured audiences.
+    /// `aud` holds neither the resource's identifier nor an additional audience.
     #[error("the token was issued for another audience")]
     Audience,
     /// `exp` has passed.
@@ -244,8 +244,8 @@ impl Rejection {
 pub struct TokenPolicy {
     /// The values of `iss` that are accepted, compared byte for byte: the canonical tenant host and custom domains.
     pub issuers: Vec<String>,
-    /// The values of `aud` of which one must be there (RFC 8707, RFC 9068 section 4).
-    pub audiences: Vec<String>,
+    /// The values of `aud` that are accepted besides the resource's own.
+    pub additional_audiences: Vec<String>,
     /// How far the issuer's clock may be off ours. It keeps a token alive this long past `exp`, so it is small.
     pub leeway: Duration,
     /// Which claims grant scopes.
@@ -253,18 +253,26 @@ pub struct TokenPolicy {
 }
 
 impl TokenPolicy {
-    /// Judges claims at `now` (RFC 9068 section 4, RFC 7519 section 4.1). The only way to a [`Principal`].
+    /// Judges claims at `now` (RFC 9068 section 4, RFC 7519 section 4.1). The only way to a [`Principal`]. `resource` is the
+    /// identifier of the protected resource that was asked, one of which `aud` must hold, or an additional one (RFC 8707).
     ///
     /// # Errors
     /// The first [`Rejection`], in the order of the variants.
-    pub fn admit(&self, claims: &Arc<Claims>, now: UnixSeconds) -> Result<Principal, Rejection> {
+    pub fn admit(
+        &self,
+        claims: &Arc<Claims>,
+        resource: &str,
+        now: UnixSeconds,
+    ) -> Result<Principal, Rejection> {
         if !claims.token_type.as_deref().is_some_and(is_access_token_type) {
             return Err(Rejection::TokenType);
         }
         if !self.issuers.contains(&claims.issuer) {
             return Err(Rejection::Issuer);
         }
-        if !claims.audience.iter().any(|audience| self.audiences.contains(audience)) {
+        let accepts =
+            |audience: &String| audience == resource || self.additional_audiences.contains(audience);
+        if !claims.audience.iter().any(accepts) {
             return Err(Rejection::Audience);
         }
         self.check_time(claims, now)?;
@@ -310,7 +318,7 @@ mod tests {
     fn policy() -> TokenPolicy {
         TokenPolicy {
             issuers: vec!["https://t.auth0.com/".into(), "https://login.example.com/".into()],
-            audiences: vec!["https://api".into()],
+            additional_audiences: vec!["https://old-api".into()],
             leeway: Duration::from_secs(30),
             authority: ScopeAuthority::Scope,
         }
@@ -342,7 +350,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Claims), expected: Result<(), Rejection>) {
         let mut claims = claims();
         change(&mut claims);
-        assert_eq!(policy().admit(&Arc::new(claims), NOW).map(drop), expected);
+        assert_eq!(policy().admit(&Arc::new(claims), "https://api", NOW).map(drop), expected);
     }
 
     #[test]
@@ -395,7 +403,7 @@ mod tests {
 
     #[test]
     fn tools_read_the_claims_that_few_tokens_carry() {
-        let admit = |claims| policy().admit(&Arc::new(claims), NOW).unwrap();
+        let admit = |claims| policy().admit(&Arc::new(claims), "https://api", NOW).unwrap();
         let actor = |subject: &str| Actor { subject: subject.into(), client_id: None, issuer: None };
         let mut custom = CustomClaims::default();
         custom.insert("https://a/team", r#""blue""#);
@@ -442,7 +450,7 @@ mod tests {
     fn authority_chooses_the_claims_that_grant() {
         let granted = |authority| {
             TokenPolicy { authority, ..policy() }
-                .admit(&Arc::new(claims()), NOW)
+                .admit(&Arc::new(claims()), "https://api", NOW)
                 .unwrap()
                 .scopes()
                 .to_string()

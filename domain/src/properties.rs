@@ -77,7 +77,12 @@ fn scopes() -> impl Strategy<Value = ScopeSet> {
 
 fn policy(leeway: Duration, authority: ScopeAuthority) -> TokenPolicy {
     let owned = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
-    TokenPolicy { issuers: owned(ISSUERS), audiences: owned(AUDIENCES), leeway, authority }
+    TokenPolicy {
+        issuers: owned(ISSUERS),
+        additional_audiences: vec![AUDIENCES[1].to_owned()],
+        leeway,
+        authority,
+    }
 }
 
 fn authority() -> impl Strategy<Value = ScopeAuthority> {
@@ -121,7 +126,7 @@ proptest! {
     fn a_token_is_admitted_in_its_window_and_never_outside(
         claims in claims(), leeway in leeway(), now in instant(), authority in authority(),
     ) {
-        let verdict = policy(leeway, authority).admit(&Arc::new(claims.clone()), UnixSeconds(now));
+        let verdict = policy(leeway, authority).admit(&Arc::new(claims.clone()), AUDIENCES[0], UnixSeconds(now));
         let (from, to) = window(&claims, leeway);
         let is_inside = (from..to).contains(&i128::from(now));
         // Where a sum does not fit, it becomes the nearest that does: a token may live shorter, never longer.
@@ -152,7 +157,7 @@ proptest! {
             ScopeAuthority::Either => &consented | &assigned,
         };
         let claims = Arc::new(claims.clone());
-        let who = policy(Duration::ZERO, authority).admit(&claims, now).unwrap();
+        let who = policy(Duration::ZERO, authority).admit(&claims, AUDIENCES[0], now).unwrap();
         prop_assert_eq!(names(who.scopes()), expected);
     }
 

@@ -89,18 +89,23 @@ pub enum CallError {
 }
 
 impl Service {
-    /// Who the bearer of `token` is, at this moment. Admission is never remembered.
+    /// Who the bearer of `token` is, at this moment, for the protected resource of this identifier. Admission is never
+    /// remembered.
     ///
     /// # Errors
     /// [`AuthError`].
-    pub async fn authenticate(&self, token: Option<&BearerToken>) -> Result<Principal, AuthError> {
+    pub async fn authenticate(
+        &self,
+        token: Option<&BearerToken>,
+        resource: &str,
+    ) -> Result<Principal, AuthError> {
         let token = token.ok_or(AuthError::NoToken)?;
         let claims = self.verifier.verify(token).await.map_err(|error| match error {
             VerifyError::Untrusted(reason) => AuthError::Rejected(Rejection::Untrusted(reason)),
             VerifyError::KeysUnavailable { retry_after } => AuthError::KeysUnavailable { retry_after },
         })?;
         // After the wait for keys, not before: a token may expire meanwhile.
-        Ok(self.tokens.admit(&claims, self.clock.now().seconds())?)
+        Ok(self.tokens.admit(&claims, resource, self.clock.now().seconds())?)
     }
 
     /// The tools that `who` may call, in the catalog's order.

@@ -95,7 +95,7 @@ pub fn config_file(data: &[u8]) {
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
     match Settings::load(sources.text("file.toml", text), &catalog) {
         Ok(settings) => {
-            assert!(settings.tokens.issuers.iter().chain(&settings.tokens.audiences).all(|text| !text.is_empty()));
+            assert!(settings.tokens.issuers.iter().chain([&settings.audience]).all(|text| !text.is_empty()));
             assert!(settings.tokens.leeway.as_secs() <= 300);
             assert!(settings.mcp.json_depth <= strict_json::MAX_DEPTH);
             assert!(settings.limits.requests > 0 && settings.limits.connections > 0);
@@ -200,7 +200,7 @@ fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {
     let settings = Settings::load(sources, &catalog).unwrap_or_else(broken);
     let now = NOW.seconds();
     let claims = claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet");
-    let who = settings.tokens.admit(&Arc::new(claims), now).unwrap_or_else(|error| panic!("{error}"));
+    let who = settings.tokens.admit(&Arc::new(claims), AUDIENCE, now).unwrap_or_else(|error| panic!("{error}"));
     let clock = Arc::new(ManualClock::at(NOW));
     let mut ports = conformance_server::ports(Arc::new(ScriptedVerifier::new()), clock);
     ports.tools.extend(domain::tools::shipped());

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use base64::Engine as _;
+use serde_json::{Value, json};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -58,12 +59,23 @@ impl Dev {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let arguments = [&["dev", "--port", "0", "--tenant-port", "0"], arguments].concat();
-        let mut child = command(&arguments, &[("FASTMCP__LOG__LEVEL", "trace")])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_in(arguments, &[])
+    }
+
+    /// With an environment.
+    fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(&[&["dev", "--port", "0", "--tenant-port", "0"], arguments].concat(), environment)
+    }
+
+    /// Where another one was.
+    fn start_at(port: &str, tenant_port: &str) -> Self {
+        Self::spawn(&["dev", "--port", port, "--tenant-port", tenant_port], &[])
+    }
+
+    fn spawn(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let environment = [environment, &[("FASTMCP__LOG__LEVEL", "trace")]].concat();
+        let mut child =
+            command(arguments, &environment).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut banner = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while !banner.contains("Ctrl-C") {
@@ -99,6 +111,13 @@ impl Dev {
     pub(crate) fn token(&self, user: &str) -> String {
         let issued = run(&["token", "--user", user, "--tenant-port", self.tenant_port()], &[]);
         text(&issued.stdout).trim().to_owned()
+    }
+
+    /// An access token of its tenant, for another endpoint than the first.
+    pub(crate) fn token_for(&self, user: &str, endpoint: &str) -> String {
+        let arguments =
+            ["token", "--user", user, "--tenant-port", self.tenant_port(), "--audience", endpoint];
+        text(&run(&arguments, &[]).stdout).trim().to_owned()
     }
 
     /// The log, for whoever reads it while the server runs.
@@ -512,8 +531,13 @@ fn check_tells_everything_as_one_json_document_without_secrets() {
             {"name": "get_datetime", "enabled": true, "scopes": []},
         ])
     );
-    assert_eq!((&document["valid"], &document["audience"]), (&true.into(), &"urn:api".into()));
-    assert_eq!(document["endpoint"], "http://localhost:4000/mcp");
+    assert_eq!(document["valid"], true);
+    let endpoint = json!({
+        "url": "http://localhost:4000/mcp",
+        "metadata": "http://localhost:4000/.well-known/oauth-protected-resource/mcp",
+        "audience": "urn:api",
+    });
+    assert_eq!(document["endpoints"], json!([endpoint]));
     assert_eq!(document["issuer"], "https://tenant.eu.auth0.com/");
     assert_eq!(
         document["warnings"][0],
@@ -616,4 +640,43 @@ fn the_logs_colors_are_turned_off_by_no_color() {
         assert_eq!(listening.contains('\u{1b}'), colored, "{listening}");
         assert_eq!(rest.concat().contains('\u{1b}'), colored, "{rest:?}");
     }
+}
+
+/// Of several, the newest that is running is found; nobody needs to know its port.
+#[test]
+fn token_finds_the_running_dev_on_whatever_port_it_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [("XDG_RUNTIME_DIR", folder.path().to_str().unwrap())];
+    let issuer_of_token = || {
+        let token = text(&run(&["token"], &environment).stdout);
+        let claims =
+            token.split('.').nth(1).map(|part| base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(part).unwrap());
+        claims.map(|claims| {
+            serde_json::from_slice::<Value>(&claims).unwrap()["iss"].as_str().unwrap().to_owned()
+        })
+    };
+    let first = Dev::start_in(&[], &environment);
+    assert_eq!(issuer_of_token().unwrap(), first.word("Issuer"));
+    let second = Dev::start_in(&[], &environment);
+    assert_eq!(issuer_of_token().unwrap(), second.word("Issuer"));
+    drop(first.stop());
+    assert_eq!(issuer_of_token().unwrap(), second.word("Issuer"), "it does not take the other's place away");
+    drop(second.stop());
+    assert_eq!(std::fs::read_dir(folder.path().join("fastmcp-auth0")).unwrap().count(), 0);
+}
+
+/// Its keys are new, and none of the old ones is known: the client logs in again.
+#[test]
+fn an_old_token_is_refused_by_a_dev_that_was_started_again() {
+    let dev = Dev::start();
+    let (token, address) = (dev.token("admin"), dev.address());
+    let (port, tenant_port) = (address.rsplit(':').next().unwrap().to_owned(), dev.tenant_port().to_owned());
+    drop(dev.stop());
+    let dev = Dev::start_at(&port, &tenant_port);
+    let answer = shell(&format!(
+        "curl -s -i {} -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{{}}'",
+        dev.endpoint()
+    ));
+    let answer = text(&answer.stdout);
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("unknown_key"), "{answer}");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use domain::ScopeAuthority;
 use fastmcp_auth0::config::{DEFAULTS, Problems, StateKeys};
-use fastmcp_auth0::wiring::{audience_warning, http_settings, shipped_catalog};
+use fastmcp_auth0::wiring::{audience_warnings, http_settings, shipped_catalog};
 use fastmcp_auth0::{Settings, Sources};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -33,10 +33,10 @@ fn a_domain_and_an_audience_are_enough() {
     let settings = with(&[]).unwrap();
     assert_eq!(settings.issuer.as_str(), "https://tenant.eu.auth0.com/");
     assert_eq!(settings.tokens.issuers, ["https://tenant.eu.auth0.com/"]);
-    assert_eq!(settings.tokens.audiences, ["http://localhost:3001/mcp"]);
+    assert_eq!(settings.audience, "http://localhost:3001/mcp");
     assert_eq!(settings.tokens.authority, ScopeAuthority::Scope);
     assert_eq!((settings.bind.to_string().as_str(), settings.port), ("127.0.0.1", 3001));
-    assert_eq!(settings.public_url(3001).as_str(), "http://localhost:3001/");
+    assert_eq!(settings.base_url(3001).as_str(), "http://localhost:3001/");
 }
 
 #[test]
@@ -76,13 +76,13 @@ fn the_shipped_files_load_once_the_tenant_is_filled_in() {
     assert!(told.len() == 1 && told[0].starts_with("auth0.domain ("), "{told:?}");
     assert!(told[0].ends_with("is a placeholder that nobody has replaced: \"example-tenant.us.auth0.com\""));
     let settings = load(Sources::defaults().file(&fill_in("config/production.example.toml"))).unwrap();
-    assert_eq!(settings.public_url(3001).as_str(), "https://mcp.example.com/");
+    assert_eq!(settings.base_url(3001).as_str(), "https://mcp.example.com/");
     assert!(settings.warnings[0].contains("\"https://mcp.example.com/\" is a name from examples"));
-    assert_eq!(audience_warning(&http_settings(&settings, 3001)), None);
+    assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
     let settings = load(Sources::of_service(None, &fill_in("config/.env.example"), &[])).unwrap();
-    assert_eq!(settings.audience(), "http://localhost:3001/mcp");
+    assert_eq!(settings.audience, "http://localhost:3001/mcp");
     assert_eq!(settings.warnings, [""; 0]);
-    assert_eq!(audience_warning(&http_settings(&settings, 3001)), None);
+    assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
     let local = Sources::defaults().text("config/local.toml", fastmcp_auth0::config::LOCAL);
     let settings =
         load(local.environment(&variables(&[("AUTH0_DOMAIN", "h"), ("AUTH0_AUDIENCE", "a")]))).unwrap();
@@ -110,7 +110,7 @@ fn later_sources_win_and_are_named() {
     ]);
     let settings = load(Sources::of_service(Some(&file), &dot_env, &environment)).unwrap();
     assert_eq!((settings.port, settings.bind.to_string().as_str()), (3, "0.0.0.0"));
-    assert_eq!(settings.public_url(3).as_str(), "https://file.example/", "an empty variable is none");
+    assert_eq!(settings.base_url(3).as_str(), "https://file.example/", "an empty variable is none");
     assert_eq!((settings.mcp.identity.title.as_str(), settings.mcp.identity.name.as_str()), ("File", "dot"));
     let source = |key: &str| {
         settings
@@ -135,7 +135,7 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
         [server]
         port = "3001"
         bind = "everywhere"
-        url = "https://mcp.example.com/path"
+        url = "https://mcp.example.com/?path"
         [auth0]
         domain = "https://tenant.eu.auth0.com"
         domian = "typo"
@@ -168,8 +168,8 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
             "limits.json_depth (my.toml:17:9): must be a whole number from 8 to 128, not 129",
             "server.bind (my.toml:5:9): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::, not \"everywhere\"",
             "server.port (my.toml:4:9): must be a whole number from 0 to 65535, not \"3001\"",
-            "server.url (my.toml:6:9): must be an http or https origin without a path, such as https://mcp.example.com \
-             (MCP_SERVER_URL), not \"https://mcp.example.com/path\"",
+            "server.url (my.toml:6:9): must be an http or https URL, such as https://mcp.example.com, or with the path \
+             below which a proxy serves it, such as https://example.com/team, not \"https://mcp.example.com/?path\"",
             "stray (my.toml:2:9): there is no such key; `fastmcp-auth0 config default` prints them all",
             "tokens.authority (my.toml:12:9): must be one of \"scope\", \"permissions\", \"both\", \"either\", not \"roles\"",
             "tokens.leeway_seconds (my.toml:11:9): must be a whole number from 0 to 300, not 301",
@@ -314,11 +314,90 @@ fn a_server_that_other_machines_reach_has_a_public_url_without_wildcards() {
     for bind in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
         assert!(with(&[("FASTMCP__SERVER__BIND", bind)]).is_ok(), "{bind}");
     }
-    for bad in ["https://*.tenant.dev", "https://mcp..dev", "https://mcp.dev/mcp", "mcp.dev", "ftp://mcp.dev"]
-    {
+    for bad in [
+        "https://*.tenant.dev",
+        "https://mcp..dev",
+        "mcp.dev",
+        "ftp://mcp.dev",
+        "https://mcp.dev/?a",
+        "https://mcp.dev/#a",
+        "https://mcp.dev/te%20am",
+        "https://mcp.dev//team",
+        "https://mcp.dev/{team}",
+    ] {
         let told = problems(with(&[("MCP_SERVER_URL", bad)]));
-        let end = format!("(MCP_SERVER_URL), not {bad:?}");
+        let end = format!("https://example.com/team, not {bad:?}");
         assert!(told.len() == 1 && told[0].ends_with(&end), "{bad}: {told:?}");
+    }
+}
+
+#[test]
+fn the_endpoints_url_is_the_base_and_the_path() {
+    for (url, path, endpoint) in [
+        ("https://mcp.tenant.dev", "/mcp", "https://mcp.tenant.dev/mcp"),
+        ("https://mcp.tenant.dev/team", "/mcp", "https://mcp.tenant.dev/team/mcp"),
+        ("https://mcp.tenant.dev/team/", "/v1/tools", "https://mcp.tenant.dev/team/v1/tools"),
+        ("https://mcp.tenant.dev/team", "/", "https://mcp.tenant.dev/team"),
+    ] {
+        let settings = with(&[("MCP_SERVER_URL", url), ("FASTMCP__SERVER__PATH", path)]).unwrap();
+        assert_eq!(http_settings(&settings, 1).main.url(), endpoint);
+    }
+    for bad in
+        ["mcp", "", "/mcp/", "//", "/a//b", "/..", "/health", "/.well-known/x", "/a%2fb", "/{x}", "/mcp?a"]
+    {
+        let settings = Sources::defaults()
+            .environment(&variables(&[("AUTH0_DOMAIN", "tenant.dev"), ("AUTH0_AUDIENCE", "urn:api")]))
+            .set("test", "server.path", bad);
+        let told = problems(load(settings));
+        let end = format!(", /.well-known), not {bad:?}");
+        assert!(
+            told.len() == 1 && told[0].starts_with("server.path") && told[0].ends_with(&end),
+            "{bad}: {told:?}"
+        );
+    }
+    let settings = with(&[("MCP_SERVER_URL", "https://mcp.tenant.dev/mcp")]).unwrap();
+    assert!(
+        settings.warnings.iter().any(|warning| warning.ends_with(
+            "ends with /mcp, so the endpoint is \"https://mcp.tenant.dev/mcp/mcp\": leave out what server.path adds"
+        )),
+        "{:?}",
+        settings.warnings
+    );
+}
+
+#[test]
+fn further_endpoints_have_urls_of_their_own() {
+    let settings = with(&[
+        ("MCP_SERVER_URL", "https://mcp.tenant.dev"),
+        ("FASTMCP__ENDPOINTS__INTERNAL__URL", "http://mcp.internal:3001"),
+        ("FASTMCP__ENDPOINTS__INTERNAL__AUDIENCE", "urn:internal"),
+        ("FASTMCP__ENDPOINTS__TEAM__URL", "https://mcp.tenant.dev/team"),
+    ])
+    .unwrap();
+    let http = http_settings(&settings, 1);
+    let endpoints: Vec<_> =
+        http.endpoints().map(|endpoint| (endpoint.url(), endpoint.resource.as_str())).collect();
+    let main = settings.audience.as_str();
+    assert_eq!(
+        endpoints,
+        [
+            ("https://mcp.tenant.dev/mcp".to_owned(), main),
+            ("http://mcp.internal:3001/mcp".to_owned(), "urn:internal"),
+            ("https://mcp.tenant.dev/team/mcp".to_owned(), main),
+        ]
+    );
+    for (key, value, end) in [
+        ("url", "https://mcp.tenant.dev", "is the URL of another endpoint, too: each needs its own"),
+        ("url", "https://*.tenant.dev", "not \"https://*.tenant.dev\""),
+        ("audience", "urn:x", "not \"\""),
+        ("adience", "urn:x", "did you mean FASTMCP__ENDPOINTS__INTERNAL__AUDIENCE?"),
+    ] {
+        let name = format!("FASTMCP__ENDPOINTS__INTERNAL__{}", key.to_uppercase());
+        let told = problems(with(&[("MCP_SERVER_URL", "https://mcp.tenant.dev"), (&name, value)]));
+        assert!(
+            told.iter().any(|line| line.starts_with("endpoints.internal.") && line.ends_with(end)),
+            "{told:?}"
+        );
     }
 }
 
@@ -424,7 +503,7 @@ async fn a_tool_that_is_switched_off_is_not_there() {
 #[test]
 fn an_audience_that_clients_will_refuse_is_warned_of() {
     let settings = with(&[("AUTH0_AUDIENCE", "urn:my-api")]).unwrap();
-    let warning = audience_warning(&http_settings(&settings, 3001)).unwrap();
+    let warning = audience_warnings(&http_settings(&settings, 3001)).next().unwrap();
     assert!(warning.contains("\"urn:my-api\"") && warning.contains("http://localhost:3001/mcp"), "{warning}");
 }
 

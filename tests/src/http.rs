@@ -76,7 +76,7 @@ async fn other_methods_and_paths_are_refused() {
         let head = harness.send(harness.request("HEAD", path).body(Full::default()).unwrap()).await;
         assert_eq!((head.status.as_u16(), head.body.len()), (200, 0), "{path}");
     }
-    for path in ["/", "/mcp/", "/MCP", "/.well-known/", "/mcp/../health"] {
+    for path in ["/", "/mcp//", "/MCP", "/.well-known/", "/mcp/../health"] {
         assert_eq!(harness.get(path).await.status, 404, "{path}");
     }
 }

@@ -9,6 +9,7 @@
 
 mod abuse;
 mod access_log;
+mod addresses;
 mod architecture;
 mod auth;
 mod binary;

@@ -90,7 +90,7 @@ fn ask(
 ) -> Reply {
     let claims =
         domain::Claims { expires_at: UnixSeconds(NOW.seconds().0 + 60), ..good_claims(&scopes.join(" ")) };
-    let who = settings.tokens.admit(&Arc::new(claims), NOW.seconds()).unwrap();
+    let who = settings.tokens.admit(&Arc::new(claims), &settings.audience, NOW.seconds()).unwrap();
     let version = if era == Era::Modern { "2026-07-28" } else { "2025-11-25" };
     let mut fields = Fields(vec![("mcp-protocol-version", version.into()), ("mcp-method", method.into())]);
     fields.0.extend(params["name"].as_str().map(|name| ("mcp-name", name.into())));

@@ -11,13 +11,13 @@ use hyper::{HeaderMap, Version};
 use url::Url;
 
 use crate::problem::Problem;
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, PublicEndpoint};
 
 /// The hosts and origins that the server knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Acquaintances {
-    own_host: String,
-    own_origin: String,
+    own_hosts: Vec<String>,
+    own_origins: Vec<String>,
     hosts: Vec<String>,
     origins: Vec<String>,
 }
@@ -35,34 +35,27 @@ impl Acquaintances {
     pub(crate) fn new(settings: &HttpSettings) -> Self {
         let lower = |values: &[String]| values.iter().map(|value| value.to_ascii_lowercase()).collect();
         Self {
-            own_host: settings.public_url.host_str().unwrap_or_default().to_ascii_lowercase(),
-            own_origin: settings.origin(),
+            own_hosts: settings
+                .endpoints()
+                .map(|endpoint| endpoint.base.host_str().unwrap_or_default().to_ascii_lowercase())
+                .collect(),
+            own_origins: settings.endpoints().map(PublicEndpoint::origin).collect(),
             hosts: lower(&settings.allowed_hosts),
             origins: lower(&settings.allowed_origins),
         }
     }
 
-    /// Checks that the request names one host, and one of ours.
+    /// Checks that a named host is one of ours.
     ///
     /// # Errors
-    /// [`Problem::BadHost`] for none, several or contradicting ones; [`Problem::ForeignHost`].
-    pub(crate) fn check_host(&self, request: &Parts) -> Result<(), Problem> {
-        let authority = named_authority(request)?;
+    /// [`Problem::ForeignHost`].
+    pub(crate) fn check_host(&self, authority: &Authority) -> Result<(), Problem> {
         let host = authority.host();
         let is = |known: &str| host.eq_ignore_ascii_case(known);
         let is_listed = |known: &String| is(known) || authority.as_str().eq_ignore_ascii_case(known);
-        let known = is_loopback(host) || is(&self.own_host) || self.hosts.iter().any(is_listed);
+        let known =
+            is_loopback(host) || self.own_hosts.iter().any(|own| is(own)) || self.hosts.iter().any(is_listed);
         if known { Ok(()) } else { Err(Problem::ForeignHost) }
-    }
-
-    /// Checks that a request which may name any host names one, as all must (RFC 9112 section 3.2). HTTP/1.0 has no
-    /// `Host`, and load balancers still probe with it.
-    ///
-    /// # Errors
-    /// [`Problem::BadHost`].
-    pub(crate) fn check_any_host(request: &Parts) -> Result<(), Problem> {
-        let old = request.version < Version::HTTP_11 && !request.headers.contains_key(HOST);
-        if old { Ok(()) } else { named_authority(request).map(drop) }
     }
 
     /// Checks the `Origin` header.
@@ -93,12 +86,23 @@ impl Acquaintances {
             return false;
         }
         let web = matches!(url.scheme(), "http" | "https");
-        (web && url.host_str().is_some_and(is_loopback)) || serialized == self.own_origin
+        (web && url.host_str().is_some_and(is_loopback)) || self.own_origins.contains(&serialized)
     }
 }
 
-/// RFC 9112 section 3.2: one `Host`, which an absolute target (or HTTP/2's `:authority`) may repeat.
-fn named_authority(request: &Parts) -> Result<Authority, Problem> {
+/// Returns whether a request names no host, as HTTP/1.0 permits: load balancers still probe with it.
+pub(crate) fn names_none(request: &Parts) -> bool {
+    request.version < Version::HTTP_11
+        && !request.headers.contains_key(HOST)
+        && request.uri.authority().is_none()
+}
+
+/// Returns the host that a request names. RFC 9112 section 3.2: one `Host`, which an absolute target (or HTTP/2's
+/// `:authority`) may repeat.
+///
+/// # Errors
+/// [`Problem::BadHost`] for none, several or contradicting ones.
+pub(crate) fn named_authority(request: &Parts) -> Result<Authority, Problem> {
     let mut values = request.headers.get_all(HOST).iter();
     let (host, more) = (values.next(), values.next());
     if more.is_some() {
@@ -143,8 +147,12 @@ mod tests {
 
     fn known() -> Acquaintances {
         Acquaintances::new(&HttpSettings {
-            public_url: Url::parse("https://MCP.example.com").unwrap(),
-            resource: String::new(),
+            main: PublicEndpoint {
+                base: Url::parse("https://MCP.example.com").unwrap(),
+                path: "/mcp".into(),
+                resource: String::new(),
+            },
+            others: Vec::new(),
             resource_name: String::new(),
             issuer: String::new(),
             allowed_origins: vec!["https://app.example.com".into(), "vscode-webview://abc".into()],
@@ -157,7 +165,7 @@ mod tests {
         for host in hosts {
             request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
         }
-        known().check_host(&request.into_parts().0)
+        known().check_host(&named_authority(&request.into_parts().0)?)
     }
 
     #[test]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use domain::{Scope, ScopeSet};
 use serde_json::json;
 
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, PublicEndpoint};
 
 /// Both documents as JSON.
 #[derive(Debug, Clone)]
@@ -15,10 +15,10 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    pub(crate) fn render(settings: &HttpSettings, scopes: &ScopeSet) -> Self {
+    pub(crate) fn render(settings: &HttpSettings, endpoint: &PublicEndpoint, scopes: &ScopeSet) -> Self {
         let scopes: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
         let protected_resource = json!({
-            "resource": settings.resource,
+            "resource": endpoint.resource,
             "authorization_servers": [settings.issuer],
             "scopes_supported": scopes,
             "bearer_methods_supported": ["header"],

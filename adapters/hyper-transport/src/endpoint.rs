@@ -37,11 +37,12 @@ impl RequestFields for Fields<'_> {
 pub(crate) async fn answer(
     shared: &Shared,
     snapshot: &Snapshot,
+    resource: &str,
     head: &Parts,
     body: Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let who = authenticate(snapshot, &head.headers).await?;
+    let who = authenticate(snapshot, resource, &head.headers).await?;
     let holder = Holder::of(&who);
     record.principal = Some(who.clone());
     let may_stream = check_media_types(&head.headers)?;
@@ -54,9 +55,13 @@ pub(crate) async fn answer(
 }
 
 /// Before any of the body is read: whoever has no business here costs no more than a head.
-async fn authenticate(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Principal, Problem> {
+async fn authenticate(
+    snapshot: &Snapshot,
+    resource: &str,
+    headers: &HeaderMap,
+) -> Result<Principal, Problem> {
     let token = bearer_token(headers)?;
-    snapshot.service().authenticate(token.as_ref()).await.map_err(Problem::Unauthenticated)
+    snapshot.service().authenticate(token.as_ref(), resource).await.map_err(Problem::Unauthenticated)
 }
 
 /// Whether the client takes a stream, too.

@@ -19,10 +19,11 @@ mod endpoint;
 pub mod fuzzing;
 mod outbox;
 mod problem;
+mod public;
 mod router;
 mod server;
 mod settings;
 mod shared;
 
 pub use server::{Drained, ReloadHandle, Server};
-pub use settings::{HttpSettings, Limits};
+pub use settings::{HttpSettings, Limits, PublicEndpoint};

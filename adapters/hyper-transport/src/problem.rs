@@ -14,7 +14,10 @@ use crate::challenge::Challenges;
 /// Why a request is refused. Each has one status, one code and one text; none repeats what the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Problem {
-    NotFound,
+    /// The MCP endpoint is elsewhere, and where.
+    NotFound {
+        endpoint: String,
+    },
     MethodNotAllowed {
         allow: &'static str,
     },
@@ -53,7 +56,7 @@ struct ErrorBody<'a> {
 impl Problem {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadHost | Self::BodyBroken | Self::BadCoding | Self::BadAuthorization => {
                 StatusCode::BAD_REQUEST
@@ -75,7 +78,7 @@ impl Problem {
     /// The `error` of the body and of the challenge.
     pub(crate) const fn error(&self) -> &'static str {
         match self {
-            Self::NotFound => "not_found",
+            Self::NotFound { .. } => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::BadHost => "bad_host",
             Self::ForeignHost => "foreign_host",
@@ -112,7 +115,9 @@ impl Problem {
     /// What to do about it.
     pub(crate) fn description(&self) -> String {
         match self {
-            Self::NotFound => "there is nothing at this path; the MCP endpoint is /mcp".into(),
+            Self::NotFound { endpoint } => {
+                format!("there is nothing at this path; the MCP endpoint is {endpoint}")
+            }
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
             Self::ForeignHost => "this server does not answer to that host; see http.allowed_hosts".into(),

@@ -7,6 +7,7 @@ use domain::{Exhausted, Holder};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tracing::Instrument;
@@ -14,11 +15,12 @@ use tracing::Instrument;
 use crate::access_log::Record;
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
-use crate::authority::{Acquaintances, Caller};
+use crate::authority::{Caller, named_authority, names_none};
 use crate::body;
-use crate::cors::{self, Readers};
+use crate::cors;
 use crate::endpoint;
 use crate::problem::Problem;
+use crate::public::{Endpoint, Route};
 use crate::shared::{Shared, Snapshot};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,57 +31,12 @@ const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=
 /// (RFC 7541) and many in memory.
 const MOST_FIELDS: usize = 100;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
-    Endpoint,
-    ProtectedResource,
-    AuthorizationServer,
-    Health,
-    Ready,
-    Ping,
-}
-
-impl Route {
-    fn of(path: &str) -> Option<Self> {
-        Some(match path {
-            "/mcp" => Self::Endpoint,
-            "/.well-known/oauth-protected-resource" | "/.well-known/oauth-protected-resource/mcp" => {
-                Self::ProtectedResource
-            }
-            "/.well-known/oauth-authorization-server" => Self::AuthorizationServer,
-            "/health" => Self::Health,
-            "/ready" => Self::Ready,
-            "/ping" => Self::Ping,
-            _ => return None,
-        })
-    }
-
-    const fn methods(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Endpoint => ("POST", "POST, OPTIONS"),
-            _ => ("GET, HEAD", "GET, HEAD, OPTIONS"),
-        }
-    }
-
-    fn takes(self, method: &Method) -> bool {
-        match self {
-            Self::Endpoint => method == Method::POST,
-            _ => method == Method::GET || method == Method::HEAD,
-        }
-    }
-
-    /// Metadata is for everyone; what a probe tells is for operators.
-    const fn readers(self) -> Readers {
-        match self {
-            Self::ProtectedResource | Self::AuthorizationServer => Readers::Anyone,
-            _ => Readers::KnownOrigins,
-        }
-    }
-
-    /// Probes come from orchestrators and load balancers that name the instance's own address.
-    const fn is_probe(self) -> bool {
-        matches!(self, Self::Health | Self::Ready | Self::Ping)
-    }
+/// What a request is for.
+#[derive(Clone, Copy)]
+struct Target<'s> {
+    snapshot: &'s Snapshot,
+    endpoint: &'s Endpoint,
+    route: Option<Route>,
 }
 
 impl Shared {
@@ -98,16 +55,21 @@ impl Shared {
         let mut record = Record::new(&head);
         let span = tracing::info_span!("request", id);
         let snapshot = self.snapshot();
-        let problem = problem_of_connection(&head, &guard, is_spare);
-        let mut response = match problem {
-            Some(problem) => refuse(&snapshot, problem, &mut record),
-            None => self.route(&snapshot, &head, body, &mut record).instrument(span).await,
+        let authority = named_authority(&head);
+        let endpoint = snapshot.endpoints.find(authority.as_ref().ok(), head.uri.path());
+        let route = endpoint.route(head.uri.path());
+        let admitted = problem_of_connection(route, &guard, is_spare)
+            .and_then(|()| self.admit(&snapshot, route, &head, authority));
+        let target = Target { snapshot: &snapshot, endpoint, route };
+        let mut response = match admitted {
+            Err(problem) => refuse(endpoint, problem, &mut record),
+            Ok(()) => self.route(target, &head, body, &mut record).instrument(span).await,
         };
         if head.method == Method::HEAD {
             *response.body_mut() = AnswerBody::empty();
         }
         if let Err(problem) = self.hold(&mut response, &record, &guard) {
-            response = refuse(&snapshot, problem, &mut record);
+            response = refuse(endpoint, problem, &mut record);
             // However little is left, this much is said; the words only where they fit.
             if self.hold(&mut response, &record, &guard).is_err() {
                 *response.body_mut() = AnswerBody::empty();
@@ -147,25 +109,22 @@ impl Shared {
 
     async fn route(
         &self,
-        snapshot: &Snapshot,
+        target: Target<'_>,
         head: &Parts,
         body: Incoming,
         record: &mut Record,
     ) -> Response<AnswerBody> {
-        let route = Route::of(head.uri.path());
-        if let Err(problem) = self.admit(snapshot, route, head) {
-            return refuse(snapshot, problem, record);
-        }
+        let Target { snapshot, endpoint, route } = target;
         let Some(route) = route else {
-            return refuse(snapshot, Problem::NotFound, record);
+            return refuse(endpoint, Problem::NotFound { endpoint: endpoint.public_path() }, record);
         };
         let caller = snapshot.acquaintances.check_origin(&head.headers).unwrap_or(Caller::Direct);
         let mut response = if head.method == Method::OPTIONS {
             preflight(route, &head.headers)
         } else {
-            match self.dispatch(snapshot, route, head, body, record).await {
+            match self.dispatch(snapshot, endpoint, route, head, body, record).await {
                 Ok(response) => response,
-                Err(problem) => refuse(snapshot, problem, record),
+                Err(problem) => refuse(endpoint, problem, record),
             }
         };
         cors::allow(route.readers(), caller, response.headers_mut());
@@ -173,13 +132,21 @@ impl Shared {
     }
 
     /// What is checked before a route is taken.
-    fn admit(&self, snapshot: &Snapshot, route: Option<Route>, head: &Parts) -> Result<(), Problem> {
+    fn admit(
+        &self,
+        snapshot: &Snapshot,
+        route: Option<Route>,
+        head: &Parts,
+        authority: Result<Authority, Problem>,
+    ) -> Result<(), Problem> {
         check_head_size(head, self.limits.header_bytes)?;
         body::check_coding(&head.headers)?;
-        if route.is_some_and(Route::is_probe) {
-            Acquaintances::check_any_host(head)?;
-        } else {
-            snapshot.acquaintances.check_host(head)?;
+        let is_probe = route.is_some_and(Route::is_probe);
+        // Every request names one host, and a probe any (RFC 9112 section 3.2).
+        match authority {
+            Ok(authority) if !is_probe => snapshot.acquaintances.check_host(&authority)?,
+            Err(_) if is_probe && names_none(head) => {}
+            authority => drop(authority?),
         }
         if route.is_none_or(|route| route == Route::Endpoint) {
             snapshot.acquaintances.check_origin(&head.headers)?;
@@ -190,6 +157,7 @@ impl Shared {
     async fn dispatch(
         &self,
         snapshot: &Snapshot,
+        endpoint: &Endpoint,
         route: Route,
         head: &Parts,
         body: Incoming,
@@ -199,9 +167,11 @@ impl Shared {
             return Err(Problem::MethodNotAllowed { allow: route.methods().0 });
         }
         Ok(match route {
-            Route::Endpoint => endpoint::answer(self, snapshot, head, body, record).await?,
-            Route::ProtectedResource => document(snapshot.documents.protected_resource.clone()),
-            Route::AuthorizationServer => document(snapshot.documents.authorization_server.clone()),
+            Route::Endpoint => {
+                endpoint::answer(self, snapshot, &endpoint.resource, head, body, record).await?
+            }
+            Route::ProtectedResource => document(endpoint.documents.protected_resource.clone()),
+            Route::AuthorizationServer => document(endpoint.documents.authorization_server.clone()),
             Route::Health => plain(StatusCode::OK, json!({"status": "ok"}).to_string()),
             Route::Ready => self.ready(snapshot),
             Route::Ping => plain(StatusCode::OK, json!({"status": "pong"}).to_string()),
@@ -225,16 +195,16 @@ impl Shared {
 }
 
 /// Why nothing is done for a connection at the moment.
-fn problem_of_connection(head: &Parts, guard: &RequestGuard, is_spare: bool) -> Option<Problem> {
-    if is_spare && !Route::of(head.uri.path()).is_some_and(Route::is_probe) {
-        return Some(Problem::Exhausted(Exhausted::Pool));
+fn problem_of_connection(route: Option<Route>, guard: &RequestGuard, is_spare: bool) -> Result<(), Problem> {
+    if is_spare && !route.is_some_and(Route::is_probe) {
+        return Err(Problem::Exhausted(Exhausted::Pool));
     }
-    guard.must_read_first().then_some(Problem::NotTaken)
+    if guard.must_read_first() { Err(Problem::NotTaken) } else { Ok(()) }
 }
 
-fn refuse(snapshot: &Snapshot, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
+fn refuse(endpoint: &Endpoint, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
     record.refused = Some(problem.reason());
-    problem.into_response(&snapshot.challenges)
+    problem.into_response(&endpoint.challenges)
 }
 
 /// A request's head, in bytes.

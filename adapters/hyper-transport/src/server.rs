@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::Request;
@@ -44,6 +45,8 @@ const BUSY: &[u8] =
 /// An HTTP server on a listening socket.
 pub struct Server {
     listener: TcpListener,
+    /// A second one, for the other address family.
+    second: Option<TcpListener>,
     shared: Arc<Shared>,
 }
 
@@ -83,7 +86,13 @@ impl Server {
         mcp: Arc<McpServer>,
         snapshot: Snapshot,
     ) -> Self {
-        Self { listener, shared: Arc::new(Shared::new(settings, limits, mcp, snapshot)) }
+        Self { listener, second: None, shared: Arc::new(Shared::new(settings, limits, mcp, snapshot)) }
+    }
+
+    /// Listens on a second socket, too: the same port of the other address family.
+    #[must_use]
+    pub fn also_on(self, listener: TcpListener) -> Self {
+        Self { second: Some(listener), ..self }
     }
 
     /// The way to change what a running server serves.
@@ -109,7 +118,7 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) => self.take(stream, &tasks, &draining, &closing),
@@ -120,10 +129,19 @@ impl Server {
             }
         }
         self.shared.drain();
-        drop(self.listener);
+        drop((self.listener, self.second));
         draining.cancel();
         tasks.close();
         finish(&self.shared, &tasks, &closing).await
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let listeners = || std::iter::once(&self.listener).chain(&self.second);
+        poll_fn(|cx| {
+            let mut accepted = listeners().map(|listener| listener.poll_accept(cx));
+            accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        })
+        .await
     }
 
     fn take(

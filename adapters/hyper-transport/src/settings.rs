@@ -5,22 +5,37 @@ use std::time::Duration;
 use domain::Shares;
 use url::Url;
 
+/// The well-known path of protected resource metadata (RFC 9728 section 3).
+pub(crate) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+
 /// Where the server is reachable, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// The origin under which clients reach the server, without a path. Every absolute URL starts with it; forwarded
-    /// headers are never read.
-    pub public_url: Url,
-    /// The protected resource's identifier (RFC 9728 `resource`, RFC 8707): the Auth0 API identifier.
-    pub resource: String,
+    /// The public endpoint that answers requests which name no other one.
+    pub main: PublicEndpoint,
+    /// Further public endpoints.
+    pub others: Vec<PublicEndpoint>,
     /// The protected resource's name for people (RFC 9728 `resource_name`).
     pub resource_name: String,
     /// The authorization server's issuer identifier, with Auth0's trailing slash.
     pub issuer: String,
-    /// Web origins that may call the endpoint besides loopback ones and the server's own (RFC 6454 serialization).
+    /// Web origins that may call the endpoints besides loopback ones and the server's own (RFC 6454 serialization).
     pub allowed_origins: Vec<String>,
     /// Hosts, `name` or `name:port`, that the server answers to besides loopback ones and its own.
     pub allowed_hosts: Vec<String>,
+}
+
+/// An address under which clients reach the server. Every absolute URL starts with a configured one; forwarded headers are
+/// never read, and a request's `Host` only selects among these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicEndpoint {
+    /// The URL below which the server is reachable: an origin, and a path where a proxy serves it below one.
+    pub base: Url,
+    /// The MCP endpoint's path below the base, such as `/mcp`; empty for the base itself.
+    pub path: String,
+    /// The protected resource's identifier (RFC 9728 `resource`, RFC 8707): the Auth0 API identifier, which tokens for this
+    /// endpoint must have in `aud`.
+    pub resource: String,
 }
 
 /// Bounds on what one client, and all of them, can take. They are read at the start only.
@@ -55,22 +70,35 @@ pub struct Limits {
 }
 
 impl HttpSettings {
-    /// The origin as text, without a trailing slash.
+    /// Returns every public endpoint, the main one first.
+    pub fn endpoints(&self) -> impl Iterator<Item = &PublicEndpoint> {
+        std::iter::once(&self.main).chain(&self.others)
+    }
+}
+
+impl PublicEndpoint {
+    /// Returns the origin as text, without a trailing slash.
     #[must_use]
     pub fn origin(&self) -> String {
-        self.public_url.origin().ascii_serialization()
+        self.base.origin().ascii_serialization()
     }
 
-    /// The MCP endpoint's URL.
+    /// Returns the path of the base without a trailing slash; empty for an origin.
     #[must_use]
-    pub fn endpoint(&self) -> String {
-        format!("{}/mcp", self.origin())
+    pub fn prefix(&self) -> &str {
+        self.base.path().trim_end_matches('/')
     }
 
-    /// Where the endpoint's metadata document is (RFC 9728 section 3.1: the well-known path goes before the
-    /// resource's own).
+    /// Returns the MCP endpoint's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}{}{}", self.origin(), self.prefix(), self.path)
+    }
+
+    /// Returns the URL of the endpoint's metadata document (RFC 9728 section 3.1: the well-known path goes between the host
+    /// and the resource's own path).
     #[must_use]
     pub fn metadata_url(&self) -> String {
-        format!("{}/.well-known/oauth-protected-resource/mcp", self.origin())
+        format!("{}{}{}{}", self.origin(), METADATA_PATH, self.prefix(), self.path)
     }
 }

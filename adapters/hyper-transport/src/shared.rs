@@ -10,8 +10,7 @@ use mcp_protocol::McpServer;
 use crate::access_log::RequestIds;
 use crate::authority::Acquaintances;
 use crate::capacity::Capacity;
-use crate::challenge::Challenges;
-use crate::documents::Documents;
+use crate::public::Endpoints;
 use crate::settings::{HttpSettings, Limits};
 
 /// The server's unchanging parts, whether it is ending, and the present snapshot.
@@ -30,8 +29,7 @@ pub(crate) struct Shared {
 pub(crate) struct Snapshot {
     pub(crate) mcp: Arc<mcp_protocol::Snapshot>,
     pub(crate) acquaintances: Acquaintances,
-    pub(crate) challenges: Challenges,
-    pub(crate) documents: Documents,
+    pub(crate) endpoints: Endpoints,
 }
 
 impl Snapshot {
@@ -40,8 +38,7 @@ impl Snapshot {
         Self {
             mcp: Arc::new(mcp),
             acquaintances: Acquaintances::new(settings),
-            documents: Documents::render(settings, &scopes),
-            challenges: Challenges::new(settings.metadata_url(), scopes),
+            endpoints: Endpoints::new(settings, &scopes),
         }
     }
 

@@ -213,6 +213,16 @@ pub enum ThirdPartySecurityMode {
 }
 
 impl Options {
+    /// The same tenant with one more API like its first, under another identifier, unless it has one of that identifier.
+    #[must_use]
+    pub fn with_same_api(mut self, identifier: &str) -> Self {
+        if !self.apis().any(|api| api.identifier.as_deref() == Some(identifier)) {
+            let api = Api { identifier: Some(identifier.to_owned()), ..self.api.clone() };
+            self.other_apis.push(api);
+        }
+        self
+    }
+
     /// The same tenant with its [`Api::identifier`] set.
     #[must_use]
     pub fn with_api_identifier(mut self, identifier: &str) -> Self {

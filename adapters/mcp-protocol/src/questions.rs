@@ -144,11 +144,11 @@ mod tests {
         };
         let policy = TokenPolicy {
             issuers: vec!["i".into()],
-            audiences: vec!["a".into()],
+            additional_audiences: Vec::new(),
             leeway: std::time::Duration::ZERO,
             authority: ScopeAuthority::Scope,
         };
-        policy.admit(&Arc::new(claims), UnixSeconds(0)).unwrap()
+        policy.admit(&Arc::new(claims), "a", UnixSeconds(0)).unwrap()
     }
 
     #[test]

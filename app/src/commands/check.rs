@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use hyper_transport::PublicEndpoint;
 use serde::Serialize;
 
 use super::{ServiceArguments, complain, say};
 use crate::config::{Problem, Problems, Settings, shown_key};
-use crate::wiring::{audience_warning, http_settings, rules, shipped_catalog};
+use crate::wiring::{audience_warnings, http_settings, rules, shipped_catalog};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,12 +23,26 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 struct Report {
     valid: bool,
-    endpoint: String,
     issuer: String,
-    audience: String,
+    /// The main one first.
+    endpoints: Vec<EndpointReport>,
     values: Vec<ValueReport>,
     tools: Vec<ToolReport>,
     warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct EndpointReport {
+    url: String,
+    metadata: String,
+    audience: String,
+}
+
+impl EndpointReport {
+    fn of(endpoint: &PublicEndpoint) -> Self {
+        let (url, metadata) = (endpoint.url(), endpoint.metadata_url());
+        Self { url, metadata, audience: endpoint.resource.clone() }
+    }
 }
 
 #[derive(Serialize)]
@@ -83,7 +98,7 @@ fn json(document: &impl Serialize) -> anyhow::Result<String> {
 
 fn report(settings: &Settings) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.port);
-    let warnings = settings.warnings.iter().cloned().chain(audience_warning(&http));
+    let warnings = settings.warnings.iter().cloned().chain(audience_warnings(&http));
     let values = settings.effective.iter().map(|effective| ValueReport {
         key: effective.key.clone(),
         value: effective.json.clone(),
@@ -91,9 +106,8 @@ fn report(settings: &Settings) -> anyhow::Result<Report> {
     });
     Ok(Report {
         valid: true,
-        endpoint: http.endpoint(),
         issuer: http.issuer.clone(),
-        audience: http.resource.clone(),
+        endpoints: http.endpoints().map(EndpointReport::of).collect(),
         values: values.collect(),
         tools: tools(settings)?,
         warnings: warnings.collect(),
@@ -133,8 +147,10 @@ fn print(settings: &Settings, report: &Report) {
         (format!("  {:name_width$}  {scopes}", tool.name), tool.source.as_deref())
     });
     print_columns(&lines.collect::<Vec<_>>());
-    let Report { endpoint, issuer, audience, .. } = report;
-    say(&format!("\nendpoint {endpoint}, issuer {issuer}, audience {audience}"));
+    say(&format!("\nissuer {}", report.issuer));
+    for EndpointReport { url, audience, .. } in &report.endpoints {
+        say(&format!("endpoint {url}, audience {audience}"));
+    }
     for warning in &report.warnings {
         complain(&format!("warning: {warning}"));
     }

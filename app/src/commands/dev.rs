@@ -1,18 +1,21 @@
 //! `dev`: the server and a local tenant in one process, on loopback, ready to be tried.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use config::Value;
 use local_tenant::{LocalTenant, Options, StartError};
+use tokio::net::TcpListener;
 
+use super::running_dev::RunningDev;
 use super::{environment, listen, run_until_stopped, runtime, say};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
 use crate::logging;
 use crate::signals::StopSignals;
-use crate::wiring::{Ports, http_settings, rules, server, shipped_catalog};
+use crate::wiring::{Ports, rules, server, shipped_catalog};
 
 /// Where the local tenant listens unless told otherwise.
 pub(super) const TENANT_PORT: u16 = 3002;
@@ -25,7 +28,7 @@ const DEV: &str = "set by dev";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The MCP server's port on 127.0.0.1; 0 takes a free one
+    /// The MCP server's port on loopback, both IPv4 and IPv6; 0 takes a free one
     #[arg(long, default_value_t = 3001)]
     port: u16,
     /// The local tenant's port on 127.0.0.1; 0 takes a free one
@@ -45,26 +48,114 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn dev(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let signals = StopSignals::catch()?;
-    let listener = listen(LOOPBACK, arguments.port).await.context(PORT_HINT)?;
+    let (listener, ipv6) = listen_on_loopback(arguments.port).await.context(PORT_HINT)?;
     let port = listener.local_addr()?.port();
-    let endpoint = format!("http://localhost:{port}/mcp");
 
-    let (sources, mut options) = tenant_options(arguments.config.as_deref())?;
+    let (sources, settings) = first_look(arguments.config.as_deref())?;
+    let endpoints = Endpoints::new(&settings, port, ipv6.is_some());
+    let mut options = options(settings.tenant.context("the configuration has no [tenant]")?)?;
     options.auto_consent.clone_from(&arguments.auto_consent);
     let defined: Vec<String> = options.api.scopes.iter().map(|scope| scope.name.clone()).collect();
-    let options = options.with_api_identifier(&endpoint).with_port(arguments.tenant_port);
+    let options = endpoints.known_to(options).with_port(arguments.tenant_port);
     let tenant = LocalTenant::start(options).await.map_err(|error| match error {
         StartError::Listen { .. } => anyhow::Error::new(error).context(PORT_HINT),
         error => error.into(),
     })?;
-    let settings = load(sources, tenant.issuer(), &endpoint, port)?;
+    let settings = load(endpoints.set_in(sources, tenant.issuer(), port))?;
 
     logging::start(settings.log);
     warn_of_unreachable_tools(&settings, &defined)?;
-    let server = server(listener, &settings, Ports::real(&settings))?;
-    debug_assert_eq!(http_settings(&settings, port).endpoint(), endpoint);
-    say(&banner(&endpoint, &tenant)?);
-    Ok(run_until_stopped(server, signals).await)
+    let mut server = server(listener, &settings, Ports::real(&settings))?;
+    if let Some(listener) = ipv6 {
+        server = server.also_on(listener);
+    }
+    let running = RunningDev::announce(tenant.port());
+    say(&banner(&endpoints, &tenant)?);
+    let code = run_until_stopped(server, signals).await;
+    drop(running);
+    Ok(code)
+}
+
+/// Listens on both families, since a client may take either for `localhost`; on a machine without IPv6, on one.
+async fn listen_on_loopback(port: u16) -> anyhow::Result<(TcpListener, Option<TcpListener>)> {
+    // A free port of one family may be taken in the other.
+    let attempts = if port == 0 { 8 } else { 1 };
+    for _ in 1..attempts {
+        if let Ok(listeners) = listen_on_port(port).await {
+            return Ok(listeners);
+        }
+    }
+    listen_on_port(port).await
+}
+
+async fn listen_on_port(port: u16) -> anyhow::Result<(TcpListener, Option<TcpListener>)> {
+    let ipv4 = listen(LOOPBACK, port).await?;
+    let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, ipv4.local_addr()?.port()));
+    match TcpListener::bind(ipv6).await {
+        Ok(ipv6) => Ok((ipv4, Some(ipv6))),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(error).with_context(|| format!("can't listen on {ipv6}"))
+        }
+        Err(_) => Ok((ipv4, None)),
+    }
+}
+
+/// The endpoints of the server: `localhost`, the addresses that this may mean, and those of the configuration. Clients compare
+/// an audience with the address that they were given, so each endpoint has its own.
+struct Endpoints {
+    /// The endpoint of `localhost`.
+    main: String,
+    others: Vec<Other>,
+}
+
+struct Other {
+    /// The name in `[endpoints]`.
+    name: String,
+    base: String,
+    audience: String,
+}
+
+impl Endpoints {
+    fn new(settings: &Settings, port: u16, has_ipv6: bool) -> Self {
+        let path = &settings.path;
+        let own = |name: &str, host: &str| {
+            let base = format!("http://{host}:{port}");
+            Other { name: name.to_owned(), audience: format!("{base}{path}"), base }
+        };
+        let configured = settings.endpoints.iter().map(|endpoint| {
+            let base = endpoint.url.as_str().trim_end_matches('/').to_owned();
+            let audience = endpoint.audience.clone().unwrap_or_else(|| format!("{base}{path}"));
+            Other { name: endpoint.name.clone(), base, audience }
+        });
+        let loopback = [Some(own("ipv4", "127.0.0.1")), has_ipv6.then(|| own("ipv6", "[::1]"))];
+        Self {
+            main: format!("http://localhost:{port}{path}"),
+            others: loopback.into_iter().flatten().chain(configured).collect(),
+        }
+    }
+
+    /// Returns the tenant's options with an API for each.
+    fn known_to(&self, options: Options) -> Options {
+        let options = options.with_api_identifier(&self.main);
+        self.others.iter().fold(options, |options, other| options.with_same_api(&other.audience))
+    }
+
+    /// Returns the sources with what this command decides.
+    fn set_in(&self, sources: Sources, issuer: &str, port: u16) -> Sources {
+        let sources = sources
+            .set(DEV, "auth0.domain", "")
+            .set(DEV, "auth0.issuer", issuer)
+            .set(DEV, "auth0.audience", self.main.as_str())
+            .set(DEV, "server.url", format!("http://localhost:{port}"))
+            .set(DEV, "server.port", i64::from(port));
+        self.others.iter().fold(sources, |sources, Other { name, base, audience }| {
+            sources.set(DEV, &format!("endpoints.{name}.url"), base.as_str()).set(
+                DEV,
+                &format!("endpoints.{name}.audience"),
+                audience.as_str(),
+            )
+        })
+    }
 }
 
 /// A tool that asks for a scope that nobody can be granted is a typing mistake, or a line that was forgotten.
@@ -92,16 +183,16 @@ fn sources(file: Option<&Path>) -> Sources {
     sources.environment_without_tenant(&environment())
 }
 
-fn tenant_options(file: Option<&Path>) -> anyhow::Result<(Sources, Options)> {
+/// Everything is checked before the tenant starts, with addresses that only stand in for it.
+fn first_look(file: Option<&Path>) -> anyhow::Result<(Sources, Settings)> {
     let sources = sources(file);
-    // Everything is checked before the tenant starts, with addresses that only stand in for it.
-    let settings = load(sources.clone(), "http://127.0.0.1:1/", "http://localhost/mcp", 1)?;
+    let nowhere = Endpoints { main: "http://localhost/mcp".to_owned(), others: Vec::new() };
+    let settings = load(nowhere.set_in(sources.clone(), "http://127.0.0.1:1/", 1))?;
     if !settings.bind.is_loopback() {
         let message = format!("dev listens on loopback only, not on {}", settings.bind);
         return Err(Problems::new(vec![Problem { key: "server.bind".into(), source: None, message }]).into());
     }
-    let tenant = settings.tenant.context("the configuration has no [tenant]")?;
-    Ok((sources, options(tenant)?))
+    Ok((sources, settings))
 }
 
 fn options(tenant: Value) -> Result<Options, Problems> {
@@ -116,19 +207,15 @@ fn options(tenant: Value) -> Result<Options, Problems> {
     Ok(options)
 }
 
-fn load(sources: Sources, issuer: &str, endpoint: &str, port: u16) -> anyhow::Result<Settings> {
-    let origin = endpoint.trim_end_matches("/mcp");
-    let sources = sources
-        .set(DEV, "auth0.domain", "")
-        .set(DEV, "auth0.issuer", issuer)
-        .set(DEV, "auth0.audience", endpoint)
-        .set(DEV, "server.url", origin)
-        .set(DEV, "server.port", i64::from(port));
+fn load(sources: Sources) -> anyhow::Result<Settings> {
     Ok(Settings::load(sources, &shipped_catalog()?)?)
 }
 
 /// What to do now, to be pasted.
-fn banner(endpoint: &str, tenant: &LocalTenant) -> anyhow::Result<String> {
+fn banner(endpoints: &Endpoints, tenant: &LocalTenant) -> anyhow::Result<String> {
+    let endpoint = &endpoints.main;
+    let others: Vec<String> =
+        endpoints.others.iter().map(|other| format!("               {}\n", other.audience)).collect();
     let program = std::env::current_exe().context("this program's own path is unknown")?;
     let program = program.to_str().context("this program's own path is not text")?;
     let port = match tenant.port() {
@@ -141,7 +228,7 @@ fn banner(endpoint: &str, tenant: &LocalTenant) -> anyhow::Result<String> {
     let bearer = format!("\"Authorization: Bearer $({})\"", token(first));
     let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{tool}}}"#);
     Ok(format!(
-        "MCP endpoint   {endpoint}\n\
+        "MCP endpoint   {endpoint}\n{others}\
          Issuer         {issuer}   (a local tenant for development; nothing is kept)\n\
          \n\
          Users\n{users}\n\
@@ -156,6 +243,7 @@ fn banner(endpoint: &str, tenant: &LocalTenant) -> anyhow::Result<String> {
          \n\
          Ctrl-C stops both.",
         issuer = tenant.issuer(),
+        others = others.concat(),
         users = users.join("\n"),
         token = token(first),
     ))

@@ -14,7 +14,7 @@ use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::logging;
 use crate::signals::{Hangups, StopSignals};
 use crate::wiring::{
-    Ports, audience_warning, http_settings, sealing_keys, server, shipped_catalog, snapshot,
+    Ports, audience_warnings, http_settings, sealing_keys, server, shipped_catalog, snapshot,
 };
 
 /// Reads the configuration before anything is opened, then serves.
@@ -44,8 +44,13 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
     let http = http_settings(&settings, address.port());
     let ports = Ports::real(&settings);
     let server = server(listener, &settings, ports.clone())?;
-    tracing::info!(%address, endpoint = http.endpoint(), issuer = http.issuer, audience = http.resource, "listening");
-    for warning in settings.warnings.iter().chain(&audience_warning(&http)) {
+    tracing::info!(
+        %address, endpoint = http.main.url(), issuer = http.issuer, audience = http.main.resource, "listening"
+    );
+    for endpoint in &http.others {
+        tracing::info!(endpoint = endpoint.url(), audience = endpoint.resource, "also reached at");
+    }
+    for warning in settings.warnings.iter().cloned().chain(audience_warnings(&http)) {
         tracing::warn!("{warning}");
     }
     let running = Running { handle: server.reload_handle(), port: address.port(), settings, ports };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use local_tenant::{TokenRequest, client};
 
-use super::{complain, dev, runtime, say};
+use super::{complain, dev, running_dev, runtime, say};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -17,13 +17,14 @@ pub(super) struct Arguments {
     /// The API the token is for; without it, the server that runs beside the tenant
     #[arg(long)]
     audience: Option<String>,
-    /// Where the local tenant listens
-    #[arg(long, default_value_t = dev::TENANT_PORT)]
-    tenant_port: u16,
+    /// Where the local tenant listens; without it, the port of the newest `dev` that is running
+    #[arg(long)]
+    tenant_port: Option<u16>,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { user, scope, audience, tenant_port } = arguments;
+    let tenant_port = tenant_port.or_else(running_dev::tenant_port).unwrap_or(dev::TENANT_PORT);
     let request = TokenRequest { user, scope, audience };
     let issued = runtime()?.block_on(client::request_token(tenant_port, &request))?;
     let granted: Vec<&str> = issued.scope.split(' ').collect();

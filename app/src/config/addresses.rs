@@ -42,8 +42,8 @@ pub(super) fn bind(read: &mut Reader) -> IpAddr {
     })
 }
 
-/// Reads the server's origin, which only a server on loopback can do without.
-pub(super) fn public_origin(read: &mut Reader, bind: IpAddr) -> Option<Url> {
+/// Reads the server's base URL, which only a server on loopback can do without.
+pub(super) fn public_base(read: &mut Reader, bind: IpAddr, path: &str) -> Option<Url> {
     const KEY: &str = "server.url";
     let text = read.text(KEY);
     if text.is_empty() {
@@ -52,27 +52,72 @@ pub(super) fn public_origin(read: &mut Reader, bind: IpAddr) -> Option<Url> {
                 KEY,
                 format!(
                     "is not set, and server.bind is {bind}: other machines' clients would be sent to localhost; set the \
-                     origin under which they reach the server (MCP_SERVER_URL)"
+                     URL under which they reach the server (MCP_SERVER_URL)"
                 ),
             );
         }
         return None;
     }
-    if refuse_placeholder(read, KEY, &text) {
+    base(read, KEY, &text, path)
+}
+
+/// Judges the URL below which a server with the endpoint `path` is reached.
+pub(super) fn base(read: &mut Reader, key: &str, text: &str, path: &str) -> Option<Url> {
+    if refuse_placeholder(read, key, text) {
         return None;
     }
-    let url = Url::parse(&text).ok().filter(is_origin);
-    if url.is_none() {
+    let url = Url::parse(text).ok().filter(|url| is_http(url) && has_host_name(url));
+    let url = url.filter(|url| is_plain_path(url.path().trim_end_matches('/')));
+    let Some(url) = url else {
+        let value = shown::text(text);
+        read.problem(
+            key,
+            format!(
+                "must be an http or https URL, such as https://mcp.example.com, or with the path below which a proxy \
+                 serves it, such as https://example.com/team, not {value}"
+            ),
+        );
+        return None;
+    };
+    warn_of_documentation(read, key, &url);
+    let prefix = url.path().trim_end_matches('/');
+    if !path.is_empty() && prefix.ends_with(path) {
+        let value = shown::text(&format!("{}{prefix}{path}", url.origin().ascii_serialization()));
+        read.warn(
+            key,
+            format!("ends with {path}, so the endpoint is {value}: leave out what server.path adds"),
+        );
+    }
+    Some(url)
+}
+
+/// Reads the endpoint's path, empty for the base URL itself.
+pub(super) fn endpoint_path(read: &mut Reader) -> String {
+    const KEY: &str = "server.path";
+    let text = read.text(KEY);
+    let path = text.strip_suffix('/').filter(|_| text == "/").unwrap_or(&text).to_owned();
+    let is_free =
+        !["/health", "/ready", "/ping"].contains(&path.as_str()) && !path.starts_with("/.well-known");
+    if text.is_empty() || !is_plain_path(&path) || !is_free {
         let value = shown::text(&text);
         read.problem(
             KEY,
             format!(
-                "must be an http or https origin without a path, such as https://mcp.example.com (MCP_SERVER_URL), \
-                 not {value}"
+                "must be a path, such as /mcp or /, of letters, digits and ._~- without a slash at its end, and none that \
+                 the server itself has (/health, /ready, /ping, /.well-known), not {value}"
             ),
         );
     }
-    url.inspect(|url| warn_of_documentation(read, KEY, url))
+    path
+}
+
+/// Whether a path is empty, or segments of unreserved characters (RFC 3986 section 2.3), which nobody on the way rewrites.
+fn is_plain_path(path: &str) -> bool {
+    let is_segment = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
+    };
+    path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))
 }
 
 /// Reads the issuer, from `auth0.issuer` or else `auth0.domain`.

@@ -7,6 +7,10 @@ use super::sources::{NAMED, PREFIX};
 /// The maximum number of letters that are wrong, missing, too many or swapped in what is still taken for a misspelling.
 const MAX_EDITS: usize = 2;
 
+/// The sections of tables whose names are the operator's, and the keys of those tables.
+const NAMED_TABLES: [(&str, [&str; 2]); 2] =
+    [("tools", ["scopes", "enabled"]), ("endpoints", ["url", "audience"])];
+
 /// Returns every key of config/default.toml, as `section.key`.
 pub(super) fn keys() -> Vec<String> {
     let mut section = "";
@@ -32,11 +36,11 @@ pub(super) fn key_of_variable(name: &str) -> Option<String> {
 
 /// Returns the key that an unknown one was probably meant to be.
 pub(super) fn key_like(path: &[String]) -> Option<String> {
-    if let [section, tool, setting] = path
-        && section == "tools"
+    if let [section, name, setting] = path
+        && let Some((_, settings)) = NAMED_TABLES.iter().find(|(known, _)| known == section)
     {
-        let known = closest(setting, ["scopes", "enabled"].into_iter().map(str::to_owned))?;
-        return Some(format!("tools.{tool}.{known}"));
+        let known = closest(setting, settings.iter().map(|setting| (*setting).to_owned()))?;
+        return Some(format!("{section}.{name}.{known}"));
     }
     let (key, known) = (path.join("."), keys());
     let longer = format!("{key}_");

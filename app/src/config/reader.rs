@@ -63,11 +63,14 @@ impl Reader {
     }
 
     pub(super) fn text(&mut self, key: &str) -> String {
-        self.read(&path(key), "a text", |value, _| match &value.kind {
+        self.text_at(&path(key)).unwrap_or_default()
+    }
+
+    pub(super) fn text_at(&mut self, path: &[String]) -> Option<String> {
+        self.read(path, "a text", |value, _| match &value.kind {
             ValueKind::String(text) => Some(text.trim().to_owned()),
             _ => None,
         })
-        .unwrap_or_default()
     }
 
     pub(super) fn flag_at(&mut self, path: &[String]) -> Option<bool> {

@@ -25,11 +25,17 @@ pub struct Settings {
     pub bind: IpAddr,
     /// The port to listen on; 0 takes a free one.
     pub port: u16,
-    /// The server's origin, if it is not `http://localhost:PORT`.
+    /// The URL below which clients reach the server, if it is not `http://localhost:PORT`.
     pub url: Option<Url>,
+    /// The MCP endpoint's path below it; empty for the URL itself.
+    pub path: String,
+    /// The protected resource's identifier: what tokens must have in `aud`.
+    pub audience: String,
+    /// Further addresses under which clients reach the server.
+    pub endpoints: Vec<NamedEndpoint>,
     /// The issuer whose keys are used; its text is what `iss` must be.
     pub issuer: Url,
-    /// When a token is acceptable. The first audience is the protected resource.
+    /// When a token is acceptable.
     pub tokens: TokenPolicy,
     /// How keys are fetched.
     pub keys: KeyOptions,
@@ -57,6 +63,17 @@ pub struct Settings {
     pub tenant: Option<Value>,
     /// What is probably not meant, a line each.
     pub warnings: Vec<String>,
+}
+
+/// A further address under which clients reach the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedEndpoint {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The URL below which clients reach the server.
+    pub url: Url,
+    /// The protected resource's identifier there, if it is another one.
+    pub audience: Option<String>,
 }
 
 /// What the configuration says of one tool.
@@ -108,9 +125,12 @@ impl Settings {
     fn read(mut reader: Reader, catalog: &ToolCatalog) -> Result<Self, Problems> {
         let read = &mut reader;
         let bind = addresses::bind(read);
-        let (port, url) = (read.whole("server.port", 0..=65_535), addresses::public_origin(read, bind));
+        let (port, path) = (read.whole("server.port", 0..=65_535), addresses::endpoint_path(read));
+        let url = addresses::public_base(read, bind, &path);
         let issuer = addresses::issuer(read);
+        let audience = audience(read);
         let tokens = tokens(read, issuer.as_ref());
+        let endpoints = endpoints(read, url.as_ref(), &path);
         // A placeholder keeps the reading going; with the problem noted, it is never used.
         let issuer = issuer.unwrap_or_else(placeholder);
         let keys = keys(read, &issuer);
@@ -131,6 +151,9 @@ impl Settings {
             bind,
             port,
             url,
+            path,
+            audience,
+            endpoints,
             issuer,
             tokens,
             keys,
@@ -149,21 +172,15 @@ impl Settings {
         })
     }
 
-    /// The server's origin, once its port is known.
+    /// The URL below which clients reach the server, once its port is known.
     #[must_use]
-    pub fn public_url(&self, port: u16) -> Url {
+    pub fn base_url(&self, port: u16) -> Url {
         self.url.clone().unwrap_or_else(|| {
             let mut url = placeholder();
             // An http URL with a host takes any port.
             let _ = url.set_port(Some(port));
             url
         })
-    }
-
-    /// The protected resource's identifier.
-    #[must_use]
-    pub fn audience(&self) -> &str {
-        self.tokens.audiences.first().map_or("", String::as_str)
     }
 }
 
@@ -173,7 +190,7 @@ fn placeholder() -> Url {
     Url::parse("http://localhost/").expect("a URL")
 }
 
-fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
+fn audience(read: &mut Reader) -> String {
     let audience = read.text("auth0.audience");
     if audience.is_empty() {
         read.problem(
@@ -182,15 +199,38 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
         );
     }
     addresses::refuse_placeholder(read, "auth0.audience", &audience);
+    audience
+}
+
+/// Reads `[endpoints]`. Each has a URL of its own, so that a request can tell which it is for.
+fn endpoints(read: &mut Reader, main: Option<&Url>, path: &str) -> Vec<NamedEndpoint> {
+    let mut endpoints: Vec<NamedEndpoint> = Vec::new();
+    for name in read.tables("endpoints") {
+        let at = |key: &str| vec!["endpoints".to_owned(), name.clone(), key.to_owned()];
+        let key = shown::key(&at("url"));
+        let (text, audience) = (read.text_at(&at("url")), read.text_at(&at("audience")));
+        let Some(url) = addresses::base(read, &key, &text.unwrap_or_default(), path) else {
+            continue;
+        };
+        let other = endpoints.iter().map(|other| &other.url).chain(main).find(|other| **other == url);
+        if other.is_some() {
+            read.problem(&key, "is the URL of another endpoint, too: each needs its own");
+        }
+        let key = shown::key(&at("audience"));
+        if audience.as_deref().is_some_and(str::is_empty) {
+            read.problem(&key, "must not be empty; without it, it is auth0.audience");
+        }
+        addresses::refuse_placeholder(read, &key, audience.as_deref().unwrap_or_default());
+        endpoints.push(NamedEndpoint { name, url, audience });
+    }
+    endpoints
+}
+
+fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
     let mut issuers: Vec<String> = issuer.map(ToString::to_string).into_iter().collect();
     for text in read.texts("auth0.additional_issuers") {
         addresses::issuer_url(read, "auth0.additional_issuers", &text);
         issuers.push(text);
-    }
-    let mut audiences = vec![audience];
-    audiences.extend(read.texts("auth0.additional_audiences"));
-    if audiences.iter().skip(1).any(String::is_empty) {
-        read.problem("auth0.additional_audiences", "must not hold an empty text");
     }
     let words = [
         ("scope", ScopeAuthority::Scope),
@@ -200,7 +240,7 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
     ];
     TokenPolicy {
         issuers,
-        audiences,
+        additional_audiences: read.texts("auth0.additional_audiences"),
         leeway: read.seconds("tokens.leeway_seconds", 0..=300),
         authority: read.choice("tokens.authority", &words, ScopeAuthority::Scope),
     }

@@ -65,7 +65,7 @@ fn admit(criterion: &mut Criterion) {
     let claims =
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
     criterion.bench_function("admit", |bencher| {
-        bencher.iter(|| policy.admit(black_box(&claims), clock.now().seconds()).unwrap());
+        bencher.iter(|| policy.admit(black_box(&claims), AUDIENCE, clock.now().seconds()).unwrap());
     });
 }
 
@@ -104,7 +104,7 @@ fn server() -> (Arc<McpServer>, Arc<Snapshot>, Principal) {
     let now = clock.now().seconds();
     let claims =
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
-    let who = settings.tokens.admit(&claims, now).unwrap();
+    let who = settings.tokens.admit(&claims, AUDIENCE, now).unwrap();
     let ports = Ports::new(Arc::new(ScriptedVerifier::new()), clock, tools::shipped());
     let snapshot = wiring::snapshot(&settings, ports, wiring::sealing_keys(&settings)).unwrap();
     let server = McpServer::new(Announcer::default(), pool());

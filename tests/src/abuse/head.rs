@@ -28,7 +28,7 @@ async fn a_target_is_a_path_or_names_this_server() {
         ("//localhost/mcp", "404"),
         ("//mcp", "404"),
         ("///mcp", "404"),
-        ("/mcp/", "404"),
+        ("/mcp/", "200"),
         ("/mcp//", "404"),
         ("/./mcp", "404"),
         ("/x/../mcp", "404"),
