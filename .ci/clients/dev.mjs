@@ -19,8 +19,11 @@ export async function startDev(binary, ...options) {
   return {
     endpoint: word("MCP endpoint"),
     issuer,
-    token: (user) =>
-      execFileSync(binary, ["token", "--user", user, "--tenant-port", tenantPort], { encoding: "utf8" }).trim(),
+    token(user, audience) {
+      const target = audience ? ["--audience", audience] : [];
+      const args = ["token", "--user", user, "--tenant-port", tenantPort, ...target];
+      return execFileSync(binary, args, { encoding: "utf8" }).trim();
+    },
     async stop() {
       child.kill("SIGTERM");
       const code = await ended;

@@ -19,7 +19,7 @@ impl StopSignals {
     /// Completes at the first signal; a second one ends the process with status 1.
     pub(crate) async fn first(mut self) {
         self.next().await;
-        tracing::info!("stopping: finishing the requests under way; a second signal stops at once");
+        tracing::info!("stopping: finishing what is under way; a second signal stops at once");
         tokio::spawn(async move {
             self.next().await;
             std::process::exit(1);

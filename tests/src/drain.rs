@@ -82,6 +82,47 @@ async fn what_is_not_finished_in_30_s_is_closed() {
     assert_eq!(read_to_end(call).await, "");
 }
 
+/// While a load balancer has yet to notice, its requests are answered, and their connections end in order.
+#[tokio::test]
+async fn in_the_drain_delay_requests_are_answered_and_connections_end_with_their_answers() {
+    let mut harness = Choices::new().set("limits.drain_delay_seconds", 5_i64).start().await;
+    let mut kept = harness.connect().await;
+    kept.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    kept.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    harness.begin_stop();
+    harness.sleeping_until(Duration::from_secs(5)).await;
+
+    kept.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let rest = read_to_end(kept).await;
+    assert!(rest.contains("HTTP/1.1 200 OK") && rest.contains("connection: close"), "{rest}");
+    let ready = harness.get("/ready").await;
+    assert_eq!((ready.status.as_u16(), &ready.json()["reason"]), (503, &"draining".into()));
+    let called = harness.legacy(ADMIN, &json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
+    assert_eq!((called.status.as_u16(), called.header("connection")), (200, "close"));
+
+    harness.clock.advance(Duration::from_secs(5));
+    assert_eq!(harness.stopped().await, Drained::Complete);
+    assert!(TcpStream::connect(harness.address).await.is_err(), "the listening socket is closed");
+}
+
+/// A proxy that has connected, and not yet sent its request, does not send it again elsewhere.
+#[tokio::test]
+async fn a_connection_that_was_made_before_the_end_gets_its_first_answer() {
+    let mut harness = Harness::new().await;
+    let (mut early, silent) = (harness.connect().await, harness.connect().await);
+    harness.begin_stop();
+    while TcpStream::connect(harness.address).await.is_ok() {}
+    early.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let answer = read_to_end(early).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+    harness.sleeping_until(Duration::from_secs(1)).await;
+    harness.clock.advance(Duration::from_secs(1));
+    assert_eq!(read_to_end(silent).await, "");
+    assert_eq!(harness.stopped().await, Drained::Complete);
+}
+
 /// An HTTP/2 connection lives until its client has confirmed the notice to go away. This one does not.
 #[tokio::test]
 async fn a_draining_server_says_that_it_is_not_ready() {

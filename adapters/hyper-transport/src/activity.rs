@@ -45,6 +45,8 @@ struct State {
     since: Duration,
     /// Requests whose answers are not yet made.
     requests: usize,
+    /// Requests so far.
+    total: usize,
     multiplexed: bool,
     /// When a client that has shut its side down is given up.
     half_closed_until: Option<Duration>,
@@ -83,6 +85,7 @@ impl Activity {
                 phase: Phase::Idle,
                 since,
                 requests: 0,
+                total: 0,
                 multiplexed: false,
                 half_closed_until: None,
                 blocked_since: None,
@@ -138,9 +141,15 @@ impl Activity {
         let mut state = self.state();
         state.phase = Phase::Busy;
         state.requests += 1;
+        state.total = state.total.saturating_add(1);
         state.multiplexed = multiplexed;
         state.left_unread = false;
         RequestGuard { activity: Arc::clone(self), multiplexed }
+    }
+
+    /// Whether no request's head has been read yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.state().total == 0
     }
 
     /// Whether it matters that a client shuts its side down. Between requests hyper sees it, as does HTTP/2 always.

@@ -79,7 +79,7 @@ impl Shared {
         if is_unread {
             guard.left_unread();
         }
-        finish(&mut response, &id, head.version, is_spare || is_unread);
+        finish(&mut response, &id, head.version, is_spare || is_unread || self.is_draining());
         match response.body_mut() {
             AnswerBody::Events(events) => events.at_end(record, &id, started, guard),
             AnswerBody::Whole(_) => {

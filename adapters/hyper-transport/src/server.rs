@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use domain::Clock;
+use futures_util::FutureExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -38,6 +40,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// After a failed accept, usually for want of descriptors: time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection without a request yet outlives the end of listening.
+const FIRST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// What a connection beyond the limit and the spare places gets.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -109,30 +113,41 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` completes; then accepts nothing more, says that it is not ready, and finishes what is under
-    /// way within the drain limit.
+    /// Serves until `stop` completes; then says that it is not ready, after the drain delay accepts nothing more, and
+    /// finishes what is under way within the drain limit.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-        tokio::pin!(stop);
+        let take = |stream| self.take(stream, &tasks, &draining, &closing);
+        self.accept_until(stop, take).await;
+        self.shared.drain();
+        self.accept_until(self.shared.clock().sleep(self.shared.limits.drain_delay), take).await;
+        // Closing the sockets would reset what is connected already.
+        while let Some(Ok((stream, _))) = self.accept().now_or_never() {
+            take(stream);
+        }
+        drop((self.listener, self.second));
+        self.shared.mcp.end_subscriptions();
+        draining.cancel();
+        tasks.close();
+        finish(&self.shared, &tasks, &closing).await
+    }
+
+    async fn accept_until(&self, end: impl Future<Output = ()>, take: impl Fn(TcpStream)) {
+        tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
-                () = &mut stop => break,
+                () = &mut end => return,
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.take(stream, &tasks, &draining, &closing),
+                Ok((stream, _)) => take(stream),
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     self.shared.clock().sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
-        self.shared.drain();
-        drop((self.listener, self.second));
-        draining.cancel();
-        tasks.close();
-        finish(&self.shared, &tasks, &closing).await
     }
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
@@ -201,19 +216,29 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
         })
     });
     let expired = activity.expired();
-    tokio::pin!(expired);
+    let ended = ended(&ending, &activity, shared.clock());
+    tokio::pin!(expired, ended);
     let is_http1 = tokio::select! {
         biased;
         is_http1 = speaks_http1(&stream) => is_http1,
         () = &mut expired => return,
-        () = ending.cancelled() => return,
+        () = &mut ended => return,
     };
     let io = WatchedIo::new(stream, Arc::clone(&activity));
     if is_http1 {
-        drive(http1(limits).serve_connection(io, requests), expired, &ending).await;
+        drive(http1(limits).serve_connection(io, requests), expired, ended).await;
     } else {
         // In a box of its own: larger than what HTTP/1.1 needs, and rare.
-        Box::pin(drive(either(limits).serve_connection(io, requests), expired, &ending)).await;
+        Box::pin(drive(either(limits).serve_connection(io, requests), expired, ended)).await;
+    }
+}
+
+/// Completes when the connection is to end. A client that has connected has the time to send its first request first: that may
+/// be on the way, and a proxy does not send it again.
+async fn ended(ending: &CancellationToken, activity: &Activity, clock: &dyn Clock) {
+    ending.cancelled().await;
+    if activity.is_new() {
+        clock.sleep(FIRST_REQUEST_PATIENCE).await;
     }
 }
 
@@ -229,15 +254,18 @@ async fn speaks_http1(stream: &TcpStream) -> bool {
 }
 
 /// Serves a connection to its end.
-async fn drive<C>(connection: C, mut expired: Pin<&mut impl Future<Output = ()>>, ending: &CancellationToken)
-where
+async fn drive<C>(
+    connection: C,
+    mut expired: Pin<&mut impl Future<Output = ()>>,
+    ended: Pin<&mut impl Future<Output = ()>>,
+) where
     C: GracefulConnection<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         () = &mut expired => return,
-        () = ending.cancelled() => {
+        () = ended => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 outcome = connection.as_mut() => outcome,

@@ -65,7 +65,9 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// What one subject, and one client, may have of requests, streams and memory. Beyond it: 429.
     pub shares: Shares,
-    /// How long requests under way may take once the server is told to stop.
+    /// How long connections are accepted once the server is told to stop, and says so.
+    pub drain_delay: Duration,
+    /// How long requests under way may take after that.
     pub drain: Duration,
 }
 

@@ -86,10 +86,10 @@ impl Shared {
         Arc::clone(&self.clock)
     }
 
-    /// From here on the server says that it is not ready.
+    /// From here on the server says that it is not ready, and every answer ends its HTTP/1.1 connection, so that clients
+    /// and proxies go elsewhere of themselves.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.mcp.end_subscriptions();
     }
 
     pub(crate) fn is_draining(&self) -> bool {

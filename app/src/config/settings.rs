@@ -315,6 +315,7 @@ fn limits(read: &mut Reader) -> (Limits, Duration, usize) {
             subject_percent: read.whole("limits.subject_percent", 1..=100),
             client_percent: read.whole("limits.client_percent", 1..=100),
         },
+        drain_delay: read.seconds("limits.drain_delay_seconds", 0..=300),
         drain: read.seconds("limits.drain_seconds", 0..=3600),
     };
     let percent = limits.shares.subject_percent.min(limits.shares.client_percent);

@@ -12,7 +12,7 @@ mod report;
 mod requests;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -62,16 +62,17 @@ pub(crate) struct Binaries {
     pub(crate) floor: PathBuf,
 }
 
-/// Builds both as they are shipped.
+/// Builds both as this program was built, and so beside it: figures are those of `--release`.
 fn build() -> anyhow::Result<Binaries> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let release: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--package", "fastmcp-auth0", "--package", "load", "--bins"])
+        .args(["build", "--locked", "--package", "fastmcp-auth0", "--package", "load", "--bins"])
+        .args(release)
         .current_dir(root)
         .status()?;
     anyhow::ensure!(status.success(), "the build failed");
-    // This program lies beside them, if it was built as they were.
     let own = std::env::current_exe()?;
-    let folder = own.parent().and_then(Path::parent).context("no target folder")?.join("release");
+    let folder = own.parent().context("no target folder")?;
     Ok(Binaries { server: folder.join("fastmcp-auth0"), floor: folder.join("floor") })
 }
