@@ -147,6 +147,7 @@ mod tests {
             audiences: vec!["a".into()],
             leeway: std::time::Duration::ZERO,
             authority: ScopeAuthority::Scope,
+            hierarchy: Arc::default(),
         };
         policy.admit(&Arc::new(claims), UnixSeconds(0)).unwrap()
     }
