@@ -461,8 +461,9 @@ fn scopes_imply_others_that_something_asks_for_or_that_lead_to_one() {
             "{told:?}"
         );
     }
-    let told = scope_problems("[scopes.implies]\na = [\"x\"]\nb = [\"tool:greet\", \"y\", \"a\"]\nc = []");
-    assert_eq!(told.len(), 3, "all at once: {told:?}");
+    let told =
+        scope_problems("[scopes.implies]\na = [\"x\"]\nb = [\"tool:greet\", \"y\", \"a\"]\nc = []\nd = []");
+    assert_eq!(told.len(), 4, "all at once: {told:?}");
 }
 
 #[test]
