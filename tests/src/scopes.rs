@@ -9,6 +9,7 @@ use domain::{
 };
 use fakes::{Behaviour, RecordingTool};
 use fastmcp_auth0::{Settings, Sources};
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -23,9 +24,10 @@ struct Note(&'static str);
 #[async_trait]
 impl Resource for Note {
     fn spec(&self) -> Result<ResourceSpec, ResourceSpecError> {
-        let spec = match self.0.contains('{') {
-            true => ResourceSpec::template(self.0, "notes", "Notes", "By id.")?,
-            false => ResourceSpec::at(self.0, "note", "Note", "A note."),
+        let spec = if self.0.contains('{') {
+            ResourceSpec::template(self.0, "notes", "Notes", "By id.")?
+        } else {
+            ResourceSpec::at(self.0, "note", "Note", "A note.")
         };
         spec.requires(READ.iter().copied())
     }
@@ -288,7 +290,7 @@ async fn a_client_that_asks_for_exactly_what_it_is_told_to_never_loses_a_scope()
 
 /// The challenge's scope, and what both metadata documents say is supported.
 async fn login(harness: &Harness) -> (Option<String>, Option<Value>) {
-    let refused = harness.send(harness.request("POST", "/mcp").body(Default::default()).unwrap()).await;
+    let refused = harness.send(harness.request("POST", "/mcp").body(Full::default()).unwrap()).await;
     assert_eq!(refused.status, 401);
     let challenge = refused.header("www-authenticate");
     let scope = challenge.strip_prefix("Bearer scope=\"").map(|rest| rest.split('"').next().unwrap());
@@ -317,7 +319,7 @@ async fn a_first_login_asks_for_every_scope_that_something_asks_for_or_for_those
         let harness = notes().set("scopes.login", listed).start().await;
         let supported = json!(scope.split(' ').collect::<Vec<_>>());
         assert_eq!(login(&harness).await, (Some(scope.to_owned()), Some(supported)));
-        let expired = harness.send(harness.post("junk").body(Default::default()).unwrap()).await;
+        let expired = harness.send(harness.post("junk").body(Full::default()).unwrap()).await;
         assert!(expired.header("www-authenticate").contains(&format!("scope=\"{scope}\"")));
         assert_eq!(legacy(&harness, ADMIN, "tools/call", json!({"name": "greet"})).await.status, 200);
     }
