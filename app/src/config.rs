@@ -6,6 +6,7 @@ mod files;
 mod known;
 mod problem;
 mod reader;
+mod scopes;
 mod secrets;
 mod settings;
 mod shown;

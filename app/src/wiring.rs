@@ -46,16 +46,47 @@ impl Ports {
     pub fn real(settings: &Settings) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&clock));
-        Self::new(Arc::new(verifier), clock, domain::tools::shipped())
+        let ports = Self::new(Arc::new(verifier), clock, domain::tools::shipped());
+        Self { resources: shipped_resources(), prompts: shipped_prompts(), ..ports }
+    }
+
+    /// What is on offer says of itself.
+    ///
+    /// # Errors
+    /// When a description is at fault.
+    pub fn catalog(&self) -> anyhow::Result<Catalog> {
+        catalog(self.tools.clone(), self.resources.clone(), self.prompts.clone())
     }
 }
 
-/// The shipped tools, for settings to name.
+/// The resources on offer, beside the tools: none until you name yours here.
+fn shipped_resources() -> Vec<Arc<dyn Resource>> {
+    Vec::new()
+}
+
+/// The prompts on offer, beside the tools: none until you name yours here.
+fn shipped_prompts() -> Vec<Arc<dyn Prompt>> {
+    Vec::new()
+}
+
+/// What is shipped, for settings to name.
 ///
 /// # Errors
-/// When a tool's own description is at fault.
-pub fn shipped_catalog() -> anyhow::Result<ToolCatalog> {
-    ToolCatalog::new(domain::tools::shipped()).context("the tools can't be offered")
+/// When a description is at fault.
+pub fn shipped_catalog() -> anyhow::Result<Catalog> {
+    catalog(domain::tools::shipped(), shipped_resources(), shipped_prompts())
+}
+
+fn catalog(
+    tools: Vec<Arc<dyn Tool>>,
+    resources: Vec<Arc<dyn Resource>>,
+    prompts: Vec<Arc<dyn Prompt>>,
+) -> anyhow::Result<Catalog> {
+    Ok(Catalog {
+        tools: ToolCatalog::new(tools).context("the tools can't be offered")?,
+        resources: ResourceCatalog::new(resources).context("the resources can't be offered")?,
+        prompts: PromptCatalog::new(prompts).context("the prompts can't be offered")?,
+    })
 }
 
 /// Plugs everything together on a listening socket.
@@ -91,12 +122,8 @@ pub fn snapshot(settings: &Settings, ports: Ports, keys: Arc<SealingKeys>) -> an
 /// # Errors
 /// When tools and rules do not fit together.
 pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
-    let tools = ToolCatalog::new(ports.tools).context("the tools can't be offered")?;
-    let tools = tools.retain(|name| settings.tools.get(name).is_none_or(|rule| rule.enabled));
-    let scopes = ScopePolicy::new(rules(settings, &tools), &tools).context("the tools' rules do not fit")?;
-    let resources = ResourceCatalog::new(ports.resources).context("the resources can't be offered")?;
-    let prompts = PromptCatalog::new(ports.prompts).context("the prompts can't be offered")?;
-    let catalog = Catalog { tools, resources, prompts };
+    let catalog = without_switched_off(settings, catalog(ports.tools, ports.resources, ports.prompts)?);
+    let scopes = scopes(settings, &catalog)?;
     Ok(Service {
         verifier: ports.verifier,
         clock: ports.clock,
@@ -105,6 +132,23 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         scopes,
         tool_deadline: settings.tool_deadline,
     })
+}
+
+/// What is left of a catalog when the settings have switched tools off.
+#[must_use]
+pub fn without_switched_off(settings: &Settings, catalog: Catalog) -> Catalog {
+    let tools = catalog.tools.retain(|name| settings.tools.get(name).is_none_or(|rule| rule.enabled));
+    Catalog { tools, ..catalog }
+}
+
+/// Who may do what, and which scopes clients are told of.
+///
+/// # Errors
+/// When tools and rules do not fit together.
+pub fn scopes(settings: &Settings, catalog: &Catalog) -> anyhow::Result<ScopePolicy> {
+    let rules = rules(settings, &catalog.tools);
+    let policy = ScopePolicy::new(rules, catalog, &settings.tokens.hierarchy, settings.login.clone());
+    policy.context("the tools' rules do not fit")
 }
 
 /// What the tools ask for, or the configuration instead. Rules of tools that are switched off go with them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::prompt::{Prompt, PromptSpec};
 use crate::resource::{Address, Resource, ResourceSpec, ResourceSpecError};
-use crate::scope::InvalidScope;
+use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool::{SpecError, Tool, ToolName, ToolSpec};
 
 /// Everything on offer.
@@ -17,6 +17,16 @@ pub struct Catalog {
     pub resources: ResourceCatalog,
     /// What conversations can start from.
     pub prompts: PromptCatalog,
+}
+
+impl Catalog {
+    /// Every scope that something on offer asks for: the tools' first, by `rule`, then the resources' and the prompts'.
+    pub fn asked_scopes<'a>(&'a self, rule: impl Fn(&'a ToolSpec) -> &'a ScopeSet) -> ScopeSet {
+        let tools = self.tools.specs().map(rule);
+        let resources = self.resources.specs().map(|spec| &spec.scopes);
+        let prompts = self.prompts.specs().map(|spec| &spec.scopes);
+        tools.chain(resources).chain(prompts).flat_map(ScopeSet::iter).cloned().collect()
+    }
 }
 
 /// Tools in a stable order, found by name.

@@ -5,7 +5,8 @@
 //! 1. A [`BearerToken`] arrives. A [`TokenVerifier`] (a port) proves who signed it and returns its [`Claims`].
 //! 2. [`TokenPolicy::admit`] judges the claims at the [`Clock`]'s (a port) present time. A [`Principal`] cannot be had
 //!    any other way.
-//! 3. [`ScopePolicy::permit`] compares the principal's [`ScopeSet`] with what a tool requires.
+//! 3. [`ScopePolicy::permit`] compares the principal's [`ScopeSet`], and what that implies by the [`ScopeHierarchy`], with
+//!    what a tool requires.
 //! 4. A [`Tool`] (a port) from the [`ToolCatalog`] runs.
 //!
 //! [`Service`] is the one door to all of it. This crate does no I/O and knows no HTTP, no JSON-RPC and no Auth0.
@@ -17,6 +18,7 @@ pub mod content;
 pub mod context;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod hierarchy;
 pub mod policy;
 pub mod pool;
 pub mod principal;
@@ -41,7 +43,8 @@ pub use context::{
     Answers, Cancellation, ClientCapabilities, Context, Elicited, Feedback, InputRequired, LogLevel,
     LogMessage, Message, Outcome, Progress, Question, Role, Sampling, Unheard,
 };
-pub use policy::{Denied, Permit, PolicyError, ScopePolicy};
+pub use hierarchy::{HierarchyError, ScopeHierarchy};
+pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
 pub use prompt::{Prompt, PromptArgument, PromptCall, PromptResult, PromptSpec};

@@ -1,16 +1,30 @@
-//! Which scopes each tool needs, decided once at the start and asked on every request.
+//! Which scopes each tool needs, and what a challenge may name: decided once at the start and asked on every request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::catalog::ToolCatalog;
+use crate::catalog::{Catalog, ToolCatalog};
+use crate::hierarchy::ScopeHierarchy;
 use crate::principal::Principal;
-use crate::scope::ScopeSet;
+use crate::scope::{Scope, ScopeSet};
 use crate::tool::ToolName;
 
 /// A rule for every tool of a catalog, and for no other name.
 #[derive(Debug)]
 pub struct ScopePolicy {
     rules: HashMap<ToolName, ScopeSet>,
+    login: ScopeSet,
+    /// Every scope that something on offer asks for, that a login asks for, or that the hierarchy names.
+    known: HashSet<Scope>,
+}
+
+/// Which scopes a first login asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LoginScopes {
+    /// Every scope that something on offer asks for.
+    #[default]
+    All,
+    /// These.
+    Listed(ScopeSet),
 }
 
 /// Proof that a principal may call a tool; only [`ScopePolicy::permit`] makes one.
@@ -27,14 +41,29 @@ impl Permit<'_> {
     }
 }
 
-/// The principal lacks scopes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// The principal lacks scopes. Every scope in it is one that this server knows, whatever the token holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("needs the scopes {required:?}, lacks {missing:?}")]
 pub struct Denied {
-    /// Every scope that the operation needs: what to ask the authorization server for (RFC 6750 section 3).
+    /// Every scope that the operation needs.
     pub required: ScopeSet,
-    /// Those of them that the token has not.
+    /// Those of them that the token grants neither itself nor by a broader scope.
     pub missing: ScopeSet,
+    /// The token's scopes that this server knows, in the token's order.
+    pub held: ScopeSet,
+    /// What the client is to ask the authorization server for (RFC 6750 section 3): what the operation needs, unless
+    /// [`Denied::keeping_held`] says otherwise.
+    pub to_request: ScopeSet,
+}
+
+impl Denied {
+    /// For clients that ask for exactly what a challenge names: what the token has, so that they keep it, then what is
+    /// missing.
+    #[must_use]
+    pub fn keeping_held(self) -> Self {
+        let to_request = self.held.union(&self.missing);
+        Self { to_request, ..self }
+    }
 }
 
 /// Why rules do not fit a catalog.
@@ -55,16 +84,25 @@ impl ScopePolicy {
     /// [`PolicyError`] unless rules and catalog name exactly the same tools: a tool without a rule never starts.
     pub fn new(
         rules: impl IntoIterator<Item = (ToolName, ScopeSet)>,
-        catalog: &ToolCatalog,
+        catalog: &Catalog,
+        hierarchy: &ScopeHierarchy,
+        login: LoginScopes,
     ) -> Result<Self, PolicyError> {
         let rules: HashMap<_, _> = rules.into_iter().collect();
-        if let Some(stray) = rules.keys().filter(|name| catalog.spec(name.as_str()).is_none()).min() {
+        if let Some(stray) = rules.keys().filter(|name| catalog.tools.spec(name.as_str()).is_none()).min() {
             return Err(PolicyError::UnknownTool(stray.to_string()));
         }
-        if let Some(open) = catalog.specs().find(|spec| !rules.contains_key(&spec.name)) {
+        if let Some(open) = catalog.tools.specs().find(|spec| !rules.contains_key(&spec.name)) {
             return Err(PolicyError::MissingRule(open.name.clone()));
         }
-        Ok(Self { rules })
+        let asked = catalog.asked_scopes(|spec| rules.get(&spec.name).unwrap_or(&spec.scopes));
+        let mut known: HashSet<Scope> = asked.iter().chain(hierarchy.names()).cloned().collect();
+        let login = match login {
+            LoginScopes::All => asked,
+            LoginScopes::Listed(scopes) => scopes,
+        };
+        known.extend(login.iter().cloned());
+        Ok(Self { rules, login, known })
     }
 
     /// The rules that the tools themselves ask for.
@@ -78,48 +116,173 @@ impl ScopePolicy {
     /// # Errors
     /// [`Denied`] when a scope is missing, and for a name without a rule.
     pub fn permit<'a>(&self, who: &Principal, tool: &'a ToolName) -> Result<Permit<'a>, Denied> {
-        let Some(required) = self.rules.get(tool) else {
-            return Err(Denied { required: ScopeSet::EMPTY, missing: ScopeSet::EMPTY });
-        };
-        if who.scopes().contains_all(required) {
-            Ok(Permit { tool })
-        } else {
-            Err(Denied { required: required.clone(), missing: required.difference(who.scopes()) })
-        }
+        let required = self.rules.get(tool).ok_or_else(Denied::default)?;
+        self.check(who, required)?;
+        Ok(Permit { tool })
     }
 
-    /// Every scope that some tool of `catalog` needs, in the catalog's order.
+    /// Whether `who` may call `tool`, for lists, where a reason would be in vain.
     #[must_use]
-    pub fn all_scopes(&self, catalog: &ToolCatalog) -> ScopeSet {
-        let rules = catalog.specs().filter_map(|spec| self.rules.get(&spec.name));
-        rules.flat_map(ScopeSet::iter).cloned().collect()
+    pub fn permits(&self, who: &Principal, tool: &ToolName) -> bool {
+        self.rules.get(tool).is_some_and(|required| who.holds_all(required))
+    }
+
+    /// Whether `who` may do what asks for these scopes.
+    ///
+    /// # Errors
+    /// [`Denied`] when one is missing.
+    pub fn check(&self, who: &Principal, required: &ScopeSet) -> Result<(), Denied> {
+        if who.holds_all(required) {
+            return Ok(());
+        }
+        let held = who.scopes().iter().filter(|scope| self.known.contains(scope)).cloned().collect();
+        Err(Denied {
+            required: required.clone(),
+            missing: who.missing(required),
+            held,
+            to_request: required.clone(),
+        })
+    }
+
+    /// What a first login asks for.
+    #[must_use]
+    pub fn login_scopes(&self) -> &ScopeSet {
+        &self.login
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::principal::{ScopeAuthority, TokenPolicy};
+    use crate::time::UnixSeconds;
+    use crate::token::Claims;
     use crate::tools;
 
-    fn catalog() -> ToolCatalog {
-        ToolCatalog::new(tools::shipped()).unwrap()
+    fn catalog() -> Catalog {
+        Catalog { tools: ToolCatalog::new(tools::shipped()).unwrap(), ..Catalog::default() }
+    }
+
+    fn new(rules: HashMap<ToolName, ScopeSet>) -> Result<ScopePolicy, PolicyError> {
+        ScopePolicy::new(rules, &catalog(), &ScopeHierarchy::default(), LoginScopes::All)
+    }
+
+    fn set(texts: &str) -> ScopeSet {
+        ScopeSet::parse_all(texts.split_whitespace()).unwrap()
+    }
+
+    fn tool(name: &str) -> ToolName {
+        ToolName::parse(name).unwrap()
     }
 
     #[test]
     fn a_tool_without_a_rule_never_starts() {
-        let catalog = catalog();
-        let mut rules = ScopePolicy::as_specified(&catalog);
-        let name: ToolName = ToolName::parse("greet").unwrap();
-        rules.remove(&name);
-        assert_eq!(ScopePolicy::new(rules, &catalog).unwrap_err(), PolicyError::MissingRule(name));
+        let mut rules = ScopePolicy::as_specified(&catalog().tools);
+        rules.remove(&tool("greet"));
+        assert_eq!(new(rules).unwrap_err(), PolicyError::MissingRule(tool("greet")));
     }
 
     #[test]
     fn a_rule_without_a_tool_never_starts() {
-        let catalog = catalog();
-        let mut rules = ScopePolicy::as_specified(&catalog);
-        rules.insert(ToolName::parse("gret").unwrap(), ScopeSet::EMPTY);
-        let error = ScopePolicy::new(rules, &catalog).unwrap_err();
-        assert_eq!(error, PolicyError::UnknownTool("gret".to_owned()));
+        let mut rules = ScopePolicy::as_specified(&catalog().tools);
+        rules.insert(tool("gret"), ScopeSet::EMPTY);
+        assert_eq!(new(rules).unwrap_err(), PolicyError::UnknownTool("gret".to_owned()));
+    }
+
+    /// `admin` implies `write`, which implies `read`.
+    fn hierarchy() -> ScopeHierarchy {
+        let scope = |text: &str| Scope::parse(text).unwrap();
+        ScopeHierarchy::new([(scope("admin"), set("write")), (scope("write"), set("read"))]).unwrap()
+    }
+
+    fn holder(scopes: &str) -> Principal {
+        let claims = Claims {
+            token_type: Some("at+jwt".into()),
+            issuer: "i".into(),
+            audience: vec!["a".into()],
+            subject: "s".into(),
+            expires_at: UnixSeconds(1),
+            not_before: None,
+            issued_at: None,
+            client_id: Some("c".into()),
+            authorized_party: None,
+            scope: set(scopes),
+            permissions: ScopeSet::EMPTY,
+            name: None,
+            email: None,
+            organization_id: None,
+            token_id: None,
+            sender_constrained: false,
+            extra: None,
+        };
+        let policy = TokenPolicy {
+            issuers: vec!["i".into()],
+            additional_audiences: Vec::new(),
+            leeway: Duration::ZERO,
+            authority: ScopeAuthority::Scope,
+            hierarchy: Arc::new(hierarchy()),
+        };
+        policy.admit(&Arc::new(claims), "a", UnixSeconds(0)).unwrap()
+    }
+
+    /// `greet` needs `read` and `extra`, the others nothing.
+    fn policy(login: LoginScopes) -> ScopePolicy {
+        let rules = ScopePolicy::as_specified(&catalog().tools).into_keys().map(|name| {
+            if name.as_str() == "greet" { (name, set("read extra")) } else { (name, ScopeSet::EMPTY) }
+        });
+        ScopePolicy::new(rules, &catalog(), &hierarchy(), login).unwrap()
+    }
+
+    #[test]
+    fn a_broader_scope_permits_and_what_is_held_or_missing_is_told_by_the_names_in_the_token_and_the_rule() {
+        let policy = policy(LoginScopes::Listed(set("start")));
+        let greet = tool("greet");
+        for permitted in ["extra read", "write extra", "admin extra", "extra admin stray"] {
+            let who = holder(permitted);
+            assert!(policy.permit(&who, &greet).is_ok() && policy.permits(&who, &greet), "{permitted}");
+        }
+        for (token, missing, held, keeping) in [
+            ("", "read extra", "", "read extra"),
+            ("read", "extra", "read", "read extra"),
+            ("stray admin start openid", "extra", "admin start", "admin start extra"),
+            ("write admin", "extra", "write admin", "write admin extra"),
+            ("extra", "read", "extra", "extra read"),
+            ("reader READ", "read extra", "", "read extra"),
+        ] {
+            let who = holder(token);
+            assert!(!policy.permits(&who, &greet), "{token}");
+            let denied = policy.permit(&who, &greet).unwrap_err();
+            let expected = Denied {
+                required: set("read extra"),
+                missing: set(missing),
+                held: set(held),
+                to_request: set("read extra"),
+            };
+            assert_eq!(denied, expected, "{token}");
+            let kept = Denied { to_request: set(keeping), ..expected };
+            assert_eq!(denied.keeping_held(), kept, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_tool_without_a_rule_is_permitted_to_nobody() {
+        let policy = policy(LoginScopes::All);
+        let who = holder("admin extra");
+        assert_eq!(policy.permit(&who, &tool("other")), Err(Denied::default()));
+        assert!(!policy.permits(&who, &tool("other")));
+    }
+
+    #[test]
+    fn a_first_login_asks_for_what_is_asked_for_here_or_for_what_is_listed() {
+        for (login, expected) in [
+            (LoginScopes::All, "read extra"),
+            (LoginScopes::Listed(set("admin")), "admin"),
+            (LoginScopes::Listed(ScopeSet::EMPTY), ""),
+        ] {
+            assert_eq!(policy(login).login_scopes().to_string(), expected);
+        }
     }
 }

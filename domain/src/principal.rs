@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::scope::ScopeSet;
+use crate::hierarchy::ScopeHierarchy;
+use crate::scope::{Scope, ScopeSet};
 use crate::time::UnixSeconds;
 use crate::token::{Actor, Claims, CustomClaimError, ExtraClaims, Untrusted};
 use crate::tool::ToolError;
@@ -42,6 +43,7 @@ impl ScopeAuthority {
 pub struct Principal {
     claims: Arc<Claims>,
     granted: Granted,
+    hierarchy: Arc<ScopeHierarchy>,
 }
 
 /// Which scopes a token grants: those of a claim, unless two claims decide together.
@@ -155,7 +157,8 @@ impl Principal {
         self.claims.extra.as_deref()
     }
 
-    /// What the token may do, by the policy's [`ScopeAuthority`].
+    /// What the token itself grants, by the policy's [`ScopeAuthority`]. Whether that is enough for something,
+    /// [`Principal::holds`] says.
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
         match &self.granted {
@@ -163,6 +166,25 @@ impl Principal {
             Granted::AsPermissions => &self.claims.permissions,
             Granted::Computed(scopes) => scopes,
         }
+    }
+
+    /// Whether the token grants a scope, itself or by a broader one. Every decision about scopes is made by this.
+    #[must_use]
+    pub fn holds(&self, scope: &Scope) -> bool {
+        let granted = self.scopes();
+        granted.contains(scope) || self.hierarchy.broader(scope).any(|broader| granted.contains(broader))
+    }
+
+    /// Whether the token grants all of these scopes.
+    #[must_use]
+    pub fn holds_all(&self, required: &ScopeSet) -> bool {
+        required.iter().all(|scope| self.holds(scope))
+    }
+
+    /// Those of the required scopes that the token does not grant.
+    #[must_use]
+    pub fn missing(&self, required: &ScopeSet) -> ScopeSet {
+        required.iter().filter(|scope| !self.holds(scope)).cloned().collect()
     }
 
     /// `exp`, without leeway.
@@ -250,6 +272,8 @@ pub struct TokenPolicy {
     pub leeway: Duration,
     /// Which claims grant scopes.
     pub authority: ScopeAuthority,
+    /// Which scopes those imply.
+    pub hierarchy: Arc<ScopeHierarchy>,
 }
 
 impl TokenPolicy {
@@ -285,7 +309,11 @@ impl TokenPolicy {
         if claims.sender_constrained {
             return Err(Rejection::SenderConstrained);
         }
-        Ok(Principal { claims: Arc::clone(claims), granted: self.authority.granted(claims) })
+        Ok(Principal {
+            claims: Arc::clone(claims),
+            granted: self.authority.granted(claims),
+            hierarchy: Arc::clone(&self.hierarchy),
+        })
     }
 
     fn check_time(&self, claims: &Claims, now: UnixSeconds) -> Result<(), Rejection> {
@@ -321,6 +349,7 @@ mod tests {
             additional_audiences: vec!["https://old-api".into()],
             leeway: Duration::from_secs(30),
             authority: ScopeAuthority::Scope,
+            hierarchy: Arc::default(),
         }
     }
 

@@ -69,12 +69,6 @@ impl ScopeSet {
         self.0.contains(scope)
     }
 
-    /// Whether this set holds every scope of `other`.
-    #[must_use]
-    pub fn contains_all(&self, other: &Self) -> bool {
-        other.0.iter().all(|scope| self.contains(scope))
-    }
-
     /// The scopes of this set that are also in `other`, in this set's order.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
@@ -85,12 +79,6 @@ impl ScopeSet {
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         self.0.iter().chain(&other.0).cloned().collect()
-    }
-
-    /// The scopes of this set that `other` lacks, in this set's order.
-    #[must_use]
-    pub fn difference(&self, other: &Self) -> Self {
-        Self(self.0.iter().filter(|scope| !other.contains(scope)).cloned().collect())
     }
 
     /// Whether there is none.
@@ -156,9 +144,5 @@ mod tests {
     fn set_operations_keep_the_left_order() {
         assert_eq!(set("a b c").intersection(&set("c a")), set("a c"));
         assert_eq!(set("b").union(&set("a b")), set("b a"));
-        assert_eq!(set("a b c").difference(&set("b")), set("a c"));
-        assert!(set("a b").contains_all(&set("b")));
-        assert!(set("a").contains_all(&ScopeSet::EMPTY));
-        assert!(!set("a").contains_all(&set("a b")));
     }
 }

@@ -18,7 +18,6 @@ use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec};
-use crate::scope::ScopeSet;
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
 use crate::tool::{ToolCall, ToolError, ToolOutput, ToolSpec};
@@ -110,32 +109,23 @@ impl Service {
 
     /// The tools that `who` may call, in the catalog's order.
     pub fn tools_for(&self, who: &Principal) -> impl Iterator<Item = &ToolSpec> {
-        self.catalog.tools.specs().filter(|spec| self.scopes.permit(who, &spec.name).is_ok())
+        self.catalog.tools.specs().filter(|spec| self.scopes.permits(who, &spec.name))
     }
 
     /// The resources that `who` may read, in the catalog's order.
     pub fn resources_for(&self, who: &Principal) -> impl Iterator<Item = &ResourceSpec> {
-        self.catalog.resources.specs().filter(|spec| who.scopes().contains_all(&spec.scopes))
+        self.catalog.resources.specs().filter(|spec| who.holds_all(&spec.scopes))
     }
 
     /// Whether `who` may read what is at this URI, if something is.
     #[must_use]
     pub fn may_read(&self, who: &Principal, uri: &str) -> bool {
-        self.catalog.resources.at(uri).is_some_and(|(spec, _)| who.scopes().contains_all(&spec.scopes))
+        self.catalog.resources.at(uri).is_some_and(|(spec, _)| who.holds_all(&spec.scopes))
     }
 
     /// The prompts that `who` may get, in the catalog's order.
     pub fn prompts_for(&self, who: &Principal) -> impl Iterator<Item = &PromptSpec> {
-        self.catalog.prompts.specs().filter(|spec| who.scopes().contains_all(&spec.scopes))
-    }
-
-    /// Every scope that something on offer needs: the tools' first, in the catalog's order.
-    #[must_use]
-    pub fn all_scopes(&self) -> ScopeSet {
-        let tools = self.scopes.all_scopes(&self.catalog.tools);
-        let resources = self.catalog.resources.specs().flat_map(|spec| spec.scopes.iter());
-        let prompts = self.catalog.prompts.specs().flat_map(|spec| spec.scopes.iter());
-        tools.iter().chain(resources).chain(prompts).cloned().collect()
+        self.catalog.prompts.specs().filter(|spec| who.holds_all(&spec.scopes))
     }
 
     /// Whether requests can be authenticated now.
@@ -180,7 +170,7 @@ impl Service {
         uri: &str,
     ) -> Result<Outcome<Vec<ResourceContents>>, CallError> {
         let (spec, resource) = self.catalog.resources.at(uri).ok_or(CallError::UnknownResource)?;
-        check_scopes(asking.principal, &spec.scopes)?;
+        self.scopes.check(asking.principal, &spec.scopes)?;
         let variables = match &spec.address {
             Address::Template(template) => template.variables(uri).unwrap_or_default(),
             Address::Uri(_) => BTreeMap::new(),
@@ -204,7 +194,7 @@ impl Service {
         arguments: impl FnOnce() -> Result<BTreeMap<String, String>, E> + Send,
     ) -> Result<Outcome<Vec<Message>>, E> {
         let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
-        check_scopes(asking.principal, &spec.scopes).map_err(CallError::from)?;
+        self.scopes.check(asking.principal, &spec.scopes).map_err(CallError::from)?;
         let arguments = &arguments()?;
         let missing =
             |argument: &&PromptArgument| argument.required && !arguments.contains_key(&argument.name);
@@ -232,13 +222,13 @@ impl Service {
         match of {
             CompletionOf::Prompt(name) => {
                 let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
-                check_scopes(asking.principal, &spec.scopes)?;
+                self.scopes.check(asking.principal, &spec.scopes)?;
                 self.bounded(prompt.complete(self.context(asking, &watch), argument, typed)).await
             }
             CompletionOf::Template(template) => {
                 let found = self.catalog.resources.with_template(template);
                 let (spec, resource) = found.ok_or(CallError::UnknownResource)?;
-                check_scopes(asking.principal, &spec.scopes)?;
+                self.scopes.check(asking.principal, &spec.scopes)?;
                 self.bounded(resource.complete(self.context(asking, &watch), argument, typed)).await
             }
         }
@@ -298,14 +288,6 @@ struct CancelOnDrop(Cancellation);
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
-    }
-}
-
-fn check_scopes(who: &Principal, required: &ScopeSet) -> Result<(), Denied> {
-    if who.scopes().contains_all(required) {
-        Ok(())
-    } else {
-        Err(Denied { required: required.clone(), missing: required.difference(who.scopes()) })
     }
 }
 

@@ -180,7 +180,8 @@ fn the_readmes_first_commands_work_by_copy_and_paste() {
     let denied = text(&shell(&here(&blocks[2])).stdout);
     assert!(denied.starts_with("HTTP/1.1 403 "), "{denied}");
     assert!(
-        denied.contains("error=\"insufficient_scope\"") && denied.contains("scope=\"tool:greet\""),
+        denied.contains("error=\"insufficient_scope\"")
+            && denied.contains("scope=\"tool:whoami tool:greet\""),
         "{denied}"
     );
 }
@@ -495,6 +496,46 @@ fn check_prints_the_scopes_that_are_in_force() {
     assert_eq!(line, "greet say:hello say:more # environment: FASTMCP__TOOLS__GREET__SCOPES");
     assert!(said.contains("\n  whoami        (switched off)"), "{said}");
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn check_prints_which_scopes_stand_for_others_and_what_a_login_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.toml");
+    let table = "[scopes]\nlogin = [\"tool:whoami\"]\n[scopes.implies]\n\"tool:all\" = [\"tool:whoami\", \"tool:talk\"]\n\
+                 \"tool:talk\" = [\"tool:greet\"]\n";
+    std::fs::write(&file, table).unwrap();
+    let check = |more: &[&str], variables: &[(&str, &str)]| {
+        let tenant =
+            [("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
+        let output = run(
+            &[&["check", "--config", file.to_str().unwrap()], more].concat(),
+            &[&tenant[..], variables].concat(),
+        );
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+        text(&output.stdout)
+    };
+    let said = check(&[], &[]);
+    for expected in [
+        "\nscopes.implies.\"tool:all\" = [\"tool:whoami\", \"tool:talk\"]  ",
+        "\n  greet         tool:greet (or tool:all, tool:talk)\n  whoami        tool:whoami (or tool:all)\n  get_datetime  (none",
+        "\n\na first login asks for tool:whoami\n\nendpoint",
+    ] {
+        assert!(said.contains(expected), "{expected:?}: {said}");
+    }
+    let document: Value = serde_json::from_str(&check(&["--json"], &[])).unwrap();
+    let tool = |index: usize| document["tools"][index]["implied_by"].clone();
+    assert_eq!(tool(0), serde_json::json!({"tool:greet": ["tool:all", "tool:talk"]}));
+    assert_eq!((tool(1), tool(2)), (serde_json::json!({"tool:whoami": ["tool:all"]}), Value::Null));
+    assert_eq!(document["login_scopes"], serde_json::json!(["tool:whoami"]));
+    let values = document["values"].as_array().unwrap();
+    let value = values.iter().find(|value| value["key"] == "scopes.implies.\"tool:talk\"").unwrap();
+    assert_eq!(value["value"], serde_json::json!(["tool:greet"]));
+
+    let all = check(&[], &[("FASTMCP__SCOPES__LOGIN", "all"), ("FASTMCP__TOOLS__GREET__ENABLED", "false")]);
+    assert!(all.contains("\na first login asks for tool:whoami\n"), "switched off, so not asked for: {all}");
+    std::fs::write(&file, "[scopes]\nlogin = []\n").unwrap();
+    assert!(check(&[], &[]).contains("\na first login asks for no scope\n"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use domain::ScopeAuthority;
+use domain::{LoginScopes, Scope, ScopeAuthority, ScopeSet};
 use fastmcp_auth0::config::{DEFAULTS, Problems, StateKeys};
 use fastmcp_auth0::wiring::{audience_warnings, http_settings, shipped_catalog};
 use fastmcp_auth0::{Settings, Sources};
@@ -472,6 +472,147 @@ fn blank_variables_count_as_none_and_empty_items_are_faults() {
             )]
         );
     }
+}
+
+/// What is wrong with a `[scopes]` table beside a tenant, sorted.
+fn scope_problems(toml: &str) -> Vec<String> {
+    let tenant = "[auth0]\ndomain = \"tenant.eu.auth0.com\"\naudience = \"a\"\n";
+    let mut told = match load(Sources::defaults().text("tenant.toml", tenant).text("my.toml", toml)) {
+        Ok(_) => Vec::new(),
+        error => problems(error),
+    };
+    told.sort();
+    told
+}
+
+#[test]
+fn scopes_imply_others_that_something_asks_for_or_that_lead_to_one() {
+    for good in [
+        "",
+        "[scopes.implies]",
+        "[scopes.implies]\nadmin = [\"tool:greet\"]",
+        "[scopes.implies]\nadmin = [\"user\", \"tool:greet\"]\nuser = [\"tool:whoami\", \"tool:whoami\"]",
+        "[scopes.implies]\n\"a.b\" = [\"tool:greet\"]",
+        "[tools.greet]\nscopes = [\"say:hello\"]\n[scopes.implies]\nadmin = [\"say:hello\"]",
+        // A tool that is switched off leaves its scopes known.
+        "[tools.greet]\nenabled = false\n[scopes]\nlogin = [\"tool:greet\"]\nimplies.admin = [\"tool:greet\"]",
+        "[scopes]\nlogin = \"all\"",
+        "[scopes]\nlogin = []",
+        "[scopes]\nlogin = [\"admin\", \"tool:whoami\"]\nimplies.admin = [\"tool:greet\"]",
+    ] {
+        assert_eq!(scope_problems(good), [""; 0], "{good}");
+    }
+    let (grammar, known) = (
+        "not an OAuth scope (RFC 6749 section 3.3: visible ASCII without space, '\"' and '\\')",
+        "the scopes are tool:greet, tool:whoami",
+    );
+    for (bad, told) in [
+        ("scopes.implies.a = [\"b\"]", format!("no tool, resource or prompt asks for the scope \"b\"; {known}")),
+        (
+            "scopes.implies.a = [\"tool:great\"]",
+            "no tool, resource or prompt asks for the scope \"tool:great\"; did you mean tool:greet?".to_owned(),
+        ),
+        (
+            "tools.greet.scopes = [\"say:hello\"]\nscopes.implies.a = [\"tool:greet\"]",
+            "no tool, resource or prompt asks for the scope \"tool:greet\"; the scopes are say:hello, tool:whoami".to_owned(),
+        ),
+        ("scopes.implies.a = []", "the scope a implies no other: name one, or leave it out".to_owned()),
+        ("scopes.implies.a = [\"a\"]", "scopes imply each other in a circle: a > a".to_owned()),
+        (
+            "scopes.implies.a = [\"tool:greet\", \"b\"]\nscopes.implies.b = [\"a\"]",
+            "scopes imply each other in a circle: a > b > a".to_owned(),
+        ),
+        ("scopes.implies.a = [\"x y\"]", format!("{grammar}: \"x y\"")),
+        ("scopes.implies.a = [\"\"]", "must be a list of texts, none of them empty".to_owned()),
+        ("scopes.implies.a = \"tool:greet\"", "must be a list of texts, none of them empty, not \"tool:greet\"".to_owned()),
+    ] {
+        let place = if bad.contains('\n') && bad.starts_with("tools") { 2 } else { 1 };
+        assert_eq!(scope_problems(bad), [format!("scopes.implies.a (my.toml:{place}:16): {told}")], "{bad}");
+    }
+    let told = scope_problems("scopes.implies.\"two words\" = [\"tool:greet\"]");
+    assert_eq!(told, [format!("scopes.implies.\"two words\" (my.toml:1:16): {grammar}: \"two words\"")]);
+    let told = scope_problems("scopes.implies.offline_access = [\"tool:greet\"]");
+    assert!(told[0].contains("it asks for a refresh token"), "{told:?}");
+    for not_a_table in ["scopes.implies = \"a\"", "scopes.implies.a.b = [\"tool:greet\"]"] {
+        let told = scope_problems(not_a_table);
+        assert!(
+            told.len() == 1 && told[0].contains("must be a table of lists, such as \"notes:admin\" = "),
+            "{told:?}"
+        );
+    }
+    let told =
+        scope_problems("[scopes.implies]\na = [\"x\"]\nb = [\"tool:greet\", \"y\", \"a\"]\nc = []\nd = []");
+    assert_eq!(told.len(), 4, "all at once: {told:?}");
+}
+
+#[test]
+fn a_first_login_asks_for_scopes_that_are_known() {
+    for (bad, told) in [
+        ("\"tool:greet\"", "must be \"all\" or a list of texts, none of them empty, not \"tool:greet\""),
+        ("true", "must be \"all\" or a list of texts, none of them empty, not true"),
+        ("[\"\"]", "must be \"all\" or a list of texts, none of them empty"),
+        (
+            "[\"tool:greeet\"]",
+            "no tool, resource or prompt asks for the scope \"tool:greeet\"; did you mean tool:greet?",
+        ),
+        (
+            "[\"tool:greet\", \"openid\"]",
+            "no tool, resource or prompt asks for the scope \"openid\"; it says who a user is, not what a client may do here, \
+             and Auth0 gives it to no client that registered itself",
+        ),
+        (
+            "[\"offline_access\"]",
+            "must not hold offline_access: a client that wants a refresh token asks for it by itself (MCP 2026-07-28, \
+             authorization, \"Refresh Tokens\"); allow offline access in the API's settings in Auth0 instead",
+        ),
+    ] {
+        assert_eq!(
+            scope_problems(&format!("scopes.login = {bad}")),
+            [format!("scopes.login (my.toml:1:8): {told}")]
+        );
+    }
+    let login = |variable: &str| with(&[("FASTMCP__SCOPES__LOGIN", variable)]).unwrap().login;
+    for all in ["all", " all ", "", " "] {
+        assert_eq!(login(all), LoginScopes::All, "{all:?}");
+    }
+    let listed = ScopeSet::granted_by(["tool:whoami", "tool:greet"]);
+    assert_eq!(login("tool:whoami, tool:greet"), LoginScopes::Listed(listed));
+    let told = problems(with(&[("FASTMCP__SCOPES__LOGIN", "tool:whoami,")]));
+    assert!(
+        told[0].starts_with("scopes.login (environment: FASTMCP__SCOPES__LOGIN): must be \"all\" or"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_hierarchy_can_be_given_by_variables_as_far_as_their_names_hold_scopes() {
+    let settings = with(&[
+        ("FASTMCP__SCOPES__IMPLIES__ADMIN", "tool:greet,user"),
+        ("FASTMCP__SCOPES__IMPLIES__USER", "tool:whoami"),
+        ("FASTMCP__SCOPES__IMPLIES__TOOL:ALL", "tool:greet"),
+    ])
+    .unwrap();
+    let broader = |scope: &str| {
+        let scope = Scope::parse(scope).unwrap();
+        settings.tokens.hierarchy.broader(&scope).map(Scope::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(broader("tool:greet"), ["admin", "tool:all"]);
+    assert_eq!(broader("tool:whoami"), ["admin", "user"]);
+    let told = problems(with(&[("FASTMCP__SCOPES__IMPLIES__TOOL:ALL", "tool:whoarni")]));
+    assert_eq!(
+        told,
+        [
+            "scopes.implies.\"tool:all\" (environment: FASTMCP__SCOPES__IMPLIES__TOOL:ALL): no tool, resource or prompt asks for \
+          the scope \"tool:whoarni\"; did you mean tool:whoami?"
+        ]
+    );
+    let shown = |key: &str| settings.effective.iter().find(|value| value.key == key).unwrap();
+    assert_eq!(shown("scopes.implies.admin").value, r#"["tool:greet", "user"]"#);
+    assert_eq!(
+        shown("scopes.implies.\"tool:all\"").source,
+        "environment: FASTMCP__SCOPES__IMPLIES__TOOL:ALL"
+    );
+    assert_eq!((&*shown("scopes.login").value, &shown("scopes.login").json), ("\"all\"", &"all".into()));
 }
 
 #[test]

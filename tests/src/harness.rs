@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{Announcer, Claims, Prompt, Resource, Tool, UnixMillis, VerifyError};
 use fakes::{ManualClock, ScriptedVerifier, claims};
-use fastmcp_auth0::wiring::{self, shipped_catalog};
+use fastmcp_auth0::wiring;
 use fastmcp_auth0::{Ports, Settings, Sources};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -102,7 +102,6 @@ impl Harness {
     }
 
     async fn start(choices: Choices) -> Self {
-        let settings = Settings::load(choices.sources, &shipped_catalog().unwrap()).unwrap();
         let clock = Arc::new(ManualClock::at(NOW));
         let verifier = Arc::new(ScriptedVerifier::new());
         for (token, scopes) in [(ADMIN, "tool:greet tool:whoami"), (USER, "tool:whoami"), (NOBODY, "openid")]
@@ -113,6 +112,7 @@ impl Harness {
         let address = listener.local_addr().unwrap();
         let mut ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.tools);
         (ports.resources, ports.prompts) = (choices.resources, choices.prompts);
+        let settings = Settings::load(choices.sources, &ports.catalog().unwrap()).unwrap();
         let announcer = ports.announcer.clone();
         let server = wiring::server(listener, &settings, ports.clone()).unwrap();
         let reload = server.reload_handle();

@@ -123,12 +123,12 @@ async fn a_client_steps_up_when_a_tool_needs_more() {
     let dev = Dev::start();
     let request = AuthorizationRequest::new(CALLBACK).with_scopes(["tool:whoami"]);
     let manager = log_in(dev.endpoint(), request, "admin").await;
-    for lifecycle in both_eras() {
+    for (lifecycle, scope) in both_eras().into_iter().zip(["tool:whoami tool:greet", "tool:greet"]) {
         let client = connect(dev.endpoint(), &manager, lifecycle).await;
         assert_eq!(client.list_all_tools().await.unwrap().len(), 2);
         let denied = format!("{:?}", client.call_tool(greet()).await.unwrap_err());
         assert!(
-            denied.contains("insufficient_scope") && denied.contains("scope=\\\"tool:greet\\\""),
+            denied.contains("insufficient_scope") && denied.contains(&format!("scope=\\\"{scope}\\\"")),
             "{denied}"
         );
         client.cancel().await.unwrap();

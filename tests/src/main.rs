@@ -33,6 +33,7 @@ mod pages;
 mod properties;
 mod real_clients;
 mod restart;
+mod scopes;
 mod streams;
 mod tenant_bounds;
 mod tls;

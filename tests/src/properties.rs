@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use domain::{
-    Announcer, Catalog, Holder, Memory, Pool, PromptCatalog, ResourceCatalog, ScopePolicy, ScopeSet, Service,
-    Tool, ToolCatalog, ToolName, UnixSeconds,
+    Announcer, Catalog, Holder, LoginScopes, Memory, Pool, PromptCatalog, ResourceCatalog, Scope,
+    ScopeHierarchy, ScopePolicy, ScopeSet, Service, Tool, ToolCatalog, ToolName, UnixSeconds,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
@@ -56,16 +56,17 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn Tool>>) -> Served {
     for (name, rule) in TOOLS.into_iter().zip(rules) {
         scopes.insert(ToolName::parse(name).unwrap(), set(rule));
     }
+    let catalog = Catalog {
+        tools,
+        resources: ResourceCatalog::new([]).unwrap(),
+        prompts: PromptCatalog::new([]).unwrap(),
+    };
     let service = Service {
         verifier: Arc::new(ScriptedVerifier::new()),
         clock: Arc::new(ManualClock::at(NOW)),
         tokens: settings.tokens.clone(),
-        scopes: ScopePolicy::new(scopes, &tools).unwrap(),
-        catalog: Catalog {
-            tools,
-            resources: ResourceCatalog::new([]).unwrap(),
-            prompts: PromptCatalog::new([]).unwrap(),
-        },
+        scopes: ScopePolicy::new(scopes, &catalog, &ScopeHierarchy::default(), LoginScopes::All).unwrap(),
+        catalog,
         tool_deadline: settings.tool_deadline,
     };
     let keys = Arc::new(SealingKeys::of_this_process());
@@ -210,6 +211,9 @@ proptest! {
                 Status::Denied(denied) => {
                     prop_assert!(!is_listed && !denied.missing.is_empty(), "{} is listed and refused", name);
                     prop_assert_eq!(denied.required, set(rule));
+                    // What a legacy client asks for, or a modern one asks for besides what it has, is enough.
+                    let asked: Vec<&str> = denied.to_request.iter().map(Scope::as_str).chain(granted.iter().copied()).collect();
+                    prop_assert!(self::listed(&server, &asked, era).iter().any(|it| it == name));
                 }
                 other => prop_assert!(false, "{}: {:?}", name, other),
             }

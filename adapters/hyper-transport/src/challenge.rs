@@ -7,7 +7,7 @@ use hyper::header::HeaderValue;
 #[derive(Debug, Clone)]
 pub(crate) struct Challenges {
     metadata_url: String,
-    /// Every scope that some tool needs: what a first login asks for, so that it need not be repeated for each tool.
+    /// What a first login asks for.
     scopes: ScopeSet,
 }
 
@@ -25,9 +25,9 @@ impl Challenges {
         self.render(Some((error, description)), &self.scopes)
     }
 
-    /// With every scope that the operation needs.
+    /// With what the client is to ask for.
     pub(crate) fn denied(&self, denied: &Denied, description: &str) -> HeaderValue {
-        self.render(Some(("insufficient_scope", description)), &denied.required)
+        self.render(Some(("insufficient_scope", description)), &denied.to_request)
     }
 
     fn render(&self, error: Option<(&str, &str)>, scopes: &ScopeSet) -> HeaderValue {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use domain::{Scope, ScopeSet};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::settings::{HttpSettings, PublicEndpoint};
 
@@ -41,8 +41,16 @@ impl Documents {
             "scopes_supported": scopes,
         });
         Self {
-            protected_resource: protected_resource.to_string().into(),
-            authorization_server: authorization_server.to_string().into(),
+            protected_resource: rendered(protected_resource),
+            authorization_server: rendered(authorization_server),
         }
     }
+}
+
+/// A member without elements must be left out (RFC 9728 section 3.2, RFC 8414 section 3.2).
+fn rendered(mut document: Value) -> Bytes {
+    if let Value::Object(members) = &mut document {
+        members.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));
+    }
+    document.to_string().into()
 }

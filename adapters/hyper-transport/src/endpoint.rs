@@ -103,7 +103,7 @@ fn respond(
         Status::Accepted => StatusCode::ACCEPTED,
         Status::BadRequest => StatusCode::BAD_REQUEST,
         Status::NotFound => StatusCode::NOT_FOUND,
-        Status::Denied(denied) => return Err(Problem::Denied(denied)),
+        Status::Denied(denied) => return Err(Problem::Denied(*denied)),
         Status::Exhausted(Exhausted::Pool) => StatusCode::SERVICE_UNAVAILABLE,
         Status::Exhausted(Exhausted::Share) => StatusCode::TOO_MANY_REQUESTS,
     };

@@ -152,7 +152,7 @@ impl Problem {
     /// The response, challenge included.
     pub(crate) fn into_response(self, challenges: &Challenges) -> Response<AnswerBody> {
         let scope = match &self {
-            Self::Denied(denied) => Some(denied.required.to_string()),
+            Self::Denied(denied) => Some(denied.to_request.to_string()),
             _ => None,
         };
         let description = self.description();

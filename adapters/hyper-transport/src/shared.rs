@@ -34,7 +34,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     fn new(settings: &HttpSettings, mcp: mcp_protocol::Snapshot) -> Self {
-        let scopes = mcp.service().all_scopes();
+        let scopes = mcp.service().scopes.login_scopes().clone();
         Self {
             mcp: Arc::new(mcp),
             acquaintances: Acquaintances::new(settings),

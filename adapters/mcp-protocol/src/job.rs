@@ -243,7 +243,7 @@ impl Job {
     /// A failure as the model or the client is to see it.
     fn failed(&mut self, error: CallError) -> Result<Finished, Refusal> {
         let error = match error {
-            CallError::Denied(denied) => return Err(Refusal::Denied(denied)),
+            CallError::Denied(denied) => return Err(self.era.refuse(denied)),
             error => error,
         };
         self.note.reason = Some(reason(&error));

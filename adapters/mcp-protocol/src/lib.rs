@@ -91,6 +91,18 @@ pub(crate) enum Era {
     Legacy,
 }
 
+impl Era {
+    /// Refuses for want of scopes. A modern client asks for what it had and for what the challenge names (2026-07-28,
+    /// authorization, "Step-Up Authorization Flow"). A legacy one asks for what the challenge names, so that must hold what
+    /// the token has, or the client would lose it (2025-11-25, authorization, "Scope Challenge Handling").
+    pub(crate) fn refuse(self, denied: domain::Denied) -> Refusal {
+        Refusal::Denied(match self {
+            Self::Modern => denied,
+            Self::Legacy => denied.keeping_held(),
+        })
+    }
+}
+
 /// An MCP server. It has no sessions: every message stands alone, and is answered by the [`Snapshot`] that it is given.
 pub struct McpServer {
     announcer: Announcer,
@@ -305,7 +317,7 @@ impl Served<'_> {
         };
         match self.snapshot.service.complete(&asking, of, name, typed).await {
             Ok(completion) => Ok(Answer::Done(self.shape(era).completed(completion))),
-            Err(CallError::Denied(denied)) => Err(Refusal::Denied(denied)),
+            Err(CallError::Denied(denied)) => Err(era.refuse(denied)),
             Err(CallError::UnknownPrompt | CallError::UnknownResource) => {
                 Err(bad_params("params.ref names nothing that is on offer"))
             }

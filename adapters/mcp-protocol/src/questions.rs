@@ -147,6 +147,7 @@ mod tests {
             additional_audiences: Vec::new(),
             leeway: std::time::Duration::ZERO,
             authority: ScopeAuthority::Scope,
+            hierarchy: Arc::default(),
         };
         policy.admit(&Arc::new(claims), "a", UnixSeconds(0)).unwrap()
     }

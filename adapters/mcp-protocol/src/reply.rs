@@ -80,7 +80,7 @@ pub enum Status {
     /// A modern request for a method that is not served. HTTP 404.
     NotFound,
     /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
-    Denied(Denied),
+    Denied(Box<Denied>),
     /// There is no room for it now: HTTP 503, or 429 where the subject or client has its share. The body is a JSON-RPC error.
     Exhausted(Exhausted),
 }
@@ -178,7 +178,7 @@ impl Reply {
 
     pub(crate) fn denied(denied: Denied, note: Note) -> Self {
         let note = Note { reason: Some("insufficient_scope"), ..note };
-        Self { status: Status::Denied(denied), body: Body::Empty, note }
+        Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, note }
     }
 
     /// A request that has no result.

@@ -1,14 +1,16 @@
 //! `check`: what would be in force, and where it comes from.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use domain::{Scope, ScopeHierarchy, ScopeSet};
 use hyper_transport::PublicEndpoint;
 use serde::Serialize;
 
 use super::{ServiceArguments, complain, say};
 use crate::config::{Problem, Problems, Settings, shown_key};
-use crate::wiring::{audience_warnings, http_settings, rules, shipped_catalog};
+use crate::wiring::{audience_warnings, http_settings, rules, scopes, shipped_catalog, without_switched_off};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -28,6 +30,8 @@ struct Report {
     endpoints: Vec<EndpointReport>,
     values: Vec<ValueReport>,
     tools: Vec<ToolReport>,
+    /// What a first login asks for.
+    login_scopes: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -58,6 +62,9 @@ struct ToolReport {
     enabled: bool,
     /// What a call needs, all of it.
     scopes: Vec<String>,
+    /// The broader scopes that stand for one of these, for each that has any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    implied_by: BTreeMap<String, Vec<String>>,
     /// Where the scopes come from, if not from the tool itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
@@ -110,25 +117,51 @@ fn report(settings: &Settings) -> anyhow::Result<Report> {
         endpoints: http.endpoints().map(EndpointReport::of).collect(),
         values: values.collect(),
         tools: tools(settings)?,
+        login_scopes: login_scopes(settings)?,
         warnings: warnings.collect(),
     })
 }
 
 fn tools(settings: &Settings) -> anyhow::Result<Vec<ToolReport>> {
-    let catalog = shipped_catalog()?;
+    let catalog = shipped_catalog()?.tools;
     let rules = rules(settings, &catalog);
     let report = |name: &domain::ToolName| {
-        let scopes = rules.iter().find(|(tool, _)| tool == name).map(|(_, scopes)| scopes);
+        let rule = rules.iter().find(|(tool, _)| tool == name);
+        let scopes = rule.map(|(_, scopes)| scopes.clone()).unwrap_or_default();
         let key = shown_key(&["tools".to_owned(), name.to_string(), "scopes".to_owned()]);
         let source = settings.effective.iter().find(|effective| effective.key == key);
         ToolReport {
             name: name.to_string(),
             enabled: settings.tools.get(name).is_none_or(|rule| rule.enabled),
-            scopes: scopes.into_iter().flat_map(domain::ScopeSet::iter).map(ToString::to_string).collect(),
+            scopes: texts(scopes.iter()),
+            implied_by: implied_by(&settings.tokens.hierarchy, &scopes),
             source: source.map(|effective| effective.source.clone()),
         }
     };
     Ok(catalog.specs().map(|spec| report(&spec.name)).collect())
+}
+
+fn texts<'a>(scopes: impl Iterator<Item = &'a Scope>) -> Vec<String> {
+    scopes.map(ToString::to_string).collect()
+}
+
+fn implied_by(hierarchy: &ScopeHierarchy, scopes: &ScopeSet) -> BTreeMap<String, Vec<String>> {
+    let broader = scopes.iter().map(|scope| (scope.to_string(), texts(hierarchy.broader(scope))));
+    broader.filter(|(_, broader)| !broader.is_empty()).collect()
+}
+
+fn login_scopes(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    let catalog = without_switched_off(settings, shipped_catalog()?);
+    Ok(texts(scopes(settings, &catalog)?.login_scopes().iter()))
+}
+
+/// A tool's scopes, each with those that stand for it.
+fn shown_scopes(tool: &ToolReport) -> String {
+    let shown = |scope: &String| match tool.implied_by.get(scope) {
+        Some(broader) => format!("{scope} (or {})", broader.join(", ")),
+        None => scope.clone(),
+    };
+    tool.scopes.iter().map(shown).collect::<Vec<_>>().join(" ")
 }
 
 fn print(settings: &Settings, report: &Report) {
@@ -142,11 +175,15 @@ fn print(settings: &Settings, report: &Report) {
         let scopes = match (tool.enabled, tool.scopes.as_slice()) {
             (false, _) => "(switched off)".to_owned(),
             (true, []) => "(none: every accepted token will do)".to_owned(),
-            (true, scopes) => scopes.join(" "),
+            (true, _) => shown_scopes(tool),
         };
         (format!("  {:name_width$}  {scopes}", tool.name), tool.source.as_deref())
     });
     print_columns(&lines.collect::<Vec<_>>());
+    say(&match report.login_scopes.as_slice() {
+        [] => "\na first login asks for no scope".to_owned(),
+        scopes => format!("\na first login asks for {}", scopes.join(" ")),
+    });
     say(&format!("\nissuer {}", report.issuer));
     for EndpointReport { url, audience, .. } in &report.endpoints {
         say(&format!("endpoint {url}, audience {audience}"));

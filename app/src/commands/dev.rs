@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use config::Value;
+use domain::Scope;
 use local_tenant::{LocalTenant, Options, StartError};
 use tokio::net::TcpListener;
 
@@ -158,11 +159,14 @@ impl Endpoints {
     }
 }
 
-/// A tool that asks for a scope that nobody can be granted is a typing mistake, or a line that was forgotten.
+/// A tool that asks for a scope that nobody can be granted, nor one that implies it, is a typing mistake, or a line that was
+/// forgotten.
 fn warn_of_unreachable_tools(settings: &Settings, defined: &[String]) -> anyhow::Result<()> {
-    for (tool, scopes) in rules(settings, &shipped_catalog()?) {
+    let is_defined = |scope: &Scope| defined.iter().any(|defined| defined == scope.as_str());
+    let hierarchy = &settings.tokens.hierarchy;
+    for (tool, scopes) in rules(settings, &shipped_catalog()?.tools) {
         for scope in
-            scopes.iter().filter(|scope| !defined.iter().any(|defined| *defined == scope.to_string()))
+            scopes.iter().filter(|scope| !is_defined(scope) && !hierarchy.broader(scope).any(is_defined))
         {
             tracing::warn!(
                 "the tool {tool} needs the scope {scope}, which the local tenant does not define: nobody can call it; \

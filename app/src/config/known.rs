@@ -80,6 +80,12 @@ fn closest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
     distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
+/// Returns the scope that an unknown one was probably meant to be; a short one must be closer, or any would do.
+pub(super) fn scope_like(scope: &str, known: &[&str]) -> Option<String> {
+    let meant = closest(scope, known.iter().map(|known| (*known).to_owned()))?;
+    (2 * strsim::osa_distance(scope, &meant) < scope.len()).then_some(meant)
+}
+
 /// Returns the known key that a text assigns to at `line`, counted from 0: on that line, or on one before it if that line
 /// begins no assignment of its own.
 pub(super) fn key_at_line(text: &str, line: usize) -> Option<String> {

@@ -9,6 +9,7 @@ use config::{Map, Value, ValueKind};
 use serde::Serialize;
 
 use super::problem::{Problem, Problems};
+use super::sources::PREFIX;
 use super::{known, shown};
 
 /// Keys whose values are never shown, nor anything that stands at their place.
@@ -62,6 +63,12 @@ impl Reader {
         names
     }
 
+    /// The names of the values inside a table, in order.
+    pub(super) fn names(&self, table: &[&str]) -> Vec<String> {
+        let inner = self.values.keys().filter_map(|path| path.split_last());
+        inner.filter(|(_, above)| *above == table).map(|(name, _)| name.clone()).collect()
+    }
+
     pub(super) fn text(&mut self, key: &str) -> String {
         self.text_at(&path(key)).unwrap_or_default()
     }
@@ -84,17 +91,15 @@ impl Reader {
     /// Texts; a variable's are comma-separated. An empty item is a fault: left out, it could leave a list of scopes empty,
     /// and its tool open.
     pub(super) fn texts_at(&mut self, path: &[String]) -> Option<Vec<String>> {
-        let item = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        self.read(path, "a list of texts, none of them empty", |value, variable| match &value.kind {
-            ValueKind::Array(items) => items
-                .iter()
-                .map(|value| match &value.kind {
-                    ValueKind::String(text) => item(text),
-                    _ => None,
-                })
-                .collect(),
-            ValueKind::String(text) if variable => text.split(',').map(item).collect(),
-            _ => None,
+        self.read(path, "a list of texts, none of them empty", texts)
+    }
+
+    /// A word with a meaning of its own, or texts as [`Reader::texts_at`] reads them.
+    pub(super) fn word_or_texts(&mut self, key: &str, word: &'static str) -> Option<WordOrTexts> {
+        let expected = format!("{word:?} or a list of texts, none of them empty");
+        self.read(&path(key), &expected, |value, variable| match &value.kind {
+            ValueKind::String(text) if text.trim() == word => Some(WordOrTexts::Word(word)),
+            _ => texts(value, variable).map(WordOrTexts::Texts),
         })
     }
 
@@ -225,11 +230,51 @@ impl Reader {
     }
 }
 
+/// A word with a meaning of its own, or texts.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum WordOrTexts {
+    Word(&'static str),
+    Texts(Vec<String>),
+}
+
+/// As the value is shown.
+impl fmt::Debug for WordOrTexts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(word) => word.fmt(formatter),
+            Self::Texts(texts) => texts.fmt(formatter),
+        }
+    }
+}
+
+fn texts(value: &Value, variable: bool) -> Option<Vec<String>> {
+    let item = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    match &value.kind {
+        ValueKind::Array(items) => items
+            .iter()
+            .map(|value| match &value.kind {
+                ValueKind::String(text) => item(text),
+                _ => None,
+            })
+            .collect(),
+        ValueKind::String(text) if variable => text.split(',').map(item).collect(),
+        _ => None,
+    }
+}
+
 /// The problem of a value that nothing reads.
 fn unknown(path: &[String], value: &Value) -> Problem {
     if let Some(secret) = SECRETS.iter().find(|secret| path.starts_with(&self::path(secret))) {
         let message = "must be a list of texts, not a table".to_owned();
         return Problem { key: (*secret).to_owned(), source: source(value), message };
+    }
+    if let [section, table, ..] = path
+        && (section.as_str(), table.as_str()) == ("scopes", "implies")
+    {
+        let message = "must be a table of lists, such as \"notes:admin\" = [\"notes:write\"] under [scopes.implies]; a scope \
+                       with a dot stands in quotes, too";
+        return Problem { key: shown::unknown_key(path), source: source(value), message: message.to_owned() };
     }
     let is_variable = value.origin().is_some_and(is_variable);
     let meant = if is_variable { known::variable_like(path) } else { known::key_like(path) };
@@ -248,7 +293,9 @@ fn path(key: &str) -> Vec<String> {
 /// Whether an origin names a variable, as `environment: NAME` and `.env:LINE: NAME` do; files end in `:LINE:COLUMN`.
 fn is_variable(origin: &str) -> bool {
     let name = origin.rsplit_once(": ").map(|(_, name)| name);
-    name.is_some_and(|name| name.chars().all(|c| c.is_alphanumeric() || "_.".contains(c)))
+    // A variable of ours may end in a scope, which has more characters.
+    let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "_.".contains(c));
+    name.is_some_and(|name| name.starts_with(PREFIX) || is_plain(name))
 }
 
 fn source(value: &Value) -> Option<String> {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth0_verifier::Options as KeyOptions;
 use config::Value;
-use domain::{ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
+use domain::{Catalog, LoginScopes, ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
 use hyper_transport::Limits;
 use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
@@ -14,6 +15,7 @@ use url::Url;
 
 use super::problem::Problems;
 use super::reader::{Effective, Reader};
+use super::scopes::scopes;
 use super::secrets::{StateKeys, state_keys};
 use super::sources::Sources;
 use super::{addresses, shown};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub state_keys: StateKeys,
     /// Deviations from what the tools themselves say.
     pub tools: BTreeMap<ToolName, ToolRule>,
+    /// Which scopes a first login asks for.
+    pub login: LoginScopes,
     /// How to log.
     pub log: LogSettings,
     /// Every value in force, in the order of config/default.toml.
@@ -106,11 +110,11 @@ pub enum LogFormat {
 }
 
 impl Settings {
-    /// Reads the sources. `catalog` has the tools that rules may name.
+    /// Reads the sources. `catalog` has the tools that rules may name, and everything whose scopes may be named.
     ///
     /// # Errors
     /// [`Problems`], all of them.
-    pub fn load(mut sources: Sources, catalog: &ToolCatalog) -> Result<Self, Problems> {
+    pub fn load(mut sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
         let warnings = sources.take_warnings();
         let read = || Self::read(Reader::new(sources.merge()?, &["tenant"]), catalog);
         match read() {
@@ -122,14 +126,14 @@ impl Settings {
         }
     }
 
-    fn read(mut reader: Reader, catalog: &ToolCatalog) -> Result<Self, Problems> {
+    fn read(mut reader: Reader, catalog: &Catalog) -> Result<Self, Problems> {
         let read = &mut reader;
         let bind = addresses::bind(read);
         let (port, path) = (read.whole("server.port", 0..=65_535), addresses::endpoint_path(read));
         let url = addresses::public_base(read, bind, &path);
         let issuer = addresses::issuer(read);
         let audience = audience(read);
-        let tokens = tokens(read, issuer.as_ref());
+        let mut tokens = tokens(read, issuer.as_ref());
         let endpoints = endpoints(read, url.as_ref(), &path);
         // A placeholder keeps the reading going; with the problem noted, it is never used.
         let issuer = issuer.unwrap_or_else(placeholder);
@@ -141,7 +145,9 @@ impl Settings {
         let mcp = mcp(read, json_depth);
         let state_keys = state_keys(read);
         let log = log(read);
-        let tools = tools(read, catalog);
+        let tools = tools(read, &catalog.tools);
+        let (hierarchy, login) = scopes(read, &tools, catalog);
+        tokens.hierarchy = Arc::new(hierarchy);
         let tenant = read.take("tenant");
         let (effective, warnings) = reader.finish()?;
         let Some(keys) = keys else {
@@ -165,6 +171,7 @@ impl Settings {
             mcp,
             state_keys,
             tools,
+            login,
             log,
             effective,
             tenant,
@@ -243,6 +250,7 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
         additional_audiences: read.texts("auth0.additional_audiences"),
         leeway: read.seconds("tokens.leeway_seconds", 0..=300),
         authority: read.choice("tokens.authority", &words, ScopeAuthority::Scope),
+        hierarchy: Arc::default(),
     }
 }
 

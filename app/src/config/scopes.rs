@@ -1,0 +1,121 @@
+//! The `[scopes]` table: which scopes a first login asks for, and which scopes imply others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{Catalog, HierarchyError, LoginScopes, Scope, ScopeHierarchy, ScopeSet, ToolName};
+
+use super::reader::{Reader, WordOrTexts};
+use super::settings::ToolRule;
+use super::{known, shown};
+
+const LOGIN: &str = "scopes.login";
+/// The word that stands for every scope that something on offer asks for.
+const ALL: &str = "all";
+/// The scope that asks for a refresh token.
+const OFFLINE_ACCESS: &str = "offline_access";
+/// The scopes of OpenID Connect, which say who a user is.
+const OPENID_CONNECT: [&str; 5] = ["openid", "profile", "email", "address", "phone"];
+
+/// Reads the table. What tools ask for counts with the configuration's own rules, and whether they are switched on or not: a
+/// tool can be switched off without a look at this table.
+pub(super) fn scopes(
+    read: &mut Reader,
+    tools: &BTreeMap<ToolName, ToolRule>,
+    catalog: &Catalog,
+) -> (ScopeHierarchy, LoginScopes) {
+    let asked = catalog.asked_scopes(|spec| {
+        let configured = tools.get(&spec.name).and_then(|rule| rule.scopes.as_ref());
+        configured.unwrap_or(&spec.scopes)
+    });
+    let names = read.names(&["scopes", "implies"]);
+    let implied = implied(read, &names);
+    for (name, narrower) in &implied {
+        let unknown = narrower.iter().filter(|scope| !names.iter().any(|name| name == scope.as_str()));
+        for scope in unknown.filter(|scope| !asked.contains(scope)) {
+            let others = names.iter().map(String::as_str).filter(|other| *other != name.as_str());
+            let known: Vec<&str> = asked.iter().map(Scope::as_str).chain(others).collect();
+            read.problem(&key(name.as_str()), unknown_scope(scope, &known));
+        }
+    }
+    let hierarchy = ScopeHierarchy::new(implied).unwrap_or_else(|error| {
+        let name = error.scope().map(Scope::as_str).unwrap_or_default();
+        read.problem(&key(name), error.to_string());
+        ScopeHierarchy::default()
+    });
+    let login = login(read, &asked, &names);
+    (hierarchy, login)
+}
+
+/// What each scope implies directly, as far as it can be read.
+fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
+    let mut implied = BTreeMap::new();
+    for name in names {
+        let texts = read.texts_at(&path(name));
+        let narrower = texts.map(|texts| ScopeSet::parse_all(texts.iter().map(String::as_str)));
+        match (Scope::parse(name), narrower) {
+            (Ok(scope), _) if scope.as_str() == OFFLINE_ACCESS => {
+                read.problem(&key(name), "offline_access permits nothing here: it asks for a refresh token");
+            }
+            (Ok(scope), Some(Ok(narrower))) if narrower.is_empty() => {
+                read.problem(&key(name), HierarchyError::ImpliesNothing(scope).to_string());
+            }
+            (Ok(scope), Some(Ok(narrower))) => {
+                implied.insert(scope, narrower);
+            }
+            (Err(error), _) | (Ok(_), Some(Err(error))) => read.problem(&key(name), error.to_string()),
+            // Its type is wrong, and noted.
+            (Ok(_), None) => {}
+        }
+    }
+    implied
+}
+
+fn login(read: &mut Reader, asked: &ScopeSet, names: &[String]) -> LoginScopes {
+    let Some(WordOrTexts::Texts(texts)) = read.word_or_texts(LOGIN, ALL) else {
+        return LoginScopes::All;
+    };
+    let scopes = match ScopeSet::parse_all(texts.iter().map(String::as_str)) {
+        Ok(scopes) => scopes,
+        Err(error) => {
+            read.problem(LOGIN, error.to_string());
+            return LoginScopes::All;
+        }
+    };
+    let known: Vec<&str> = asked.iter().map(Scope::as_str).chain(names.iter().map(String::as_str)).collect();
+    for scope in scopes.iter() {
+        if scope.as_str() == OFFLINE_ACCESS {
+            read.problem(
+                LOGIN,
+                "must not hold offline_access: a client that wants a refresh token asks for it by itself (MCP 2026-07-28, \
+                 authorization, \"Refresh Tokens\"); allow offline access in the API's settings in Auth0 instead",
+            );
+        } else if !known.contains(&scope.as_str()) {
+            read.problem(LOGIN, unknown_scope(scope, &known));
+        }
+    }
+    LoginScopes::Listed(scopes)
+}
+
+fn unknown_scope(scope: &Scope, known: &[&str]) -> String {
+    let advice = match known::scope_like(scope.as_str(), known) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None if OPENID_CONNECT.contains(&scope.as_str()) => {
+            "it says who a user is, not what a client may do here, and Auth0 gives it to no client that registered itself".to_owned()
+        }
+        None if known.is_empty() => "none of them asks for any".to_owned(),
+        None => {
+            let distinct: BTreeSet<&str> = known.iter().copied().collect();
+            format!("the scopes are {}", distinct.into_iter().collect::<Vec<_>>().join(", "))
+        }
+    };
+    let scope = shown::text(scope.as_str());
+    format!("no tool, resource or prompt asks for the scope {scope}; {advice}")
+}
+
+fn path(name: &str) -> Vec<String> {
+    ["scopes", "implies", name].map(str::to_owned).to_vec()
+}
+
+fn key(name: &str) -> String {
+    shown::key(&path(name))
+}
