@@ -519,7 +519,7 @@ fn check_prints_which_scopes_stand_for_others_and_what_a_login_asks_for() {
     for expected in [
         "\nscopes.implies.\"tool:all\" = [\"tool:whoami\", \"tool:talk\"]  ",
         "\n  greet         tool:greet (or tool:all, tool:talk)\n  whoami        tool:whoami (or tool:all)\n  get_datetime  (none",
-        "\n\na first login asks for tool:whoami\n\nendpoint",
+        "\n\na first login asks for tool:whoami\n\nissuer",
     ] {
         assert!(said.contains(expected), "{expected:?}: {said}");
     }

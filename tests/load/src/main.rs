@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// How many connections stay open without a request
     #[arg(long, default_value_t = 4096)]
     idle: usize,
+    /// Another build of the server, to be compared with; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
     /// Set the document's table to this run's
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -45,7 +48,7 @@ pub(crate) struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let binaries = build()?;
+    let binaries = build(arguments.server.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let results = runtime.block_on(Bench::start(arguments, binaries))?.run()?;
     let table = report::render(&results);
@@ -63,16 +66,21 @@ pub(crate) struct Binaries {
 }
 
 /// Builds both as this program was built, and so beside it: figures are those of `--release`.
-fn build() -> anyhow::Result<Binaries> {
+fn build(server: Option<PathBuf>) -> anyhow::Result<Binaries> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let release: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+    let packages: &[&str] = if server.is_some() { &[] } else { &["--package", "fastmcp-auth0"] };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--package", "fastmcp-auth0", "--package", "load", "--bins"])
+        .args(["build", "--locked", "--package", "load", "--bins"])
+        .args(packages)
         .args(release)
         .current_dir(root)
         .status()?;
     anyhow::ensure!(status.success(), "the build failed");
     let own = std::env::current_exe()?;
     let folder = own.parent().context("no target folder")?;
-    Ok(Binaries { server: folder.join("fastmcp-auth0"), floor: folder.join("floor") })
+    Ok(Binaries {
+        server: server.unwrap_or_else(|| folder.join("fastmcp-auth0")),
+        floor: folder.join("floor"),
+    })
 }
