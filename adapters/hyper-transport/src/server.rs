@@ -112,7 +112,7 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.take(stream, &tasks, &draining, &closing),
+                Ok((stream, peer)) => self.take(stream, peer, &tasks, &draining, &closing),
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     self.shared.clock().sleep(ACCEPT_PAUSE).await;
@@ -129,6 +129,7 @@ impl Server {
     fn take(
         &self,
         stream: TcpStream,
+        peer: SocketAddr,
         tasks: &TaskTracker,
         draining: &CancellationToken,
         closing: &CancellationToken,
@@ -143,7 +144,7 @@ impl Server {
         let (shared, draining, closing) = (Arc::clone(&self.shared), draining.clone(), closing.clone());
         tasks.spawn(async move {
             tokio::select! {
-                () = serve(shared, stream, place, draining) => {}
+                () = serve(shared, (stream, peer), place, draining) => {}
                 () = closing.cancelled() => {}
             }
         });
@@ -163,7 +164,12 @@ async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToke
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, draining: CancellationToken) {
+async fn serve(
+    shared: Arc<Shared>,
+    (stream, peer): (TcpStream, SocketAddr),
+    place: ConnectionPlace,
+    draining: CancellationToken,
+) {
     let limits = &shared.limits;
     let is_spare = place.is_spare;
     // A spare connection ends with its first request: HTTP/1.1 is told so in the answer, HTTP/2 by this.
@@ -175,7 +181,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
         let (shared, ending) = (Arc::clone(&shared), ending.clone());
         // In a box of its own: what a request needs is held while there is one, not by every idle connection.
         Box::pin(async move {
-            let response = shared.respond(request, guard, is_spare).await;
+            let response = shared.respond(request, guard, peer, is_spare).await;
             if is_spare {
                 ending.cancel();
             }
