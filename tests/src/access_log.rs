@@ -237,10 +237,10 @@ fn what_a_refused_client_sent_forges_no_line_and_is_cut() {
     let human = folder.path().join("human.toml");
     std::fs::write(&human, "[log]\nformat = \"human\"\n").unwrap();
     let forged = "x\"}\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}\u{1b}[31m\u{202e}\u{2028}\0";
-    let long = "y".repeat(3000);
+    let endless = "y".repeat(3000);
     let tokens = [
         unsigned(forged, forged, &json!([forged, forged])),
-        unsigned(&long, &long, &json!(vec!["z".repeat(80); 60])),
+        unsigned(&endless, &endless, &json!(vec!["z".repeat(80); 60])),
         unsigned("k", "i", &json!({"deep": ["s3cret"]})),
     ];
     let origins = ["https://user:s3cret@evil.example".to_owned(), format!("https://{}", "o".repeat(5000))];
@@ -266,7 +266,9 @@ fn what_a_refused_client_sent_forges_no_line_and_is_cut() {
         assert!(!log.contains(MARK), "{log}");
         assert!(refused.iter().all(|line| line.len() < 2500), "{log}");
         assert!(log.contains("forged"), "it is shown, harmless: {log}");
-        tokens.iter().for_each(|token| no_part_of_a_token(&log, token));
+        for token in &tokens {
+            no_part_of_a_token(&log, token);
+        }
         if arguments.is_empty() {
             let lines = read(&log);
             let cut =

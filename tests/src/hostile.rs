@@ -538,6 +538,10 @@ async fn a_connection_is_closed_after_a_body_without_a_verified_end() {
             "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n\n".to_owned(),
             "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n\r\n".to_owned(),
             "transfer-encoding: chunked\r\n\r\n5\r\nhello world\r\n0\r\n\r\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n0\r\n\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n0\r\nx: y\n\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n0\n\n".to_owned(),
             format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len()),
             format!("content-length: {}\r\n\r\n{large}", large.len()),
             // Longer than what is there: the rest may come, and may look like a request.

@@ -202,9 +202,10 @@ const LARGE: usize = 8_000_000;
 /// Sends a head and a body of 8 MB without reading, in the one form or the other, and returns the whole answer.
 async fn refusal(stream: TcpStream, head: &str, is_chunked: bool) -> String {
     let body = "x".repeat(LARGE);
-    let framed = match is_chunked {
-        true => format!("transfer-encoding: chunked\r\n\r\n{LARGE:x}\r\n{body}\r\n0\r\n\r\n"),
-        false => format!("content-length: {LARGE}\r\n\r\n{body}"),
+    let framed = if is_chunked {
+        format!("transfer-encoding: chunked\r\n\r\n{LARGE:x}\r\n{body}\r\n0\r\n\r\n")
+    } else {
+        format!("content-length: {LARGE}\r\n\r\n{body}")
     };
     let head = head.strip_suffix("\r\n").unwrap();
     send_and_read(stream, format!("{head}{framed}").as_bytes()).await
