@@ -1,8 +1,21 @@
 //! Logs: lines on standard error, for people in a terminal and for programs elsewhere.
 
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
 use crate::config::{LogFormat, LogSettings};
+
+/// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
+const LISTS: [&str; 4] = ["kids", "held_scopes", "missing_scopes", "unverified_aud"];
 
 /// Sends every `tracing` event to standard error from now on. A second call changes nothing.
 pub(crate) fn start(settings: LogSettings) {
@@ -14,11 +27,191 @@ pub(crate) fn start(settings: LogSettings) {
     let lines =
         tracing_subscriber::fmt().with_writer(stderr).with_max_level(settings.level).with_target(false);
     if json {
-        let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(false);
-        let _ = lines.try_init();
+        let _ = lines.event_format(JsonLines).fmt_fields(JsonFields::new()).try_init();
     } else {
         // Colors are for terminals; there the library heeds NO_COLOR unless it is told.
         let lines = if stderr().is_terminal() { lines } else { lines.with_ansi(false) };
         let _ = lines.try_init();
+    }
+}
+
+/// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
+/// can't write lists.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut line = Line(Vec::with_capacity(512));
+        line.entry("timestamp", &timestamp);
+        line.entry("level", event.metadata().level().as_str());
+        event.record(&mut line);
+        if let Some(span) = context.lookup_current() {
+            let mut inner = Line(Vec::new());
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                // `JsonFields` has made an object of them.
+                inner.0.extend(fields.trim_end().strip_suffix('}').unwrap_or_default().bytes());
+            }
+            inner.entry("name", span.name());
+            line.raw("span", &inner.finish());
+        }
+        writer.write_str(std::str::from_utf8(&line.finish()).map_err(|_| fmt::Error)?)?;
+        writer.write_char('\n')
+    }
+}
+
+/// A JSON object in the making.
+struct Line(Vec<u8>);
+
+impl Line {
+    fn entry<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.name(name);
+        // Writing to memory can't fail, nor can rendering texts, numbers and booleans.
+        let _ = serde_json::to_writer(&mut self.0, value);
+    }
+
+    /// Adds a value that is JSON already.
+    fn raw(&mut self, name: &str, value: &[u8]) {
+        self.name(name);
+        self.0.extend(value);
+    }
+
+    fn name(&mut self, name: &str) {
+        match self.0.last() {
+            None => self.0.push(b'{'),
+            // Nothing stands in it yet.
+            Some(b'{') => {}
+            Some(_) => self.0.push(b','),
+        }
+        let _ = serde_json::to_writer(&mut self.0, name);
+        self.0.push(b':');
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        let list = LISTS.contains(&field.name()) && text.starts_with('[');
+        match serde_json::from_str::<&RawValue>(&text) {
+            Ok(json) if list => self.raw(field.name(), json.get().as_bytes()),
+            _ => self.entry(field.name(), &text),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.entry(field.name(), value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.entry(field.name(), &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.entry(field.name(), &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.entry(field.name(), &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.entry(field.name(), &value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of the events, without the first member, which is the time.
+    fn written(events: impl FnOnce()) -> Vec<String> {
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).event_format(JsonLines);
+        tracing::subscriber::with_default(lines.fmt_fields(JsonFields::new()).finish(), events);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines = text.strip_suffix('\n').unwrap().split('\n');
+        lines
+            .map(|line| {
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert!(value["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+                line.split_once(',').unwrap().1.to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_line_is_one_object_whatever_is_in_it() {
+        let hostile = "a\"}\r\n{\"level\":\"ERROR\"}\u{1b}[31m\u{0}";
+        let lines = written(|| {
+            tracing::info!(status = 200_u16, ms = 0.97, small = -1, yes = true, none = None::<&str>, "done");
+            tracing::warn!(text = hostile, debug = ?hostile, "it says {hostile}");
+        });
+        assert_eq!(
+            lines[0],
+            r#""level":"INFO","message":"done","status":200,"ms":0.97,"small":-1,"yes":true}"#
+        );
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let second: serde_json::Value = serde_json::from_str(&format!("{{{}", lines[1])).unwrap();
+        assert_eq!((&second["level"], &second["text"]), (&"WARN".into(), &hostile.into()));
+        assert_eq!(second["debug"], format!("{hostile:?}"));
+    }
+
+    #[test]
+    fn lists_are_lists_where_a_field_is_one() {
+        let list = r#"["a","b\"]\n"]"#;
+        let lines = written(|| {
+            tracing::info!(kids = %list, other = %list, "lists");
+            tracing::info!(kids = %"[\"a\"", missing_scopes = "[]", held_scopes = %"{}", "no lists");
+        });
+        assert_eq!(lines[0], format!(r#""level":"INFO","message":"lists","kids":{list},"other":{list:?}}}"#));
+        let members = r#""kids":"[\"a\"","missing_scopes":"[]","held_scopes":"{}"}"#;
+        assert_eq!(lines[1], format!(r#""level":"INFO","message":"no lists",{members}"#));
+    }
+
+    #[test]
+    fn the_span_of_an_event_is_in_its_line() {
+        let lines = written(|| {
+            let _outer = tracing::info_span!("request", id = "1-\"2").entered();
+            tracing::info!("within");
+            let _inner = tracing::info_span!("bare").entered();
+            tracing::info!("deeper");
+        });
+        assert!(
+            lines[0].ends_with(r#""message":"within","span":{"id":"1-\"2","name":"request"}}"#),
+            "{lines:?}"
+        );
+        assert!(lines[1].ends_with(r#""message":"deeper","span":{"name":"bare"}}"#), "{lines:?}");
     }
 }

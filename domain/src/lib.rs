@@ -57,6 +57,6 @@ pub use service::{Asking, AuthError, CallError, CompletionOf, Service};
 pub use time::{Clock, UnixMillis, UnixSeconds};
 pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,
-    Untrusted, VerifyError,
+    Untrusted, UnverifiedClaims, VerifyError,
 };
 pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolName, ToolOutput, ToolResult, ToolSpec};

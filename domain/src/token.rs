@@ -213,6 +213,17 @@ impl CustomClaims {
     }
 }
 
+/// What a token says of itself, of which nobody has proved anything: for the log line of its refusal, and for nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UnverifiedClaims {
+    /// `iss`.
+    pub issuer: Option<String>,
+    /// `aud`, whether it is a string or an array.
+    pub audience: Option<Vec<String>>,
+    /// The `kid` header parameter.
+    pub key_id: Option<String>,
+}
+
 /// Why nobody can vouch for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
@@ -272,6 +283,11 @@ pub trait TokenVerifier: Send + Sync {
     /// # Errors
     /// [`VerifyError`], as its variants say.
     async fn verify(&self, token: &BearerToken) -> Result<Arc<Claims>, VerifyError>;
+
+    /// Returns what a refused token says of itself. It is asked after a refusal only, and decides nothing.
+    fn unverified_claims(&self, _token: &BearerToken) -> UnverifiedClaims {
+        UnverifiedClaims::default()
+    }
 
     /// Whether tokens can be verified now.
     ///

@@ -613,19 +613,27 @@ fn the_default_configuration_is_printed_and_is_one() {
 }
 
 #[test]
-fn serve_warns_of_misspelled_variables() {
+fn serve_and_check_warn_of_what_is_probably_not_meant() {
     let environment = [
         ("AUTH0_ISSUER", "http://127.0.0.1:1/"),
         ("AUTH0_AUDIENCE", "http://localhost/mcp"),
         ("PORT", "0"),
         ("MCP_SERVER_ULR", "https://mcp.tenant.dev"),
+        ("FASTMCP__HTTP__ALLOWED_ORIGINS", "*"),
     ];
+    let checked = text(&run(&["check"], &environment).stderr);
+    assert!(
+        checked.contains("warning: http.allowed_origins (") && checked.contains("every web page"),
+        "{checked}"
+    );
     let mut serve = command(&["serve"], &environment).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
     logged(&mut lines, "listening");
     terminate(&serve.id().to_string());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     serve.wait().unwrap();
+    let warning = logged(&mut rest.iter().cloned().map(Ok), "every web page may call");
+    assert_eq!(warning["level"], "WARN");
     let warning = logged(&mut rest.into_iter().map(Ok), "MCP_SERVER_ULR");
     assert_eq!(warning["level"], "WARN");
     assert_eq!(

@@ -615,17 +615,79 @@ fn a_hierarchy_can_be_given_by_variables_as_far_as_their_names_hold_scopes() {
     assert_eq!((&*shown("scopes.login").value, &shown("scopes.login").json), ("\"all\"", &"all".into()));
 }
 
+/// What is said of one entry of a list; none when it is taken.
+fn told_of(key: &str, entry: &str) -> Option<String> {
+    let variable = format!("FASTMCP__HTTP__{key}");
+    let told = with(&[(&variable, entry)]).err()?.problems;
+    assert_eq!((told.len(), told[0].key.as_str()), (1, &*format!("http.{}", key.to_lowercase())), "{entry}");
+    let message = &told[0].message;
+    assert!(message.starts_with(&format!("{entry:?} ")), "{message}");
+    Some(message[entry.len() + 3..].to_owned())
+}
+
 #[test]
 fn origins_are_written_as_browsers_send_them() {
-    for good in ["https://app.example.com", "http://a:8080", "vscode-webview://abc"] {
-        assert!(with(&[("FASTMCP__HTTP__ALLOWED_ORIGINS", good)]).is_ok(), "{good}");
+    for good in [
+        "https://app.example.com",
+        "http://a:8080",
+        "vscode-webview://abc",
+        "https://*.example.com",
+        "http://*.example.com:8080",
+    ] {
+        assert_eq!(told_of("ALLOWED_ORIGINS", good), None, "{good}");
     }
-    for bad in
-        ["https://a/", "https://a:443", "https://u@a", "https://a?x", "https://a/b", "app.example.com", "*"]
-    {
-        let told = problems(with(&[("FASTMCP__HTTP__ALLOWED_ORIGINS", bad)]));
-        assert!(told[0].contains("must hold origins"), "{bad}: {told:?}");
+    for bad in ["https://a/", "https://a:443", "https://a?x", "https://a/b", "app.example.com", "null"] {
+        let told = told_of("ALLOWED_ORIGINS", bad).unwrap();
+        assert!(told.starts_with("is not an origin; write scheme, host and port"), "{bad}: {told}");
     }
+}
+
+#[test]
+fn hosts_are_names_or_addresses_with_or_without_a_port() {
+    for good in ["internal", "edge:8443", "10.0.0.7", "[::1]:80", "*.example.com", "*.example.com:8443"] {
+        assert_eq!(told_of("ALLOWED_HOSTS", good), None, "{good}");
+    }
+    for bad in ["https://internal", "internal/", "a b", "internal:x", "::1"] {
+        let told = told_of("ALLOWED_HOSTS", bad).unwrap();
+        assert!(told.starts_with("is not a host; write a name or name:port"), "{bad}: {told}");
+    }
+}
+
+/// What would never match, or match more than it seems to, stops the start.
+#[test]
+fn wildcards_that_can_not_work_stop_the_start() {
+    for host in ["a*.example.com", "*.*.example.com", "example.*", "a.*.com", "*example.com"] {
+        for (key, entry) in
+            [("ALLOWED_HOSTS", host.to_owned()), ("ALLOWED_ORIGINS", format!("https://{host}"))]
+        {
+            let told = told_of(key, &entry).unwrap();
+            assert!(told.starts_with("has a wildcard in the wrong place;"), "{entry}: {told}");
+        }
+    }
+    for host in ["*.com", "*.localhost"] {
+        for (key, entry) in
+            [("ALLOWED_HOSTS", host.to_owned()), ("ALLOWED_ORIGINS", format!("https://{host}"))]
+        {
+            let told = told_of(key, &entry).unwrap();
+            assert!(told.contains("the domain after it needs at least two labels"), "{entry}: {told}");
+        }
+    }
+    for any in ["*", "*:443"] {
+        assert!(told_of("ALLOWED_HOSTS", any).unwrap().contains("(DNS rebinding)"), "{any}");
+    }
+}
+
+#[test]
+fn any_origin_is_possible_and_warned_of() {
+    assert_eq!(
+        with(&[("FASTMCP__HTTP__ALLOWED_ORIGINS", "https://*.example.com")]).unwrap().warnings,
+        [""; 0]
+    );
+    let settings = with(&[("FASTMCP__HTTP__ALLOWED_ORIGINS", "https://a.example.com,*")]).unwrap();
+    let [warning] = settings.warnings.as_slice() else { panic!("{:?}", settings.warnings) };
+    let begin =
+        "http.allowed_origins (environment: FASTMCP__HTTP__ALLOWED_ORIGINS): has *: every web page may call";
+    assert!(warning.starts_with(begin) && warning.contains("still needs an access token"), "{warning}");
 }
 
 #[tokio::test]

@@ -506,40 +506,92 @@ async fn tokens_challenges_and_documents_change_as_one() {
 
 // Where a request ends.
 
+/// Requests that are answered although nobody wants their body.
+const UNWANTED: [(&str, &str, u16); 12] = [
+    ("POST /mcp", "", 401),
+    ("POST /mcp", "authorization: Bearer wrong\r\n", 401),
+    ("POST /nothing", "", 404),
+    ("OPTIONS /mcp", "origin: http://localhost\r\naccess-control-request-method: POST\r\n", 204),
+    ("GET /health", "", 200),
+    ("GET /.well-known/oauth-protected-resource", "", 200),
+    ("GET /mcp", "", 401),
+    ("GET /mcp", "authorization: Bearer admin-token\r\n", 405),
+    ("DELETE /mcp", "authorization: Bearer admin-token\r\n", 405),
+    ("POST /mcp", "origin: http://evil.example\r\n", 403),
+    ("POST /mcp", "authorization: Bearer admin-token\r\ncontent-type: text/plain\r\n", 415),
+    ("POST /mcp", "authorization: Bearer admin-token\r\ncontent-encoding: gzip\r\n", 415),
+];
+const NEXT: &str = "GET /ping HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+fn unwanted(line: &str, more: &str, rest: &str) -> String {
+    let json = if more.contains("content-type") { "" } else { "content-type: application/json\r\n" };
+    format!("{line} HTTP/1.1\r\nhost: localhost\r\n{json}{more}{rest}{NEXT}")
+}
+
 #[tokio::test]
-async fn a_connection_is_closed_after_a_body_that_nobody_read() {
+async fn a_connection_is_closed_after_a_body_without_a_verified_end() {
     let harness = start(Choices::new()).await;
-    let smuggled = "GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    let chunks = "5\r\nhello\r\n0\r\n\n";
-    let host = "host: localhost\r\ncontent-type: application/json\r\n";
-    for (line, more, status) in [
-        ("POST /mcp", "", 401),
-        ("POST /mcp", "authorization: Bearer wrong\r\n", 401),
-        ("POST /nothing", "", 404),
-        ("OPTIONS /mcp", "origin: http://localhost\r\naccess-control-request-method: POST\r\n", 204),
-        ("GET /health", "", 200),
-        ("GET /.well-known/oauth-protected-resource", "", 200),
-        ("GET /mcp", "", 405),
-        ("DELETE /mcp", "", 405),
-        ("POST /mcp", "origin: http://evil.example\r\n", 403),
-        ("POST /mcp", "authorization: Bearer admin-token\r\ncontent-type: text/plain\r\n", 415),
-    ] {
-        for (framing, body) in
-            [("transfer-encoding: chunked\r\n", chunks), ("content-length: 5\r\n", "hello")]
-        {
-            let request = format!("{line} HTTP/1.1\r\n{host}{more}{framing}\r\n{body}{smuggled}");
-            let read = harness.raw(request.as_bytes()).await;
-            assert!(read.starts_with(&format!("HTTP/1.1 {status} ")), "{line} {framing}: {read}");
-            assert_eq!(read.matches("HTTP/1.1 ").count(), 1, "{line} {framing}: {read}");
-            assert!(!read.contains("pong") && read.contains("connection: close"), "{line} {framing}: {read}");
+    let large = "x".repeat(16 * 1024 + 1);
+    for (line, more, status) in UNWANTED {
+        for rest in [
+            "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n\r\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n5\r\nhello world\r\n0\r\n\r\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n0\r\n\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n0\r\nx: y\n\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n0\n\n".to_owned(),
+            format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len()),
+            format!("content-length: {}\r\n\r\n{large}", large.len()),
+            // Longer than what is there: the rest may come, and may look like a request.
+            "content-length: 1000\r\n\r\nhello".to_owned(),
+            "expect: 100-continue\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+        ] {
+            let read = harness.raw(unwanted(line, more, &rest).as_bytes()).await;
+            let shown = &rest[..rest.len().min(80)];
+            assert!(read.starts_with(&format!("HTTP/1.1 {status} ")), "{line} {shown}: {read}");
+            assert_eq!(read.matches("HTTP/1.1 ").count(), 1, "{line} {shown}: {read}");
+            assert!(!read.contains("pong") && read.contains("connection: close"), "{line} {shown}: {read}");
         }
-        // Without a body there is nothing in doubt.
-        let request = format!(
-            "{line} HTTP/1.1\r\n{host}{more}\r\n{}",
-            smuggled.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n")
-        );
-        let read = harness.raw(request.as_bytes()).await;
-        assert!(read.contains("pong"), "{line}: {read}");
+    }
+}
+
+/// A login begins with a 401 to a small POST: its connection serves the next request.
+#[tokio::test]
+async fn a_connection_is_kept_after_a_small_body_that_was_read_to_its_end() {
+    let harness = start(Choices::new()).await;
+    let whole = "x".repeat(16 * 1024);
+    for (line, more, status) in UNWANTED {
+        for rest in [
+            "\r\n".to_owned(),
+            "content-length: 0\r\n\r\n".to_owned(),
+            "content-length: 5\r\n\r\nhello".to_owned(),
+            format!("content-length: {}\r\n\r\n{whole}", whole.len()),
+            "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n".to_owned(),
+            "transfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        ] {
+            let read = harness.raw(unwanted(line, more, &rest).as_bytes()).await;
+            let shown = &rest[..rest.len().min(80)];
+            assert!(read.starts_with(&format!("HTTP/1.1 {status} ")), "{line} {shown}: {read}");
+            assert_eq!(read.matches("HTTP/1.1 ").count(), 2, "{line} {shown}: {read}");
+            assert!(
+                read.contains("pong") && read.matches("connection: close").count() == 1,
+                "{line}: {read}"
+            );
+        }
+    }
+}
+
+/// Nobody waits for the rest of a body that is not wanted.
+#[tokio::test]
+async fn a_refusal_does_not_wait_for_its_body() {
+    let harness = start(Choices::new()).await;
+    for framing in ["content-length: 6\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n6\r\nhello"] {
+        let head = format!("POST /mcp HTTP/1.1\r\nhost: localhost\r\n{framing}");
+        let mut stream = sent(&harness, &head).await;
+        let read = read_until(&mut stream, "no_token").await;
+        assert!(read.starts_with("HTTP/1.1 401 ") && read.contains("connection: close"), "{read}");
     }
 }
 

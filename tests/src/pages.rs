@@ -98,6 +98,9 @@ fn every_reason_code_has_a_heading_in_troubleshooting() {
         "insufficient_scope",
         "foreign_host",
         "foreign_origin",
+        "unsupported_media_type",
+        "unsupported_content_encoding",
+        "not_acceptable",
     ];
     let codes: BTreeSet<&str> = rejections.iter().map(|rejection| rejection.code()).chain(others).collect();
     let text = page("docs/troubleshooting.md");

@@ -235,7 +235,7 @@ fn shown(kid: &str) -> String {
     kid.chars().take(MAX_SHOWN_CHARS).collect::<String>().escape_debug().to_string()
 }
 
-/// The first names, on one line whatever they hold.
+/// Returns the first names as a JSON list, on one line whatever they hold.
 pub(crate) fn listed<'a>(kids: impl Iterator<Item = &'a str>) -> String {
     let mut kids = kids.fuse();
     let mut each: Vec<String> = kids.by_ref().take(MAX_LISTED).map(shown).collect();
@@ -243,7 +243,8 @@ pub(crate) fn listed<'a>(kids: impl Iterator<Item = &'a str>) -> String {
     if others > 0 {
         each.push(format!("and {others} more"));
     }
-    each.join(", ")
+    // Strings: rendering them can't fail.
+    serde_json::to_string(&each).unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -506,8 +507,9 @@ mod tests {
         let line = left_out.to_string();
         assert!(line.ends_with("a key (r), and 999993 more") && line.len() < 500, "{line}");
         let names: Vec<String> = (0..10).map(|n| format!("k{n}")).collect();
-        assert_eq!(listed(names.iter().map(String::as_str)), "k0, k1, k2, k3, k4, k5, k6, k7, and 2 more");
-        assert_eq!(listed(std::iter::empty()), "");
+        let first = r#"["k0","k1","k2","k3","k4","k5","k6","k7","and 2 more"]"#;
+        assert_eq!(listed(names.iter().map(String::as_str)), first);
+        assert_eq!(listed(std::iter::empty()), "[]");
     }
 
     #[test]

@@ -274,7 +274,7 @@ fn log_keys(old: Option<&Snapshot>, keys: &KeySet, left_out: &str) {
     if old.is_some_and(|old| old.keys.same_as(keys)) {
         debug!(count, "the issuer's keys are unchanged");
     } else {
-        info!(count, kids = listed(keys.kids()), "the issuer's keys changed");
+        info!(count, kids = %listed(keys.kids()), "the issuer's keys changed");
     }
     if !left_out.is_empty() && old.is_none_or(|old| old.left_out != left_out) {
         warn!("keys of the issuer that are not used: {left_out}");

@@ -9,7 +9,8 @@
 //! 3. the signature, with that key;
 //! 4. the claims (`claims`): their JSON types only. Whether to accept them is the domain's to say.
 //!
-//! Nothing here logs any part of a token, and what is kept of one is its digest and its claims.
+//! Nothing here logs any part of a token, and what is kept of one is its digest and its claims. Of a refused token, `unverified`
+//! reads what whoever logs the refusal may show.
 
 mod claims;
 mod fetch;
@@ -21,12 +22,13 @@ mod keys;
 mod options;
 mod proofs;
 mod schedule;
+mod unverified;
 mod wire;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{BearerToken, Claims, Clock, NotReady, TokenVerifier, VerifyError};
+use domain::{BearerToken, Claims, Clock, NotReady, TokenVerifier, UnverifiedClaims, VerifyError};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -83,6 +85,10 @@ impl TokenVerifier for Auth0Verifier {
         let claims = Arc::new(claims::read(&proved, header.token_type)?);
         known.proofs.insert(digest, token, &claims);
         Ok(claims)
+    }
+
+    fn unverified_claims(&self, token: &BearerToken) -> UnverifiedClaims {
+        unverified::read(token)
     }
 
     fn ready(&self) -> Result<(), NotReady> {

@@ -1,13 +1,23 @@
 //! One line per request, and the id that ties a response, its line and whatever else was logged together.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{Principal, ToolName};
+use domain::{BearerToken, Denied, Principal, Scope, Service, ToolName, UnverifiedClaims};
+use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode, Uri};
+use hyper::{HeaderMap, Method, StatusCode, Uri};
 use mcp_protocol::Note;
+
+use crate::problem::Problem;
+
+/// The maximum length of a text that its client chose, in characters, and of the items of a list.
+const MAX_TEXT: usize = 128;
+const MAX_ITEM: usize = 64;
+/// The maximum number of items of a list.
+const MAX_ITEMS: usize = 16;
 
 const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
@@ -36,9 +46,12 @@ impl RequestIds {
     }
 }
 
-/// What a request's line will say. A request's query, headers and body never get here.
-#[derive(Debug, Default)]
+/// What a request's line will say. A request's query and body never get here, and of its headers only what a refusal is
+/// about.
+#[derive(Debug)]
 pub(crate) struct Record {
+    /// The other end of the connection: the client, or the proxy before the server.
+    peer: SocketAddr,
     method: Method,
     target: Uri,
     /// Of an authenticated request.
@@ -46,31 +59,173 @@ pub(crate) struct Record {
     pub(crate) note: Note,
     /// Why the transport refused.
     pub(crate) refused: Option<&'static str>,
-    /// Whether the request's body was read to its verified end.
-    pub(crate) body_was_read: bool,
+    details: Option<Box<Details>>,
+    pub(crate) is_probe: bool,
+    pub(crate) body: BodyRead,
+}
+
+/// How much of a request's body was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyRead {
+    Nothing,
+    Begun,
+    /// To its verified end.
+    Whole,
+}
+
+/// What a refusal is about: escaped, cut, and for lists as JSON. Nothing of a token but what is named here, and nobody
+/// vouches for that.
+#[derive(Debug, Default)]
+struct Details {
+    host: Option<String>,
+    origin: Option<String>,
+    held_scopes: Option<String>,
+    missing_scopes: Option<String>,
+    unverified_iss: Option<String>,
+    unverified_aud: Option<String>,
+    unverified_kid: Option<String>,
 }
 
 impl Record {
-    pub(crate) fn new(request: &Parts) -> Self {
-        Self { method: request.method.clone(), target: request.uri.clone(), ..Self::default() }
+    pub(crate) fn new(request: &Parts, peer: SocketAddr) -> Self {
+        Self {
+            peer,
+            method: request.method.clone(),
+            target: request.uri.clone(),
+            principal: None,
+            note: Note::default(),
+            refused: None,
+            details: None,
+            is_probe: false,
+            body: BodyRead::Nothing,
+        }
     }
 
+    /// Notes why the transport refuses, and what that is about.
+    pub(crate) fn refuse(&mut self, problem: &Problem, request: &Parts, service: &Service) {
+        self.refused = Some(problem.reason());
+        let details = match problem {
+            Problem::BadHost | Problem::ForeignHost => Details { host: host(request), ..Details::default() },
+            Problem::ForeignOrigin => {
+                Details { origin: header(&request.headers, &ORIGIN), ..Details::default() }
+            }
+            Problem::Denied(denied) => Details::denied(denied, self.principal.as_ref()),
+            Problem::Unauthenticated(_) => match crate::credentials::bearer_token(&request.headers) {
+                Ok(Some(token)) => Details::unverified(&token, service),
+                _ => return,
+            },
+            _ => return,
+        };
+        self.details = Some(Box::new(details));
+    }
+
+    /// Writes the line. Probes that are answered as they should be come every few seconds, and would bury the others.
     pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
         let principal = self.principal.as_ref();
-        tracing::info!(
-            id,
-            method = cut(self.method.as_str(), 16),
-            path = cut(self.target.path(), 256),
-            status = status.as_u16(),
-            ms = (took.as_secs_f64() * 1e6).round() / 1e3,
-            sub = principal.map(Principal::subject),
-            client_id = principal.map(Principal::client),
-            rpc = self.note.method,
-            tool = self.note.tool.as_ref().map(ToolName::as_str),
-            reason = self.refused.or(self.note.reason),
-            "request"
-        );
+        let none = Details::default();
+        let details = self.details.as_deref().unwrap_or(&none);
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    id,
+                    peer = %self.peer,
+                    method = cut(self.method.as_str(), 16),
+                    path = cut(self.target.path(), 256),
+                    status = status.as_u16(),
+                    ms = (took.as_secs_f64() * 1e6).round() / 1e3,
+                    sub = principal.map(Principal::subject),
+                    client_id = principal.map(Principal::client),
+                    rpc = self.note.method,
+                    tool = self.note.tool.as_ref().map(ToolName::as_str),
+                    reason = self.refused.or(self.note.reason),
+                    host = details.host.as_deref(),
+                    origin = details.origin.as_deref(),
+                    held_scopes = details.held_scopes.as_ref().map(display),
+                    missing_scopes = details.missing_scopes.as_ref().map(display),
+                    unverified_iss = details.unverified_iss.as_deref(),
+                    unverified_aud = details.unverified_aud.as_ref().map(display),
+                    unverified_kid = details.unverified_kid.as_deref(),
+                    "request"
+                )
+            };
+        }
+        if self.is_probe && self.refused.is_none() {
+            line!(tracing::Level::DEBUG);
+        } else {
+            line!(tracing::Level::INFO);
+        }
     }
+}
+
+impl Details {
+    /// The scopes that this server knows come first: a list that is cut then still shows them.
+    fn denied(denied: &Denied, who: Option<&Principal>) -> Self {
+        let held = who.map(|who| list(denied.held.union(who.scopes()).iter().map(Scope::as_str)));
+        let missing = list(denied.missing.iter().map(Scope::as_str));
+        Self { held_scopes: held, missing_scopes: Some(missing), ..Self::default() }
+    }
+
+    fn unverified(token: &BearerToken, service: &Service) -> Self {
+        let UnverifiedClaims { issuer, audience, key_id } = service.verifier.unverified_claims(token);
+        Self {
+            unverified_iss: issuer.map(|text| shown(&text, MAX_TEXT)),
+            unverified_aud: audience.map(|texts| list(texts.iter().map(String::as_str))),
+            unverified_kid: key_id.map(|text| shown(&text, MAX_TEXT)),
+            ..Self::default()
+        }
+    }
+}
+
+/// Returns the host that a request names, in whatever way; two that disagree are both shown.
+fn host(request: &Parts) -> Option<String> {
+    let target = request.uri.authority().map(|target| shown(without_user(target.as_str()), MAX_TEXT));
+    match (header(&request.headers, &HOST), target) {
+        (Some(host), Some(target)) if host != target => Some(format!("{host}, {target}")),
+        (host, target) => host.or(target),
+    }
+}
+
+/// Returns a header's values, without what could be a password.
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let values: Vec<String> = values.take(2).map(|value| shown(without_user(&value), MAX_TEXT)).collect();
+    Some(values.join(", ")).filter(|_| !values.is_empty())
+}
+
+fn without_user(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, rest)| rest)
+}
+
+/// Returns a list as JSON, which is a list in a JSON log and readable in any.
+fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let mut items = items.fuse();
+    let mut shown: Vec<String> = items.by_ref().take(MAX_ITEMS).map(|item| shown(item, MAX_ITEM)).collect();
+    let others = items.count();
+    if others > 0 {
+        shown.push(format!("and {others} more"));
+    }
+    // Strings: rendering them can't fail.
+    serde_json::to_string(&shown).unwrap_or_default()
+}
+
+/// Returns a client's text with everything but printable ASCII escaped, cut to so many characters. Quotation marks are the
+/// log format's to escape.
+fn shown(text: &str, max: usize) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        let before = shown.len();
+        match c {
+            ' '..='~' => shown.push(c),
+            _ => shown.extend(c.escape_default()),
+        }
+        if shown.len() > max {
+            shown.truncate(before);
+            shown.push_str("...");
+            break;
+        }
+    }
+    shown
 }
 
 /// A client chooses its path and method, so both are cut.
@@ -81,6 +236,39 @@ fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_clients_are_escaped_and_cut() {
+        assert_eq!(shown("https://a.example:1 \"\\", 128), "https://a.example:1 \"\\");
+        assert_eq!(
+            shown("a\r\n\u{1b}[31m\0\u{7f}\u{e9}\u{202e}", 128),
+            r"a\r\n\u{1b}[31m\u{0}\u{7f}\u{e9}\u{202e}"
+        );
+        assert_eq!(shown(&"x".repeat(128), 128), "x".repeat(128));
+        assert_eq!(shown(&"x".repeat(10_000), 128), format!("{}...", "x".repeat(128)));
+        assert_eq!(shown(&"\n".repeat(10_000), 5), r"\n\n...");
+    }
+
+    #[test]
+    fn lists_are_json_and_bounded() {
+        assert_eq!(list(["a", "b\"]\n"].into_iter()), r#"["a","b\"]\\n"]"#);
+        assert_eq!(list(std::iter::empty()), "[]");
+        let many = list(std::iter::repeat_n("x".repeat(1000).as_str(), 20));
+        assert!(
+            many.len() < MAX_ITEMS * (MAX_ITEM + 8) + 20 && many.ends_with(r#","and 4 more"]"#),
+            "{many}"
+        );
+    }
+
+    #[test]
+    fn a_header_is_shown_without_user_names_and_passwords() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(header(&headers, &ORIGIN), None);
+        for value in [&b"https://user:secret@a"[..], b"b\xff", b"c"] {
+            headers.append(ORIGIN, hyper::header::HeaderValue::from_bytes(value).unwrap());
+        }
+        assert_eq!(header(&headers, &ORIGIN).as_deref(), Some(r"a, b\u{fffd}"));
+    }
 
     #[test]
     fn ids_are_hexadecimal_and_count() {

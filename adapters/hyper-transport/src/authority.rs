@@ -10,6 +10,7 @@ use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Version};
 use url::Url;
 
+use crate::allow_list::{AllowedHost, AllowedOrigin};
 use crate::problem::Problem;
 use crate::settings::{HttpSettings, PublicEndpoint};
 
@@ -18,8 +19,8 @@ use crate::settings::{HttpSettings, PublicEndpoint};
 pub(crate) struct Acquaintances {
     own_hosts: Vec<String>,
     own_origins: Vec<String>,
-    hosts: Vec<String>,
-    origins: Vec<String>,
+    hosts: Vec<AllowedHost>,
+    origins: Vec<AllowedOrigin>,
 }
 
 /// What a request's `Origin` makes of it.
@@ -33,15 +34,14 @@ pub(crate) enum Caller<'a> {
 
 impl Acquaintances {
     pub(crate) fn new(settings: &HttpSettings) -> Self {
-        let lower = |values: &[String]| values.iter().map(|value| value.to_ascii_lowercase()).collect();
         Self {
             own_hosts: settings
                 .endpoints()
                 .map(|endpoint| endpoint.base.host_str().unwrap_or_default().to_ascii_lowercase())
                 .collect(),
             own_origins: settings.endpoints().map(PublicEndpoint::origin).collect(),
-            hosts: lower(&settings.allowed_hosts),
-            origins: lower(&settings.allowed_origins),
+            hosts: settings.allowed_hosts.clone(),
+            origins: settings.allowed_origins.clone(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Acquaintances {
     pub(crate) fn check_host(&self, authority: &Authority) -> Result<(), Problem> {
         let host = authority.host();
         let is = |known: &str| host.eq_ignore_ascii_case(known);
-        let is_listed = |known: &String| is(known) || authority.as_str().eq_ignore_ascii_case(known);
+        let is_listed = |known: &AllowedHost| known.matches(host, authority.port_u16());
         let known =
             is_loopback(host) || self.own_hosts.iter().any(|own| is(own)) || self.hosts.iter().any(is_listed);
         if known { Ok(()) } else { Err(Problem::ForeignHost) }
@@ -73,8 +73,8 @@ impl Acquaintances {
     }
 
     fn knows_origin(&self, origin: &str) -> bool {
-        // Those of applications, such as vscode-webview, have a form that no parser makes: compared first, as they are.
-        if self.origins.contains(&origin.to_ascii_lowercase()) {
+        let lower = origin.to_ascii_lowercase();
+        if self.origins.iter().any(|known| known.matches(&lower)) {
             return true;
         }
         let Ok(url) = Url::parse(origin) else {
@@ -82,7 +82,7 @@ impl Acquaintances {
         };
         let serialized = url.origin().ascii_serialization();
         // An origin is no more than scheme, host and port: anything else is not what a browser sends.
-        if serialized != origin.to_ascii_lowercase() {
+        if serialized != lower {
             return false;
         }
         let web = matches!(url.scheme(), "http" | "https");
@@ -155,8 +155,10 @@ mod tests {
             others: Vec::new(),
             resource_name: String::new(),
             issuer: String::new(),
-            allowed_origins: vec!["https://app.example.com".into(), "vscode-webview://abc".into()],
-            allowed_hosts: vec!["internal".into(), "edge:8443".into()],
+            allowed_origins: ["https://app.example.com", "vscode-webview://abc"]
+                .map(|text| AllowedOrigin::parse(text).unwrap())
+                .to_vec(),
+            allowed_hosts: ["internal", "edge:8443"].map(|text| AllowedHost::parse(text).unwrap()).to_vec(),
         })
     }
 

@@ -14,6 +14,9 @@ use hyper::header::TRANSFER_ENCODING;
 use crate::problem::Problem;
 use crate::shared::Shared;
 
+/// The maximum length of a body that is read although its request was refused, in bytes.
+const MAX_DISCARDED: usize = 16 * 1024;
+
 /// Checks that the body is as it is, or chunked.
 ///
 /// RFC 9112 section 6.1: nobody applies chunked twice, and what no server here understands is refused. hyper looks at the
@@ -37,7 +40,7 @@ pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
 /// [`Problem::BodyBroken`], [`Problem::Exhausted`].
 pub(crate) async fn read(
     shared: &Shared,
-    body: Incoming,
+    body: &mut Incoming,
     head_bytes: usize,
     holder: Holder,
 ) -> Result<(Bytes, Memory), Problem> {
@@ -82,8 +85,30 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
+/// Reads and throws away a body that nobody wants, if it is small and there at once; returns whether it was read to its
+/// verified end, so that what follows it is the next request. Nothing is waited for.
+pub(crate) async fn discard(body: &mut Incoming) -> bool {
+    // Not reading is also not sending "100 Continue".
+    if body.size_hint().lower() > MAX_DISCARDED as u64 {
+        return false;
+    }
+    let mut discarded = 0;
+    while discarded <= MAX_DISCARDED {
+        let Some(frame) = at_once(pin!(body.frame())).await else {
+            return false;
+        };
+        // As in `collect`: what broke off or has trailers has no verified end.
+        match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
+            None => return true,
+            Some(Ok(Ok(data))) => discarded += data.len(),
+            Some(Ok(Err(_)) | Err(_)) => return false,
+        }
+    }
+    false
+}
+
 async fn collect(
-    mut body: Incoming,
+    body: &mut Incoming,
     limit: usize,
     memory: &mut Memory,
     exhausted: &(impl Fn(Exhausted) -> Problem + Sync),

@@ -9,16 +9,17 @@ use hyper::header::{
 
 use crate::authority::Caller;
 
-/// The headers that clients send: MCP's own, a session's, which is ignored, and the usual ones. `Mcp-Param-*` tells people; to
-/// browsers it is one name, so those that a preflight asks for are repeated below.
+/// The headers that clients send: MCP's own, a session's, which is ignored, and the usual ones. `Mcp-Param-*` is for people; to
+/// browsers it is one name.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, \
                                Mcp-Param-*, Mcp-Session-Id, Last-Event-ID";
 /// The headers that clients read.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, Retry-After, X-Request-Id");
 /// In seconds; browsers keep a preflight's answer no longer anyway.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
-/// How many `Mcp-Param-*` names of one preflight are repeated.
-const MOST_PARAMS: usize = 32;
+/// The maximum number of further names that are repeated to one preflight, and the maximum length of each.
+const MAX_REPEATED: usize = 32;
+const MAX_NAME_BYTES: usize = 128;
 
 /// Who may read a route's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,41 +49,79 @@ pub(crate) fn allow(readers: Readers, caller: Caller<'_>, response: &mut HeaderM
 }
 
 /// Adds what a preflight asks for.
-pub(crate) fn preflight(methods: &'static str, request: &HeaderMap, response: &mut HeaderMap) {
+pub(crate) fn preflight(
+    methods: &'static str,
+    caller: Caller<'_>,
+    request: &HeaderMap,
+    response: &mut HeaderMap,
+) {
     response.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-    response.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(request));
+    response.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(caller, request));
     response.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
 }
 
-/// CORS knows no `Mcp-Param-*` pattern, so the names that a client asks for are repeated.
-fn allowed_headers(request: &HeaderMap) -> HeaderValue {
-    let requested =
-        request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|value| value.to_str().ok());
-    let params = requested.flat_map(|list| list.split(',')).map(str::trim).filter(|name| is_param(name));
+/// Returns the names that a page may send: the usual ones, and those that a page of an origin that may call asks for, such as
+/// `traceparent` and `Mcp-Param-*`, for which CORS has no pattern.
+///
+/// To repeat any name is safe. It grants the page nothing but to send a header, which every client that is no browser can do
+/// anyway; the request itself is then checked as any other: its host, its origin, its token and the values of its headers. What
+/// is repeated is bounded, and of the grammar of header names, so that it can be neither another header nor a wildcard.
+fn allowed_headers(caller: Caller<'_>, request: &HeaderMap) -> HeaderValue {
     let mut names = ALLOWED_HEADERS.to_owned();
-    for name in params.take(MOST_PARAMS) {
-        names.push_str(", ");
-        names.push_str(name);
+    if matches!(caller, Caller::Known(_)) {
+        let requested =
+            request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|value| value.to_str().ok());
+        let further =
+            requested.flat_map(|list| list.split(',')).map(str::trim).filter(|name| is_further(name));
+        for name in further.take(MAX_REPEATED) {
+            names.push_str(", ");
+            names.push_str(name);
+        }
     }
     HeaderValue::try_from(names).unwrap_or_else(|_| HeaderValue::from_static(ALLOWED_HEADERS))
 }
 
-fn is_param(name: &str) -> bool {
-    let prefix = name.get(.."mcp-param-".len());
-    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case("mcp-param-"))
+/// Returns whether a text is the name of a header, and not one of the usual ones.
+fn is_further(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES
+        && name != "*"
         && HeaderName::try_from(name).is_ok()
+        && !ALLOWED_HEADERS.split(", ").any(|usual| usual.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn parameter_headers_are_repeated_and_nothing_else_is() {
+    #[track_caller]
+    fn check(caller: Caller<'_>, asked: &str, expected: &str) {
         let mut request = HeaderMap::new();
-        let asked = "authorization, Mcp-Param-Region, x-evil, mcp-param-a b, mcp-param-z";
-        request.insert(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static(asked));
-        let allowed = allowed_headers(&request);
-        assert_eq!(allowed, format!("{ALLOWED_HEADERS}, Mcp-Param-Region, mcp-param-z"));
+        request.insert(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_str(asked).unwrap());
+        assert_eq!(allowed_headers(caller, &request), format!("{ALLOWED_HEADERS}{expected}"), "{asked}");
+    }
+
+    #[test]
+    fn names_of_the_grammar_are_repeated_to_pages_that_may_call() {
+        let known = Caller::Known("https://app.example.com");
+        check(
+            known,
+            "authorization,  traceparent ,tracestate, baggage",
+            ", traceparent, tracestate, baggage",
+        );
+        check(
+            known,
+            "Mcp-Param-Region, mcp-param-a b, x=y, \"x\", x:y, *, , x\ty, x-Z",
+            ", Mcp-Param-Region, x-Z",
+        );
+        check(Caller::Direct, "traceparent, mcp-param-region", "");
+    }
+
+    #[test]
+    fn what_is_repeated_is_bounded_in_number_and_length() {
+        let known = Caller::Known("https://app.example.com");
+        let many: Vec<String> = (0..100).map(|n| format!("x-{n}")).collect();
+        check(known, &many.join(","), &format!(", {}", many[..32].join(", ")));
+        let (long, too_long) = ("x".repeat(128), "y".repeat(129));
+        check(known, &format!("{too_long},{long}"), &format!(", {long}"));
     }
 }

@@ -1,14 +1,16 @@
-//! `POST /mcp`: authenticate on the headers, read the body, let the protocol answer.
+//! `/mcp`: authenticate on the headers, read the body, let the protocol answer.
 
 use domain::{Exhausted, Holder, Lease, Principal};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use mcp_protocol::{Body, Field, Posted, Reply, RequestFields, Source, Status};
 
-use crate::access_log::Record;
-use crate::answer_body::AnswerBody;
+use crate::access_log::{BodyRead, Record};
+use crate::answer_body::{AnswerBody, event};
 use crate::body;
 use crate::credentials::bearer_token;
 use crate::problem::Problem;
@@ -33,25 +35,40 @@ impl RequestFields for Fields<'_> {
     }
 }
 
-/// Answers one POST.
+/// How the client takes its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Json,
+    JsonOrStream,
+    Stream,
+}
+
+/// Answers one request. Only POST has an answer, but whatever the method, whoever has no good token is told to log in first:
+/// clients begin their login with a GET, HEAD or DELETE as much as with a POST.
 pub(crate) async fn answer(
     shared: &Shared,
     snapshot: &Snapshot,
     resource: &str,
     head: &Parts,
-    body: Incoming,
+    body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
     let who = authenticate(snapshot, resource, &head.headers).await?;
     let holder = Holder::of(&who);
     record.principal = Some(who.clone());
-    let may_stream = check_media_types(&head.headers)?;
+    if head.method != Method::POST {
+        return Err(Problem::MethodNotAllowed { allow: "POST" });
+    }
+    check_content_coding(&head.headers)?;
+    let takes = check_media_types(&head.headers)?;
+    record.body = BodyRead::Begun;
     let (body, memory) = body::read(shared, body, head_bytes(head), holder).await?;
-    record.body_was_read = true;
+    record.body = BodyRead::Whole;
     let lease = shared.capacity.request(holder)?;
+    let may_stream = takes != Takes::Json;
     let posted = Posted { who: &who, fields: &Fields(&head.headers), body: &body, may_stream, memory };
     let reply = shared.mcp.answer(&snapshot.mcp, posted).await;
-    respond(shared, reply, holder, lease, record)
+    respond(shared, reply, takes, (holder, lease), record)
 }
 
 /// Before any of the body is read: whoever has no business here costs no more than a head.
@@ -64,8 +81,21 @@ async fn authenticate(
     snapshot.service().authenticate(token.as_ref(), resource).await.map_err(Problem::Unauthenticated)
 }
 
-/// Whether the client takes a stream, too.
-fn check_media_types(headers: &HeaderMap) -> Result<bool, Problem> {
+/// Checks that the body is as it is: nothing is decompressed here, so that no body is larger than what was sent of it.
+fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_identity = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|list| {
+            list.split(',')
+                .map(str::trim)
+                .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
+        })
+    };
+    let good = headers.get_all(CONTENT_ENCODING).iter().all(is_identity);
+    if good { Ok(()) } else { Err(Problem::UnsupportedContentCoding) }
+}
+
+/// Checks the body's type, and finds out how the client takes its answer.
+fn check_media_types(headers: &HeaderMap) -> Result<Takes, Problem> {
     let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
     // One, so that nobody before the server can have read another (RFC 9110 section 5.3).
     let mut content_types = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().ok());
@@ -81,7 +111,12 @@ fn check_media_types(headers: &HeaderMap) -> Result<bool, Problem> {
         // Only who names it: many that take anything read no stream.
         takes_stream |= range.eq_ignore_ascii_case("text/event-stream");
     }
-    if takes_all || takes_json { Ok(takes_stream) } else { Err(Problem::NotAcceptable) }
+    match (takes_all || takes_json, takes_stream) {
+        (true, false) => Ok(Takes::Json),
+        (true, true) => Ok(Takes::JsonOrStream),
+        (false, true) => Ok(Takes::Stream),
+        (false, false) => Err(Problem::NotAcceptable),
+    }
 }
 
 /// A media type or range without its parameters.
@@ -92,8 +127,8 @@ fn essence(value: &str) -> &str {
 fn respond(
     shared: &Shared,
     reply: Reply,
-    holder: Holder,
-    lease: Lease,
+    takes: Takes,
+    (holder, lease): (Holder, Lease),
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
     let Reply { status, body, note } = reply;
@@ -109,6 +144,11 @@ fn respond(
     };
     let (body, content_type) = match body {
         Body::Empty => (AnswerBody::empty(), None),
+        // The answer to who takes nothing but a stream, which then has one event. Other statuses than 200 are HTTP's to
+        // tell, and their bodies explain them.
+        Body::Whole(document) if takes == Takes::Stream && status == StatusCode::OK => {
+            (AnswerBody::whole(event(&document)), Some(EVENT_STREAM))
+        }
         Body::Whole(document) => (AnswerBody::whole(document.into()), Some(JSON)),
         Body::Stream(messages) => {
             let lease = match messages.source {
@@ -139,7 +179,7 @@ fn respond(
 mod tests {
     use super::*;
 
-    fn check(content_type: Option<&str>, accept: &[&str]) -> Result<(), Problem> {
+    fn check(content_type: Option<&str>, accept: &[&str]) -> Result<Takes, Problem> {
         let mut headers = HeaderMap::new();
         if let Some(value) = content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
@@ -147,35 +187,56 @@ mod tests {
         for value in accept {
             headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
         }
-        check_media_types(&headers).map(drop)
+        check_media_types(&headers)
     }
 
     #[test]
-    fn bodies_and_answers_are_json() {
-        let json = Some("application/json");
+    fn bodies_are_json() {
         for good in ["application/json", "Application/JSON; charset=utf-8", "application/json ;x=y"] {
-            assert_eq!(check(Some(good), &[]), Ok(()), "{good}");
+            assert_eq!(check(Some(good), &[]), Ok(Takes::Json), "{good}");
         }
         for bad in [None, Some("text/plain"), Some("application/jsonx"), Some("")] {
             assert_eq!(check(bad, &[]), Err(Problem::UnsupportedMediaType), "{bad:?}");
         }
-        for good in ["*/*", "application/*", "text/event-stream, application/json", "application/json;q=0.5"]
-        {
-            assert_eq!(check(json, &[good]), Ok(()), "{good}");
-        }
-        assert_eq!(check(json, &["text/html", "application/json"]), Ok(()));
-        assert_eq!(check(json, &["text/event-stream"]), Err(Problem::NotAcceptable));
     }
 
     #[test]
     fn a_stream_is_for_those_who_name_it() {
-        let takes = |accept: &'static str| {
+        for (accept, expected) in [
+            (&["*/*"][..], Ok(Takes::Json)),
+            (&["application/*"], Ok(Takes::Json)),
+            (&["application/json;q=0.5"], Ok(Takes::Json)),
+            (&["text/html", "application/json"], Ok(Takes::Json)),
+            (&["application/json, text/event-stream"], Ok(Takes::JsonOrStream)),
+            (&["TEXT/event-stream;q=0.1, */*"], Ok(Takes::JsonOrStream)),
+            (&["text/event-stream", "application/json"], Ok(Takes::JsonOrStream)),
+            (&["text/event-stream"], Ok(Takes::Stream)),
+            (&["Text/Event-Stream; x=y"], Ok(Takes::Stream)),
+            (&["text/event-stream, text/html"], Ok(Takes::Stream)),
+            (&["text/html"], Err(Problem::NotAcceptable)),
+            (&["text/*"], Err(Problem::NotAcceptable)),
+            (&[""], Err(Problem::NotAcceptable)),
+        ] {
+            assert_eq!(check(Some("application/json"), accept), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_no_content_coding() {
+        let check = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, JSON);
-            headers.insert(ACCEPT, HeaderValue::from_static(accept));
-            check_media_types(&headers).unwrap()
+            for value in values {
+                headers.append(CONTENT_ENCODING, HeaderValue::from_static(value));
+            }
+            check_content_coding(&headers)
         };
-        assert!(takes("application/json, text/event-stream") && takes("TEXT/event-stream;q=0.1, */*"));
-        assert!(!takes("application/json") && !takes("*/*"));
+        for good in [&[][..], &["identity"], &["Identity"], &["identity", "identity , identity"], &[""]] {
+            assert_eq!(check(good), Ok(()), "{good:?}");
+        }
+        for bad in
+            [&["gzip"][..], &["identity, gzip"], &["identity", "br"], &["identityx"], &["identity;q=1"]]
+        {
+            assert_eq!(check(bad), Err(Problem::UnsupportedContentCoding), "{bad:?}");
+        }
     }
 }

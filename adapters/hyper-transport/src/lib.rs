@@ -6,6 +6,7 @@
 
 mod access_log;
 mod activity;
+mod allow_list;
 mod answer_body;
 mod authority;
 mod body;
@@ -25,5 +26,6 @@ mod server;
 mod settings;
 mod shared;
 
+pub use allow_list::{AllowListError, AllowedHost, AllowedOrigin};
 pub use server::{Drained, ReloadHandle, Server};
 pub use settings::{HttpSettings, Limits, PublicEndpoint};

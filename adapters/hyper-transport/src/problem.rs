@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use domain::{AuthError, Denied, Exhausted, Rejection};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -29,6 +30,7 @@ pub(crate) enum Problem {
     },
     NotAcceptable,
     UnsupportedMediaType,
+    UnsupportedContentCoding,
     BodyTooLarge {
         limit: usize,
     },
@@ -64,7 +66,7 @@ impl Problem {
             Self::ForeignHost | Self::ForeignOrigin | Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedContentCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthenticated(AuthError::NoToken | AuthError::Rejected(_)) => StatusCode::UNAUTHORIZED,
@@ -86,6 +88,7 @@ impl Problem {
             Self::HeadTooLarge { .. } => "head_too_large",
             Self::NotAcceptable => "not_acceptable",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedContentCoding => "unsupported_content_encoding",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
@@ -125,8 +128,11 @@ impl Problem {
             Self::HeadTooLarge { limit } => {
                 format!("the request's head is longer than {limit} bytes, or has too many fields")
             }
-            Self::NotAcceptable => "the answer is application/json; accept it".into(),
+            Self::NotAcceptable => {
+                "the answer is application/json or text/event-stream; accept one of them".into()
+            }
             Self::UnsupportedMediaType => "the body must be application/json".into(),
+            Self::UnsupportedContentCoding => "send the body without a Content-Encoding".into(),
             Self::BodyTooLarge { limit } => format!("the request's body is longer than {limit} bytes"),
             Self::BodyTooSlow => "the request's body did not arrive in time".into(),
             Self::BodyBroken => "the request's body broke off or is malformed".into(),
@@ -177,6 +183,8 @@ impl Problem {
     fn header(&self, challenges: &Challenges) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::MethodNotAllowed { allow } => Some((ALLOW, HeaderValue::from_static(allow))),
+            // RFC 9110 section 12.5.3: what a request may have that gets this answer.
+            Self::UnsupportedContentCoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             Self::Unauthenticated(AuthError::KeysUnavailable { retry_after }) => {
                 // Whole seconds (RFC 9110 section 10.2.3), never too early.
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use domain::ScopeSet;
-use hyper::Method;
 use hyper::http::uri::Authority;
 use url::Url;
 
@@ -114,17 +113,11 @@ impl Endpoint {
 }
 
 impl Route {
-    pub(crate) const fn methods(self) -> (&'static str, &'static str) {
+    /// What a preflight is told.
+    pub(crate) const fn methods(self) -> &'static str {
         match self {
-            Self::Endpoint => ("POST", "POST, OPTIONS"),
-            _ => ("GET, HEAD", "GET, HEAD, OPTIONS"),
-        }
-    }
-
-    pub(crate) fn takes(self, method: &Method) -> bool {
-        match self {
-            Self::Endpoint => method == Method::POST,
-            _ => method == Method::GET || method == Method::HEAD,
+            Self::Endpoint => "POST, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
         }
     }
 

@@ -1,18 +1,19 @@
 //! From a request to its route: `Host` and `Origin` first, then who may read, then the method.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{Exhausted, Holder};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tracing::Instrument;
 
-use crate::access_log::Record;
+use crate::access_log::{BodyRead, Record};
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
 use crate::authority::{Caller, named_authority, names_none};
@@ -46,36 +47,41 @@ impl Shared {
         &self,
         request: Request<Incoming>,
         guard: RequestGuard,
+        peer: SocketAddr,
         is_spare: bool,
     ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
         let id = self.ids.next();
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
         let has_body = !body.is_end_stream();
-        let mut record = Record::new(&head);
+        let mut record = Record::new(&head, peer);
         let span = tracing::info_span!("request", id);
         let snapshot = self.snapshot();
         let authority = named_authority(&head);
         let endpoint = snapshot.endpoints.find(authority.as_ref().ok(), head.uri.path());
         let route = endpoint.route(head.uri.path());
+        record.is_probe = route.is_some_and(Route::is_probe);
         let admitted = problem_of_connection(route, &guard, is_spare)
             .and_then(|()| self.admit(&snapshot, route, &head, authority));
         let target = Target { snapshot: &snapshot, endpoint, route };
         let mut response = match admitted {
-            Err(problem) => refuse(endpoint, problem, &mut record),
-            Ok(()) => self.route(target, &head, body, &mut record).instrument(span).await,
+            Err(problem) => refuse(target, &head, problem, &mut record),
+            Ok(()) => self.route(target, &head, &mut body, &mut record).instrument(span).await,
         };
+        if has_body && may_discard(&head, &record, &response, is_spare) && body::discard(&mut body).await {
+            record.body = BodyRead::Whole;
+        }
         if head.method == Method::HEAD {
             *response.body_mut() = AnswerBody::empty();
         }
         if let Err(problem) = self.hold(&mut response, &record, &guard) {
-            response = refuse(endpoint, problem, &mut record);
+            response = refuse(target, &head, problem, &mut record);
             // However little is left, this much is said; the words only where they fit.
             if self.hold(&mut response, &record, &guard).is_err() {
                 *response.body_mut() = AnswerBody::empty();
             }
         }
-        let is_unread = has_body && !record.body_was_read;
+        let is_unread = has_body && record.body != BodyRead::Whole;
         if is_unread {
             guard.left_unread();
         }
@@ -111,20 +117,20 @@ impl Shared {
         &self,
         target: Target<'_>,
         head: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         record: &mut Record,
     ) -> Response<AnswerBody> {
         let Target { snapshot, endpoint, route } = target;
         let Some(route) = route else {
-            return refuse(endpoint, Problem::NotFound { endpoint: endpoint.public_path() }, record);
+            return refuse(target, head, Problem::NotFound { endpoint: endpoint.public_path() }, record);
         };
         let caller = snapshot.acquaintances.check_origin(&head.headers).unwrap_or(Caller::Direct);
         let mut response = if head.method == Method::OPTIONS {
-            preflight(route, &head.headers)
+            preflight(route, caller, &head.headers)
         } else {
             match self.dispatch(snapshot, endpoint, route, head, body, record).await {
                 Ok(response) => response,
-                Err(problem) => refuse(endpoint, problem, record),
+                Err(problem) => refuse(target, head, problem, record),
             }
         };
         cors::allow(route.readers(), caller, response.headers_mut());
@@ -160,16 +166,15 @@ impl Shared {
         endpoint: &Endpoint,
         route: Route,
         head: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         record: &mut Record,
     ) -> Result<Response<AnswerBody>, Problem> {
-        if !route.takes(&head.method) {
-            return Err(Problem::MethodNotAllowed { allow: route.methods().0 });
-        }
+        let is_read = head.method == Method::GET || head.method == Method::HEAD;
         Ok(match route {
             Route::Endpoint => {
                 endpoint::answer(self, snapshot, &endpoint.resource, head, body, record).await?
             }
+            _ if !is_read => return Err(Problem::MethodNotAllowed { allow: "GET, HEAD" }),
             Route::ProtectedResource => document(endpoint.documents.protected_resource.clone()),
             Route::AuthorizationServer => document(endpoint.documents.authorization_server.clone()),
             Route::Health => plain(StatusCode::OK, json!({"status": "ok"}).to_string()),
@@ -184,6 +189,7 @@ impl Shared {
         } else {
             snapshot.service().ready().err().map(|reason| reason.0)
         };
+        self.note_readiness(reason.as_deref());
         match reason {
             None => plain(StatusCode::OK, json!({"status": "ready"}).to_string()),
             Some(reason) => {
@@ -202,9 +208,17 @@ fn problem_of_connection(route: Option<Route>, guard: &RequestGuard, is_spare: b
     if guard.must_read_first() { Err(Problem::NotTaken) } else { Ok(()) }
 }
 
-fn refuse(endpoint: &Endpoint, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
-    record.refused = Some(problem.reason());
-    problem.into_response(&endpoint.challenges)
+/// Whether a body that nobody read may be thrown away, so that the connection can be kept. Never after a part of it was
+/// read, since what is wrong with it may be known already; nor where its client waits for the go-ahead to send it.
+fn may_discard(head: &Parts, record: &Record, response: &Response<AnswerBody>, is_spare: bool) -> bool {
+    let is_kept = !is_spare && !response.headers().contains_key(CONNECTION);
+    let is_http1 = head.version <= Version::HTTP_11;
+    is_kept && is_http1 && record.body == BodyRead::Nothing && !head.headers.contains_key(EXPECT)
+}
+
+fn refuse(target: Target<'_>, head: &Parts, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
+    record.refuse(&problem, head, target.snapshot.service());
+    problem.into_response(&target.endpoint.challenges)
 }
 
 /// A request's head, in bytes.
@@ -224,10 +238,10 @@ fn check_head_size(head: &Parts, limit: usize) -> Result<(), Problem> {
     }
 }
 
-fn preflight(route: Route, request: &HeaderMap) -> Response<AnswerBody> {
+fn preflight(route: Route, caller: Caller<'_>, request: &HeaderMap) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    cors::preflight(route.methods().1, request, response.headers_mut());
+    cors::preflight(route.methods(), caller, request, response.headers_mut());
     response
 }
 
@@ -258,5 +272,34 @@ fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version, close
     // HTTP/2 has no such header (RFC 9113 section 8.2.2).
     if version > Version::HTTP_11 {
         response.headers_mut().remove(CONNECTION);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_thrown_away_only_where_its_end_can_be_verified_and_the_connection_be_kept() {
+        let ask = |version, expect: Option<&str>, body, closes, is_spare| {
+            let request = Request::post("/mcp").version(version);
+            let request = expect.into_iter().fold(request, |request, value| request.header(EXPECT, value));
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let mut record = Record::new(&head, SocketAddr::from(([127, 0, 0, 1], 1)));
+            record.body = body;
+            let mut response = Response::new(AnswerBody::empty());
+            if closes {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            may_discard(&head, &record, &response, is_spare)
+        };
+        let old = Version::HTTP_11;
+        assert!(ask(old, None, BodyRead::Nothing, false, false));
+        assert!(!ask(Version::HTTP_2, None, BodyRead::Nothing, false, false));
+        assert!(!ask(old, Some("100-continue"), BodyRead::Nothing, false, false));
+        // What is wrong with it may be known already, and its next frame may look like its end.
+        assert!(!ask(old, None, BodyRead::Begun, false, false));
+        assert!(!ask(old, None, BodyRead::Nothing, true, false));
+        assert!(!ask(old, None, BodyRead::Nothing, false, true));
     }
 }

@@ -118,13 +118,13 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
-        let take = |stream| self.take(stream, &tasks, &draining, &closing);
+        let take = |stream, peer| self.take(stream, peer, &tasks, &draining, &closing);
         self.accept_until(stop, take).await;
         self.shared.drain();
         self.accept_until(self.shared.clock().sleep(self.shared.limits.drain_delay), take).await;
         // Closing the sockets would reset what is connected already.
-        while let Some(Ok((stream, _))) = self.accept().now_or_never() {
-            take(stream);
+        while let Some(Ok((stream, peer))) = self.accept().now_or_never() {
+            take(stream, peer);
         }
         drop((self.listener, self.second));
         self.shared.mcp.end_subscriptions();
@@ -133,7 +133,7 @@ impl Server {
         finish(&self.shared, &tasks, &closing).await
     }
 
-    async fn accept_until(&self, end: impl Future<Output = ()>, take: impl Fn(TcpStream)) {
+    async fn accept_until(&self, end: impl Future<Output = ()>, take: impl Fn(TcpStream, SocketAddr)) {
         tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
@@ -141,7 +141,7 @@ impl Server {
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => take(stream),
+                Ok((stream, peer)) => take(stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     self.shared.clock().sleep(ACCEPT_PAUSE).await;
@@ -162,6 +162,7 @@ impl Server {
     fn take(
         &self,
         stream: TcpStream,
+        peer: SocketAddr,
         tasks: &TaskTracker,
         draining: &CancellationToken,
         closing: &CancellationToken,
@@ -176,7 +177,7 @@ impl Server {
         let (shared, draining, closing) = (Arc::clone(&self.shared), draining.clone(), closing.clone());
         tasks.spawn(async move {
             tokio::select! {
-                () = serve(shared, stream, place, draining) => {}
+                () = serve(shared, (stream, peer), place, draining) => {}
                 () = closing.cancelled() => {}
             }
         });
@@ -196,7 +197,12 @@ async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToke
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, draining: CancellationToken) {
+async fn serve(
+    shared: Arc<Shared>,
+    (stream, peer): (TcpStream, SocketAddr),
+    place: ConnectionPlace,
+    draining: CancellationToken,
+) {
     let limits = &shared.limits;
     let is_spare = place.is_spare;
     // A spare connection ends with its first request: HTTP/1.1 is told so in the answer, HTTP/2 by this.
@@ -208,7 +214,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, place: ConnectionPlace, d
         let (shared, ending) = (Arc::clone(&shared), ending.clone());
         // In a box of its own: what a request needs is held while there is one, not by every idle connection.
         Box::pin(async move {
-            let response = shared.respond(request, guard, is_spare).await;
+            let response = shared.respond(request, guard, peer, is_spare).await;
             if is_spare {
                 ending.cancel();
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use domain::Shares;
 use url::Url;
 
+use crate::allow_list::{AllowedHost, AllowedOrigin};
+
 /// The well-known path of protected resource metadata (RFC 9728 section 3).
 pub(crate) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 
@@ -19,10 +21,10 @@ pub struct HttpSettings {
     pub resource_name: String,
     /// The authorization server's issuer identifier, with Auth0's trailing slash.
     pub issuer: String,
-    /// Web origins that may call the endpoints besides loopback ones and the server's own (RFC 6454 serialization).
-    pub allowed_origins: Vec<String>,
-    /// Hosts, `name` or `name:port`, that the server answers to besides loopback ones and its own.
-    pub allowed_hosts: Vec<String>,
+    /// Web origins that may call the endpoint besides loopback ones and the server's own.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Hosts that the server answers to besides loopback ones and its own.
+    pub allowed_hosts: Vec<AllowedHost>,
 }
 
 /// An address under which clients reach the server. Every absolute URL starts with a configured one; forwarded headers are

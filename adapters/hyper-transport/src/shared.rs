@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) capacity: Arc<Capacity>,
     snapshot: ArcSwap<Snapshot>,
     draining: AtomicBool,
+    readiness: Readiness,
 }
 
 /// Everything that a reload can change, rendered. It is loaded once for a request and handed down, so that the request is
@@ -60,6 +61,7 @@ impl Shared {
             capacity: Arc::new(Capacity::new(&limits, Arc::clone(&clock))),
             snapshot: ArcSwap::from_pointee(Snapshot::new(settings, snapshot)),
             draining: AtomicBool::new(false),
+            readiness: Readiness::default(),
             clock,
             limits,
             mcp,
@@ -92,7 +94,43 @@ impl Shared {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Logs what `/ready` says when it differs from what it said before: each probe alone is no news.
+    pub(crate) fn note_readiness(&self, reason: Option<&str>) {
+        if !self.readiness.changes_to(reason.is_none()) {
+            return;
+        }
+        match reason {
+            None => tracing::info!("ready"),
+            Some(reason) => tracing::warn!(reason, "not ready"),
+        }
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// What `/ready` said last; before it was asked, that all is well.
+#[derive(Default)]
+struct Readiness {
+    is_lost: AtomicBool,
+}
+
+impl Readiness {
+    fn changes_to(&self, is_ready: bool) -> bool {
+        self.is_lost.swap(!is_ready, Ordering::Relaxed) == is_ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_is_news_when_it_changes() {
+        let readiness = Readiness::default();
+        let asked = [true, true, false, false, false, true, true, false];
+        let news = asked.map(|is_ready| readiness.changes_to(is_ready));
+        assert_eq!(news, [false, false, true, false, false, true, false, true]);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth0_verifier::Options as KeyOptions;
 use config::Value;
 use domain::{Catalog, LoginScopes, ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
-use hyper_transport::Limits;
+use hyper_transport::{AllowListError, AllowedHost, AllowedOrigin, Limits};
 use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
 use url::Url;
@@ -42,9 +42,9 @@ pub struct Settings {
     /// How keys are fetched.
     pub keys: KeyOptions,
     /// Web origins that may call, besides loopback ones and the server's own.
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Hosts that are answered to, besides loopback ones and the server's own.
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Bounds of the transport.
     pub limits: Limits,
     /// How many questions of tools to clients of 2025-11-25 and before may be open at a time.
@@ -139,7 +139,7 @@ impl Settings {
         let issuer = issuer.unwrap_or_else(placeholder);
         let keys = keys(read, &issuer);
         let allowed_origins = allowed_origins(read);
-        let allowed_hosts = read.texts("http.allowed_hosts");
+        let allowed_hosts = allow_list(read, "http.allowed_hosts", AllowedHost::parse);
         let (limits, tool_deadline, json_depth) = limits(read);
         let questions = read.whole("limits.questions", 1..=1_000_000);
         let mcp = mcp(read, json_depth);
@@ -285,22 +285,29 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
     }
 }
 
-fn allowed_origins(read: &mut Reader) -> Vec<String> {
-    let origins = read.texts("http.allowed_origins");
-    let is_serialized = |text: &String| {
-        Url::parse(text).is_ok_and(|url| match url.scheme() {
-            "http" | "https" => url.origin().ascii_serialization() == text.to_ascii_lowercase(),
-            // Schemes of applications, such as vscode-webview, have origins that no parser makes.
-            _ => url.path().trim_matches('/').is_empty() && !text.ends_with('/'),
-        })
-    };
-    if !origins.iter().all(is_serialized) {
-        read.problem(
-            "http.allowed_origins",
-            "must hold origins, such as https://app.example.com, without a slash at the end",
+fn allowed_origins(read: &mut Reader) -> Vec<AllowedOrigin> {
+    const KEY: &str = "http.allowed_origins";
+    let origins = allow_list(read, KEY, AllowedOrigin::parse);
+    if origins.iter().any(AllowedOrigin::is_any) {
+        read.warn(
+            KEY,
+            "has *: every web page may call the endpoint and read its answers. It still needs an access token of its own,              because browsers attach none by themselves; list the origins if you know them"
+                .to_owned(),
         );
     }
     origins
+}
+
+/// Reads a list of hosts or origins; each entry that is none is a problem of its own.
+fn allow_list<T>(read: &mut Reader, key: &str, parse: fn(&str) -> Result<T, AllowListError>) -> Vec<T> {
+    let mut entries = Vec::new();
+    for text in read.texts(key) {
+        match parse(&text) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => read.problem(key, format!("{} {error}", shown::text(&text))),
+        }
+    }
+    entries
 }
 
 /// What a body of the largest size takes while it is read and parsed, in bodies.

@@ -64,7 +64,7 @@ async fn a_target_is_a_path_or_names_this_server() {
 async fn an_absolute_target_and_the_host_agree() {
     let harness = Harness::new().await;
     for (target, host, expected) in [
-        ("http://localhost/mcp", "localhost", "405"),
+        ("http://localhost/mcp", "localhost", "401"),
         ("http://evil.example/mcp", "evil.example", "403"),
         ("http://evil.example/mcp", "localhost", "400"),
         ("http://localhost/mcp", "evil.example", "400"),
@@ -80,11 +80,11 @@ async fn a_request_names_one_good_host() {
     let harness = Harness::new().await;
     // Lines, then what the endpoint answers, and what a probe does, which is asked by any name.
     for (lines, endpoint, probe) in [
-        ("host: localhost\r\n", "405", "200"),
-        ("host: LOCALHOST:3001\r\n", "405", "200"),
-        ("host: [::1]\r\n", "405", "200"),
-        ("host: [::1]:3001\r\n", "405", "200"),
-        ("host: [0:0:0:0:0:0:0:1]\r\n", "405", "200"),
+        ("host: localhost\r\n", "401", "200"),
+        ("host: LOCALHOST:3001\r\n", "401", "200"),
+        ("host: [::1]\r\n", "401", "200"),
+        ("host: [::1]:3001\r\n", "401", "200"),
+        ("host: [0:0:0:0:0:0:0:1]\r\n", "401", "200"),
         ("host: evil.example\r\n", "403", "200"),
         ("host: localhost.\r\n", "403", "200"),
         ("host: localhost.evil.example\r\n", "403", "200"),
@@ -129,7 +129,7 @@ async fn http_1_0_may_probe_without_a_host() {
         ("/health", "", "200"),
         ("/health", "host: a\r\nhost: b\r\n", "400"),
         ("/mcp", "", "400"),
-        ("/mcp", "host: localhost\r\n", "405"),
+        ("/mcp", "host: localhost\r\n", "401"),
     ] {
         let read = answer(&harness, &format!("GET {path} HTTP/1.0\r\n{lines}\r\n")).await;
         assert_eq!(status(&read), expected, "{path} {lines:?}: {read}");
@@ -141,7 +141,7 @@ async fn floods_of_fields_are_431() {
     let harness = Choices::new().set("limits.header_bytes", 8192).start().await;
     let line = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
     for (name, fields, expected) in [
-        ("97 small fields", "x: y\r\n".repeat(97), "405"),
+        ("97 small fields", "x: y\r\n".repeat(97), "401"),
         ("101 fields", "x: y\r\n".repeat(98), "431"),
         ("a thousand fields", "x: y\r\n".repeat(1000), "431"),
         ("fields beyond the limit together", line(100).repeat(80), "431"),
@@ -180,7 +180,7 @@ async fn a_long_line_is_refused() {
         ("a path beyond the limit", format!("GET /{} HTTP/1.1", "x".repeat(33_000)), "431"),
         ("a method of a megabyte", format!("{} /mcp HTTP/1.1", "M".repeat(1 << 20)), "431"),
         ("a method beyond the limit", format!("{} /mcp HTTP/1.1", "M".repeat(33_000)), "431"),
-        ("a long method", format!("{} /mcp HTTP/1.1", "M".repeat(1000)), "405"),
+        ("a long method", format!("{} /mcp HTTP/1.1", "M".repeat(1000)), "401"),
         ("a version of a megabyte", format!("GET /mcp HTTP/{}", "1".repeat(1 << 20)), "400"),
     ] {
         let head = format!("{line}\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -262,6 +262,40 @@ async fn a_body_is_as_long_as_it_says() {
     still_serves(&harness).await;
 }
 
+/// RFC 9113 section 8.1: the answer is whole, and its client is told without an error to stop sending.
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending_and_the_connection_lives() {
+    let harness = Harness::new().await;
+    let bearer = format!("Bearer {ADMIN}");
+    let (path, host) = ((":path", "/mcp"), (":authority", "localhost"));
+    let (good, json) = (("authorization", bearer.as_str()), ("content-type", "application/json"));
+    for (fields, reason) in [
+        (vec![path, host], "unauthorized"),
+        (vec![path, host, ("authorization", "Bearer unknown"), json], "invalid_token"),
+        (vec![path, host, good, json, ("origin", "https://evil.example")], "foreign_origin"),
+        (vec![path, (":authority", "evil.example"), good, json], "foreign_host"),
+        (vec![(":path", "/nothing"), host], "not_found"),
+        (vec![path, host, good, json, ("content-length", "8000000")], "body_too_large"),
+        (vec![path, host, good], "unsupported_media_type"),
+        (vec![path, host, good, json, ("content-encoding", "gzip")], "unsupported_content_encoding"),
+    ] {
+        let mut client = Http2::open(&harness, &[]).await;
+        let fields: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
+        let head = frame(kind::HEADERS, flag::END_HEADERS, 1, &[b"\x83\x86", &*fields].concat());
+        // As much as the window of a stream takes.
+        let body = frame(kind::DATA, 0, 1, &[b'x'; 16_000]).repeat(4);
+        client.send(&[head, body].concat()).await;
+        let data = client.until(|frame| frame.stream == 1 && frame.kind != kind::HEADERS).await;
+        assert_eq!((data.kind, data.flags & flag::END_STREAM), (kind::DATA, flag::END_STREAM), "{reason}");
+        let body: serde_json::Value = serde_json::from_slice(&data.payload).unwrap();
+        assert_eq!(body["error"], reason);
+        let reset = client.until(|frame| frame.stream == 1).await;
+        assert_eq!((reset.kind, reset.error()), (kind::RST_STREAM, Some(0)), "{reason}");
+        client.send(&get(3, "/ping")).await;
+        client.until_data("pong").await;
+    }
+}
+
 #[tokio::test]
 async fn frames_out_of_place_end_the_connection() {
     let harness = Harness::new().await;

@@ -2,7 +2,7 @@
 //! the server never answers a request that hides in the bytes of another.
 
 use super::{PING, answers, post, status, still_serves};
-use crate::harness::Harness;
+use crate::harness::{ADMIN, Harness};
 
 /// What an attacker wants answered as a request of somebody else's.
 const SMUGGLED: &str = "GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -15,6 +15,11 @@ async fn check(harness: &Harness, request: &str, expected: &str) {
     assert!(answers(&read) <= 1, "a smuggled request was answered: {name:?}: {read}");
     assert!(!read.contains("pong"), "a smuggled request was answered: {name:?}: {read}");
     still_serves(harness).await;
+}
+
+/// A request that is refused at its head.
+fn anonymous(headers: &str) -> String {
+    post(headers).replace(ADMIN, "unknown")
 }
 
 /// The ping in one chunk.
@@ -34,6 +39,7 @@ async fn a_length_besides_chunks_ends_the_connection() {
         format!("content-length: 0\r\n{te}"),
     ] {
         check(&harness, &(post(&headers) + &chunked()), "200").await;
+        check(&harness, &(anonymous(&headers) + &chunked()), "401").await;
     }
 }
 
@@ -144,6 +150,8 @@ async fn broken_chunks_end_the_connection() {
         format!("{size}\r\n{PING}\r\n0\r\nx: y\r\n\n"),
     ] {
         check(&harness, &(post("transfer-encoding: chunked\r\n") + &body), "400").await;
+        // Nor does a body end elsewhere because nobody wants it.
+        check(&harness, &(anonymous("transfer-encoding: chunked\r\n") + &body), "401").await;
     }
     let huge = format!("7fffffffffffffff\r\n{}", " ".repeat(2 << 20));
     check(&harness, &(post("transfer-encoding: chunked\r\n") + &huge), "413").await;

@@ -197,25 +197,90 @@ async fn nothing_is_answered_after_what_ends_the_connection() {
 
 // An answer that comes before the body was read.
 
+const LARGE: usize = 8_000_000;
+
+/// Sends a head and a body of 8 MB without reading, in the one form or the other, and returns the whole answer.
+async fn refusal(stream: TcpStream, head: &str, is_chunked: bool) -> String {
+    let body = "x".repeat(LARGE);
+    let framed = if is_chunked {
+        format!("transfer-encoding: chunked\r\n\r\n{LARGE:x}\r\n{body}\r\n0\r\n\r\n")
+    } else {
+        format!("content-length: {LARGE}\r\n\r\n{body}")
+    };
+    let head = head.strip_suffix("\r\n").unwrap();
+    send_and_read(stream, format!("{head}{framed}").as_bytes()).await
+}
+
+async fn send_and_read(mut stream: TcpStream, bytes: &[u8]) -> String {
+    soon(stream.write_all(bytes)).await.expect("all is taken, and thrown away");
+    let mut read = Vec::new();
+    soon(stream.read_to_end(&mut read)).await.expect("closed, not reset");
+    // A reset behind the end is told as an error of the socket.
+    let error = stream.into_std().unwrap().take_error().unwrap();
+    assert_eq!(error.map(|error| error.kind()), None);
+    String::from_utf8(read).unwrap()
+}
+
+#[track_caller]
+fn is_whole(read: &str, expected: &str, reason: &str) {
+    assert_eq!((status(read), answers(read)), (expected, 1), "{read}");
+    let (head, body) = read.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("connection: close"), "{read}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{read}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["error"], reason);
+}
+
 /// Were the socket closed with bytes unread, TCP would reset it, and take the answer away (RFC 9112 section 9.6).
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let harness = Harness::new().await;
-    let body = "x".repeat(6 << 20);
-    for (head, expected) in [
-        (post(&format!("content-length: {}\r\n", body.len())), "413"),
-        (post(&format!("content-length: {}\r\n", body.len())).replace(ADMIN, "unknown"), "401"),
-        (
-            post(&format!("transfer-encoding: chunked\r\n\r\n{:x}", body.len())).trim_end().to_owned()
-                + "\r\n",
-            "413",
-        ),
+    harness.refuse("cold", domain::VerifyError::KeysUnavailable { retry_after: Duration::ZERO });
+    let good = post("");
+    let with = |line: &str| post(&format!("{line}\r\n"));
+    for (head, expected, reason) in [
+        (good.clone(), "413", "body_too_large"),
+        (good.replace(ADMIN, "unknown"), "401", "invalid_token"),
+        (good.replace("authorization", "x-other"), "401", "unauthorized"),
+        (good.replace(ADMIN, "cold"), "503", "temporarily_unavailable"),
+        (with("origin: https://evil.example"), "403", "foreign_origin"),
+        (good.replace("localhost", "evil.example"), "403", "foreign_host"),
+        (with("host: localhost"), "400", "bad_host"),
+        (good.replace("/mcp", "/nothing"), "404", "not_found"),
+        (good.replacen("POST", "PUT", 1), "405", "method_not_allowed"),
+        (with("accept: text/html"), "406", "not_acceptable"),
+        (good.replace("application/json", "text/plain"), "415", "unsupported_media_type"),
+        (with("content-encoding: gzip"), "415", "unsupported_content_encoding"),
+        (with(&format!("x: {}", "y".repeat(33_000))), "431", "head_too_large"),
     ] {
-        let mut stream = harness.connect().await;
-        stream.write_all(head.as_bytes()).await.unwrap();
-        soon(stream.write_all(body.as_bytes())).await.expect("all is taken, and thrown away");
-        let read = read_to_end(stream).await;
-        assert_eq!(status(&read), expected, "{read}");
+        for is_chunked in [false, true] {
+            let read = refusal(harness.connect().await, &head, is_chunked).await;
+            is_whole(&read, expected, reason);
+        }
+    }
+    still_serves(&harness).await;
+}
+
+/// These are refused after a part of the body was read, or for want of a place to read it in.
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_a_body_reaches_its_client() {
+    for (requests, percent, expected, reason) in
+        [(4, 25, "429", "share_exhausted"), (1, 100, "503", "overloaded")]
+    {
+        let choices = Choices::new().set("limits.body_bytes", 16 << 20).set("limits.memory_bytes", 1 << 30);
+        let choices = choices.set("limits.requests", requests).set("limits.subject_percent", percent);
+        let harness = choices.set("limits.client_percent", 100).start().await;
+        let mut slow = harness.connect().await;
+        let begin = post(&format!("content-length: {LARGE}\r\n")) + "begun";
+        slow.write_all(begin.as_bytes()).await.unwrap();
+        harness.sleeping_until(Duration::from_secs(30)).await;
+        for is_chunked in [false, true] {
+            let read = refusal(harness.connect().await, &post(""), is_chunked).await;
+            is_whole(&read, expected, reason);
+        }
+        harness.clock.advance(Duration::from_secs(30));
+        let read = send_and_read(slow, "x".repeat(LARGE - "begun".len()).as_bytes()).await;
+        is_whole(&read, "408", "body_too_slow");
     }
 }
 
