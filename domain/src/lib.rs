@@ -17,6 +17,7 @@ pub mod content;
 pub mod context;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod icon;
 pub mod policy;
 pub mod pool;
 pub mod principal;
@@ -41,6 +42,7 @@ pub use context::{
     Answers, Cancellation, ClientCapabilities, Context, Elicited, Feedback, InputRequired, LogLevel,
     LogMessage, Message, Outcome, Progress, Question, Role, Sampling, Unheard,
 };
+pub use icon::{Icon, IconTheme};
 pub use policy::{Denied, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
@@ -56,4 +58,4 @@ pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,
     Untrusted, VerifyError,
 };
-pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolName, ToolOutput, ToolResult, ToolSpec};
+pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName, ToolOutput, ToolResult, ToolSpec};

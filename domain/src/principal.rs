@@ -280,6 +280,14 @@ impl TokenPolicy {
         Ok(Principal { claims: Arc::clone(claims), granted: self.authority.granted(claims) })
     }
 
+    /// Judges a principal's claims again, for what lasts longer than the policy that admitted it.
+    ///
+    /// # Errors
+    /// As [`TokenPolicy::admit`].
+    pub fn readmit(&self, who: &Principal, now: UnixSeconds) -> Result<Principal, Rejection> {
+        self.admit(&who.claims, now)
+    }
+
     fn check_time(&self, claims: &Claims, now: UnixSeconds) -> Result<(), Rejection> {
         let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
         // RFC 7519 section 4.1.4: "on or after" the expiration time is too late.

@@ -154,8 +154,7 @@ impl Service {
     ) -> Result<Outcome<ToolOutput>, E> {
         let entry = self.catalog.tools.entry(name).ok_or(CallError::UnknownTool)?;
         self.scopes.permit(asking.principal, &entry.spec.name).map_err(CallError::from)?;
-        let arguments = arguments()?;
-        entry.spec.input.validate(&arguments).map_err(CallError::InvalidArguments)?;
+        let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
         let watch = CancelOnDrop::default();
         let call = ToolCall::new(self.context(asking, &watch), &arguments);
         let outcome = self.bounded(entry.tool.run(call)).await?.map_err(CallError::from)?;

@@ -151,6 +151,7 @@ fn assert_is_answer(reply: Reply, body: &[u8], context: &mut Context<'_>) {
     match (reply.body, &reply.status) {
         (Body::Empty, Status::Accepted | Status::Denied(_)) => {}
         (Body::Empty, status) => panic!("nothing to say with {status:?}"),
+        (Body::Whole(answers), _) if answers.starts_with(b"[") => batch(&answers, body),
         (Body::Whole(answer), Status::BadRequest) => assert!(message(&answer, body).error.is_some()),
         (Body::Whole(answer), _) => drop(message(&answer, body)),
         (Body::Stream(mut messages), _) => {
@@ -191,6 +192,21 @@ fn message<'a>(bytes: &'a [u8], body: &[u8]) -> Message<'a> {
         assert!(message.error.as_ref().is_none_or(|error| error["code"] != -32603), "{}", shown());
     }
     message
+}
+
+/// Answers to a batch: no more than it has messages, each under an id that stands in it.
+fn batch(bytes: &[u8], body: &[u8]) {
+    let shown = || String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(strict_json::check(bytes, strict_json::MAX_DEPTH), Ok(()), "{}", shown());
+    let parts = |text| -> Vec<&RawValue> { serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", shown())) };
+    let (answers, asked) = (parts(bytes), parts(body));
+    assert!((1..=asked.len()).contains(&answers.len()), "{}", shown());
+    for answer in answers {
+        let answer: Message<'_> = serde_json::from_str(answer.get()).unwrap_or_else(|error| panic!("{error}: {}", shown()));
+        let is_asked = |id: &RawValue| asked.iter().any(|part| part.get().contains(id.get()));
+        assert!(answer.id.map_or(answer.error.is_some(), is_asked), "{}", shown());
+        assert!(answer.method.is_none() && answer.error.is_none_or(|error| error["code"] != -32603), "{}", shown());
+    }
 }
 
 fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {

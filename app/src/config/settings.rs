@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth0_verifier::Options as KeyOptions;
 use config::Value;
-use domain::{ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
+use domain::{Icon, ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
 use hyper_transport::Limits;
 use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
@@ -297,7 +297,11 @@ fn mcp(read: &mut Reader, json_depth: usize) -> McpSettings {
         title: read.text("mcp.title"),
         version: env!("CARGO_PKG_VERSION").into(),
         instructions: read.text("mcp.instructions"),
+        icons: read.texts("mcp.icons").iter().map(|src| Icon::new(src)).collect(),
     };
+    if identity.icons.iter().any(|icon| !icon.is_acceptable()) {
+        read.problem("mcp.icons", "must be https:// URLs, or data: URIs of images");
+    }
     for (key, text) in [("mcp.name", &identity.name), ("mcp.title", &identity.title)] {
         if text.is_empty() {
             read.problem(key, "must not be empty");
