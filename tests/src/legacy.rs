@@ -291,6 +291,12 @@ async fn a_refused_request_is_answered_under_its_id() {
             assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":1e3,"error""#), "{text}");
         }
     }
+    for id in [r#""\ud800""#, "1e999", "01", "null", "{}"] {
+        let body = format!(r#"{{"jsonrpc":"2.0","method":"ping","a":1,"a":1,"id":{id}}}"#);
+        let answer = harness.send(harness.post(ADMIN).body(Full::from(body)).unwrap()).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, -32600), "{id}");
+        assert_eq!(answer.json().get("id"), None, "{id}");
+    }
 }
 
 #[tokio::test]
