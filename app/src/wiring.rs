@@ -166,10 +166,10 @@ pub fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, Scope
 /// The transport's part of the settings, once the port is known.
 #[must_use]
 pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
-    let public = |base: Url, audience: Option<&String>| PublicEndpoint {
+    let public = |base: Url, audience: Option<&Arc<str>>| PublicEndpoint {
         base,
         path: settings.path.clone(),
-        resource: audience.unwrap_or(&settings.audience).clone(),
+        resource: Arc::clone(audience.unwrap_or(&settings.audience)),
     };
     let others =
         settings.endpoints.iter().map(|endpoint| public(endpoint.url.clone(), endpoint.audience.as_ref()));

@@ -14,6 +14,8 @@ pub enum Change {
     Resources,
     /// The content of the resource at this URI.
     Resource(String),
+    /// The configuration was read again: who may see what may be different now.
+    Reloaded,
     /// Nothing more will be told: the server is ending.
     Ending,
 }

@@ -19,6 +19,7 @@ pub mod context;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hierarchy;
+pub mod icon;
 pub mod policy;
 pub mod pool;
 pub mod principal;
@@ -44,6 +45,7 @@ pub use context::{
     LogMessage, Message, Outcome, Progress, Question, Role, Sampling, Unheard,
 };
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
+pub use icon::{Icon, IconTheme};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
@@ -59,4 +61,4 @@ pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,
     Untrusted, UnverifiedClaims, VerifyError,
 };
-pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolName, ToolOutput, ToolResult, ToolSpec};
+pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName, ToolOutput, ToolResult, ToolSpec};

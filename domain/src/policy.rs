@@ -220,12 +220,13 @@ mod tests {
         };
         let policy = TokenPolicy {
             issuers: vec!["i".into()],
+            resources: vec!["a".into()],
             additional_audiences: Vec::new(),
             leeway: Duration::ZERO,
             authority: ScopeAuthority::Scope,
             hierarchy: Arc::new(hierarchy()),
         };
-        policy.admit(&Arc::new(claims), "a", UnixSeconds(0)).unwrap()
+        policy.admit(&Arc::new(claims), &"a".into(), UnixSeconds(0)).unwrap()
     }
 
     /// `greet` needs `read` and `extra`, the others nothing.

@@ -189,6 +189,14 @@ impl Memory {
         Self { lease: Lease { pool: Arc::clone(pool), holder, units: 0 }, bytes: 0 }
     }
 
+    /// Memory of the same request, for a part of its work that is done apart: every byte of it is leased, since the
+    /// request has its free bytes once.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let lease = Lease { pool: Arc::clone(&self.lease.pool), holder: self.lease.holder, units: 0 };
+        Self { lease, bytes: Self::FREE_BYTES }
+    }
+
     /// Counts `bytes` more, before they are allocated.
     ///
     /// # Errors
@@ -288,6 +296,11 @@ mod tests {
         memory.remove(1000);
         assert_eq!(pool.in_use(), 0);
         memory.add(1000).unwrap();
+        assert_eq!(pool.in_use(), 600);
+        let mut part = memory.part();
+        part.add(400).unwrap();
+        assert_eq!((pool.in_use(), part.add(1)), (1000, Err(Exhausted::Pool)), "a part has no free bytes");
+        drop(part);
         assert_eq!(pool.in_use(), 600);
         drop(memory);
         assert_eq!(pool.in_use(), 0);

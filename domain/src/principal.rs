@@ -42,6 +42,7 @@ impl ScopeAuthority {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     claims: Arc<Claims>,
+    resource: Arc<str>,
     granted: Granted,
     hierarchy: Arc<ScopeHierarchy>,
 }
@@ -266,6 +267,8 @@ impl Rejection {
 pub struct TokenPolicy {
     /// The values of `iss` that are accepted, compared byte for byte: the canonical tenant host and custom domains.
     pub issuers: Vec<String>,
+    /// The identifiers of the protected resources that are served, one for each public endpoint (RFC 8707).
+    pub resources: Vec<Arc<str>>,
     /// The values of `aud` that are accepted besides the resource's own.
     pub additional_audiences: Vec<String>,
     /// How far the issuer's clock may be off ours. It keeps a token alive this long past `exp`, so it is small.
@@ -285,7 +288,7 @@ impl TokenPolicy {
     pub fn admit(
         &self,
         claims: &Arc<Claims>,
-        resource: &str,
+        resource: &Arc<str>,
         now: UnixSeconds,
     ) -> Result<Principal, Rejection> {
         if !claims.token_type.as_deref().is_some_and(is_access_token_type) {
@@ -294,8 +297,10 @@ impl TokenPolicy {
         if !self.issuers.contains(&claims.issuer) {
             return Err(Rejection::Issuer);
         }
-        let accepts =
-            |audience: &String| audience == resource || self.additional_audiences.contains(audience);
+        let is_served = self.resources.contains(resource);
+        let accepts = |audience: &String| {
+            (is_served && **audience == **resource) || self.additional_audiences.contains(audience)
+        };
         if !claims.audience.iter().any(accepts) {
             return Err(Rejection::Audience);
         }
@@ -311,9 +316,18 @@ impl TokenPolicy {
         }
         Ok(Principal {
             claims: Arc::clone(claims),
+            resource: Arc::clone(resource),
             granted: self.authority.granted(claims),
             hierarchy: Arc::clone(&self.hierarchy),
         })
+    }
+
+    /// Judges a principal's claims again for the same resource, for what lasts longer than the policy that admitted it.
+    ///
+    /// # Errors
+    /// As [`TokenPolicy::admit`].
+    pub fn readmit(&self, who: &Principal, now: UnixSeconds) -> Result<Principal, Rejection> {
+        self.admit(&who.claims, &who.resource, now)
     }
 
     fn check_time(&self, claims: &Claims, now: UnixSeconds) -> Result<(), Rejection> {
@@ -346,6 +360,7 @@ mod tests {
     fn policy() -> TokenPolicy {
         TokenPolicy {
             issuers: vec!["https://t.auth0.com/".into(), "https://login.example.com/".into()],
+            resources: vec!["https://api".into()],
             additional_audiences: vec!["https://old-api".into()],
             leeway: Duration::from_secs(30),
             authority: ScopeAuthority::Scope,
@@ -379,7 +394,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Claims), expected: Result<(), Rejection>) {
         let mut claims = claims();
         change(&mut claims);
-        assert_eq!(policy().admit(&Arc::new(claims), "https://api", NOW).map(drop), expected);
+        assert_eq!(policy().admit(&Arc::new(claims), &"https://api".into(), NOW).map(drop), expected);
     }
 
     #[test]
@@ -432,7 +447,7 @@ mod tests {
 
     #[test]
     fn tools_read_the_claims_that_few_tokens_carry() {
-        let admit = |claims| policy().admit(&Arc::new(claims), "https://api", NOW).unwrap();
+        let admit = |claims| policy().admit(&Arc::new(claims), &"https://api".into(), NOW).unwrap();
         let actor = |subject: &str| Actor { subject: subject.into(), client_id: None, issuer: None };
         let mut custom = CustomClaims::default();
         custom.insert("https://a/team", r#""blue""#);
@@ -479,7 +494,7 @@ mod tests {
     fn authority_chooses_the_claims_that_grant() {
         let granted = |authority| {
             TokenPolicy { authority, ..policy() }
-                .admit(&Arc::new(claims()), "https://api", NOW)
+                .admit(&Arc::new(claims()), &"https://api".into(), NOW)
                 .unwrap()
                 .scopes()
                 .to_string()

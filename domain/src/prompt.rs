@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::completion::Completion;
 use crate::context::{Context, Message, Outcome};
+use crate::icon::Icon;
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool::ToolError;
 
@@ -20,6 +21,8 @@ pub struct PromptSpec {
     pub description: String,
     /// What it can be given.
     pub arguments: Vec<PromptArgument>,
+    /// What clients may show beside it.
+    pub icons: Vec<Icon>,
     /// Every one of them is needed to see and to get it.
     pub scopes: ScopeSet,
 }
@@ -44,6 +47,7 @@ impl PromptSpec {
             title: title.to_owned(),
             description: description.to_owned(),
             arguments: Vec::new(),
+            icons: Vec::new(),
             scopes: ScopeSet::EMPTY,
         }
     }
@@ -53,6 +57,13 @@ impl PromptSpec {
     pub fn takes(mut self, name: &str, description: &str) -> Self {
         let (name, description) = (name.to_owned(), description.to_owned());
         self.arguments.push(PromptArgument { name, description, required: true });
+        self
+    }
+
+    /// Adds an icon.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.icons.push(icon);
         self
     }
 

@@ -80,6 +80,7 @@ fn policy(leeway: Duration, authority: ScopeAuthority) -> TokenPolicy {
     let owned = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
     TokenPolicy {
         issuers: owned(ISSUERS),
+        resources: vec![AUDIENCES[0].into()],
         additional_audiences: vec![AUDIENCES[1].to_owned()],
         leeway,
         authority,
@@ -151,7 +152,7 @@ proptest! {
     fn a_token_is_admitted_in_its_window_and_never_outside(
         claims in claims(), leeway in leeway(), now in instant(), authority in authority(),
     ) {
-        let verdict = policy(leeway, authority).admit(&Arc::new(claims.clone()), AUDIENCES[0], UnixSeconds(now));
+        let verdict = policy(leeway, authority).admit(&Arc::new(claims.clone()), &AUDIENCES[0].into(), UnixSeconds(now));
         let (from, to) = window(&claims, leeway);
         let is_inside = (from..to).contains(&i128::from(now));
         // Where a sum does not fit, it becomes the nearest that does: a token may live shorter, never longer.
@@ -178,7 +179,7 @@ proptest! {
             ScopeAuthority::Either => &consented | &assigned,
         };
         let claims = Arc::new(claims.clone());
-        let who = policy(Duration::ZERO, authority).admit(&claims, AUDIENCES[0], now).unwrap();
+        let who = policy(Duration::ZERO, authority).admit(&claims, &AUDIENCES[0].into(), now).unwrap();
         prop_assert_eq!(names(who.scopes()), expected);
     }
 
@@ -202,7 +203,7 @@ proptest! {
         let hierarchy = Arc::new(ScopeHierarchy::new(implied).unwrap());
         let policy = TokenPolicy { hierarchy, ..policy(Duration::ZERO, ScopeAuthority::Scope) };
         let claims = Claims { scope: granted.clone(), ..good_claims() };
-        let who = policy.admit(&Arc::new(claims), AUDIENCES[0], UnixSeconds(0)).unwrap();
+        let who = policy.admit(&Arc::new(claims), &AUDIENCES[0].into(), UnixSeconds(0)).unwrap();
         prop_assert_eq!(who.scopes(), &granted);
         let required_names = names(&required);
         let missing = who.missing(&required);

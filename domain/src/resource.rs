@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::completion::Completion;
 use crate::content::ResourceContents;
 use crate::context::{Context, Outcome};
+use crate::icon::Icon;
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool::ToolError;
 
@@ -23,6 +24,8 @@ pub struct ResourceSpec {
     pub description: String,
     /// Such as `text/plain`.
     pub mime_type: Option<String>,
+    /// What clients may show beside it.
+    pub icons: Vec<Icon>,
     /// Every one of them is needed to see and to read it.
     pub scopes: ScopeSet,
 }
@@ -156,6 +159,7 @@ impl ResourceSpec {
             title: title.to_owned(),
             description: description.to_owned(),
             mime_type: None,
+            icons: Vec::new(),
             scopes: ScopeSet::EMPTY,
         }
     }
@@ -164,6 +168,13 @@ impl ResourceSpec {
     #[must_use]
     pub fn of_type(mut self, mime_type: &str) -> Self {
         self.mime_type = Some(mime_type.to_owned());
+        self
+    }
+
+    /// Adds an icon.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.icons.push(icon);
         self
     }
 

@@ -96,7 +96,7 @@ impl Service {
     pub async fn authenticate(
         &self,
         token: Option<&BearerToken>,
-        resource: &str,
+        resource: &Arc<str>,
     ) -> Result<Principal, AuthError> {
         let token = token.ok_or(AuthError::NoToken)?;
         let claims = self.verifier.verify(token).await.map_err(|error| match error {
@@ -149,8 +149,7 @@ impl Service {
     ) -> Result<Outcome<ToolOutput>, E> {
         let entry = self.catalog.tools.entry(name).ok_or(CallError::UnknownTool)?;
         self.scopes.permit(asking.principal, &entry.spec.name).map_err(CallError::from)?;
-        let arguments = arguments()?;
-        entry.spec.input.validate(&arguments).map_err(CallError::InvalidArguments)?;
+        let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
         let watch = CancelOnDrop::default();
         let call = ToolCall::new(self.context(asking, &watch), &arguments);
         let outcome = self.bounded(entry.tool.run(call)).await?.map_err(CallError::from)?;

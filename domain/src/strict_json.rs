@@ -49,6 +49,9 @@ pub enum StrictJsonError {
     /// There are more values than [`MAX_VALUES`].
     #[error("more than {MAX_VALUES} values")]
     TooManyValues,
+    /// There are more items in an array than allowed.
+    #[error("more than {0} items in the array")]
+    TooManyItems(usize),
     /// A member's name begins with [`RESERVED_PREFIX`].
     #[error("a member's name begins with {RESERVED_PREFIX:?}")]
     ReservedName,
@@ -74,13 +77,89 @@ pub fn read<'de, M: Members<'de>>(
     walk(text, max_depth).map_err(|error| check(text, max_depth).err().unwrap_or(error))
 }
 
+/// An array's items: the text of each, and what was read of it.
+pub type Items<'de, M> = Vec<(&'de [u8], Result<Json<'de, M>, StrictJsonError>)>;
+
+/// Reads the items of an array, each as [`read`] does, so that a fault in one says nothing of the others. Depth is counted
+/// from the array, and values are counted in all of it together.
+///
+/// # Errors
+/// [`StrictJsonError`] for what is no array, and for one with more than `max_items` items or too many values.
+pub fn read_items<'de, M: Members<'de>>(
+    text: &'de [u8],
+    max_depth: usize,
+    max_items: usize,
+) -> Result<Items<'de, M>, StrictJsonError> {
+    let mut values = 1;
+    let mut read = Vec::new();
+    for item in split(text, max_items)? {
+        let (item, limit) = (item.get().as_bytes(), max_depth.saturating_sub(1));
+        let mut state = State { values, ..State::default() };
+        let outcome = walk_on(item, limit, &mut state);
+        if matches!(outcome, Err(StrictJsonError::TooManyValues)) {
+            return Err(StrictJsonError::TooManyValues);
+        }
+        values = state.values;
+        read.push((item, outcome.map_err(|error| check(item, limit).err().unwrap_or(error))));
+    }
+    Ok(read)
+}
+
+/// The texts of an array's items. Nothing in them recurses.
+fn split(text: &[u8], max_items: usize) -> Result<Vec<&RawValue>, StrictJsonError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let mut has_more = false;
+    let split = deserializer.deserialize_seq(Split { max_items, has_more: &mut has_more });
+    let split = split.and_then(|items| deserializer.end().map(|()| items));
+    split.map_err(|error| {
+        if has_more {
+            StrictJsonError::TooManyItems(max_items)
+        } else {
+            StrictJsonError::Syntax { line: error.line(), column: error.column() }
+        }
+    })
+}
+
+struct Split<'f> {
+    max_items: usize,
+    has_more: &'f mut bool,
+}
+
+impl<'de> Visitor<'de> for Split<'_> {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut split = Vec::new();
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            if split.len() == self.max_items {
+                *self.has_more = true;
+                return Err(A::Error::custom("refused"));
+            }
+            split.push(item);
+        }
+        Ok(split)
+    }
+}
+
 fn walk<'de, M: Members<'de>>(text: &'de [u8], max_depth: usize) -> Result<Json<'de, M>, StrictJsonError> {
+    walk_on(text, max_depth, &mut State::default())
+}
+
+/// Walks `text`, counting on from `state`.
+fn walk_on<'de, M: Members<'de>>(
+    text: &'de [u8],
+    max_depth: usize,
+    state: &mut State,
+) -> Result<Json<'de, M>, StrictJsonError> {
     let limit = max_depth.min(MAX_DEPTH);
-    let mut state = State::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     // The walk counts for itself, so that the message can say what the limit is.
     deserializer.disable_recursion_limit();
-    let walked = Walk::new(limit, &mut state)
+    let walked = Walk::new(limit, state)
         .deserialize(&mut deserializer)
         .and_then(|json| deserializer.end().map(|()| json));
     walked.map_err(|error| match state.fault {
@@ -675,6 +754,30 @@ mod tests {
             let twice = format!("{{\"{member}\":1,\"{member}\":1}}");
             assert_eq!(read::<Taken<'_>>(twice.as_bytes(), 4), Err(E::DuplicateMember));
         }
+    }
+
+    #[test]
+    fn items_are_judged_one_by_one_and_counted_together() {
+        let read = |text: &'static str| read_items::<Taken<'_>>(text.as_bytes(), 4, 3);
+        assert_eq!(read("[]"), Ok(Vec::new()));
+        let text = r#" [ {"text":"a"}, {"a":1,"a":2}, [[[[]]]] ] "#;
+        let items = read(text).unwrap();
+        let taken = Taken { text: Some(Json::Text("a".into())), ..Taken::default() };
+        assert_eq!(items[0], (&br#"{"text":"a"}"#[..], Ok(Json::Object(taken))));
+        assert_eq!(items[1].1, Err(E::DuplicateMember));
+        assert_eq!(items[2].1, Err(E::TooDeep(3)), "the array is a level, too");
+        assert_eq!(read("[1,2,3,4]"), Err(E::TooManyItems(3)));
+        for text in ["[1,2", "[1,]", "[1]x", "{}", "1", ""] {
+            assert!(matches!(read(text), Err(E::Syntax { .. })), "{text}");
+        }
+        assert!(matches!(read(r#"["\ud800"]"#).unwrap()[..], [(_, Err(E::Syntax { .. }))]));
+        let half = format!("[{}0]", "0,".repeat(MAX_VALUES / 2));
+        let one = format!("[{half}]");
+        assert!(read_items::<Nothing>(one.as_bytes(), 4, 3).is_ok());
+        let two = format!("[{half},{half}]");
+        assert_eq!(read_items::<Nothing>(two.as_bytes(), 4, 3), Err(E::TooManyValues));
+        let deep = format!("[{}", "[".repeat(1_000_000));
+        assert!(read_items::<Nothing>(deep.as_bytes(), MAX_DEPTH, 3).is_err(), "without recursion");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::content::Content;
 use crate::context::{Context, Outcome};
+use crate::icon::Icon;
 use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
 
@@ -81,8 +82,31 @@ pub struct ToolSpec {
     pub output: Option<Schema>,
     /// Every one of them is needed to see and to call the tool. The configuration may name others instead.
     pub scopes: ScopeSet,
-    /// The tool changes nothing (MCP's `readOnlyHint`).
+    /// What a call does beyond its result.
+    pub hints: ToolHints,
+    /// What clients may show beside it.
+    pub icons: Vec<Icon>,
+}
+
+/// What a tool's calls do to its environment (`ToolAnnotations` in MCP's schema). Clients ask their users by these, and
+/// directories of servers demand them; nothing here is judged by them. The defaults are MCP's: they assume the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the schema has four")]
+pub struct ToolHints {
+    /// A call changes nothing (`readOnlyHint`).
     pub read_only: bool,
+    /// A call may undo or overwrite what is there, not only add to it (`destructiveHint`).
+    pub destructive: bool,
+    /// The same call again changes nothing more (`idempotentHint`).
+    pub idempotent: bool,
+    /// A call reaches beyond what the server itself holds, such as the web (`openWorldHint`).
+    pub open_world: bool,
+}
+
+impl Default for ToolHints {
+    fn default() -> Self {
+        Self { read_only: false, destructive: true, idempotent: false, open_world: true }
+    }
 }
 
 impl ToolSpec {
@@ -100,9 +124,10 @@ impl ToolSpec {
             title: title.into(),
             description: description.into(),
             input: Schema::of::<A>()?,
-            output: Some(Schema::of::<O>()?),
+            output: Some(Schema::of_result::<O>()?),
             scopes: ScopeSet::EMPTY,
-            read_only: false,
+            hints: ToolHints::default(),
+            icons: Vec::new(),
         })
     }
 
@@ -118,7 +143,8 @@ impl ToolSpec {
             input: Schema::from_json(input)?,
             output: None,
             scopes: ScopeSet::EMPTY,
-            read_only: false,
+            hints: ToolHints::default(),
+            icons: Vec::new(),
         })
     }
 
@@ -131,10 +157,38 @@ impl ToolSpec {
         Ok(self)
     }
 
-    /// Says that the tool changes nothing.
+    /// Says that a call changes nothing; so it destroys nothing, and can be repeated.
     #[must_use]
     pub fn read_only(mut self) -> Self {
-        self.read_only = true;
+        self.hints = ToolHints { read_only: true, destructive: false, idempotent: true, ..self.hints };
+        self
+    }
+
+    /// Says that a call only adds: it neither undoes nor overwrites what is there.
+    #[must_use]
+    pub fn additive(mut self) -> Self {
+        self.hints.destructive = false;
+        self
+    }
+
+    /// Says that the same call again changes nothing more.
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.hints.idempotent = true;
+        self
+    }
+
+    /// Says that a call reaches nothing beyond what the server itself holds.
+    #[must_use]
+    pub fn closed_world(mut self) -> Self {
+        self.hints.open_world = false;
+        self
+    }
+
+    /// Adds an icon.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.icons.push(icon);
         self
     }
 }
@@ -153,7 +207,8 @@ impl<'a> ToolCall<'a> {
         Self { context, arguments }
     }
 
-    /// The arguments as the type the tool's schema came from.
+    /// The arguments as the type the tool's schema came from; members that the type does not know are ignored, unless it
+    /// says `#[serde(deny_unknown_fields)]`.
     ///
     /// # Errors
     /// [`ToolError`] when the type refuses what its schema allows, for example by a hand-written `Deserialize`.
@@ -252,5 +307,20 @@ mod tests {
         for bad in ["", "a b", "a/b", "é", &"x".repeat(129)] {
             assert!(ToolName::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn hints_assume_the_worst_until_the_tool_says_better() {
+        let spec = || ToolSpec::with_schema("a", "A", "A.", serde_json::json!({"type": "object"})).unwrap();
+        let hints = |read_only, destructive, idempotent, open_world| ToolHints {
+            read_only,
+            destructive,
+            idempotent,
+            open_world,
+        };
+        assert_eq!(spec().hints, hints(false, true, false, true));
+        assert_eq!(spec().read_only().hints, hints(true, false, true, true));
+        assert_eq!(spec().additive().hints, hints(false, false, false, true));
+        assert_eq!(spec().idempotent().closed_world().hints, hints(false, true, true, false));
     }
 }

@@ -18,7 +18,6 @@ pub fn shipped() -> Vec<Arc<dyn Tool>> {
     vec![Arc::new(Greet), Arc::new(Whoami), Arc::new(GetDatetime)]
 }
 
-/// The arguments of a tool that takes none.
+/// The arguments of a tool that takes none; those that are given all the same are ignored.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct NoArguments {}

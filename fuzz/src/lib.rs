@@ -95,7 +95,7 @@ pub fn config_file(data: &[u8]) {
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
     match Settings::load(sources.text("file.toml", text), &catalog) {
         Ok(settings) => {
-            assert!(settings.tokens.issuers.iter().chain([&settings.audience]).all(|text| !text.is_empty()));
+            assert!(settings.tokens.issuers.iter().all(|text| !text.is_empty()) && !settings.audience.is_empty());
             assert!(settings.tokens.leeway.as_secs() <= 300);
             assert!(settings.mcp.json_depth <= strict_json::MAX_DEPTH);
             assert!(settings.limits.requests > 0 && settings.limits.connections > 0);
@@ -151,6 +151,7 @@ fn assert_is_answer(reply: Reply, body: &[u8], context: &mut Context<'_>) {
     match (reply.body, &reply.status) {
         (Body::Empty, Status::Accepted | Status::Denied(_)) => {}
         (Body::Empty, status) => panic!("nothing to say with {status:?}"),
+        (Body::Whole(answers), _) if answers.starts_with(b"[") => batch(&answers, body),
         (Body::Whole(answer), Status::BadRequest) => assert!(message(&answer, body).error.is_some()),
         (Body::Whole(answer), _) => drop(message(&answer, body)),
         (Body::Stream(mut messages), _) => {
@@ -193,6 +194,21 @@ fn message<'a>(bytes: &'a [u8], body: &[u8]) -> Message<'a> {
     message
 }
 
+/// Answers to a batch: no more than it has messages, each under an id that stands in it.
+fn batch(bytes: &[u8], body: &[u8]) {
+    let shown = || String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(strict_json::check(bytes, strict_json::MAX_DEPTH), Ok(()), "{}", shown());
+    let parts = |text| -> Vec<&RawValue> { serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", shown())) };
+    let (answers, asked) = (parts(bytes), parts(body));
+    assert!((1..=asked.len()).contains(&answers.len()), "{}", shown());
+    for answer in answers {
+        let answer: Message<'_> = serde_json::from_str(answer.get()).unwrap_or_else(|error| panic!("{error}: {}", shown()));
+        let is_asked = |id: &RawValue| asked.iter().any(|part| part.get().contains(id.get()));
+        assert!(answer.id.map_or(answer.error.is_some(), is_asked), "{}", shown());
+        assert!(answer.method.is_none() && answer.error.is_none_or(|error| error["code"] != -32603), "{}", shown());
+    }
+}
+
 fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {
     let broken = |error| -> Settings { panic!("{error}") };
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
@@ -200,7 +216,7 @@ fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {
     let settings = Settings::load(sources, &catalog).unwrap_or_else(broken);
     let now = NOW.seconds();
     let claims = claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet");
-    let who = settings.tokens.admit(&Arc::new(claims), AUDIENCE, now).unwrap_or_else(|error| panic!("{error}"));
+    let who = settings.tokens.admit(&Arc::new(claims), &settings.audience, now).unwrap_or_else(|error| panic!("{error}"));
     let clock = Arc::new(ManualClock::at(NOW));
     let mut ports = conformance_server::ports(Arc::new(ScriptedVerifier::new()), clock);
     ports.tools.extend(domain::tools::shipped());

@@ -33,7 +33,7 @@ fn a_domain_and_an_audience_are_enough() {
     let settings = with(&[]).unwrap();
     assert_eq!(settings.issuer.as_str(), "https://tenant.eu.auth0.com/");
     assert_eq!(settings.tokens.issuers, ["https://tenant.eu.auth0.com/"]);
-    assert_eq!(settings.audience, "http://localhost:3001/mcp");
+    assert_eq!(*settings.audience, *"http://localhost:3001/mcp");
     assert_eq!(settings.tokens.authority, ScopeAuthority::Scope);
     assert_eq!((settings.bind.to_string().as_str(), settings.port), ("127.0.0.1", 3001));
     assert_eq!(settings.base_url(3001).as_str(), "http://localhost:3001/");
@@ -80,7 +80,7 @@ fn the_shipped_files_load_once_the_tenant_is_filled_in() {
     assert!(settings.warnings[0].contains("\"https://mcp.example.com/\" is a name from examples"));
     assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
     let settings = load(Sources::of_service(None, &fill_in("config/.env.example"), &[])).unwrap();
-    assert_eq!(settings.audience, "http://localhost:3001/mcp");
+    assert_eq!(*settings.audience, *"http://localhost:3001/mcp");
     assert_eq!(settings.warnings, [""; 0]);
     assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
     let local = Sources::defaults().text("config/local.toml", fastmcp_auth0::config::LOCAL);
@@ -375,9 +375,8 @@ fn further_endpoints_have_urls_of_their_own() {
     ])
     .unwrap();
     let http = http_settings(&settings, 1);
-    let endpoints: Vec<_> =
-        http.endpoints().map(|endpoint| (endpoint.url(), endpoint.resource.as_str())).collect();
-    let main = settings.audience.as_str();
+    let endpoints: Vec<_> = http.endpoints().map(|endpoint| (endpoint.url(), &*endpoint.resource)).collect();
+    let main = &*settings.audience;
     assert_eq!(
         endpoints,
         [

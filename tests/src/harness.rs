@@ -76,6 +76,13 @@ impl Choices {
     pub async fn start(self) -> Harness {
         Harness::start(self).await
     }
+
+    /// What is on offer, behind ports that nobody uses.
+    pub fn ports(self) -> Ports {
+        let (verifier, clock) = (Arc::new(ScriptedVerifier::new()), Arc::new(ManualClock::at(NOW)));
+        let ports = Ports::new(verifier, clock, self.tools);
+        Ports { resources: self.resources, prompts: self.prompts, ..ports }
+    }
 }
 
 /// A running server. Dropping it stops it at once; [`Harness::stop`] drains it.

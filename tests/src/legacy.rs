@@ -1,9 +1,10 @@
 //! The legacy era on the wire.
 
+use fakes::{Behaviour, RecordingTool};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN, Harness, NOBODY};
+use crate::harness::{ADMIN, Choices, Harness, NOBODY};
 
 fn request(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params})
@@ -23,7 +24,7 @@ async fn initialize_answers_with_the_asked_version_or_the_newest() {
         ("2025-11-25", "2025-11-25"),
         ("2025-06-18", "2025-06-18"),
         ("2025-03-26", "2025-03-26"),
-        ("2024-11-05", "2025-11-25"),
+        ("2024-11-05", "2024-11-05"),
         ("2026-07-28", "2025-11-25"),
         ("1.0", "2025-11-25"),
     ] {
@@ -69,9 +70,8 @@ async fn the_list_is_exact_and_in_order() {
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
                 "type": "object",
                 "properties": {
-                    "name": {"type": ["string", "null"], "description": "The name to greet; without it, \"there\"."},
+                    "name": {"type": "string", "description": "The name to greet; without it, \"there\"."},
                 },
-                "additionalProperties": false,
             },
             "outputSchema": {
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -81,17 +81,26 @@ async fn the_list_is_exact_and_in_order() {
                     "sub": {"type": "string", "description": "Who was greeted: the token's subject."},
                 },
                 "required": ["greeting", "sub"],
-                "additionalProperties": false,
             },
-            "annotations": {"title": "Greet User", "readOnlyHint": true},
+            "annotations": {
+                "title": "Greet User",
+                "readOnlyHint": true,
+                "destructiveHint": false,
+                "idempotentHint": true,
+                "openWorldHint": false,
+            },
         })
     );
     assert_eq!((&tools[1]["name"], &tools[1]["title"]), (&json!("whoami"), &json!("Who Am I?")));
     assert_eq!((&tools[2]["name"], &tools[2]["title"]), (&json!("get_datetime"), &json!("Get DateTime")));
     for tool in tools.as_array().unwrap() {
-        assert_eq!(tool["inputSchema"]["additionalProperties"], json!(false));
-        assert_eq!(tool["annotations"]["readOnlyHint"], json!(true));
+        assert!(tool["inputSchema"]["properties"].is_object(), "some clients refuse a schema without it");
+        let mut annotations = tools[0]["annotations"].clone();
+        annotations["title"] = tool["title"].clone();
+        assert_eq!(tool["annotations"], annotations);
     }
+    let text = tools.to_string();
+    assert!(!text.contains("additionalProperties") && !text.contains("null"), "some clients refuse these");
     assert_eq!(answer["result"].as_object().unwrap().len(), 1, "nothing of the other era");
 }
 
@@ -171,20 +180,32 @@ async fn absent_and_null_arguments_mean_none() {
 }
 
 #[tokio::test]
+async fn arguments_that_a_tool_does_not_know_are_ignored_unless_it_is_strict() {
+    let strict = std::sync::Arc::new(RecordingTool::new("strict", &[], Behaviour::Answer));
+    let harness = Choices::new().tool(std::sync::Arc::clone(&strict) as _).start().await;
+    let more = json!({"name": "Ada", "sessionId": "x", "toolCallId": null});
+    for tool in ["greet", "whoami", "get_datetime"] {
+        assert_eq!(call(&harness, ADMIN, tool, more.clone()).await["isError"], json!(false), "{tool}");
+    }
+    let result =
+        call(&harness, ADMIN, "strict", json!({"note": "a", "sessionId": "x", "chatInput": "y"})).await;
+    let text = "invalid arguments: arguments: Additional properties are not allowed ('chatInput', 'sessionId' were unexpected)";
+    assert_eq!(result, json!({"content": [{"type": "text", "text": text}], "isError": true}));
+    assert!(strict.calls().is_empty());
+    assert_eq!(call(&harness, ADMIN, "strict", json!({"note": null})).await["isError"], json!(false));
+    assert_eq!(strict.calls(), [("auth0|abc123".to_owned(), None)], "null is absence");
+}
+
+#[tokio::test]
 async fn arguments_that_do_not_fit_are_an_error_that_the_model_can_read() {
     let harness = Harness::new().await;
     for (tool, arguments, text) in [
+        ("greet", json!({"name": 5}), "invalid arguments: /name: the value is not of type \"string\""),
         (
             "greet",
-            json!({"name": 5}),
-            "invalid arguments: /name: the value is not of types \"null\", \"string\"",
+            json!({"name": ["Ada"], "more": 1}),
+            "invalid arguments: /name: the value is not of type \"string\"",
         ),
-        (
-            "greet",
-            json!({"nme": "Ada"}),
-            "invalid arguments: arguments: Additional properties are not allowed ('nme' was unexpected)",
-        ),
-        ("whoami", json!({"a": 1}), "invalid arguments: arguments: no members are allowed"),
     ] {
         let result = call(&harness, ADMIN, tool, arguments).await;
         assert_eq!(result, json!({"content": [{"type": "text", "text": text}], "isError": true}));
@@ -234,18 +255,59 @@ async fn broken_messages_are_400_with_a_code() {
         ("", -32700),
         ("{", -32700),
         ("\"\\ud800\"", -32700),
-        ("[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}]", -32600),
+        ("[", -32700),
+        ("[]", -32600),
+        ("5", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":1,\"method\":\"ping\"}", -32600),
         ("{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", -32600),
-        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"method\":\"ping\"}", -32600),
-        (&deep, -32600),
+        (&deep[1..], -32700),
     ] {
         let request = harness.post(ADMIN).body(Full::from(body.to_owned())).unwrap();
         let answer = harness.send(request).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (400, code), "{}", &body[..body.len().min(80)]);
         assert_eq!(answer.json().get("id"), None);
-        let message = answer.json()["error"]["message"].to_string();
-        assert_eq!(message.contains("batches are not served"), body.starts_with("[{"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn a_refused_request_is_answered_under_its_id() {
+    let harness = Harness::new().await;
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let many = format!("[{}1]", "1,".repeat(100_000));
+    for rest in [
+        r#""jsonrpc":"1.0","method":"ping""#.to_owned(),
+        r#""jsonrpc":"2.0","method":5"#.to_owned(),
+        r#""jsonrpc":"2.0","method":"ping","method":"ping""#.to_owned(),
+        r#""jsonrpc":"2.0","method":"ping","params":"x""#.to_owned(),
+        r#""jsonrpc":"2.0","method":"ping","params":{"a":1,"a":2}"#.to_owned(),
+        r#""jsonrpc":"2.0","method":"ping","params":{"$serde_json::x":1}"#.to_owned(),
+        format!(r#""jsonrpc":"2.0","method":"ping","params":{deep}"#),
+        format!(r#""jsonrpc":"2.0","method":"ping","params":{many}"#),
+    ] {
+        for body in [format!(r#"{{"id":1e3,{rest}}}"#), format!(r#"{{{rest},"id":1e3}}"#)] {
+            let answer = harness.send(harness.post(ADMIN).body(Full::from(body)).unwrap()).await;
+            assert_eq!((answer.status.as_u16(), answer.code()), (400, -32600), "{}", &rest[..40]);
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":1e3,"error""#), "{text}");
+        }
+    }
+    for id in [r#""\ud800""#, "1e999", "01", "null", "{}"] {
+        let body = format!(r#"{{"jsonrpc":"2.0","method":"ping","a":1,"a":1,"id":{id}}}"#);
+        let answer = harness.send(harness.post(ADMIN).body(Full::from(body)).unwrap()).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, -32600), "{id}");
+        assert_eq!(answer.json().get("id"), None, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn params_that_are_null_are_none() {
+    let harness = Harness::new().await;
+    let answer = harness.legacy(ADMIN, &request("tools/list", Value::Null)).await;
+    assert_eq!(answer.json()["result"]["tools"].as_array().map(Vec::len), Some(3));
+    let call = harness.legacy(ADMIN, &request("tools/call", Value::Null)).await;
+    assert_eq!((call.status.as_u16(), call.code(), &call.json()["id"]), (200, -32602, &json!(7)));
+    let told = json!({"jsonrpc": "2.0", "method": "notifications/initialized", "params": null});
+    assert_eq!(harness.legacy(ADMIN, &told).await.status, 202);
 }
 
 /// Gateways may route and limit by these headers, whatever the era.
@@ -273,7 +335,9 @@ async fn an_unserved_version_header_is_400_and_a_missing_one_is_2025_03_26() {
         (&[][..], 200),
         (&["2025-03-26"], 200),
         (&["2025-06-18"], 200),
-        (&["2024-11-05"], 400),
+        (&["2024-11-05"], 200),
+        (&["2026-07-29"], 400),
+        (&["2027-01-01"], 400),
         (&["nonsense"], 400),
         (&["2025-06-18", "2025-06-18"], 400),
     ] {
@@ -283,5 +347,70 @@ async fn an_unserved_version_header_is_400_and_a_missing_one_is_2025_03_26() {
         }
         let answer = harness.send(request.body(Full::from(body.clone())).unwrap()).await;
         assert_eq!(answer.status, status, "{versions:?}");
+        if status == 400 {
+            assert_eq!(answer.json()["id"], 7, "{versions:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn initialize_is_of_this_era_whatever_version_its_header_names() {
+    let harness = Harness::new().await;
+    let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let body = request("initialize", params).to_string();
+    for versions in [
+        &[][..],
+        &["2025-11-25"],
+        &["2026-07-28"],
+        &["2027-01-01"],
+        &["nonsense"],
+        &["2025-06-18", "2025-06-18"],
+    ] {
+        let post = versions
+            .iter()
+            .fold(harness.post(ADMIN), |request, version| request.header("mcp-protocol-version", *version));
+        let answer = harness.send(post.body(Full::from(body.clone())).unwrap()).await;
+        assert_eq!(answer.status, 200, "{versions:?}");
+        assert_eq!(answer.json()["result"]["protocolVersion"], "2025-06-18", "{versions:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_other_message_of_an_unknown_version_is_told_the_served_ones() {
+    let harness = Harness::new().await;
+    let supported = json!(["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"]);
+    for version in ["2027-01-01", "2024-10-07", "DRAFT-2026-v1", "x"] {
+        for params in [
+            json!({}),
+            Value::Null,
+            json!({"_meta": {"progressToken": 1}}),
+            json!({"_meta": {"io.modelcontextprotocol/clientCapabilities": {}}}),
+            json!({"_meta": {"io.modelcontextprotocol/protocolVersion": version,
+                "io.modelcontextprotocol/clientCapabilities": {}}}),
+        ] {
+            for method in ["ping", "tools/list", "server/discover", "nope"] {
+                let post =
+                    harness.post(ADMIN).header("mcp-protocol-version", version).header("mcp-method", method);
+                let body = request(method, params.clone()).to_string();
+                let answer = harness.send(post.body(Full::from(body)).unwrap()).await;
+                assert_eq!(
+                    (answer.status.as_u16(), answer.code()),
+                    (400, -32022),
+                    "{version} {method} {params}"
+                );
+                assert_eq!(answer.json()["id"], 7);
+                let data = json!({"supported": supported, "requested": version});
+                assert_eq!(answer.json()["error"]["data"], data);
+            }
+        }
+        for message in [
+            json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+            json!({"jsonrpc": "2.0", "id": 1, "result": {}}),
+        ] {
+            let post = harness.post(ADMIN).header("mcp-protocol-version", version);
+            let answer = harness.send(post.body(Full::from(message.to_string())).unwrap()).await;
+            assert_eq!((answer.status.as_u16(), answer.code()), (400, -32022), "{version} {message}");
+            assert_eq!(answer.json().get("id"), None);
+        }
     }
 }

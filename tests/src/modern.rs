@@ -53,7 +53,7 @@ async fn discover_tells_what_the_server_is() {
         answer.json(),
         json!({"jsonrpc": "2.0", "id": "a-1", "result": {
             "resultType": "complete",
-            "supportedVersions": [VERSION, "2025-11-25", "2025-06-18", "2025-03-26"],
+            "supportedVersions": [VERSION, "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"],
             "capabilities": {"tools": {"listChanged": true}, "logging": {}},
             "instructions": "Be kind.",
             "ttlMs": 60000,
@@ -128,8 +128,16 @@ async fn meta_must_be_there_with_version_and_capabilities() {
         assert_eq!((answer.status.as_u16(), answer.code()), (400, -32602), "{params}");
     }
     let no_params = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
-    let answer = send(&harness, headers(harness.post(ADMIN), "tools/list"), &no_params).await;
-    assert_eq!((answer.status.as_u16(), answer.code()), (400, -32602));
+    let null_params = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": null});
+    for message in [no_params, null_params] {
+        let answer = send(&harness, headers(harness.post(ADMIN), "tools/list"), &message).await;
+        assert_eq!((answer.status.as_u16(), answer.code(), &answer.json()["id"]), (400, -32602, &json!(1)));
+    }
+    let told = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": null});
+    assert_eq!(
+        send(&harness, headers(harness.post(ADMIN), "notifications/cancelled"), &told).await.status,
+        202
+    );
 }
 
 #[tokio::test]
@@ -182,7 +190,7 @@ async fn a_mismatch_is_judged_before_the_version_and_the_version_before_the_meth
             harness.post(ADMIN).header("mcp-protocol-version", version).header("mcp-method", "nope");
         let answer = send(&harness, request, &call).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (400, -32022));
-        let supported = json!([VERSION, "2025-11-25", "2025-06-18", "2025-03-26"]);
+        let supported = json!([VERSION, "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"]);
         assert_eq!(answer.json()["error"]["data"], json!({"supported": supported, "requested": version}));
     }
 }

@@ -325,6 +325,32 @@ async fn a_legacy_client_is_asked_on_the_stream_and_only_it_can_answer() {
 }
 
 #[tokio::test]
+async fn in_a_batch_nothing_is_streamed_and_nothing_is_asked_but_answers_are_taken() {
+    let harness = everything().tool(chatty(2, false)).start().await;
+    let call = |id: u8, name: &str| {
+        let params = json!({"name": name, "_meta": {"progressToken": id}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+    };
+    let body = json!([call(1, "chatty"), call(2, "asker")]).to_string();
+    let answer = harness.send(harness.post(ADMIN).body(body.into()).unwrap()).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    let answers = answer.json();
+    assert_eq!(answers[0]["result"]["content"][0]["text"], "done");
+    let text = "this needs to ask you something: call it alone, in no batch, and accept text/event-stream";
+    let expected = json!({"content": [{"type": "text", "text": text}], "isError": true});
+    assert_eq!((&answers[1]["result"], answers.as_array().unwrap().len()), (&expected, 2));
+
+    let body = call(9, "asker").to_string();
+    let mut stream = Stream::open(&harness, ADMIN, "tools/call", None, &body.replace("_meta", "x")).await;
+    stream.until("elicitation/create").await;
+    stream.until("\n\n").await;
+    let result = json!({"action": "accept", "content": {"name": "Ada"}});
+    let answer = json!([{"jsonrpc": "2.0", "id": stream.last()["id"], "result": result}]).to_string();
+    assert_eq!(harness.send(harness.post(ADMIN).body(answer.into()).unwrap()).await.status, 202);
+    stream.until("Hello, Ada!").await;
+}
+
+#[tokio::test]
 async fn a_legacy_client_has_a_while_to_answer() {
     let harness = everything().start().await;
     let body =
@@ -658,4 +684,98 @@ async fn what_is_on_offer_can_change_and_listeners_hear_of_it() {
         json!(["read:me", "tool:whoami", "tool:greet"]),
         "the documents follow"
     );
+}
+
+fn settings(more: &[(&str, Value)]) -> fastmcp_auth0::Settings {
+    let sources = fastmcp_auth0::Sources::defaults()
+        .set("test", "auth0.issuer", crate::harness::ISSUER)
+        .set("test", "auth0.audience", crate::harness::AUDIENCE)
+        .set("test", "server.url", crate::harness::URL);
+    let sources = more.iter().fold(sources, |sources, (key, value)| match value {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| item.as_str().unwrap().to_owned()).collect();
+            sources.set("test", key, items)
+        }
+        value => sources.set("test", key, value.as_str().unwrap()),
+    });
+    fastmcp_auth0::Settings::load(sources, &fastmcp_auth0::wiring::shipped_catalog().unwrap()).unwrap()
+}
+
+/// What a listener hears from here until `last`, which is announced after the rest.
+async fn heard(harness: &Harness, stream: &mut Stream, changes: &[Change], last: &str) -> Vec<String> {
+    stream.1.clear();
+    for change in changes {
+        harness.announcer.announce(change);
+    }
+    stream.until(last).await;
+    let all = events(stream.until("\n\n").await);
+    methods(&all).into_iter().map(|method| method.replace("notifications/", "")).collect()
+}
+
+#[tokio::test]
+async fn a_resource_that_is_gone_after_a_reload_is_not_told_of() {
+    let mut harness = everything().start().await;
+    let filter = json!({"promptsListChanged": true, "resourcesListChanged": true,
+        "resourceSubscriptions": ["note://one", "note://by/1"]});
+    let mut stream = listen(&harness, ADMIN, filter).await;
+    let changes =
+        [Change::Resource("note://one".into()), Change::Resource("note://by/1".into()), Change::Prompts];
+    let before = heard(&harness, &mut stream, &changes, "prompts/list_changed").await;
+    assert_eq!(before, ["resources/updated", "resources/updated", "prompts/list_changed"]);
+    harness.ports.resources.remove(0);
+    harness.reload(&settings(&[]));
+    let after = heard(&harness, &mut stream, &changes, "prompts/list_changed").await;
+    assert_eq!(after, ["resources/list_changed", "resources/updated", "prompts/list_changed"]);
+    assert!(!stream.1.contains("note://one"), "{}", stream.1);
+}
+
+#[tokio::test]
+async fn a_listener_whose_scopes_are_gone_after_a_reload_hears_nothing_of_what_they_were_for() {
+    let harness = everything().start().await;
+    let filter = json!({"toolsListChanged": true, "promptsListChanged": true, "resourceSubscriptions": ["note://one"]});
+    let mut stream = listen(&harness, ADMIN, filter).await;
+    // The token has scopes, and no permissions.
+    harness.reload(&settings(&[("tokens.authority", json!("permissions"))]));
+    let changes = [Change::Resource("note://one".into()), Change::Prompts];
+    stream.until("tools/list_changed").await;
+    stream.until("prompts/list_changed").await;
+    stream.until("\n\n").await;
+    assert_eq!(
+        heard(&harness, &mut stream, &changes, "prompts/list_changed").await,
+        ["prompts/list_changed"]
+    );
+    harness.reload(&settings(&[]));
+    stream.until("tools/list_changed").await;
+    let changes = [Change::Prompts, Change::Resource("note://one".into())];
+    let again = heard(&harness, &mut stream, &changes, "resources/updated").await;
+    assert_eq!(again.last().unwrap(), "resources/updated", "what may be seen again is told of again");
+}
+
+#[tokio::test]
+async fn a_reload_is_told_of_to_those_whose_lists_differ() {
+    let harness = everything().start().await;
+    let filter = json!({"toolsListChanged": true, "promptsListChanged": true});
+    let (mut admin, mut user) =
+        (listen(&harness, ADMIN, filter.clone()).await, listen(&harness, USER, filter).await);
+    harness.reload(&settings(&[("tools.greet.scopes", json!(["say:hello"]))]));
+    let heard_by_admin = heard(&harness, &mut admin, &[Change::Prompts], "prompts/list_changed").await;
+    assert_eq!(heard_by_admin, ["tools/list_changed", "prompts/list_changed"]);
+    user.until("prompts/list_changed").await;
+    assert!(!user.1.contains("tools/list_changed"), "it never saw the tool");
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_the_reload_that_no_longer_takes_its_token() {
+    let harness = everything().start().await;
+    for (key, value) in [
+        ("auth0.issuer", json!("https://other.example.auth0.com/")),
+        ("auth0.audience", json!("https://mcp.example.com/other")),
+    ] {
+        let mut stream = listen(&harness, ADMIN, json!({"toolsListChanged": true})).await;
+        harness.reload(&settings(&[(key, value)]));
+        stream.until("\"resultType\":\"complete\"").await;
+        stream.until("0\r\n\r\n").await;
+        assert!(!stream.1.contains("tools/list_changed"), "{}", stream.1);
+        harness.reload(&settings(&[]));
+    }
 }

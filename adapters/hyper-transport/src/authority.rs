@@ -150,7 +150,7 @@ mod tests {
             main: PublicEndpoint {
                 base: Url::parse("https://MCP.example.com").unwrap(),
                 path: "/mcp".into(),
-                resource: String::new(),
+                resource: "".into(),
             },
             others: Vec::new(),
             resource_name: String::new(),

@@ -18,7 +18,7 @@ impl Documents {
     pub(crate) fn render(settings: &HttpSettings, endpoint: &PublicEndpoint, scopes: &ScopeSet) -> Self {
         let scopes: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
         let protected_resource = json!({
-            "resource": endpoint.resource,
+            "resource": &*endpoint.resource,
             "authorization_servers": [settings.issuer],
             "scopes_supported": scopes,
             "bearer_methods_supported": ["header"],

@@ -1,5 +1,7 @@
 //! `/mcp`: authenticate on the headers, read the body, let the protocol answer.
 
+use std::sync::Arc;
+
 use domain::{Exhausted, Holder, Lease, Principal};
 use hyper::body::Incoming;
 use hyper::header::{
@@ -48,7 +50,7 @@ enum Takes {
 pub(crate) async fn answer(
     shared: &Shared,
     snapshot: &Snapshot,
-    resource: &str,
+    resource: &Arc<str>,
     head: &Parts,
     body: &mut Incoming,
     record: &mut Record,
@@ -74,7 +76,7 @@ pub(crate) async fn answer(
 /// Before any of the body is read: whoever has no business here costs no more than a head.
 async fn authenticate(
     snapshot: &Snapshot,
-    resource: &str,
+    resource: &Arc<str>,
     headers: &HeaderMap,
 ) -> Result<Principal, Problem> {
     let token = bearer_token(headers)?;

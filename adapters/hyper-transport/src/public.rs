@@ -1,6 +1,7 @@
 //! The public endpoints: which of them a request is for, and what its path names there.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use domain::ScopeSet;
 use hyper::http::uri::Authority;
@@ -25,7 +26,7 @@ pub(crate) struct Endpoint {
     prefix: String,
     path: String,
     /// What a token must have in `aud`.
-    pub(crate) resource: String,
+    pub(crate) resource: Arc<str>,
     pub(crate) challenges: Challenges,
     pub(crate) documents: Documents,
 }
@@ -47,7 +48,7 @@ impl Endpoints {
             base: public.base.clone(),
             prefix: public.prefix().to_owned(),
             path: public.path.clone(),
-            resource: public.resource.clone(),
+            resource: Arc::clone(&public.resource),
             challenges: Challenges::new(public.metadata_url(), scopes.clone()),
             documents: Documents::render(settings, public, scopes),
         };
@@ -189,9 +190,9 @@ mod tests {
             ("none.one.example", "/mcp", one),
         ] {
             let authority: Authority = host.parse().unwrap();
-            assert_eq!(endpoints.find(Some(&authority), path).resource, expected, "{host}{path}");
+            assert_eq!(endpoints.find(Some(&authority), path).resource.as_ref(), expected, "{host}{path}");
         }
-        assert_eq!(endpoints.find(None, "/mcp").resource, one);
+        assert_eq!(endpoints.find(None, "/mcp").resource.as_ref(), one);
     }
 
     #[test]

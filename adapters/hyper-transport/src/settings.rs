@@ -1,5 +1,6 @@
 //! What the transport can be told, validated by whoever builds it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Shares;
@@ -37,7 +38,7 @@ pub struct PublicEndpoint {
     pub path: String,
     /// The protected resource's identifier (RFC 9728 `resource`, RFC 8707): the Auth0 API identifier, which tokens for this
     /// endpoint must have in `aud`.
-    pub resource: String,
+    pub resource: Arc<str>,
 }
 
 /// Bounds on what one client, and all of them, can take. They are read at the start only.

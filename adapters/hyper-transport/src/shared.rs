@@ -76,8 +76,8 @@ impl Shared {
     /// Serves by another snapshot from now on, and tells clients that listen what differs.
     pub(crate) fn replace(&self, settings: &HttpSettings, snapshot: mcp_protocol::Snapshot) {
         let now = Arc::new(Snapshot::new(settings, snapshot));
-        let before = self.snapshot.swap(Arc::clone(&now));
-        self.mcp.announce_changes(&before.mcp, &now.mcp);
+        self.snapshot.store(Arc::clone(&now));
+        self.mcp.reloaded(&now.mcp);
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{Content, Message, Question, ResourceBody, ResourceContents, ResourceLink, Role};
+use domain::{
+    Content, Icon, IconTheme, Message, Question, ResourceBody, ResourceContents, ResourceLink, Role,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -46,6 +48,34 @@ pub(crate) struct ContentsWire {
 enum BodyWire {
     Text(String),
     Blob(String),
+}
+
+/// `Icon` in the schema.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct IconWire<'a> {
+    src: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    sizes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    theme: Option<&'static str>,
+}
+
+impl<'a> From<&'a Icon> for IconWire<'a> {
+    fn from(icon: &'a Icon) -> Self {
+        let Icon { src, mime_type, sizes, theme } = icon;
+        let theme = theme.map(|theme| match theme {
+            IconTheme::Light => "light",
+            IconTheme::Dark => "dark",
+        });
+        Self { src, mime_type: mime_type.as_deref(), sizes, theme }
+    }
+}
+
+pub(crate) fn icons(icons: &[Icon]) -> Vec<IconWire<'_>> {
+    icons.iter().map(IconWire::from).collect()
 }
 
 /// `PromptMessage` and `SamplingMessage` in the schema.

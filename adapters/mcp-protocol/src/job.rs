@@ -76,7 +76,8 @@ impl Arguments {
             Value::String(text) => Ok((name, text)),
             _ => Err(JobError::NotTexts),
         };
-        members(self.parse()).into_iter().map(text).collect()
+        // As for a tool, null is absence.
+        members(self.parse()).into_iter().filter(|(_, value)| !value.is_null()).map(text).collect()
     }
 
     fn text_bytes(&self) -> usize {
@@ -183,7 +184,7 @@ impl Job {
                 (Era::Modern, _) => return self.input_required(asked),
                 (Era::Legacy, Some(sink)) => self.ask(asked, sink).await?,
                 (Era::Legacy, None) => {
-                    let text = "this needs to ask you something: accept text/event-stream, too";
+                    let text = "this needs to ask you something: call it alone, in no batch, and accept text/event-stream";
                     return Ok(self.shape().tool_error(text.to_owned()));
                 }
             }

@@ -1,18 +1,18 @@
-//! The legacy era (2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
+//! The legacy era (2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
 
 use domain::strict_json::Unparsed;
 use domain::{Answers, ClientCapabilities, LogLevel, Principal};
 use serde_json::json;
 
-use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields};
+use crate::fields::{Field, METHOD, NAME, RequestFields};
 use crate::job::{Arguments, Job, Target, job_memory};
 use crate::listing::List;
 use crate::message::Request;
 use crate::mirror::{self, Presence};
 use crate::params::{Meta, bad_params, level, required_text, text};
 use crate::reply::{Failure, Note, code};
-use crate::results::{Finished, rendered};
-use crate::version::{LEGACY, capabilities, unsupported_version};
+use crate::results::{Finished, introduction, rendered};
+use crate::version::{LEGACY, capabilities, has_icons};
 use crate::{Answer, Era, Refusal, Served, Snapshot};
 
 /// Without a session nothing says which level a client has set, so everything that is worth a client's while is told.
@@ -25,10 +25,6 @@ pub(crate) async fn answer(
     request: &mut Request<'_>,
     note: &Note,
 ) -> Result<Answer, Refusal> {
-    // A client can't know the version before it has initialized.
-    if request.method != "initialize" {
-        check_version(fields)?;
-    }
     check_mirrors_if_present(fields, request)?;
     let params = &mut request.params;
     match request.method.as_ref() {
@@ -93,7 +89,7 @@ fn initialized(served: &Served<'_>, request: &Request<'_>) -> Result<Finished, F
     let mut initialized = json!({
         "protocolVersion": version,
         "capabilities": capabilities(&served.snapshot.service, Era::Legacy),
-        "serverInfo": identity,
+        "serverInfo": introduction(identity, has_icons(version)),
     });
     if !identity.instructions.is_empty() {
         initialized["instructions"] = identity.instructions.as_str().into();
@@ -147,17 +143,5 @@ fn check_param_headers_if_present(
     match snapshot.listing.param_headers.get(name) {
         Some(headers) => headers.check(fields, arguments, Presence::Optional),
         None => Ok(()),
-    }
-}
-
-/// 2025-06-18, basic/transports: without the header the version is 2025-03-26; an unserved one is 400.
-fn check_version(fields: &dyn RequestFields) -> Result<(), Failure> {
-    match fields.field(PROTOCOL_VERSION) {
-        Field::Absent => Ok(()),
-        Field::Value(version) if LEGACY.contains(&version) => Ok(()),
-        Field::Value(version) => Err(unsupported_version(version)),
-        Field::Malformed => {
-            Err(Failure::malformed(code::INVALID_REQUEST, "the MCP-Protocol-Version header is malformed"))
-        }
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! This crate knows no HTTP library and no runtime. What it needs of HTTP reaches it as [`RequestFields`]; what it
 //! wants of HTTP it says with [`Status`] and [`Body`]. Specification: `modelcontextprotocol`,
-//! `docs/specification/2026-07-28` (modern) and `2025-11-25`, `2025-06-18`, `2025-03-26` (legacy).
+//! `docs/specification/2026-07-28` (modern) and `2025-11-25`, `2025-06-18`, `2025-03-26`, `2024-11-05` (legacy).
 //!
 //! - `message`, `params`, `fields`, `mirror`: what comes in, and whether headers and body agree
+//! - `batch`: several messages in one body
 //! - `modern`, `legacy`: which method means what, in each era
 //! - `listing`, `results`, `content`, `version`: what goes out
 //! - `job`, `streaming`, `feedback`, `questions`, `seal`: what takes its time, and talks with its client meanwhile
 //! - `listen`: news of changes
 
+mod batch;
 mod content;
 mod feedback;
 mod fields;
@@ -33,10 +35,11 @@ mod version;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use domain::strict_json::{Json, MapAccess, Members, Unparsed, Unread};
 use domain::{
-    Announcer, Answers, Asking, CallError, Change, ClientCapabilities, CompletionOf, Exhausted, Memory, Pool,
-    Principal, Service, Unheard,
+    Announcer, Answers, Asking, CallError, Change, ClientCapabilities, CompletionOf, Exhausted, Icon, Memory,
+    Pool, Principal, Service, Unheard,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -48,12 +51,12 @@ pub use reply::{Body, Messages, Note, Reply, Source, Status};
 pub use seal::{KEY_BYTES, SealingKeys};
 
 use crate::job::Job;
-use crate::listing::{List, Listing};
-use crate::message::{Incoming, Request};
+use crate::listing::{List, Listing, check_icons};
+use crate::message::{Fault, Incoming, Parsed, Request};
 use crate::params::{Params, bad_params, text};
 use crate::questions::OpenQuestions;
 use crate::reply::{Failure, code};
-use crate::results::{Finished, Shape};
+use crate::results::{Finished, Shape, introduction};
 
 /// What the server says of itself (`Implementation` in the schema).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,6 +70,9 @@ pub struct Identity {
     /// How a model should use the server; none when empty.
     #[serde(skip)]
     pub instructions: String,
+    /// What clients may show beside its title.
+    #[serde(skip)]
+    pub icons: Vec<Icon>,
 }
 
 /// What the protocol can be told.
@@ -107,6 +113,8 @@ impl Era {
 pub struct McpServer {
     announcer: Announcer,
     questions: OpenQuestions,
+    /// What replaced the first snapshot, for what lasts longer than a request; none while nothing has.
+    present: ArcSwapOption<Snapshot>,
 }
 
 /// A service with its settings, and what of it was rendered once. A request is judged by one snapshot from its first to
@@ -118,6 +126,8 @@ pub struct Snapshot {
     keys: Arc<SealingKeys>,
     /// The `_meta` of every modern result.
     meta: Box<RawValue>,
+    /// The `_meta` of the one that says what the server is.
+    introduction: Box<RawValue>,
 }
 
 /// One HTTP body, and what the transport knows of its sender.
@@ -158,8 +168,13 @@ impl Snapshot {
         keys: Arc<SealingKeys>,
     ) -> Result<Self, ListingError> {
         let listing = Listing::render(&service)?;
-        let meta = to_raw_value(&json!({"io.modelcontextprotocol/serverInfo": settings.identity}))?;
-        Ok(Self { service, listing, settings, keys, meta })
+        check_icons("the server", &settings.identity.icons)?;
+        let meta = |with_icons| {
+            let identity = introduction(&settings.identity, with_icons);
+            to_raw_value(&json!({"io.modelcontextprotocol/serverInfo": identity}))
+        };
+        let (meta, introduction) = (meta(false)?, meta(true)?);
+        Ok(Self { service, listing, settings, keys, meta, introduction })
     }
 
     /// The service behind it.
@@ -179,17 +194,14 @@ impl McpServer {
     /// A server whose open questions are counted in this pool.
     #[must_use]
     pub fn new(announcer: Announcer, questions: Arc<Pool>) -> Self {
-        Self { announcer, questions: OpenQuestions::new(questions) }
+        Self { announcer, questions: OpenQuestions::new(questions), present: ArcSwapOption::empty() }
     }
 
-    /// Tells whoever listens which lists differ between two snapshots.
-    pub fn announce_changes(&self, before: &Snapshot, now: &Snapshot) {
-        let changes = [Change::Tools, Change::Prompts, Change::Resources];
-        for (change, _) in
-            changes.iter().zip(now.listing.differs(&before.listing)).filter(|(_, differs)| *differs)
-        {
-            self.announcer.announce(change);
-        }
+    /// Judges subscriptions by another snapshot from now on. Whoever listens is told of the lists that differ for them, and
+    /// nothing more of what they may not see any longer.
+    pub fn reloaded(&self, now: &Arc<Snapshot>) {
+        self.present.store(Some(Arc::clone(now)));
+        self.announcer.announce(&Change::Reloaded);
     }
 
     /// Ends every subscription in order.
@@ -201,21 +213,27 @@ impl McpServer {
     pub async fn answer(self: &Arc<Self>, snapshot: &Arc<Snapshot>, posted: Posted<'_>) -> Reply {
         let Posted { who, fields, body, may_stream, memory } = posted;
         let mut note = Note::default();
-        let outcome = match message::parse(body, snapshot.settings.json_depth) {
-            Ok(Incoming::Request(request)) => {
+        let served = Served { server: self, snapshot };
+        let incoming = match message::parse(body, snapshot.settings.json_depth) {
+            Ok(Parsed::One(incoming)) => incoming,
+            // In a box of its own: rare, and no room for it in the future of every request.
+            Ok(Parsed::Batch(parts)) => {
+                return Box::pin(batch::answer(&served, who, fields, parts, memory)).await;
+            }
+            Err(Fault { id, failure }) => return Reply::failure(id, &failure, note),
+        };
+        let outcome = match incoming {
+            Incoming::Request(request) => {
                 note.method = message::known_method(&request.method);
                 let request = Request { memory: Some(memory), ..request };
-                let served = Served { server: self, snapshot };
                 return served.answer_request(who, fields, request, note, may_stream).await;
             }
-            Ok(Incoming::Response { .. }) if modern::declared_by(fields) => Err(modern::refused_response()),
-            Ok(Incoming::Response { id, result }) => {
+            Incoming::Response { .. } if modern::declared_by(fields) => Err(modern::refused_response()),
+            Incoming::Response { id, result } => version::check_header(fields).map(|()| {
                 self.take_answer(who, id.as_deref(), result.as_ref(), memory);
-                Ok(())
-            }
+            }),
             // Both eras answer a notification with 202 and nothing else; none changes anything here.
-            Ok(Incoming::Notification) => Ok(()),
-            Err(failure) => Err(failure),
+            Incoming::Notification => version::check_header(fields),
         };
         match outcome {
             Ok(()) => Reply::accepted(note),
@@ -247,10 +265,10 @@ impl Served<'_> {
         may_stream: bool,
     ) -> Reply {
         let id = request.id;
-        let outcome = if modern::declared_by(fields) || modern::declared_in(&request.params) {
-            modern::answer(self, who, fields, &mut request, &note).await
-        } else {
-            legacy::answer(self, who, fields, &mut request, &note).await
+        let outcome = match era(fields, &request) {
+            Ok(Era::Modern) => modern::answer(self, who, fields, &mut request, &note).await,
+            Ok(Era::Legacy) => legacy::answer(self, who, fields, &mut request, &note).await,
+            Err(failure) => Err(failure.into()),
         };
         let refusal = match outcome {
             Ok(Answer::Done(result)) => return Reply::success(id, &result, note),
@@ -324,6 +342,22 @@ impl Served<'_> {
             Err(error) => Err(Failure::inline(code::INTERNAL_ERROR, error.to_string()).into()),
         }
     }
+}
+
+/// Which era a request belongs to (2026-07-28, basic/versioning, "Backward Compatibility with Initialization-Based Versions").
+fn era(fields: &dyn RequestFields, request: &Request<'_>) -> Result<Era, Failure> {
+    let is_modern = modern::declared_in(&request.params);
+    // A client can't know the version before it has initialized, so the header says nothing then.
+    if request.method == "initialize" && !is_modern {
+        return Ok(Era::Legacy);
+    }
+    let names_version = request.params.meta.as_ref().is_some_and(|meta| meta.version.is_some());
+    if names_version || modern::declared_by(fields) {
+        // The header is compared with the version in `_meta` before that is judged.
+        return Ok(Era::Modern);
+    }
+    version::check_header(fields)?;
+    Ok(if is_modern { Era::Modern } else { Era::Legacy })
 }
 
 /// `PromptReference` and `ResourceTemplateReference` in the schema.

@@ -1,11 +1,11 @@
 //! `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions): a stream of changes, until the client closes it, its token
-//! expires, or the server ends.
+//! expires, or the server ends. Every change is judged by the snapshot of the moment at which it is told.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::{Change, Exhausted, Memory, Principal, Service, Subscription};
+use domain::{Change, Exhausted, Memory, Principal, Rejection, Service, Subscription};
 use futures_channel::mpsc;
 use futures_util::future::{Either, select};
 use futures_util::{StreamExt as _, stream};
@@ -14,12 +14,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::feedback::BACKLOG;
+use crate::listing::List;
 use crate::message::Request;
 use crate::params::{bad_params, members};
 use crate::reply::{self, Note, Reply, Source};
 use crate::results::rendered;
 use crate::streaming::streamed_with;
-use crate::{Identity, Refusal, Served, Snapshot};
+use crate::{Identity, McpServer, Refusal, Served, Snapshot};
+
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
+const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
 
 /// How many resources one subscription may name.
 const MAX_RESOURCES: usize = 1000;
@@ -95,26 +100,35 @@ impl Filter {
         }
     }
 
-    /// The notification for a change, if it is wanted.
+    /// The notification for a change, if it is wanted. Whether it may be told is judged elsewhere.
     fn notification<'a>(&self, change: &'a Change) -> Option<(&'static str, News<'a>)> {
         let nothing_more = News::default();
         match change {
-            Change::Tools if self.tools_list_changed => {
-                Some(("notifications/tools/list_changed", nothing_more))
-            }
-            Change::Prompts if self.prompts_list_changed => {
-                Some(("notifications/prompts/list_changed", nothing_more))
-            }
-            Change::Resources if self.resources_list_changed => {
-                Some(("notifications/resources/list_changed", nothing_more))
-            }
+            Change::Tools if self.tools_list_changed => Some((TOOLS_CHANGED, nothing_more)),
+            Change::Prompts if self.prompts_list_changed => Some((PROMPTS_CHANGED, nothing_more)),
+            Change::Resources if self.resources_list_changed => Some((RESOURCES_CHANGED, nothing_more)),
             Change::Resource(uri) if self.resource_subscriptions.contains(uri) => {
                 Some(("notifications/resources/updated", News { uri: Some(uri), ..nothing_more }))
             }
-            Change::Tools | Change::Prompts | Change::Resources | Change::Resource(_) | Change::Ending => {
-                None
-            }
+            Change::Tools
+            | Change::Prompts
+            | Change::Resources
+            | Change::Resource(_)
+            | Change::Reloaded
+            | Change::Ending => None,
         }
+    }
+
+    /// The lists that are wanted, each with the notification for a change of it.
+    fn lists(&self) -> impl Iterator<Item = (List, &'static str)> {
+        [
+            (self.tools_list_changed, List::Tools, TOOLS_CHANGED),
+            (self.prompts_list_changed, List::Prompts, PROMPTS_CHANGED),
+            (self.resources_list_changed, List::Resources, RESOURCES_CHANGED),
+            (self.resources_list_changed, List::Templates, RESOURCES_CHANGED),
+        ]
+        .into_iter()
+        .filter_map(|(is_wanted, list, method)| is_wanted.then_some((list, method)))
     }
 }
 
@@ -158,7 +172,12 @@ struct Meta<'a> {
 
 /// One open subscription.
 struct Listening {
+    server: Arc<McpServer>,
+    /// What it was judged by last, and who listens by that.
     snapshot: Arc<Snapshot>,
+    who: Principal,
+    /// The methods of notifications that are still to be told since then.
+    pending: Vec<&'static str>,
     /// Where the memory of the filter is counted.
     _memory: Memory,
     id: Box<RawValue>,
@@ -205,7 +224,10 @@ pub(crate) fn open(
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     let listening = Listening {
         until: service.clock.uptime().saturating_add(left),
+        server: Arc::clone(served.server),
         snapshot: Arc::clone(served.snapshot),
+        who: who.clone(),
+        pending: Vec::new(),
         _memory: memory,
         filter,
         id: request.id.to_owned(),
@@ -233,6 +255,9 @@ impl Listening {
             Phase::Listening => {}
         }
         loop {
+            if let Some(method) = self.pending.pop() {
+                return Some(self.notification(method, News::default()));
+            }
             let left = self.until.saturating_sub(self.snapshot.service.clock.uptime());
             let expired = self.snapshot.service.clock.sleep(left);
             let change = match select(self.changes.next(), expired).await {
@@ -242,9 +267,44 @@ impl Listening {
                     return Some(self.ending());
                 }
             };
-            if let Some((method, news)) = self.filter.notification(&change) {
+            if self.judge_again().is_err() {
+                self.phase = Phase::Ended;
+                return Some(self.ending());
+            }
+            if let Some((method, news)) = self.filter.notification(&change).filter(|_| self.may_hear(&change))
+            {
                 return Some(self.notification(method, news));
             }
+        }
+    }
+
+    /// Judges by the present snapshot from now on, if that is another one: whether the token is still acceptable, and which
+    /// lists differ for its bearer.
+    fn judge_again(&mut self) -> Result<(), Rejection> {
+        let present = self.server.present.load_full();
+        let Some(present) = present.filter(|present| !Arc::ptr_eq(present, &self.snapshot)) else {
+            return Ok(());
+        };
+        let service = present.service();
+        let who = service.tokens.readmit(&self.who, service.clock.now().seconds())?;
+        for (list, method) in self.filter.lists() {
+            let before = self.snapshot.listing.shown(list, &self.snapshot.service, &self.who);
+            let now = present.listing.shown(list, service, &who);
+            let texts = |(_, item): &(&str, &RawValue)| item.get().to_owned();
+            let differs = !before.iter().map(texts).eq(now.iter().map(texts));
+            if differs && !self.pending.contains(&method) {
+                self.pending.push(method);
+            }
+        }
+        (self.snapshot, self.who) = (present, who);
+        Ok(())
+    }
+
+    /// Whether the change is of something that its bearer may see now. Lists are filtered when they are asked for.
+    fn may_hear(&self, change: &Change) -> bool {
+        match change {
+            Change::Resource(uri) => self.snapshot.service.may_read(&self.who, uri),
+            _ => true,
         }
     }
 

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::strict_json::Json;
-use domain::{Address, Principal, PromptSpec, ResourceSpec, Service, ToolName, ToolSpec};
+use domain::{Address, Icon, Principal, PromptSpec, ResourceSpec, Service, ToolHints, ToolName, ToolSpec};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::Refusal;
+use crate::content::{IconWire, icons};
 use crate::mirror::ParamHeaders;
 use crate::params::bad_params;
 
@@ -25,14 +26,20 @@ struct ToolWire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     output_schema: Option<&'a Value>,
     annotations: AnnotationsWire<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    icons: Vec<IconWire<'a>>,
 }
 
 /// `ToolAnnotations` in the schema. Before 2025-06-18 the title stood only here.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "the schema has four")]
 struct AnnotationsWire<'a> {
     title: &'a str,
     read_only_hint: bool,
+    destructive_hint: bool,
+    idempotent_hint: bool,
+    open_world_hint: bool,
 }
 
 /// `Resource` and `ResourceTemplate` in the schema.
@@ -48,6 +55,8 @@ struct ResourceWire<'a> {
     description: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     mime_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    icons: Vec<IconWire<'a>>,
 }
 
 /// `Prompt` in the schema.
@@ -58,6 +67,8 @@ struct PromptWire<'a> {
     description: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     arguments: Vec<ArgumentWire<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    icons: Vec<IconWire<'a>>,
 }
 
 /// `PromptArgument` in the schema.
@@ -114,6 +125,27 @@ pub enum ListingError {
         /// Why.
         problem: String,
     },
+    /// An icon that clients must refuse.
+    #[error("an icon of {of} is neither an https URL nor a data URI of an image: {src:?}")]
+    Icon {
+        /// Whose.
+        of: String,
+        /// What it is instead.
+        src: String,
+    },
+}
+
+/// Checks that clients may fetch the icons of something.
+///
+/// # Errors
+/// [`ListingError::Icon`].
+pub(crate) fn check_icons(of: &str, icons: &[Icon]) -> Result<(), ListingError> {
+    match icons.iter().find(|icon| !icon.is_acceptable()) {
+        None => Ok(()),
+        Some(Icon { src, .. }) => {
+            Err(ListingError::Icon { of: of.to_owned(), src: src.chars().take(100).collect() })
+        }
+    }
 }
 
 impl Listing {
@@ -126,6 +158,7 @@ impl Listing {
             param_headers: HashMap::new(),
         };
         for spec in catalog.tools.specs() {
+            check_icons(spec.name.as_str(), &spec.icons)?;
             listing.tools.insert(spec.name.clone(), to_raw_value(&tool(spec))?);
             let headers = ParamHeaders::of(spec.input.as_json());
             let headers =
@@ -133,9 +166,11 @@ impl Listing {
             listing.param_headers.insert(spec.name.clone(), headers);
         }
         for spec in catalog.resources.specs() {
+            check_icons(spec.address.as_str(), &spec.icons)?;
             listing.resources.insert(spec.address.as_str().to_owned(), to_raw_value(&resource(spec))?);
         }
         for spec in catalog.prompts.specs() {
+            check_icons(&spec.name, &spec.icons)?;
             listing.prompts.insert(spec.name.clone(), to_raw_value(&prompt(spec))?);
         }
         Ok(listing)
@@ -150,8 +185,18 @@ impl Listing {
         cursor: Option<&Json<'_>>,
         size: usize,
     ) -> Result<Page<'a>, Refusal> {
+        page(&self.shown(list, service, who), cursor, size)
+    }
+
+    /// What `who` may see of a list, by name, in the catalog's order.
+    pub(crate) fn shown<'a>(
+        &'a self,
+        list: List,
+        service: &'a Service,
+        who: &Principal,
+    ) -> Vec<(&'a str, &'a RawValue)> {
         let is_template = |spec: &&ResourceSpec| matches!(spec.address, Address::Template(_));
-        let items: Vec<(&str, &'a RawValue)> = match list {
+        match list {
             List::Tools => service
                 .tools_for(who)
                 .filter_map(|spec| self.tools.get_key_value(&spec.name))
@@ -166,8 +211,7 @@ impl Listing {
                 .filter_map(|spec| self.prompts.get_key_value(&spec.name))
                 .map(|(name, raw)| (name.as_str(), raw.as_ref()))
                 .collect(),
-        };
-        page(&items, cursor, size)
+        }
     }
 
     fn resources_of<'a>(
@@ -176,20 +220,6 @@ impl Listing {
     ) -> Vec<(&'a str, &'a RawValue)> {
         let rendered = |spec: &ResourceSpec| self.resources.get_key_value(spec.address.as_str());
         specs.filter_map(rendered).map(|(address, raw)| (address.as_str(), raw.as_ref())).collect()
-    }
-
-    /// Which lists differ from another listing's.
-    pub(crate) fn differs(&self, other: &Self) -> [bool; 3] {
-        let same = |a: &HashMap<String, Box<RawValue>>, b: &HashMap<String, Box<RawValue>>| {
-            a.len() == b.len()
-                && a.iter().all(|(name, raw)| b.get(name).is_some_and(|other| other.get() == raw.get()))
-        };
-        let tools = self.tools.len() == other.tools.len()
-            && self
-                .tools
-                .iter()
-                .all(|(name, raw)| other.tools.get(name).is_some_and(|other| other.get() == raw.get()));
-        [!tools, !same(&self.prompts, &other.prompts), !same(&self.resources, &other.resources)]
     }
 }
 
@@ -216,13 +246,21 @@ fn page<'a>(
 }
 
 fn tool(spec: &ToolSpec) -> ToolWire<'_> {
+    let ToolHints { read_only, destructive, idempotent, open_world } = spec.hints;
     ToolWire {
         name: spec.name.as_str(),
         title: &spec.title,
         description: &spec.description,
         input_schema: spec.input.as_json(),
         output_schema: spec.output.as_ref().map(domain::Schema::as_json),
-        annotations: AnnotationsWire { title: &spec.title, read_only_hint: spec.read_only },
+        annotations: AnnotationsWire {
+            title: &spec.title,
+            read_only_hint: read_only,
+            destructive_hint: destructive,
+            idempotent_hint: idempotent,
+            open_world_hint: open_world,
+        },
+        icons: icons(&spec.icons),
     }
 }
 
@@ -233,7 +271,8 @@ fn resource(spec: &ResourceSpec) -> ResourceWire<'_> {
     };
     let mime_type = spec.mime_type.as_deref();
     let (name, title, description) = (&spec.name, &spec.title, &spec.description);
-    ResourceWire { uri, uri_template, name, title, description, mime_type }
+    let icons = icons(&spec.icons);
+    ResourceWire { uri, uri_template, name, title, description, mime_type, icons }
 }
 
 fn prompt(spec: &PromptSpec) -> PromptWire<'_> {
@@ -247,6 +286,7 @@ fn prompt(spec: &PromptSpec) -> PromptWire<'_> {
         title: &spec.title,
         description: &spec.description,
         arguments: arguments.collect(),
+        icons: icons(&spec.icons),
     }
 }
 

@@ -1,13 +1,39 @@
-//! From bytes to a JSON-RPC message, borrowed from the bytes.
+//! From bytes to JSON-RPC messages, borrowed from the bytes.
 
 use std::borrow::Cow;
 
 use domain::Memory;
 use domain::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unparsed, Unread};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::params::Params;
 use crate::reply::{Failure, code};
+
+/// The maximum number of messages in one batch.
+pub(crate) const MAX_BATCH: usize = 16;
+
+/// What a body holds.
+#[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
+pub(crate) enum Parsed<'a> {
+    One(Incoming<'a>),
+    Batch(Vec<Result<Incoming<'a>, Fault<'a>>>),
+}
+
+/// Why something is no message.
+#[derive(Debug)]
+pub(crate) struct Fault<'a> {
+    /// The id of what would be a request, where it has one that means one thing.
+    pub(crate) id: Option<&'a RawValue>,
+    pub(crate) failure: Box<Failure>,
+}
+
+impl<'a> Fault<'a> {
+    fn new(id: Option<&'a RawValue>, failure: Failure) -> Self {
+        Self { id, failure: Box::new(failure) }
+    }
+}
 
 /// One JSON-RPC message from a client.
 #[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
@@ -60,24 +86,74 @@ impl<'a> Members<'a> for Envelope<'a> {
     }
 }
 
-/// Parses one message.
+/// Parses a message, or a batch of them.
 ///
 /// # Errors
-/// -32700 for what is not JSON, -32600 for what is not one JSON-RPC message.
-pub(crate) fn parse(body: &[u8], max_depth: usize) -> Result<Incoming<'_>, Failure> {
-    let read = strict_json::read::<Envelope<'_>>(body, max_depth).map_err(|error| match error {
-        StrictJsonError::Syntax { .. } => Failure::malformed(code::PARSE_ERROR, error.to_string()),
+/// -32700 for what is not JSON, -32600 for what is neither one JSON-RPC message nor a batch.
+pub(crate) fn parse(body: &[u8], max_depth: usize) -> Result<Parsed<'_>, Fault<'_>> {
+    if !body.trim_ascii_start().starts_with(b"[") {
+        return judged(strict_json::read(body, max_depth), body).map(Parsed::One);
+    }
+    let items = strict_json::read_items(body, max_depth, MAX_BATCH).map_err(|error| match error {
+        StrictJsonError::TooManyItems(limit) => invalid(format!("a batch of more than {limit} messages")),
+        error => refused(&error),
+    });
+    match items {
+        Err(failure) => Err(Fault::new(None, failure)),
+        Ok(items) if items.is_empty() => Err(Fault::new(None, invalid("an empty batch"))),
+        Ok(items) => Ok(Parsed::Batch(items.into_iter().map(|(text, read)| judged(read, text)).collect())),
+    }
+}
+
+fn refused(error: &StrictJsonError) -> Failure {
+    let code = match error {
+        StrictJsonError::Syntax { .. } => code::PARSE_ERROR,
         StrictJsonError::DuplicateMember
         | StrictJsonError::TooDeep(_)
         | StrictJsonError::TooManyValues
-        | StrictJsonError::ReservedName => Failure::malformed(code::INVALID_REQUEST, error.to_string()),
-    })?;
+        | StrictJsonError::TooManyItems(_)
+        | StrictJsonError::ReservedName => code::INVALID_REQUEST,
+    };
+    Failure::malformed(code, error.to_string())
+}
+
+/// `text` is where an id is looked for in what could not be read.
+fn judged<'a>(
+    read: Result<Json<'a, Envelope<'a>>, StrictJsonError>,
+    text: &'a [u8],
+) -> Result<Incoming<'a>, Fault<'a>> {
     match read {
-        Json::Object(envelope) => incoming(envelope),
-        Json::Other if body.trim_ascii_start().starts_with(b"[") => {
-            Err(invalid("batches are not served: MCP removed them in 2025-06-18"))
+        Ok(Json::Object(envelope)) => {
+            let id = envelope.id.filter(|id| is_id(id) && envelope.is_request());
+            incoming(envelope).map_err(|failure| Fault::new(id, failure))
         }
-        _ => Err(invalid("not a JSON-RPC message: not an object")),
+        Ok(_) => Err(Fault::new(None, invalid("not a JSON-RPC message: not an object"))),
+        // What is no JSON has no members.
+        Err(error @ StrictJsonError::Syntax { .. }) => Err(Fault::new(None, refused(&error))),
+        Err(error) => Err(Fault::new(request_id(text), refused(&error))),
+    }
+}
+
+/// The id of a request that is refused for what it holds elsewhere. Nothing here recurses or keeps anything.
+fn request_id(text: &[u8]) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        result: Option<IgnoredAny>,
+        error: Option<IgnoredAny>,
+    }
+    // Two ids are none.
+    let Head { id, result, error } = serde_json::from_slice(text).ok()?;
+    // It was not read before, so it may be no JSON of its own.
+    let is_sound = |id: &RawValue| is_id(id) && strict_json::check(id.get().as_bytes(), 1).is_ok();
+    id.filter(|id| is_sound(id) && result.is_none() && error.is_none())
+}
+
+impl Envelope<'_> {
+    /// Whether it is no response, and so asks for one if it has an id.
+    fn is_request(&self) -> bool {
+        self.method.is_some() || (self.result.is_none() && !self.has_error)
     }
 }
 
@@ -104,7 +180,7 @@ fn incoming(envelope: Envelope<'_>) -> Result<Incoming<'_>, Failure> {
         return Err(invalid("the method is not a string"));
     };
     let params = match params {
-        None => Params::default(),
+        None | Some(Json::Null) => Params::default(),
         Some(params) => params.object().ok_or_else(|| invalid("params is not an object"))?,
     };
     Ok(match id {
@@ -123,8 +199,8 @@ fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-fn invalid(message: &str) -> Failure {
-    Failure::malformed(code::INVALID_REQUEST, message.to_owned())
+pub(crate) fn invalid(message: impl Into<String>) -> Failure {
+    Failure::malformed(code::INVALID_REQUEST, message)
 }
 
 /// The methods that a log may name: what a client made up stays out of it.
@@ -153,10 +229,25 @@ pub(crate) fn known_method(method: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    fn one(body: &str) -> Result<Incoming<'_>, Fault<'_>> {
+        parse(body.as_bytes(), 128).map(|parsed| match parsed {
+            Parsed::One(incoming) => incoming,
+            Parsed::Batch(_) => panic!("a batch: {body}"),
+        })
+    }
+
     #[track_caller]
     fn refused(body: &str, code: i32) {
+        refused_under(body, code, None);
+    }
+
+    /// Refused, with an answer under this id.
+    #[track_caller]
+    fn refused_under(body: &str, code: i32, id: Option<&str>) {
         match parse(body.as_bytes(), 128) {
-            Err(failure) => assert_eq!(failure.code, code, "{body}"),
+            Err(fault) => {
+                assert_eq!((fault.failure.code, fault.id.map(RawValue::get)), (code, id), "{body}");
+            }
             Ok(_) => panic!("accepted: {body}"),
         }
     }
@@ -165,7 +256,7 @@ mod tests {
     fn ids_are_strings_or_numbers_echoed_as_written() {
         for id in ["1", "-1", "1.50", "1e3", "123456789012345678901234567890", "\"a\\u0041\"", "\"\""] {
             let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
-            match parse(body.as_bytes(), 128) {
+            match one(&body) {
                 Ok(Incoming::Request(request)) => assert_eq!(request.id.get(), id),
                 _ => panic!("{id}"),
             }
@@ -177,36 +268,69 @@ mod tests {
 
     #[test]
     fn what_is_not_one_message_is_refused() {
-        for body in ["", "{", "nul", "{\"a\":1,}", "\u{feff}{}"] {
+        for body in ["", "{", "nul", "{\"a\":1,}", "\u{feff}{}", "[", "[1", "[1,]", "[1]x"] {
             refused(body, code::PARSE_ERROR);
         }
-        for body in [
-            "[]",
-            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
-            "1",
-            "\"x\"",
-            "null",
-            "{}",
-            r#"{"id":1,"method":"ping"}"#,
-            r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
-            r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#,
-            r#"{"jsonrpc":"2.0","id":1}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":5}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"ping"}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":{"b":1,"b":2}}}"#,
-        ] {
+        for body in
+            ["[]", " [ ] ", "1", "\"x\"", "null", "{}", r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"ping"}"#]
+        {
             refused(body, code::INVALID_REQUEST);
         }
-        refused(&"[".repeat(200), code::INVALID_REQUEST);
+    }
+
+    #[test]
+    fn a_refusal_of_a_request_has_its_id_wherever_it_stands() {
+        for rest in [
+            r#""method":"ping""#,
+            r#""jsonrpc":"1.0","method":"ping""#,
+            r#""jsonrpc":2.0,"method":"ping""#,
+            r#""jsonrpc":"2.0""#,
+            r#""jsonrpc":"2.0","method":5"#,
+            r#""jsonrpc":"2.0","method":"ping","params":[]"#,
+            r#""jsonrpc":"2.0","method":"ping","params":"x""#,
+            r#""jsonrpc":"2.0","method":"ping","result":{}"#,
+            r#""jsonrpc":"2.0","method":"ping","method":"ping""#,
+            r#""jsonrpc":"2.0","method":"ping","params":{"a":{"b":1,"b":2}}"#,
+            r#""jsonrpc":"2.0","method":"ping","params":{"$serde_json::private::RawValue":"{}"}"#,
+            &format!(r#""jsonrpc":"2.0","method":"ping","params":{}1{}"#, "[".repeat(200), "]".repeat(200)),
+            &format!(
+                r#""jsonrpc":"2.0","method":"ping","params":[{}1]"#,
+                "1,".repeat(strict_json::MAX_VALUES)
+            ),
+        ] {
+            refused_under(
+                &format!(r#"{{"id":"a\u0041",{rest}}}"#),
+                code::INVALID_REQUEST,
+                Some(r#""a\u0041""#),
+            );
+            refused_under(&format!(r#"{{{rest},"\u0069d":7}}"#), code::INVALID_REQUEST, Some("7"));
+            refused(&format!(r#"{{"id":1,{rest},"id":1}}"#), code::INVALID_REQUEST);
+            refused(&format!(r#"{{"id":null,{rest}}}"#), code::INVALID_REQUEST);
+        }
+        for id in [r#""\ud800""#, "1e999", "[]"] {
+            let twice = format!(r#"{{"jsonrpc":"2.0","method":"ping","a":1,"a":1,"id":{id}}}"#);
+            refused(&twice, code::INVALID_REQUEST);
+        }
+        // What is no request gets no answer of its own, and what is no JSON has no id.
+        refused(r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, code::INVALID_REQUEST);
+        refused(r#"{"jsonrpc":"1.0","id":1,"result":{}}"#, code::INVALID_REQUEST);
+        refused(r#"{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":1}}"#, code::INVALID_REQUEST);
+        refused(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}"#, code::PARSE_ERROR);
+    }
+
+    #[test]
+    fn params_that_are_null_are_none() {
+        for params in ["", r#","params":null"#, r#","params":{}"#] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping"{params}}}"#);
+            assert!(matches!(one(&body), Ok(Incoming::Request(request)) if request.params.name.is_none()));
+            let body = format!(r#"{{"jsonrpc":"2.0","method":"notifications/initialized"{params}}}"#);
+            assert!(matches!(one(&body), Ok(Incoming::Notification)), "{body}");
+        }
     }
 
     #[test]
     fn notifications_and_responses_are_told_apart() {
-        let kind = |body: &'static str| match parse(body.as_bytes(), 128) {
+        let kind = |body: &'static str| match one(body) {
             Ok(Incoming::Notification) => "notification",
             Ok(Incoming::Response { .. }) => "response",
             _ => "else",
@@ -214,5 +338,21 @@ mod tests {
         assert_eq!(kind(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#), "notification");
         assert_eq!(kind(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), "response");
         assert_eq!(kind(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#), "response");
+    }
+
+    #[test]
+    fn the_parts_of_a_batch_are_judged_alone_and_not_too_many() {
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let twice = r#"{"jsonrpc":"2.0","id":2,"method":"ping","a":1,"a":1}"#;
+        let body = format!(r#"[{ping},{twice},1,[],{{"jsonrpc":"2.0","method":"x"}}]"#);
+        let Ok(Parsed::Batch(parts)) = parse(body.as_bytes(), 128) else { panic!("no batch") };
+        let judged: Vec<Result<(), Option<&str>>> = parts
+            .iter()
+            .map(|part| part.as_ref().map(|_| ()).map_err(|fault| fault.id.map(RawValue::get)))
+            .collect();
+        assert_eq!(judged, [Ok(()), Err(Some("2")), Err(None), Err(None), Ok(())]);
+        let most = format!("[{}]", vec![ping; MAX_BATCH].join(","));
+        assert!(matches!(parse(most.as_bytes(), 128), Ok(Parsed::Batch(_))));
+        refused(&format!("[{}]", vec![ping; MAX_BATCH + 1].join(",")), code::INVALID_REQUEST);
     }
 }

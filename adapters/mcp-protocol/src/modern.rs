@@ -11,15 +11,14 @@ use crate::message::Request;
 use crate::mirror::{self, Presence};
 use crate::params::{Params, bad_params, required_text, text};
 use crate::reply::{Failure, Note, Status, code};
-use crate::results::{Caching, Finished};
+use crate::results::Finished;
 use crate::seal::Binding;
 use crate::version::{MODERN, capabilities, supported, unsupported_version};
 use crate::{Answer, Era, Refusal, Served, Snapshot};
 
-/// Whether the `MCP-Protocol-Version` header is this era's. Versions are dates, so later ones compare greater.
+/// Whether the `MCP-Protocol-Version` header is this era's.
 pub(crate) fn declared_by(fields: &dyn RequestFields) -> bool {
-    let is_date = |version: &str| version.len() == MODERN.len() && version.starts_with("20");
-    matches!(fields.field(PROTOCOL_VERSION), Field::Value(version) if is_date(version) && version >= MODERN)
+    fields.field(PROTOCOL_VERSION) == Field::Value(MODERN)
 }
 
 /// Whether a request's `_meta` has a member that only this era has.
@@ -74,7 +73,7 @@ fn discovered(served: &Served<'_>) -> Finished {
     if !identity.instructions.is_empty() {
         discovered["instructions"] = identity.instructions.as_str().into();
     }
-    served.shape(Era::Modern).complete(&discovered, Caching::Private)
+    served.shape(Era::Modern).introduced(&discovered)
 }
 
 fn job(

@@ -144,12 +144,13 @@ mod tests {
         };
         let policy = TokenPolicy {
             issuers: vec!["i".into()],
+            resources: vec!["a".into()],
             additional_audiences: Vec::new(),
             leeway: std::time::Duration::ZERO,
             authority: ScopeAuthority::Scope,
             hierarchy: Arc::default(),
         };
-        policy.admit(&Arc::new(claims), "a", UnixSeconds(0)).unwrap()
+        policy.admit(&Arc::new(claims), &"a".into(), UnixSeconds(0)).unwrap()
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) mod code {
     pub(crate) const MISSING_CAPABILITY: i32 = -32021;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
     /// This server's own, outside the range that JSON-RPC reserves: the HTTP statuses that say the same.
+    pub(crate) const FORBIDDEN: i32 = 403;
     pub(crate) const OVERLOADED: i32 = 503;
     pub(crate) const SHARE_EXHAUSTED: i32 = 429;
 }

@@ -6,10 +6,10 @@ use domain::{Completion, Message, ResourceContents, ToolOutput};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::content::{ContentWire, ContentsWire, MessageWire};
-use crate::{Era, Snapshot};
+use crate::content::{ContentWire, ContentsWire, MessageWire, icons};
+use crate::{Era, Identity, Snapshot};
 
 /// The most values that one completion shows (server/utilities/completion).
 const MOST_VALUES: usize = 100;
@@ -173,20 +173,38 @@ impl Shape {
         })
     }
 
+    /// What the server is and can do, with all that it says of itself.
+    pub(crate) fn introduced(&self, result: &impl Serialize) -> Finished {
+        self.with_meta(result, Caching::Private, &self.snapshot.introduction)
+    }
+
     /// A result that is all there is to say.
     pub(crate) fn complete(&self, result: &impl Serialize, caching: Caching) -> Finished {
+        self.with_meta(result, caching, &self.snapshot.meta)
+    }
+
+    fn with_meta(&self, result: &impl Serialize, caching: Caching, meta: &RawValue) -> Finished {
         if self.era == Era::Legacy {
             return rendered(result);
         }
         let kept = caching == Caching::Private;
         let modern = Modern {
             result_type: "complete",
-            meta: &self.snapshot.meta,
+            meta,
             ttl_ms: kept.then_some(self.snapshot.settings.list_ttl_ms),
             cache_scope: kept.then_some("private"),
         };
         rendered(&Complete { result, modern })
     }
+}
+
+/// `Implementation` in the schema. Icons stand only where a client asks what the server is, not in every result.
+pub(crate) fn introduction(identity: &Identity, with_icons: bool) -> Value {
+    let mut introduction = json!(identity);
+    if with_icons && !identity.icons.is_empty() {
+        introduction["icons"] = json!(icons(&identity.icons));
+    }
+    introduction
 }
 
 /// Texts, numbers and values made from JSON: rendering them can't fail, and if it did, the result would be `null`.

@@ -4,17 +4,55 @@ use domain::{Address, Service};
 use serde_json::{Value, json};
 
 use crate::Era;
+use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
+use crate::message::invalid;
 use crate::reply::{Failure, code};
 
 /// The version of the modern era.
 pub(crate) const MODERN: &str = "2026-07-28";
-/// The versions of the legacy era, newest first.
-pub(crate) const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
+/// The versions of the legacy era, newest first. 2024-11-05 is served as 2025-03-26 is, over Streamable HTTP: its own
+/// transport, with two endpoints, is not served.
+pub(crate) const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+/// Those of them that have JSON-RPC batches.
+const WITH_BATCHES: [&str; 2] = ["2025-03-26", "2024-11-05"];
 
 /// Every served version, newest first. A client of either era finds one of its own.
-pub(crate) const fn supported() -> [&'static str; 4] {
-    let [a, b, c] = LEGACY;
-    [MODERN, a, b, c]
+pub(crate) const fn supported() -> [&'static str; 5] {
+    let [a, b, c, d] = LEGACY;
+    [MODERN, a, b, c, d]
+}
+
+/// Whether a legacy version has icons. Versions are dates, so later ones compare greater.
+pub(crate) fn has_icons(version: &str) -> bool {
+    version >= "2025-11-25"
+}
+
+/// Checks the `MCP-Protocol-Version` header of a message that names its version nowhere else.
+///
+/// # Errors
+/// -32022 for a version that is not served; -32600 for no version at all.
+pub(crate) fn check_header(fields: &dyn RequestFields) -> Result<(), Failure> {
+    match fields.field(PROTOCOL_VERSION) {
+        // 2025-06-18, basic/transports: without the header the version is 2025-03-26.
+        Field::Absent => Ok(()),
+        Field::Value(version) if supported().contains(&version) => Ok(()),
+        Field::Value(version) => Err(unsupported_version(version)),
+        Field::Malformed => Err(invalid("the MCP-Protocol-Version header is malformed")),
+    }
+}
+
+/// Checks that a batch comes in a version that has batches: MCP removed them in 2025-06-18.
+///
+/// # Errors
+/// As [`check_header`]; -32600 for a version without batches.
+pub(crate) fn check_batch(fields: &dyn RequestFields) -> Result<(), Failure> {
+    check_header(fields)?;
+    match fields.field(PROTOCOL_VERSION) {
+        Field::Value(version) if !WITH_BATCHES.contains(&version) => {
+            Err(invalid("batches are not served in this protocol version: send each message alone"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// -32022, with what is served. A version is repeated only as far as a version goes.

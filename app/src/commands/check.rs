@@ -45,7 +45,7 @@ struct EndpointReport {
 impl EndpointReport {
     fn of(endpoint: &PublicEndpoint) -> Self {
         let (url, metadata) = (endpoint.url(), endpoint.metadata_url());
-        Self { url, metadata, audience: endpoint.resource.clone() }
+        Self { url, metadata, audience: endpoint.resource.to_string() }
     }
 }
 

@@ -125,7 +125,8 @@ impl Endpoints {
         };
         let configured = settings.endpoints.iter().map(|endpoint| {
             let base = endpoint.url.as_str().trim_end_matches('/').to_owned();
-            let audience = endpoint.audience.clone().unwrap_or_else(|| format!("{base}{path}"));
+            let audience =
+                endpoint.audience.as_ref().map_or_else(|| format!("{base}{path}"), ToString::to_string);
             Other { name: endpoint.name.clone(), base, audience }
         });
         let loopback = [Some(own("ipv4", "127.0.0.1")), has_ipv6.then(|| own("ipv6", "[::1]"))];

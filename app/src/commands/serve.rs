@@ -45,10 +45,10 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
     let ports = Ports::real(&settings);
     let server = server(listener, &settings, ports.clone())?;
     tracing::info!(
-        %address, endpoint = http.main.url(), issuer = http.issuer, audience = http.main.resource, "listening"
+        %address, endpoint = http.main.url(), issuer = http.issuer, audience = &*http.main.resource, "listening"
     );
     for endpoint in &http.others {
-        tracing::info!(endpoint = endpoint.url(), audience = endpoint.resource, "also reached at");
+        tracing::info!(endpoint = endpoint.url(), audience = &*endpoint.resource, "also reached at");
     }
     for warning in settings.warnings.iter().cloned().chain(audience_warnings(&http)) {
         tracing::warn!("{warning}");

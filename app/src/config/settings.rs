@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use auth0_verifier::Options as KeyOptions;
 use config::Value;
-use domain::{Catalog, LoginScopes, ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName};
+use domain::{
+    Catalog, Icon, LoginScopes, ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName,
+};
 use hyper_transport::{AllowListError, AllowedHost, AllowedOrigin, Limits};
 use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
@@ -32,7 +34,7 @@ pub struct Settings {
     /// The MCP endpoint's path below it; empty for the URL itself.
     pub path: String,
     /// The protected resource's identifier: what tokens must have in `aud`.
-    pub audience: String,
+    pub audience: Arc<str>,
     /// Further addresses under which clients reach the server.
     pub endpoints: Vec<NamedEndpoint>,
     /// The issuer whose keys are used; its text is what `iss` must be.
@@ -77,7 +79,7 @@ pub struct NamedEndpoint {
     /// The URL below which clients reach the server.
     pub url: Url,
     /// The protected resource's identifier there, if it is another one.
-    pub audience: Option<String>,
+    pub audience: Option<Arc<str>>,
 }
 
 /// What the configuration says of one tool.
@@ -135,6 +137,8 @@ impl Settings {
         let audience = audience(read);
         let mut tokens = tokens(read, issuer.as_ref());
         let endpoints = endpoints(read, url.as_ref(), &path);
+        let others = endpoints.iter().filter_map(|endpoint| endpoint.audience.clone());
+        tokens.resources = std::iter::once(Arc::clone(&audience)).chain(others).collect();
         // A placeholder keeps the reading going; with the problem noted, it is never used.
         let issuer = issuer.unwrap_or_else(placeholder);
         let keys = keys(read, &issuer);
@@ -197,7 +201,7 @@ fn placeholder() -> Url {
     Url::parse("http://localhost/").expect("a URL")
 }
 
-fn audience(read: &mut Reader) -> String {
+fn audience(read: &mut Reader) -> Arc<str> {
     let audience = read.text("auth0.audience");
     if audience.is_empty() {
         read.problem(
@@ -206,7 +210,7 @@ fn audience(read: &mut Reader) -> String {
         );
     }
     addresses::refuse_placeholder(read, "auth0.audience", &audience);
-    audience
+    audience.into()
 }
 
 /// Reads `[endpoints]`. Each has a URL of its own, so that a request can tell which it is for.
@@ -228,7 +232,7 @@ fn endpoints(read: &mut Reader, main: Option<&Url>, path: &str) -> Vec<NamedEndp
             read.problem(&key, "must not be empty; without it, it is auth0.audience");
         }
         addresses::refuse_placeholder(read, &key, audience.as_deref().unwrap_or_default());
-        endpoints.push(NamedEndpoint { name, url, audience });
+        endpoints.push(NamedEndpoint { name, url, audience: audience.map(Into::into) });
     }
     endpoints
 }
@@ -247,6 +251,7 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
     ];
     TokenPolicy {
         issuers,
+        resources: Vec::new(),
         additional_audiences: read.texts("auth0.additional_audiences"),
         leeway: read.seconds("tokens.leeway_seconds", 0..=300),
         authority: read.choice("tokens.authority", &words, ScopeAuthority::Scope),
@@ -353,7 +358,11 @@ fn mcp(read: &mut Reader, json_depth: usize) -> McpSettings {
         title: read.text("mcp.title"),
         version: env!("CARGO_PKG_VERSION").into(),
         instructions: read.text("mcp.instructions"),
+        icons: read.texts("mcp.icons").iter().map(|src| Icon::new(src)).collect(),
     };
+    if identity.icons.iter().any(|icon| !icon.is_acceptable()) {
+        read.problem("mcp.icons", "must be https:// URLs, or data: URIs of images");
+    }
     for (key, text) in [("mcp.name", &identity.name), ("mcp.title", &identity.title)] {
         if text.is_empty() {
             read.problem(key, "must not be empty");

@@ -11,7 +11,6 @@ use crate::tool::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
 pub struct GetDatetime;
 
 #[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct Present {
     /// RFC 3339 in UTC with milliseconds.
     datetime: String,
@@ -25,7 +24,7 @@ impl Tool for GetDatetime {
             "Get DateTime",
             "Returns the current UTC date and time. Needs no scope.",
         )?;
-        Ok(spec.read_only())
+        Ok(spec.read_only().closed_world())
     }
 
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {

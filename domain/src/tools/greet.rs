@@ -10,14 +10,12 @@ use crate::tool::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
 pub struct Greet;
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct Arguments {
     /// The name to greet; without it, "there".
     name: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct Greeting {
     /// The greeting itself.
     greeting: String,
@@ -34,6 +32,7 @@ impl Tool for Greet {
             "Greets the authenticated user, by name if one is given, and shows that authentication works.",
         )?
         .read_only()
+        .closed_world()
         .requires(["tool:greet"])
     }
 

@@ -13,7 +13,6 @@ use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolResult, 
 pub struct Whoami;
 
 #[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct Identity {
     /// Who the token speaks for; claims that the token does not carry are left out.
     user: User,
@@ -22,7 +21,6 @@ struct Identity {
 }
 
 #[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct User {
     /// The subject.
     sub: String,
@@ -50,7 +48,6 @@ struct User {
 }
 
 #[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct CurrentActor {
     /// The actor's subject.
     sub: String,
@@ -78,6 +75,7 @@ impl Tool for Whoami {
             "Returns the authenticated user's identity and the scopes that the access token grants.",
         )?
         .read_only()
+        .closed_world()
         .requires(["tool:whoami"])
     }
 

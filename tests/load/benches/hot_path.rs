@@ -60,12 +60,12 @@ fn verify(criterion: &mut Criterion) {
 
 fn admit(criterion: &mut Criterion) {
     let clock = SystemClock::start();
-    let policy = settings(ISSUER).tokens;
+    let (policy, resource) = (settings(ISSUER).tokens, settings(ISSUER).audience);
     let now = clock.now().seconds();
     let claims =
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
     criterion.bench_function("admit", |bencher| {
-        bencher.iter(|| policy.admit(black_box(&claims), AUDIENCE, clock.now().seconds()).unwrap());
+        bencher.iter(|| policy.admit(black_box(&claims), &resource, clock.now().seconds()).unwrap());
     });
 }
 
@@ -104,7 +104,7 @@ fn server() -> (Arc<McpServer>, Arc<Snapshot>, Principal) {
     let now = clock.now().seconds();
     let claims =
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
-    let who = settings.tokens.admit(&claims, AUDIENCE, now).unwrap();
+    let who = settings.tokens.admit(&claims, &settings.audience, now).unwrap();
     let ports = Ports::new(Arc::new(ScriptedVerifier::new()), clock, tools::shipped());
     let snapshot = wiring::snapshot(&settings, ports, wiring::sealing_keys(&settings)).unwrap();
     let server = McpServer::new(Announcer::default(), pool());

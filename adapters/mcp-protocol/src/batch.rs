@@ -1,0 +1,136 @@
+//! Batches (2025-03-26, basic, "Batching"): several messages in one body, answered in one array.
+//!
+//! The messages are judged and answered one after another, in the place of one request, each as if it had come alone; but
+//! nothing is streamed, so that progress and log messages are dropped, and a tool can't ask its client.
+
+use domain::{Denied, Memory, Principal};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::fields::RequestFields;
+use crate::message::{Fault, Incoming, Request, invalid, known_method};
+use crate::reply::{Body, Failure, Note, Reply, Status, code};
+use crate::{Refusal, Served, version};
+
+/// The parts of a batch, as they were read.
+pub(crate) type Parts<'a> = Vec<Result<Incoming<'a>, Fault<'a>>>;
+
+/// The answers so far.
+struct Answers {
+    /// The array, still open.
+    body: Vec<u8>,
+    /// How many there are, and how many of them say that scopes are missing.
+    count: usize,
+    denied_count: usize,
+    denied: Option<Denied>,
+    /// Where the memory of the array is counted.
+    memory: Memory,
+}
+
+/// Answers all parts.
+pub(crate) async fn answer(
+    served: &Served<'_>,
+    who: &Principal,
+    fields: &dyn RequestFields,
+    parts: Parts<'_>,
+    memory: Memory,
+) -> Reply {
+    let note = Note { method: Some("batch"), ..Note::default() };
+    if let Err(failure) = version::check_batch(fields) {
+        return Reply::failure(None, &failure, note);
+    }
+    let is_malformed = parts.iter().all(Result::is_err);
+    let mut answers = Answers { body: Vec::new(), count: 0, denied_count: 0, denied: None, memory };
+    for part in parts {
+        match part {
+            Ok(Incoming::Request(request)) => {
+                let id = request.id;
+                let memory = answers.memory.part();
+                let reply = answer_request(served, who, fields, Request { memory: Some(memory), ..request });
+                answers.add(Some(id), reply.await);
+            }
+            Ok(Incoming::Response { id, result }) => {
+                served.server.take_answer(who, id.as_deref(), result.as_ref(), answers.memory.part());
+            }
+            Ok(Incoming::Notification) => {}
+            Err(Fault { id, failure }) => answers.add(id, Reply::failure(id, &failure, Note::default())),
+        }
+    }
+    answers.into_reply(is_malformed, note)
+}
+
+async fn answer_request(
+    served: &Served<'_>,
+    who: &Principal,
+    fields: &dyn RequestFields,
+    request: Request<'_>,
+) -> Reply {
+    let note = Note { method: known_method(&request.method), ..Note::default() };
+    if request.method == "initialize" {
+        // 2025-03-26, basic/lifecycle, "Initialization".
+        let failure = invalid("initialize must not be part of a batch: send it alone");
+        return Reply::failure(Some(request.id), &failure, note);
+    }
+    served.answer_request(who, fields, request, note, false).await
+}
+
+impl Answers {
+    fn add(&mut self, id: Option<&RawValue>, reply: Reply) {
+        let Note { method, tool, reason } = &reply.note;
+        let tool = tool.as_ref().map(domain::ToolName::as_str);
+        tracing::info!(rpc = method, tool, reason, "part of a batch");
+        let body = match (reply.status, reply.body) {
+            (Status::Denied(denied), _) => {
+                let body = document(Reply::failure(id, &lacks_scopes(&denied), Note::default()));
+                self.denied_count += 1;
+                self.denied.get_or_insert(*denied);
+                body
+            }
+            (_, body) => document_of(body),
+        };
+        let body = match self.memory.add(body.len()) {
+            Ok(()) => body,
+            // What was done is done, but there is no room to say what came of it.
+            Err(exhausted) => document(match id {
+                Some(id) => Reply::refused(id, Refusal::Exhausted(exhausted), Note::default()),
+                None => Reply::failure(None, &invalid("not a JSON-RPC message"), Note::default()),
+            }),
+        };
+        self.body.push(if self.count == 0 { b'[' } else { b',' });
+        self.body.extend(body);
+        self.count += 1;
+    }
+
+    fn into_reply(mut self, is_malformed: bool, note: Note) -> Reply {
+        if self.count == 0 {
+            return Reply::accepted(note);
+        }
+        // Nothing was done: said by HTTP, so that clients that ask for scopes by its challenge do so.
+        if let Some(denied) = self.denied.take().filter(|_| self.denied_count == self.count) {
+            return Reply::denied(denied, note);
+        }
+        self.body.push(b']');
+        let status = if is_malformed { Status::BadRequest } else { Status::Ok };
+        let reason = is_malformed.then_some("invalid_request");
+        Reply { status, body: Body::Whole(self.body), note: Note { reason, ..note } }
+    }
+}
+
+/// What 403 says of a request that comes alone.
+fn lacks_scopes(denied: &Denied) -> Failure {
+    let message = format!("the token lacks scopes that this needs: {}", denied.missing);
+    let data = json!({"error": "insufficient_scope", "scope": denied.to_request.to_string()});
+    Failure::inline(code::FORBIDDEN, message).with_data(data)
+}
+
+fn document(reply: Reply) -> Vec<u8> {
+    document_of(reply.body)
+}
+
+fn document_of(body: Body) -> Vec<u8> {
+    match body {
+        Body::Whole(document) => document,
+        // Only who takes streams gets one, and only scopes are refused without a document.
+        Body::Empty | Body::Stream(_) => b"null".to_vec(),
+    }
+}
