@@ -29,6 +29,8 @@ pub struct Announcer(Arc<Mutex<Listeners>>);
 #[derive(Default)]
 struct Listeners {
     next: u64,
+    /// [`Change::Ending`] was announced; who comes later hears of it, too.
+    is_ending: bool,
     listening: HashMap<u64, Listener>,
 }
 
@@ -41,7 +43,9 @@ pub struct Subscription {
 impl Announcer {
     /// Tells every listener.
     pub fn announce(&self, change: &Change) {
-        for listener in self.lock().listening.values() {
+        let mut listeners = self.lock();
+        listeners.is_ending |= *change == Change::Ending;
+        for listener in listeners.listening.values() {
             listener(change);
         }
     }
@@ -51,6 +55,9 @@ impl Announcer {
     #[must_use]
     pub fn subscribe(&self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Subscription {
         let mut listeners = self.lock();
+        if listeners.is_ending {
+            listener(&Change::Ending);
+        }
         let id = listeners.next;
         listeners.next += 1;
         listeners.listening.insert(id, Box::new(listener));
@@ -83,5 +90,15 @@ mod tests {
         drop(subscription);
         announcer.announce(&Change::Prompts);
         assert_eq!(*heard.lock().unwrap(), [Change::Tools, Change::Resource("a:b".into())]);
+    }
+
+    #[test]
+    fn who_comes_after_the_end_hears_of_it_at_once() {
+        let announcer = Announcer::default();
+        announcer.announce(&Change::Ending);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&heard);
+        let _subscription = announcer.subscribe(move |change| note.lock().unwrap().push(change.clone()));
+        assert_eq!(*heard.lock().unwrap(), [Change::Ending]);
     }
 }

@@ -99,7 +99,7 @@ pub fn config_file(data: &[u8]) {
             assert!(settings.tokens.leeway.as_secs() <= 300);
             assert!(settings.mcp.json_depth <= strict_json::MAX_DEPTH);
             assert!(settings.limits.requests > 0 && settings.limits.connections > 0);
-            assert!(settings.tools.keys().all(|name| catalog.spec(name.as_str()).is_some()));
+            assert!(settings.tools.keys().all(|name| catalog.tools.spec(name.as_str()).is_some()));
         }
         Err(problems) => assert!(!problems.problems.is_empty() && !problems.to_string().is_empty()),
     }

@@ -95,6 +95,8 @@ impl Outbox {
         state.last_id += 1;
         let id = state.last_id;
         state.unsent += bytes;
+        // One is all that HTTP/1.1 has at a time; a vector makes room for four.
+        state.waiting.reserve_exact(1);
         state.waiting.push(Waiting { id, bytes, since: self.clock.uptime(), stream });
         // The first deadline is the nearest; later ones are looked up when it passes.
         if state.waiting.len() == 1 {

@@ -86,6 +86,9 @@ impl Endpoint {
 
     /// Returns what a path names, whether or not a proxy kept the prefix.
     pub(crate) fn route(&self, path: &str) -> Option<Route> {
+        if self.is_endpoint(path) {
+            return Some(Route::Endpoint);
+        }
         let path = without_prefix(path, &self.prefix).unwrap_or(path);
         if let Some(resource) = path.strip_prefix(METADATA_PATH) {
             let is_here = resource.is_empty() || self.is_endpoint(resource);
@@ -96,15 +99,14 @@ impl Endpoint {
             "/health" => Route::Health,
             "/ready" => Route::Ready,
             "/ping" => Route::Ping,
-            path if self.is_endpoint(path) => Route::Endpoint,
             _ => return None,
         })
     }
 
     /// Returns whether a path is the MCP endpoint's, with or without a slash at its end.
     fn is_endpoint(&self, path: &str) -> bool {
-        let path = without_prefix(path, &self.prefix).unwrap_or(path);
-        path.strip_suffix('/').unwrap_or(path) == self.path
+        let path = path.strip_suffix('/').unwrap_or(path);
+        path == self.path || without_prefix(path, &self.prefix) == Some(self.path.as_str())
     }
 
     /// Returns the MCP endpoint's path as its clients know it.
@@ -224,6 +226,20 @@ mod tests {
             ("/.well-known/oauth-protected-resourceful", None),
         ] {
             assert_eq!(prefixed.main.route(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_there_once() {
+        let same = endpoints("/mcp", &["https://one.example/mcp"]);
+        let team = endpoints("/mcp", &["https://one.example/team"]);
+        for (endpoints, path, expected) in [
+            (&same, "/mcp/mcp", Some(Route::Endpoint)),
+            (&same, "/mcp", Some(Route::Endpoint)),
+            (&same, "/mcp/mcp/mcp", None),
+            (&team, "/team/team/mcp", None),
+        ] {
+            assert_eq!(endpoints.main.route(path), expected, "{path}");
         }
     }
 
