@@ -5,12 +5,10 @@ Usage: python fastmcp_client.py PATH_TO_BINARY
 
 import asyncio
 import os
-import signal
-import subprocess
 import sys
 import warnings
 
-# As a deployment without a proxy in the way of loopback.
+# No proxy is asked for loopback; fastmcp has no other way to say so.
 for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]:
     os.environ.pop(name, None)
 
@@ -18,20 +16,9 @@ from fastmcp import Client
 from fastmcp.client.auth.oauth import check_if_auth_required
 from fastmcp.utilities.tests import HeadlessOAuth
 
+from checks import ok, same, start_dev, stop, summary
+
 warnings.filterwarnings("ignore", message="Using in-memory token storage")
-passed = 0
-
-
-def ok(check):
-    global passed
-    passed += 1
-    print(f"ok  {check}", flush=True)
-
-
-def same(found, expected):
-    if found != expected:
-        raise AssertionError(f"{found!r}, where {expected!r} was expected")
-
 
 class CountedOAuth(HeadlessOAuth):
     """fastmcp's own provider without a browser; it counts its logins."""
@@ -63,32 +50,16 @@ async def drive(endpoint, mode, version):
         ok(f"{mode}: refreshes an expired token, without a second login")
 
 
-def start_dev(binary):
-    child = subprocess.Popen(
-        [binary, "dev", "--port", "0", "--tenant-port", "0", "--auto-consent", "admin"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    endpoint = None
-    for line in child.stdout:
-        if line.startswith("MCP endpoint"):
-            endpoint = line.split()[2]
-        if line.startswith("Ctrl-C"):
-            return child, endpoint
-    raise AssertionError(f"dev ended with {child.wait()}")
-
-
 async def main(binary):
-    child, endpoint = start_dev(binary)
+    dev, endpoint, _ = start_dev(binary)
     try:
         same(await check_if_auth_required(endpoint), True)
         ok("sees by a GET that a login is needed")
         for mode, version in [("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")]:
             await drive(endpoint, mode, version)
     finally:
-        child.send_signal(signal.SIGTERM)
-        same(child.wait(), 0)
-    print(f"fastmcp: {passed} passed, 0 failed")
+        stop(dev)
+    summary("fastmcp")
 
 
 asyncio.run(main(sys.argv[1]))

@@ -5,8 +5,6 @@ Usage: python python_client.py PATH_TO_BINARY
 """
 
 import asyncio
-import signal
-import subprocess
 import sys
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,20 +14,9 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 
+from checks import ok, same, start_dev, stop, summary
+
 CALLBACK = "http://127.0.0.1:49152/callback"
-passed = 0
-
-
-def ok(check):
-    global passed
-    passed += 1
-    print(f"ok  {check}", flush=True)
-
-
-def same(found, expected):
-    if found != expected:
-        raise AssertionError(f"{found!r}, where {expected!r} was expected")
-
 
 class Keeper:
     """What an application keeps; the browser is a request, because the tenant consents by itself."""
@@ -114,26 +101,6 @@ async def drive(endpoint, issuer, mode, version):
             ok(f"{mode}: refreshes an expired token, without a second login")
 
 
-def start_dev(binary):
-    """The process, its endpoint and its issuer."""
-    command = [binary, "dev", "--port", "0", "--tenant-port", "0", "--auto-consent", "admin"]
-    dev = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    banner = []
-    for line in dev.stdout:
-        banner.append(line)
-        if line.startswith("Ctrl-C"):
-            break
-
-    def word(label):
-        return next(line for line in banner if line.startswith(label)).removeprefix(label).split()[0]
-
-    try:
-        return dev, word("MCP endpoint"), word("Issuer")
-    except StopIteration:
-        dev.kill()
-        raise AssertionError(f"dev ended with {dev.wait()} and said: {banner}") from None
-
-
 async def drive_all(endpoint, issuer):
     async with asyncio.timeout(120):
         for mode, version in [("legacy", "2025-11-25"), ("2026-07-28", "2026-07-28"), ("auto", "2026-07-28")]:
@@ -145,10 +112,8 @@ def main():
     try:
         asyncio.run(drive_all(endpoint, issuer))
     finally:
-        dev.send_signal(signal.SIGTERM)
-        code = dev.wait()
-    same(code, 0)
-    print(f"Python SDK: {passed} passed, 0 failed")
+        stop(dev)
+    summary("Python SDK")
 
 
 main()

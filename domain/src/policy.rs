@@ -64,6 +64,17 @@ impl Denied {
         let to_request = self.held.union(&self.missing);
         Self { to_request, ..self }
     }
+
+    /// Joins what two operations of one principal lack.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self {
+            required: self.required.union(&other.required),
+            missing: self.missing.union(&other.missing),
+            to_request: self.to_request.union(&other.to_request),
+            held: self.held,
+        }
+    }
 }
 
 /// Why rules do not fit a catalog.
@@ -158,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::principal::{ScopeAuthority, TokenPolicy};
+    use crate::properties::{self, AUDIENCES, good_claims};
     use crate::time::UnixSeconds;
     use crate::token::Claims;
     use crate::tools;
@@ -199,34 +211,10 @@ mod tests {
     }
 
     fn holder(scopes: &str) -> Principal {
-        let claims = Claims {
-            token_type: Some("at+jwt".into()),
-            issuer: "i".into(),
-            audience: vec!["a".into()],
-            subject: "s".into(),
-            expires_at: UnixSeconds(1),
-            not_before: None,
-            issued_at: None,
-            client_id: Some("c".into()),
-            authorized_party: None,
-            scope: set(scopes),
-            permissions: ScopeSet::EMPTY,
-            name: None,
-            email: None,
-            organization_id: None,
-            token_id: None,
-            sender_constrained: false,
-            extra: None,
-        };
-        let policy = TokenPolicy {
-            issuers: vec!["i".into()],
-            resources: vec!["a".into()],
-            additional_audiences: Vec::new(),
-            leeway: Duration::ZERO,
-            authority: ScopeAuthority::Scope,
-            hierarchy: Arc::new(hierarchy()),
-        };
-        policy.admit(&Arc::new(claims), &"a".into(), UnixSeconds(0)).unwrap()
+        let claims = Claims { scope: set(scopes), ..good_claims() };
+        let hierarchy = Arc::new(hierarchy());
+        let policy = TokenPolicy { hierarchy, ..properties::policy(Duration::ZERO, ScopeAuthority::Scope) };
+        policy.admit(&Arc::new(claims), &AUDIENCES[0].into(), UnixSeconds(0)).unwrap()
     }
 
     /// `greet` needs `read` and `extra`, the others nothing.

@@ -188,6 +188,12 @@ impl Principal {
         required.iter().filter(|scope| !self.holds(scope)).cloned().collect()
     }
 
+    /// The identifier of the protected resource that it was admitted to.
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
     /// `exp`, without leeway.
     #[must_use]
     pub fn expires_at(&self) -> UnixSeconds {

@@ -13,7 +13,7 @@ use crate::time::UnixSeconds;
 use crate::token::Claims;
 
 const ISSUERS: [&str; 2] = ["https://t.auth0.com/", "https://login.example.com/"];
-const AUDIENCES: [&str; 2] = ["https://api", "urn:api"];
+pub(crate) const AUDIENCES: [&str; 2] = ["https://api", "urn:api"];
 
 /// An instant of particular interest, or any.
 fn instant() -> impl Strategy<Value = i64> {
@@ -76,7 +76,7 @@ fn scopes() -> impl Strategy<Value = ScopeSet> {
         .prop_map(|texts| ScopeSet::granted_by(texts.iter().map(String::as_str)))
 }
 
-fn policy(leeway: Duration, authority: ScopeAuthority) -> TokenPolicy {
+pub(crate) fn policy(leeway: Duration, authority: ScopeAuthority) -> TokenPolicy {
     let owned = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
     TokenPolicy {
         issuers: owned(ISSUERS),
@@ -119,7 +119,7 @@ fn fault(claims: &Claims) -> Option<Rejection> {
 }
 
 /// Those of a token that is good at 0.
-fn good_claims() -> Claims {
+pub(crate) fn good_claims() -> Claims {
     Claims {
         token_type: Some("at+jwt".into()),
         issuer: ISSUERS[0].into(),

@@ -117,6 +117,22 @@ async fn a_token_is_good_for_the_endpoints_that_its_audience_names() {
     }
 }
 
+/// Behind a proxy that replaces the host, no path leads to an endpoint of another host, nor to its audience.
+#[tokio::test]
+async fn a_path_alone_chooses_no_endpoint_of_another_host() {
+    let harness = Choices::new()
+        .set("endpoints.else.url", "https://else.example.com/else")
+        .set("endpoints.else.audience", INTERNAL)
+        .set("endpoints.shadow.url", "https://shadow.example.com/mcp")
+        .start()
+        .await;
+    harness.token("internal", |claims| claims.audience = vec![INTERNAL.into()]);
+    assert_eq!(post(&harness, "else.example.com", "/else/mcp", Some("internal")).await.status.as_u16(), 200);
+    assert_eq!(post(&harness, "127.0.0.1:3001", "/else/mcp", Some("internal")).await.status.as_u16(), 404);
+    assert_eq!(post(&harness, "127.0.0.1:3001", "/mcp", Some("internal")).await.status.as_u16(), 401);
+    assert_eq!(post(&harness, "127.0.0.1:3001", "/mcp", Some(ADMIN)).await.status.as_u16(), 200);
+}
+
 #[tokio::test]
 async fn additional_audiences_are_good_everywhere() {
     let harness = Choices::new()

@@ -7,7 +7,7 @@ use domain::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
 use fakes::{Behaviour, RecordingTool};
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN, Answer, Choices, Harness, MODERN, USER, soon};
+use crate::harness::{ADMIN, Answer, Choices, Harness, MODERN, NOBODY, USER, soon};
 
 fn request(id: impl Into<Value>, method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params})
@@ -148,6 +148,13 @@ async fn a_part_without_its_scopes_is_refused_in_its_place_and_a_batch_of_such_p
         }})
     );
     assert_eq!(answers_[1]["result"]["isError"], false);
+    // What every part lacks is asked for at once.
+    let denied = send(&harness, NOBODY, None, json!([call(1, "whoami"), call(2, "guarded")])).await;
+    assert!(denied.header("www-authenticate").contains("scope=\"tool:whoami tool:greet\""), "{denied:?}");
+    // An answer was taken, so that the batch must not come again.
+    let response = json!({"jsonrpc": "2.0", "id": 9, "result": {}});
+    let taken = send(&harness, USER, None, json!([response, call(1, "guarded")])).await;
+    assert_eq!((taken.status.as_u16(), &taken.json()[0]["error"]["code"]), (200, &json!(403)));
     for batch in [json!([call(1, "guarded")]), json!([call(1, "guarded"), call(2, "greet"), initialized()])] {
         let denied = send(&harness, USER, None, batch).await;
         assert_eq!(denied.status, 403);

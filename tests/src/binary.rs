@@ -704,7 +704,13 @@ fn token_finds_the_running_dev_on_whatever_port_it_took() {
             serde_json::from_slice::<Value>(&claims).unwrap()["iss"].as_str().unwrap().to_owned()
         })
     };
+    // What lies there is replaced, and not written through.
+    let (mine, place) = (folder.path().join("mine"), folder.path().join("fastmcp-auth0"));
+    std::fs::write(&mine, "mine").unwrap();
+    std::fs::create_dir(&place).unwrap();
+    std::os::unix::fs::symlink(&mine, place.join("dev-tenant-port")).unwrap();
     let first = Dev::start_in(&[], &environment);
+    assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
     assert_eq!(issuer_of_token().unwrap(), first.word("Issuer"));
     let second = Dev::start_in(&[], &environment);
     assert_eq!(issuer_of_token().unwrap(), second.word("Issuer"));

@@ -169,7 +169,7 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
             "server.bind (my.toml:5:9): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::, not \"everywhere\"",
             "server.port (my.toml:4:9): must be a whole number from 0 to 65535, not \"3001\"",
             "server.url (my.toml:6:9): must be an http or https URL, such as https://mcp.example.com, or with the path \
-             below which a proxy serves it, such as https://example.com/team, not \"https://mcp.example.com/?path\"",
+             below which a proxy serves it, such as https://example.com/team, which is none of the server's own paths, not \"https://mcp.example.com/?path\"",
             "stray (my.toml:2:9): there is no such key; `fastmcp-auth0 config default` prints them all",
             "tokens.authority (my.toml:12:9): must be one of \"scope\", \"permissions\", \"both\", \"either\", not \"roles\"",
             "tokens.leeway_seconds (my.toml:11:9): must be a whole number from 0 to 300, not 301",
@@ -324,9 +324,11 @@ fn a_server_that_other_machines_reach_has_a_public_url_without_wildcards() {
         "https://mcp.dev/te%20am",
         "https://mcp.dev//team",
         "https://mcp.dev/{team}",
+        "https://mcp.dev/health",
+        "https://mcp.dev/.well-known/x",
     ] {
         let told = problems(with(&[("MCP_SERVER_URL", bad)]));
-        let end = format!("https://example.com/team, not {bad:?}");
+        let end = format!("which is none of the server's own paths, not {bad:?}");
         assert!(told.len() == 1 && told[0].ends_with(&end), "{bad}: {told:?}");
     }
 }
@@ -385,8 +387,12 @@ fn further_endpoints_have_urls_of_their_own() {
             ("https://mcp.tenant.dev/team/mcp".to_owned(), main),
         ]
     );
+    for implied in ["http://localhost:3001", "http://localhost:3001/"] {
+        let told = problems(with(&[("FASTMCP__ENDPOINTS__SAME__URL", implied)]));
+        assert!(told[0].ends_with("is the URL of another endpoint, too: each needs its own"), "{told:?}");
+    }
     for (key, value, end) in [
-        ("url", "https://mcp.tenant.dev", "is the URL of another endpoint, too: each needs its own"),
+        ("url", "https://mcp.tenant.dev/", "is the URL of another endpoint, too: each needs its own"),
         ("url", "https://*.tenant.dev", "not \"https://*.tenant.dev\""),
         ("audience", "urn:x", "not \"\""),
         ("adience", "urn:x", "did you mean FASTMCP__ENDPOINTS__INTERNAL__AUDIENCE?"),

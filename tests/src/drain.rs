@@ -123,6 +123,33 @@ async fn a_connection_that_was_made_before_the_end_gets_its_first_answer() {
     assert_eq!(harness.stopped().await, Drained::Complete);
 }
 
+/// Nothing tells it of the end any more, and it would hold the server until the drain time is up.
+#[tokio::test]
+async fn a_subscription_that_comes_after_the_end_is_ended_at_once() {
+    let mut harness = Harness::new().await;
+    let mut early = harness.connect().await;
+    harness.begin_stop();
+    while TcpStream::connect(harness.address).await.is_ok() {}
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {
+        "notifications": {"toolsListChanged": true},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    }})
+    .to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\n\
+         mcp-method: subscriptions/listen\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    early.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let answer = read_to_end(early).await;
+    assert!(answer.contains("\"resultType\":\"complete\""), "{answer}");
+    assert_eq!(harness.stopped().await, Drained::Complete);
+}
+
 /// An HTTP/2 connection lives until its client has confirmed the notice to go away. This one does not.
 #[tokio::test]
 async fn a_draining_server_says_that_it_is_not_ready() {

@@ -764,6 +764,22 @@ async fn a_reload_is_told_of_to_those_whose_lists_differ() {
     assert!(!user.1.contains("tools/list_changed"), "it never saw the tool");
 }
 
+/// Its token was judged before the reload, and it begins after it.
+#[tokio::test]
+async fn a_subscription_that_begins_across_a_reload_is_judged_by_the_new_configuration() {
+    let harness = everything().start().await;
+    harness.verifier.hold(ADMIN);
+    let reload = async {
+        soon(harness.verifier.waiting(1)).await;
+        harness.reload(&settings(&[("auth0.audience", json!("https://mcp.example.com/other"))]));
+        harness.verifier.release();
+    };
+    let filter = json!({"notifications": {"toolsListChanged": true}});
+    let (answer, ()) = tokio::join!(soon(harness.modern(ADMIN, "subscriptions/listen", filter)), reload);
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(text.contains("\"resultType\":\"complete\"") && !text.contains("acknowledged"), "{text}");
+}
+
 #[tokio::test]
 async fn a_subscription_ends_with_the_reload_that_no_longer_takes_its_token() {
     let harness = everything().start().await;

@@ -55,14 +55,16 @@ impl Endpoints {
         Self { main: endpoint(&settings.main), others: settings.others.iter().map(endpoint).collect() }
     }
 
-    /// Returns the endpoint that a request is for. Its host decides, then its port, then the longest prefix that its path
-    /// begins with; of equals, and where nothing fits, it is the first.
+    /// Returns the endpoint that a request is for: one of the host that it names, or of the main one's where that is no
+    /// endpoint's. Of several the port decides, then the longest prefix that its path begins with; of equals it is the first.
     pub(crate) fn find(&self, authority: Option<&Authority>, path: &str) -> &Endpoint {
         let all = std::iter::once(&self.main).chain(&self.others).enumerate();
-        // What a proxy does to the host and the path is its operator's choice, so that neither must fit.
+        // What a proxy does to the host and the path is its operator's choice, so that neither must fit. But no path leads to
+        // another host's endpoint, and to the audience of that.
         let fit = |endpoint: &Endpoint| {
             let (is_host, is_port) = authority.map_or((false, false), |authority| endpoint.is_at(authority));
-            (is_host, is_port, endpoint.prefix_of(path).map(str::len))
+            let is_main_host = endpoint.base.host() == self.main.base.host();
+            (is_host, is_main_host, is_port, endpoint.prefix_of(path).map(str::len))
         };
         let best = all.max_by_key(|(index, endpoint)| (fit(endpoint), Reverse(*index)));
         best.map_or(&self.main, |(_, endpoint)| endpoint)
@@ -171,7 +173,8 @@ mod tests {
             "https://one.example/team",
             "https://one.example:8443/",
         );
-        let endpoints = endpoints("/mcp", &[one, two, team, other]);
+        let elsewhere = "https://else.example/else";
+        let endpoints = endpoints("/mcp", &[one, two, team, other, elsewhere]);
         for (host, path, expected) in [
             ("one.example", "/mcp", one),
             ("ONE.example:443", "/mcp", one),
@@ -190,6 +193,9 @@ mod tests {
             ("127.0.0.1:3001", "/mcp", one),
             ("127.0.0.1:3001", "/team/mcp", team),
             ("none.one.example", "/mcp", one),
+            ("127.0.0.1:3001", "/else/mcp", one),
+            ("else.example", "/else/mcp", elsewhere),
+            ("two.example:3001", "/else/mcp", two),
         ] {
             let authority: Authority = host.parse().unwrap();
             assert_eq!(endpoints.find(Some(&authority), path).resource.as_ref(), expected, "{host}{path}");

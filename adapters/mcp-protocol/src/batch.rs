@@ -23,6 +23,8 @@ struct Answers {
     count: usize,
     denied_count: usize,
     denied: Option<Denied>,
+    /// Something was done that must not be done again.
+    took_answer: bool,
     /// Where the memory of the array is counted.
     memory: Memory,
 }
@@ -40,7 +42,8 @@ pub(crate) async fn answer(
         return Reply::failure(None, &failure, note);
     }
     let is_malformed = parts.iter().all(Result::is_err);
-    let mut answers = Answers { body: Vec::new(), count: 0, denied_count: 0, denied: None, memory };
+    let mut answers =
+        Answers { body: Vec::new(), count: 0, denied_count: 0, denied: None, took_answer: false, memory };
     for part in parts {
         match part {
             Ok(Incoming::Request(request)) => {
@@ -50,6 +53,7 @@ pub(crate) async fn answer(
                 answers.add(Some(id), reply.await);
             }
             Ok(Incoming::Response { id, result }) => {
+                answers.took_answer = true;
                 served.server.take_answer(who, id.as_deref(), result.as_ref(), answers.memory.part());
             }
             Ok(Incoming::Notification) => {}
@@ -83,7 +87,10 @@ impl Answers {
             (Status::Denied(denied), _) => {
                 let body = document(Reply::failure(id, &lacks_scopes(&denied), Note::default()));
                 self.denied_count += 1;
-                self.denied.get_or_insert(*denied);
+                self.denied = Some(match self.denied.take() {
+                    Some(before) => before.and(&denied),
+                    None => *denied,
+                });
                 body
             }
             (_, body) => document_of(body),
@@ -106,7 +113,8 @@ impl Answers {
             return Reply::accepted(note);
         }
         // Nothing was done: said by HTTP, so that clients that ask for scopes by its challenge do so.
-        if let Some(denied) = self.denied.take().filter(|_| self.denied_count == self.count) {
+        let nothing_done = self.denied_count == self.count && !self.took_answer;
+        if let Some(denied) = self.denied.take().filter(|_| nothing_done) {
             return Reply::denied(denied, note);
         }
         self.body.push(b']');

@@ -248,6 +248,11 @@ impl Listening {
         match self.phase {
             Phase::Ended => return None,
             Phase::Beginning => {
+                // The configuration may have been read again since the request came.
+                if self.judge_again().is_err() {
+                    self.phase = Phase::Ended;
+                    return Some(self.ending());
+                }
                 self.phase = Phase::Listening;
                 let news = News { notifications: Some(&self.filter), ..News::default() };
                 return Some(self.notification("notifications/subscriptions/acknowledged", news));

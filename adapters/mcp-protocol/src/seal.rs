@@ -32,6 +32,8 @@ pub struct SealingKeys {
 pub(crate) struct Binding<'a> {
     pub(crate) subject: &'a str,
     pub(crate) client: &'a str,
+    /// The protected resource that was asked.
+    pub(crate) resource: &'a str,
     pub(crate) method: &'a str,
     /// The tool's or prompt's name, or the URI.
     pub(crate) target: &'a str,
@@ -39,7 +41,7 @@ pub(crate) struct Binding<'a> {
 
 impl<'a> Binding<'a> {
     pub(crate) fn new(who: &'a Principal, method: &'a str, target: &'a str) -> Self {
-        Self { subject: who.subject(), client: who.client(), method, target }
+        Self { subject: who.subject(), client: who.client(), resource: who.resource(), method, target }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -184,7 +186,7 @@ mod tests {
     const NOW: UnixSeconds = UnixSeconds(1_000_000);
 
     fn binding<'a>(subject: &'a str, target: &'a str) -> Binding<'a> {
-        Binding { subject, client: "c", method: "tools/call", target }
+        Binding { subject, client: "c", resource: "r", method: "tools/call", target }
     }
 
     fn digest_of(arguments: impl std::borrow::Borrow<Value>) -> ArgumentsDigest {
@@ -221,6 +223,8 @@ mod tests {
         assert_eq!(keys.opened(&sealed, &binding("ada", "t"), NOW), Some(state.clone()));
         assert_eq!(keys.opened(&sealed, &binding("bob", "t"), NOW), None);
         assert_eq!(keys.opened(&sealed, &binding("ada", "u"), NOW), None);
+        let elsewhere = Binding { resource: "s", ..binding("ada", "t") };
+        assert_eq!(keys.opened(&sealed, &elsewhere, NOW), None);
         assert_eq!(keys.opened(&sealed, &binding("ada", "t"), UnixSeconds(NOW.0 + LIFE)), None);
         assert_eq!(SealingKeys::of_this_process().opened(&sealed, &binding("ada", "t"), NOW), None);
         let mut changed = sealed.clone().into_bytes();

@@ -24,6 +24,9 @@ pub(super) const TENANT_PORT: u16 = 3002;
 const INSPECTOR: &str = "@modelcontextprotocol/inspector@2.12.0";
 const PORT_HINT: &str = "is another `dev` running? `--port 0 --tenant-port 0` takes free ports";
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// The names in `[endpoints]` of the addresses that `localhost` may mean.
+const IPV4: &str = "ipv4";
+const IPV6: &str = "ipv6";
 /// What this command sets by itself, in messages about it.
 const DEV: &str = "set by dev";
 
@@ -129,7 +132,7 @@ impl Endpoints {
                 endpoint.audience.as_ref().map_or_else(|| format!("{base}{path}"), ToString::to_string);
             Other { name: endpoint.name.clone(), base, audience }
         });
-        let loopback = [Some(own("ipv4", "127.0.0.1")), has_ipv6.then(|| own("ipv6", "[::1]"))];
+        let loopback = [Some(own(IPV4, "127.0.0.1")), has_ipv6.then(|| own(IPV6, "[::1]"))];
         Self {
             main: format!("http://localhost:{port}{path}"),
             others: loopback.into_iter().flatten().chain(configured).collect(),
@@ -196,6 +199,13 @@ fn first_look(file: Option<&Path>) -> anyhow::Result<(Sources, Settings)> {
     if !settings.bind.is_loopback() {
         let message = format!("dev listens on loopback only, not on {}", settings.bind);
         return Err(Problems::new(vec![Problem { key: "server.bind".into(), source: None, message }]).into());
+    }
+    let own = settings.endpoints.iter().find(|endpoint| [IPV4, IPV6].contains(&endpoint.name.as_str()));
+    if let Some(endpoint) = own {
+        let (key, message) =
+            (format!("endpoints.{}", endpoint.name), "dev sets it itself; give yours another name");
+        let problem = Problem { key, source: None, message: message.to_owned() };
+        return Err(Problems::new(vec![problem]).into());
     }
     Ok((sources, settings))
 }

@@ -1,7 +1,8 @@
 //! Where the running `dev` can be found: a file of the user's own, which `token` reads.
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::{fs, io};
 
 use super::environment;
 
@@ -41,7 +42,10 @@ fn write(file: &PathBuf, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
-    fs::write(file, text)
+    // A new file that takes the place of what is there: a link there would lead elsewhere.
+    let new = file.with_extension(std::process::id().to_string());
+    fs::File::create_new(&new)?.write_all(text.as_bytes())?;
+    fs::rename(new, file)
 }
 
 /// In a folder that is this user's alone, where there is one.

@@ -67,14 +67,14 @@ pub(super) fn base(read: &mut Reader, key: &str, text: &str, path: &str) -> Opti
         return None;
     }
     let url = Url::parse(text).ok().filter(|url| is_http(url) && has_host_name(url));
-    let url = url.filter(|url| is_plain_path(url.path().trim_end_matches('/')));
+    let url = url.filter(|url| is_free_path(url.path().trim_end_matches('/')));
     let Some(url) = url else {
         let value = shown::text(text);
         read.problem(
             key,
             format!(
                 "must be an http or https URL, such as https://mcp.example.com, or with the path below which a proxy \
-                 serves it, such as https://example.com/team, not {value}"
+                 serves it, such as https://example.com/team, which is none of the server's own paths, not {value}"
             ),
         );
         return None;
@@ -96,9 +96,7 @@ pub(super) fn endpoint_path(read: &mut Reader) -> String {
     const KEY: &str = "server.path";
     let text = read.text(KEY);
     let path = text.strip_suffix('/').filter(|_| text == "/").unwrap_or(&text).to_owned();
-    let is_free =
-        !["/health", "/ready", "/ping"].contains(&path.as_str()) && !path.starts_with("/.well-known");
-    if text.is_empty() || !is_plain_path(&path) || !is_free {
+    if text.is_empty() || !is_free_path(&path) {
         let value = shown::text(&text);
         read.problem(
             KEY,
@@ -109,6 +107,12 @@ pub(super) fn endpoint_path(read: &mut Reader) -> String {
         );
     }
     path
+}
+
+/// Whether a path is plain, and does not begin like one of the server's own.
+fn is_free_path(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    is_plain_path(path) && !["health", "ready", "ping", ".well-known"].contains(&first)
 }
 
 /// Whether a path is empty, or segments of unreserved characters (RFC 3986 section 2.3), which nobody on the way rewrites.

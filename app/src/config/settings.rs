@@ -136,7 +136,7 @@ impl Settings {
         let issuer = addresses::issuer(read);
         let audience = audience(read);
         let mut tokens = tokens(read, issuer.as_ref());
-        let endpoints = endpoints(read, url.as_ref(), &path);
+        let endpoints = endpoints(read, &base_url(url.as_ref(), port), &path);
         let others = endpoints.iter().filter_map(|endpoint| endpoint.audience.clone());
         tokens.resources = std::iter::once(Arc::clone(&audience)).chain(others).collect();
         // A placeholder keeps the reading going; with the problem noted, it is never used.
@@ -186,13 +186,17 @@ impl Settings {
     /// The URL below which clients reach the server, once its port is known.
     #[must_use]
     pub fn base_url(&self, port: u16) -> Url {
-        self.url.clone().unwrap_or_else(|| {
-            let mut url = placeholder();
-            // An http URL with a host takes any port.
-            let _ = url.set_port(Some(port));
-            url
-        })
+        base_url(self.url.as_ref(), port)
     }
+}
+
+fn base_url(url: Option<&Url>, port: u16) -> Url {
+    url.cloned().unwrap_or_else(|| {
+        let mut url = placeholder();
+        // An http URL with a host takes any port.
+        let _ = url.set_port(Some(port));
+        url
+    })
 }
 
 /// `http://localhost/`.
@@ -214,7 +218,10 @@ fn audience(read: &mut Reader) -> Arc<str> {
 }
 
 /// Reads `[endpoints]`. Each has a URL of its own, so that a request can tell which it is for.
-fn endpoints(read: &mut Reader, main: Option<&Url>, path: &str) -> Vec<NamedEndpoint> {
+fn endpoints(read: &mut Reader, main: &Url, path: &str) -> Vec<NamedEndpoint> {
+    // A slash at the end makes no other endpoint.
+    let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+    let mut taken = vec![plain(main)];
     let mut endpoints: Vec<NamedEndpoint> = Vec::new();
     for name in read.tables("endpoints") {
         let at = |key: &str| vec!["endpoints".to_owned(), name.clone(), key.to_owned()];
@@ -223,8 +230,7 @@ fn endpoints(read: &mut Reader, main: Option<&Url>, path: &str) -> Vec<NamedEndp
         let Some(url) = addresses::base(read, &key, &text.unwrap_or_default(), path) else {
             continue;
         };
-        let other = endpoints.iter().map(|other| &other.url).chain(main).find(|other| **other == url);
-        if other.is_some() {
+        if taken.contains(&plain(&url)) {
             read.problem(&key, "is the URL of another endpoint, too: each needs its own");
         }
         let key = shown::key(&at("audience"));
@@ -232,6 +238,7 @@ fn endpoints(read: &mut Reader, main: Option<&Url>, path: &str) -> Vec<NamedEndp
             read.problem(&key, "must not be empty; without it, it is auth0.audience");
         }
         addresses::refuse_placeholder(read, &key, audience.as_deref().unwrap_or_default());
+        taken.push(plain(&url));
         endpoints.push(NamedEndpoint { name, url, audience: audience.map(Into::into) });
     }
     endpoints
