@@ -19,13 +19,15 @@ const { check, summary } = checks("rolling restart");
 const folder = mkdtempSync(join(tmpdir(), "rolling-restart-"));
 const inFolder = (name) => join(folder, name);
 
-const freePort = () =>
-  new Promise((done) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
+/** Below the ports that systems give to outgoing connections: one of those could take a replica's while it restarts. */
+const freePort = async () => {
+  const port = 20000 + Math.floor(Math.random() * 10000);
+  const isFree = await new Promise((done) => {
+    const server = createServer().once("error", () => done(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
   });
+  return isFree ? port : freePort();
+};
 
 /** Completes when a process has said a text on standard error; what it says after that is read and dropped. */
 const said = (child, text) =>
@@ -34,6 +36,8 @@ const said = (child, text) =>
     createInterface({ input: child.stderr }).on("line", (line) => {
       if (lines.length < 100) lines.push(line);
       if (line.includes(text)) done();
+      // What explains a request that was lost; a refused connection is what this is about.
+      if (line.includes("[error]") && !line.includes("Connection refused")) console.error(line);
     }).once("close", () => failed(new Error(`it ended and said: ${lines.join("\n")}`)));
   });
 

@@ -123,6 +123,31 @@ async fn a_connection_that_was_made_before_the_end_gets_its_first_answer() {
     assert_eq!(harness.stopped().await, Drained::Complete);
 }
 
+/// A proxy that keeps connections may use one at the very moment of the end.
+#[tokio::test]
+async fn after_a_drain_delay_connections_that_were_kept_get_a_last_answer() {
+    let mut harness = Choices::new().set("limits.drain_delay_seconds", 5_i64).start().await;
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut stream = harness.connect().await;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        kept.push(stream);
+    }
+    let (mut used, unused) = (kept.remove(0), kept.remove(0));
+    harness.begin_stop();
+    harness.sleeping_until(Duration::from_secs(5)).await;
+    harness.clock.advance(Duration::from_secs(5));
+    while TcpStream::connect(harness.address).await.is_ok() {}
+    used.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let rest = read_to_end(used).await;
+    assert!(rest.contains("HTTP/1.1 200 OK") && rest.contains("connection: close"), "{rest}");
+    harness.sleeping_until(Duration::from_secs(1)).await;
+    harness.clock.advance(Duration::from_secs(1));
+    assert!(!read_to_end(unused).await.contains("connection: close"));
+    assert_eq!(harness.stopped().await, Drained::Complete);
+}
+
 /// Nothing tells it of the end any more, and it would hold the server until the drain time is up.
 #[tokio::test]
 async fn a_subscription_that_comes_after_the_end_is_ended_at_once() {

@@ -23,6 +23,8 @@ use crate::settings::Limits;
 /// How long a client that has shut its side down is worked for. It may wait for its answer (RFC 9112 section 9.6) or be
 /// gone, and nobody knows which before something is written.
 const HALF_CLOSED: Duration = Duration::from_secs(10);
+/// How long a connection is kept for a request that may be on its way when the server stops.
+const LAST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long, and how much, is read and thrown away of a request that was refused, or came too late. TCP resets a connection
 /// that is closed with bytes unread, and the client loses the answer that is on its way (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
@@ -147,9 +149,17 @@ impl Activity {
         RequestGuard { activity: Arc::clone(self), multiplexed }
     }
 
-    /// Whether no request's head has been read yet.
-    pub(crate) fn is_new(&self) -> bool {
-        self.state().total == 0
+    /// How long the connection outlives the end of listening without a request. One may be on its way, and a proxy does not
+    /// send it again: a client that has connected has the time to send its first one, and where there is a drain delay, so
+    /// has a connection that waits for its next, since a proxy that finds nobody listening uses up the connections that it
+    /// has. HTTP/2 says which of its requests came too late.
+    pub(crate) fn last_request_patience(&self, drain_delay: Duration) -> Duration {
+        let state = self.state();
+        match (state.total, state.multiplexed) {
+            (0, _) => LAST_REQUEST_PATIENCE,
+            (_, true) => Duration::ZERO,
+            (_, false) => LAST_REQUEST_PATIENCE.min(drain_delay),
+        }
     }
 
     /// Whether it matters that a client shuts its side down. Between requests hyper sees it, as does HTTP/2 always.

@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use domain::Clock;
-use futures_util::FutureExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -40,8 +38,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// After a failed accept, usually for want of descriptors: time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection without a request yet outlives the end of listening.
-const FIRST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
+/// The maximum number of connections that are taken when the socket is closed: what the kernel holds ready, not a flood.
+const MAX_LAST: usize = 4096;
 /// What a connection beyond the limit and the spare places gets.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -116,24 +114,18 @@ impl Server {
     /// Serves until `stop` completes; then says that it is not ready, after the drain delay accepts nothing more, and
     /// finishes what is under way within the drain limit.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
-        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let tasks = TaskTracker::new();
-        let take = |stream, peer| self.take(stream, peer, &tasks, &draining, &closing);
-        self.accept_until(stop, take).await;
+        let connections = Connections::new(Arc::clone(&self.shared));
+        self.accept_until(stop, &connections).await;
         self.shared.drain();
-        self.accept_until(self.shared.clock().sleep(self.shared.limits.drain_delay), take).await;
-        // Closing the sockets would reset what is connected already.
-        while let Some(Ok((stream, peer))) = self.accept().now_or_never() {
-            take(stream, peer);
+        self.accept_until(self.shared.clock().sleep(self.shared.limits.drain_delay), &connections).await;
+        for listener in [Some(self.listener), self.second].into_iter().flatten() {
+            connections.take_last(listener);
         }
-        drop((self.listener, self.second));
         self.shared.mcp.end_subscriptions();
-        draining.cancel();
-        tasks.close();
-        finish(&self.shared, &tasks, &closing).await
+        connections.finish().await
     }
 
-    async fn accept_until(&self, end: impl Future<Output = ()>, take: impl Fn(TcpStream, SocketAddr)) {
+    async fn accept_until(&self, end: impl Future<Output = ()>, connections: &Connections) {
         tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
@@ -141,7 +133,7 @@ impl Server {
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => take(stream, peer),
+                Ok((stream, peer)) => connections.take(stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     self.shared.clock().sleep(ACCEPT_PAUSE).await;
@@ -158,15 +150,23 @@ impl Server {
         })
         .await
     }
+}
 
-    fn take(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        tasks: &TaskTracker,
-        draining: &CancellationToken,
-        closing: &CancellationToken,
-    ) {
+/// The connections that are served, and what ends them.
+struct Connections {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    draining: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl Connections {
+    fn new(shared: Arc<Shared>) -> Self {
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        Self { shared, tasks: TaskTracker::new(), draining, closing }
+    }
+
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(place) = self.shared.capacity.connection() else {
             // The socket's buffer is empty, so this does not block; if it fails, closing says the same.
             let _ = stream.try_write(BUSY);
@@ -174,28 +174,63 @@ impl Server {
         };
         // Answers are small and whole: waiting to fill a segment only delays them.
         let _ = stream.set_nodelay(true);
-        let (shared, draining, closing) = (Arc::clone(&self.shared), draining.clone(), closing.clone());
-        tasks.spawn(async move {
+        let (shared, draining, closing) =
+            (Arc::clone(&self.shared), self.draining.clone(), self.closing.clone());
+        self.tasks.spawn(async move {
             tokio::select! {
                 () = serve(shared, (stream, peer), place, draining) => {}
                 () = closing.cancelled() => {}
             }
         });
     }
-}
 
-/// Waits for the connections to end, for as long as the drain limit allows.
-async fn finish(shared: &Shared, tasks: &TaskTracker, closing: &CancellationToken) -> Drained {
-    tokio::select! {
-        () = tasks.wait() => Drained::Complete,
-        () = shared.clock().sleep(shared.limits.drain) => {
-            let left = tasks.len();
-            closing.cancel();
-            tasks.wait().await;
-            Drained::Abandoned(left)
+    /// Takes what is connected already, and closes the socket, which resets what nobody has taken. The kernel is asked: tokio
+    /// knows of a connection only once its reactor has run.
+    fn take_last(&self, listener: TcpListener) {
+        ignore_handshakes(&listener);
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        for _ in 0..MAX_LAST {
+            let Ok((stream, peer)) = listener.accept() else {
+                return;
+            };
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.take(stream, peer);
+            }
+        }
+    }
+
+    /// Waits for the connections to end, for as long as the drain limit allows.
+    async fn finish(self) -> Drained {
+        self.draining.cancel();
+        self.tasks.close();
+        tokio::select! {
+            () = self.tasks.wait() => Drained::Complete,
+            () = self.shared.clock().sleep(self.shared.limits.drain) => {
+                let left = self.tasks.len();
+                self.closing.cancel();
+                self.tasks.wait().await;
+                Drained::Abandoned(left)
+            }
         }
     }
 }
+
+/// Has the kernel drop the handshakes that begin from now on, with a packet filter that accepts nothing. Otherwise one that
+/// completes between the last `accept` and the end of the socket would be reset, and a proxy answers 502 for what it had
+/// sent; so it sends its first packet again after a second, is refused, and goes to another replica.
+#[cfg(target_os = "linux")]
+fn ignore_handshakes(listener: &TcpListener) {
+    /// `BPF_RET | BPF_K`: returns a constant, the number of bytes to keep of a packet.
+    const RETURN: u16 = 0x06;
+    // A kernel without filters leaves the moment above, and nothing else.
+    let _ = socket2::SockRef::from(listener).attach_filter(&[socket2::SockFilter::new(RETURN, 0, 0, 0)]);
+}
+
+/// Other systems' filters have other shapes, and such a server is no replica behind a proxy.
+#[cfg(not(target_os = "linux"))]
+fn ignore_handshakes(_: &TcpListener) {}
 
 async fn serve(
     shared: Arc<Shared>,
@@ -222,7 +257,7 @@ async fn serve(
         })
     });
     let expired = activity.expired();
-    let ended = ended(&ending, &activity, shared.clock());
+    let ended = ended(&ending, &activity, &shared);
     tokio::pin!(expired, ended);
     let is_http1 = tokio::select! {
         biased;
@@ -239,13 +274,10 @@ async fn serve(
     }
 }
 
-/// Completes when the connection is to end. A client that has connected has the time to send its first request first: that may
-/// be on the way, and a proxy does not send it again.
-async fn ended(ending: &CancellationToken, activity: &Activity, clock: &dyn Clock) {
+/// Completes when the connection is to end, and a request that may be on its way had the time to arrive.
+async fn ended(ending: &CancellationToken, activity: &Activity, shared: &Shared) {
     ending.cancelled().await;
-    if activity.is_new() {
-        clock.sleep(FIRST_REQUEST_PATIENCE).await;
-    }
+    shared.clock().sleep(activity.last_request_patience(shared.limits.drain_delay)).await;
 }
 
 /// Whether the first bytes are no beginning of HTTP/2's preface (RFC 9113 section 3.4). They stay unread: hyper-util would
