@@ -1,8 +1,8 @@
 //! What a tool, a prompt or a resource sees of who asks, and how it talks back before it has its result.
 //!
-//! Protocol revisions differ in how a question travels and how its answer comes back; here there is one way. Something that
-//! needs input returns [`Outcome::InputRequired`] with its [`Question`]s and whatever it wants to remember, and is called
-//! again, from its beginning, with [`Answers`] and that state.
+//! Protocol revisions differ in how a request for input travels and how its response comes back; here there is one way.
+//! Something that needs input returns [`Outcome::InputRequired`] with its [`InputRequest`]s and a state of its own, and is
+//! called again, from its beginning, with [`InputResponses`] and that state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,18 +13,19 @@ use serde_json::{Map, Value};
 use crate::principal::Principal;
 use crate::time::Clock;
 
-/// Who asks, with what at hand.
+/// A request's context: its caller, the client's capabilities, and the way back to the client.
 pub struct Context<'a> {
-    /// Who asks. The scopes that are needed are already there.
+    /// The caller. It has the scopes that the operation requires.
     pub principal: &'a Principal,
     /// The present.
     pub clock: &'a dyn Clock,
     /// What the client can do.
     pub capabilities: &'a ClientCapabilities,
-    /// What the client answered to earlier questions; empty the first time.
-    pub answers: &'a Answers,
-    /// What was to be remembered since the last time; nobody can have changed it, or brought it from another call.
-    pub state: Option<&'a Value>,
+    /// What the client answered to earlier [`InputRequest`]s; empty in the first round.
+    pub input_responses: &'a InputResponses,
+    /// The state that the round before returned (`requestState`): sealed on its way, so that no client can change it or bring
+    /// it from another call.
+    pub request_state: Option<&'a Value>,
     /// Where progress and log messages go.
     pub feedback: &'a dyn Feedback,
     /// Whether the client has gone away.
@@ -35,11 +36,11 @@ pub struct Context<'a> {
 /// is assumed there, and a client that can't answers with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientCapabilities {
-    /// It asks its user ([`Question::Elicit`]).
+    /// It can ask its user ([`InputRequest::Elicit`]).
     pub elicitation: bool,
-    /// It asks its model ([`Question::Sample`]).
+    /// It can ask its model ([`InputRequest::CreateMessage`]).
     pub sampling: bool,
-    /// It knows its roots ([`Question::ListRoots`]).
+    /// It can list its roots ([`InputRequest::ListRoots`]).
     pub roots: bool,
 }
 
@@ -47,41 +48,41 @@ impl ClientCapabilities {
     /// Everything.
     pub const ALL: Self = Self { elicitation: true, sampling: true, roots: true };
 
-    /// Whether the client can answer the question.
+    /// Returns whether the client can answer the request.
     #[must_use]
-    pub const fn can_answer(&self, question: &Question) -> bool {
-        match question {
-            Question::Elicit { .. } => self.elicitation,
-            Question::Sample(_) => self.sampling,
-            Question::ListRoots => self.roots,
+    pub const fn can_answer(&self, request: &InputRequest) -> bool {
+        match request {
+            InputRequest::Elicit { .. } => self.elicitation,
+            InputRequest::CreateMessage(_) => self.sampling,
+            InputRequest::ListRoots => self.roots,
         }
     }
 }
 
-/// Something that only the client can answer.
+/// A request for input that only the client can answer (`InputRequest` in MCP's schema).
 #[derive(Debug, Clone, PartialEq)]
-pub enum Question {
-    /// For the user: a form.
+pub enum InputRequest {
+    /// A form for the user (`elicitation/create`).
     Elicit {
-        /// What to tell the user.
+        /// The text above the form.
         message: String,
         /// The form's fields, as MCP's restricted JSON Schema (client/elicitation).
         schema: Value,
     },
-    /// For the client's model.
-    Sample(Sampling),
-    /// Which folders the user works in.
+    /// A conversation for the client's model (`sampling/createMessage`).
+    CreateMessage(CreateMessageParams),
+    /// The folders that the user works in (`roots/list`).
     ListRoots,
 }
 
-/// What the client's model is asked.
+/// The parameters of `sampling/createMessage`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sampling {
+pub struct CreateMessageParams {
     /// The conversation so far.
     pub messages: Vec<Message>,
-    /// How the model should behave.
+    /// The system prompt.
     pub system_prompt: Option<String>,
-    /// The longest answer, in tokens.
+    /// The maximum length of the answer, in tokens.
     pub max_tokens: u32,
 }
 
@@ -103,42 +104,42 @@ pub enum Role {
     Assistant,
 }
 
-/// How far something has come.
+/// The outcome of one round of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome<T> {
-    /// It is done.
+    /// A result.
     Complete(T),
-    /// It needs to know something first.
+    /// Requests for input; their responses begin the next round.
     InputRequired(InputRequired),
 }
 
-/// What is asked before going on.
+/// Requests for input, and the state to go on with (`InputRequiredResult` in MCP's schema).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct InputRequired {
-    /// The questions, by names that their answers will have.
-    pub questions: BTreeMap<String, Question>,
-    /// What to remember until then. It travels through the client, sealed.
-    pub state: Option<Value>,
+    /// The requests, by the names that their responses will have.
+    pub input_requests: BTreeMap<String, InputRequest>,
+    /// The state for the next round. It travels through the client, sealed.
+    pub request_state: Option<Value>,
 }
 
 impl InputRequired {
-    /// One question.
+    /// Creates one with a single request.
     #[must_use]
-    pub fn ask(name: &str, question: Question) -> Self {
-        Self::default().and(name, question)
+    pub fn new(name: &str, request: InputRequest) -> Self {
+        Self::default().and(name, request)
     }
 
-    /// Another question.
+    /// Adds a request.
     #[must_use]
-    pub fn and(mut self, name: &str, question: Question) -> Self {
-        self.questions.insert(name.to_owned(), question);
+    pub fn and(mut self, name: &str, request: InputRequest) -> Self {
+        self.input_requests.insert(name.to_owned(), request);
         self
     }
 
-    /// Something to remember.
+    /// Sets the state for the next round.
     #[must_use]
-    pub fn remembering(mut self, state: Value) -> Self {
-        self.state = Some(state);
+    pub fn with_state(mut self, state: Value) -> Self {
+        self.request_state = Some(state);
         self
     }
 }
@@ -149,53 +150,54 @@ impl<T, E> From<InputRequired> for Result<Outcome<T>, E> {
     }
 }
 
-/// A client's answers, by the names of the questions. Nothing in them is to be trusted: a client may send what it likes.
+/// A client's responses to [`InputRequest`]s, by the requests' names (`InputResponses` in MCP's schema). They are untrusted: a
+/// client may send what it likes.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answers(BTreeMap<String, Value>);
+pub struct InputResponses(BTreeMap<String, Value>);
 
-/// What a user did with a form.
+/// What a user did with a form (`ElicitResult` in MCP's schema, by its `action`).
 #[derive(Debug, Clone, PartialEq)]
-pub enum Elicited {
-    /// Filled it in.
-    Accepted(Map<String, Value>),
-    /// Said no.
-    Declined,
-    /// Put it away.
-    Cancelled,
+pub enum ElicitResult {
+    /// Submitted it, with this content.
+    Accept(Map<String, Value>),
+    /// Declined.
+    Decline,
+    /// Dismissed it without a choice.
+    Cancel,
 }
 
-impl Answers {
-    /// Answers by name: each an `ElicitResult`, `CreateMessageResult` or `ListRootsResult` of MCP's schema.
+impl InputResponses {
+    /// Creates them from values by name: each an `ElicitResult`, `CreateMessageResult` or `ListRootsResult` of MCP's schema.
     #[must_use]
     pub const fn new(by_name: BTreeMap<String, Value>) -> Self {
         Self(by_name)
     }
 
-    /// The answer as it came.
+    /// Returns a response as it was sent.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// What the user did with a form; `None` for no answer, or one that makes no sense.
+    /// Returns what the user did with a form; `None` without a response, or for one that is malformed.
     #[must_use]
-    pub fn elicited(&self, name: &str) -> Option<Elicited> {
-        let answer = self.raw(name)?;
-        match answer.get("action")?.as_str()? {
-            "accept" => answer.get("content")?.as_object().cloned().map(Elicited::Accepted),
-            "decline" => Some(Elicited::Declined),
-            "cancel" => Some(Elicited::Cancelled),
+    pub fn elicit_result(&self, name: &str) -> Option<ElicitResult> {
+        let response = self.raw(name)?;
+        match response.get("action")?.as_str()? {
+            "accept" => response.get("content")?.as_object().cloned().map(ElicitResult::Accept),
+            "decline" => Some(ElicitResult::Decline),
+            "cancel" => Some(ElicitResult::Cancel),
             _ => None,
         }
     }
 
-    /// What the client's model said, if it was text.
+    /// Returns the text of a `CreateMessageResult`, if its content is text.
     #[must_use]
-    pub fn sampled_text(&self, name: &str) -> Option<&str> {
+    pub fn message_text(&self, name: &str) -> Option<&str> {
         self.raw(name)?.get("content")?.get("text")?.as_str()
     }
 
-    /// The client's roots, by URI.
+    /// Returns the URIs of a `ListRootsResult`.
     #[must_use]
     pub fn roots(&self, name: &str) -> Option<Vec<&str>> {
         let roots = self.raw(name)?.get("roots")?.as_array()?;
@@ -203,63 +205,63 @@ impl Answers {
     }
 }
 
-/// The port through which something tells its client how it goes. Nobody may be listening, and a slow listener loses
-/// messages rather than slow the work.
+/// The port for progress and log messages to the client. Messages are dropped where the client asked for none, and where it
+/// reads too slowly: they never delay the work.
 pub trait Feedback: Send + Sync {
-    /// Work has come so far.
+    /// Sends `notifications/progress`.
     fn progress(&self, progress: Progress);
-    /// Something worth telling happened.
+    /// Sends `notifications/message`.
     fn log(&self, message: LogMessage);
 }
 
-/// How far work has come. `progress` must grow from one to the next.
+/// The progress of a call. `progress` must grow from one message to the next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// So far.
+    /// The progress so far, in any unit.
     pub progress: f64,
-    /// In all, if that is known.
+    /// The whole, in the same unit, if it is known.
     pub total: Option<f64>,
-    /// For people.
+    /// A text for the user.
     pub message: Option<String>,
 }
 
-/// A message for the client's log. No secrets, no personal data.
+/// A message for the client's log: no secrets, no personal data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogMessage {
-    /// How bad it is.
+    /// Its severity.
     pub level: LogLevel,
-    /// Who says it.
+    /// The name of the logger.
     pub logger: Option<String>,
-    /// What.
+    /// The message: a text, or any JSON value.
     pub data: Value,
 }
 
-/// The levels of RFC 5424 section 6.2.1, from the least.
+/// The severities of RFC 5424 section 6.2.1, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// For developers.
+    /// Details for developers.
     Debug,
-    /// As usual.
+    /// Normal operation.
     Info,
-    /// As usual, but significant.
+    /// Normal, but significant.
     Notice,
-    /// Something may be wrong.
+    /// A warning condition.
     Warning,
-    /// Something is wrong.
+    /// An error condition.
     Error,
-    /// Something important is wrong.
+    /// A critical condition.
     Critical,
-    /// Somebody must act now.
+    /// Action must be taken immediately.
     Alert,
-    /// Nothing works.
+    /// The system is unusable.
     Emergency,
 }
 
-/// Nobody listens.
+/// Feedback that is dropped.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unheard;
+pub struct NoopFeedback;
 
-impl Feedback for Unheard {
+impl Feedback for NoopFeedback {
     fn progress(&self, _progress: Progress) {}
     fn log(&self, _message: LogMessage) {}
 }

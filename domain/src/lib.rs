@@ -41,24 +41,26 @@ pub use catalog::{Catalog, CatalogError, PromptCatalog, ResourceCatalog, ToolCat
 pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
 pub use context::{
-    Answers, Cancellation, ClientCapabilities, Context, Elicited, Feedback, InputRequired, LogLevel,
-    LogMessage, Message, Outcome, Progress, Question, Role, Sampling, Unheard,
+    Cancellation, ClientCapabilities, Context, CreateMessageParams, ElicitResult, Feedback, InputRequest,
+    InputRequired, InputResponses, LogLevel, LogMessage, Message, NoopFeedback, Outcome, Progress, Role,
 };
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
 pub use icon::{Icon, IconTheme};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
-pub use prompt::{Prompt, PromptArgument, PromptCall, PromptResult, PromptSpec};
+pub use prompt::{GetPromptResult, Prompt, PromptArgument, PromptCall, PromptSpec};
 pub use resource::{
-    Address, ReadCall, ReadError, ReadResult, Resource, ResourceSpec, ResourceSpecError, UriTemplate,
+    Address, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, UriTemplate,
 };
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
-pub use service::{Asking, AuthError, CallError, CompletionOf, Service};
+pub use service::{AuthError, CallError, CompletionRef, RequestContext, Service};
 pub use time::{Clock, UnixMillis, UnixSeconds};
 pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,
     Untrusted, UnverifiedClaims, VerifyError,
 };
-pub use tool::{SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName, ToolOutput, ToolResult, ToolSpec};
+pub use tool::{
+    CallToolResult, SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName, ToolResult, ToolSpec,
+};

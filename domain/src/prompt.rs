@@ -86,7 +86,7 @@ pub struct PromptCall<'a> {
 }
 
 /// What a use gives.
-pub type PromptResult = Result<Outcome<Vec<Message>>, ToolError>;
+pub type GetPromptResult = Result<Outcome<Vec<Message>>, ToolError>;
 
 /// The port for every prompt.
 #[async_trait]
@@ -101,7 +101,7 @@ pub trait Prompt: Send + Sync {
     ///
     /// # Errors
     /// [`ToolError`].
-    async fn get(&self, call: PromptCall<'_>) -> PromptResult;
+    async fn get(&self, call: PromptCall<'_>) -> GetPromptResult;
 
     /// Suggests values of an argument, for what was typed so far.
     async fn complete(&self, _context: Context<'_>, _argument: &str, _typed: &str) -> Completion {

@@ -202,7 +202,7 @@ pub struct ReadCall<'a> {
 }
 
 /// What a reading gives.
-pub type ReadResult = Result<Outcome<Vec<ResourceContents>>, ReadError>;
+pub type ReadResourceResult = Result<Outcome<Vec<ResourceContents>>, ReadError>;
 
 /// Why there is nothing to read.
 #[derive(Debug, thiserror::Error)]
@@ -228,7 +228,7 @@ pub trait Resource: Send + Sync {
     ///
     /// # Errors
     /// [`ReadError`].
-    async fn read(&self, call: ReadCall<'_>) -> ReadResult;
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult;
 
     /// Suggests values of a template's variable, for what was typed so far.
     async fn complete(&self, _context: Context<'_>, _variable: &str, _typed: &str) -> Completion {

@@ -13,14 +13,14 @@ use serde_json::Value;
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
 use crate::content::ResourceContents;
-use crate::context::{Answers, Cancellation, ClientCapabilities, Context, Feedback, Message, Outcome};
+use crate::context::{Cancellation, ClientCapabilities, Context, Feedback, InputResponses, Message, Outcome};
 use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec};
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
-use crate::tool::{ToolCall, ToolError, ToolOutput, ToolSpec};
+use crate::tool::{CallToolResult, ToolCall, ToolError, ToolSpec};
 
 /// The ports and policies behind every request.
 pub struct Service {
@@ -136,22 +136,22 @@ impl Service {
         self.verifier.ready()
     }
 
-    /// Calls a tool for whoever asks. Its arguments are asked for only once it is known that the call is permitted.
+    /// Calls a tool for a caller. Its arguments are asked for only once it is known that the call is permitted.
     ///
     /// # Errors
     /// [`CallError`], or why there are no arguments. Scopes are judged before arguments: who may not call learns nothing of
     /// them.
     pub async fn call<E: From<CallError>>(
         &self,
-        asking: &Asking<'_>,
+        request: &RequestContext<'_>,
         name: &str,
         arguments: impl FnOnce() -> Result<Value, E> + Send,
-    ) -> Result<Outcome<ToolOutput>, E> {
+    ) -> Result<Outcome<CallToolResult>, E> {
         let entry = self.catalog.tools.entry(name).ok_or(CallError::UnknownTool)?;
-        self.scopes.permit(asking.principal, &entry.spec.name).map_err(CallError::from)?;
+        self.scopes.permit(request.principal, &entry.spec.name).map_err(CallError::from)?;
         let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
         let watch = CancelOnDrop::default();
-        let call = ToolCall::new(self.context(asking, &watch), &arguments);
+        let call = ToolCall::new(self.context(request, &watch), &arguments);
         let outcome = self.bounded(entry.tool.run(call)).await?.map_err(CallError::from)?;
         if let Outcome::Complete(output) = &outcome {
             check_output(entry, output)?;
@@ -159,41 +159,41 @@ impl Service {
         Ok(outcome)
     }
 
-    /// Reads a resource for whoever asks.
+    /// Reads a resource for a caller.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn read(
         &self,
-        asking: &Asking<'_>,
+        request: &RequestContext<'_>,
         uri: &str,
     ) -> Result<Outcome<Vec<ResourceContents>>, CallError> {
         let (spec, resource) = self.catalog.resources.at(uri).ok_or(CallError::UnknownResource)?;
-        self.scopes.check(asking.principal, &spec.scopes)?;
+        self.scopes.check(request.principal, &spec.scopes)?;
         let variables = match &spec.address {
             Address::Template(template) => template.variables(uri).unwrap_or_default(),
             Address::Uri(_) => BTreeMap::new(),
         };
         let watch = CancelOnDrop::default();
-        let call = ReadCall { context: self.context(asking, &watch), uri, variables };
+        let call = ReadCall { context: self.context(request, &watch), uri, variables };
         self.bounded(resource.read(call)).await?.map_err(|error| match error {
             ReadError::NotFound => CallError::UnknownResource,
             ReadError::Failed(error) => CallError::Failed(error),
         })
     }
 
-    /// Gets a prompt for whoever asks. Its arguments are asked for as a tool's are.
+    /// Gets a prompt for a caller. Its arguments are asked for as a tool's are.
     ///
     /// # Errors
     /// [`CallError`], or why there are no arguments.
     pub async fn prompt<E: From<CallError>>(
         &self,
-        asking: &Asking<'_>,
+        request: &RequestContext<'_>,
         name: &str,
         arguments: impl FnOnce() -> Result<BTreeMap<String, String>, E> + Send,
     ) -> Result<Outcome<Vec<Message>>, E> {
         let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
-        self.scopes.check(asking.principal, &spec.scopes).map_err(CallError::from)?;
+        self.scopes.check(request.principal, &spec.scopes).map_err(CallError::from)?;
         let arguments = &arguments()?;
         let missing =
             |argument: &&PromptArgument| argument.required && !arguments.contains_key(&argument.name);
@@ -202,45 +202,45 @@ impl Service {
             return Err(CallError::InvalidArguments(text).into());
         }
         let watch = CancelOnDrop::default();
-        let call = PromptCall { context: self.context(asking, &watch), arguments };
+        let call = PromptCall { context: self.context(request, &watch), arguments };
         Ok(self.bounded(prompt.get(call)).await?.map_err(CallError::from)?)
     }
 
-    /// Suggests values of an argument for whoever asks.
+    /// Suggests values of an argument for a caller.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn complete(
         &self,
-        asking: &Asking<'_>,
-        of: CompletionOf<'_>,
+        request: &RequestContext<'_>,
+        of: CompletionRef<'_>,
         argument: &str,
         typed: &str,
     ) -> Result<Completion, CallError> {
         let watch = CancelOnDrop::default();
         match of {
-            CompletionOf::Prompt(name) => {
+            CompletionRef::Prompt(name) => {
                 let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
-                self.scopes.check(asking.principal, &spec.scopes)?;
-                self.bounded(prompt.complete(self.context(asking, &watch), argument, typed)).await
+                self.scopes.check(request.principal, &spec.scopes)?;
+                self.bounded(prompt.complete(self.context(request, &watch), argument, typed)).await
             }
-            CompletionOf::Template(template) => {
+            CompletionRef::Template(template) => {
                 let found = self.catalog.resources.with_template(template);
                 let (spec, resource) = found.ok_or(CallError::UnknownResource)?;
-                self.scopes.check(asking.principal, &spec.scopes)?;
-                self.bounded(resource.complete(self.context(asking, &watch), argument, typed)).await
+                self.scopes.check(request.principal, &spec.scopes)?;
+                self.bounded(resource.complete(self.context(request, &watch), argument, typed)).await
             }
         }
     }
 
-    fn context<'a>(&'a self, asking: &'a Asking<'_>, watch: &'a CancelOnDrop) -> Context<'a> {
+    fn context<'a>(&'a self, request: &'a RequestContext<'_>, watch: &'a CancelOnDrop) -> Context<'a> {
         Context {
-            principal: asking.principal,
+            principal: request.principal,
             clock: self.clock.as_ref(),
-            capabilities: &asking.capabilities,
-            answers: asking.answers,
-            state: asking.state,
-            feedback: asking.feedback,
+            capabilities: &request.capabilities,
+            input_responses: request.input_responses,
+            request_state: request.request_state,
+            feedback: request.feedback,
             cancellation: &watch.0,
         }
     }
@@ -257,26 +257,26 @@ impl Service {
     }
 }
 
-/// Who asks, and what they bring: everything of a [`Context`] that comes from outside.
-pub struct Asking<'a> {
-    /// Who.
+/// What a request brings: the part of a [`Context`] that comes from outside.
+pub struct RequestContext<'a> {
+    /// The caller.
     pub principal: &'a Principal,
     /// What the client can do.
     pub capabilities: ClientCapabilities,
-    /// Answers to earlier questions.
-    pub answers: &'a Answers,
-    /// What was to be remembered.
-    pub state: Option<&'a Value>,
+    /// The responses to earlier requests for input.
+    pub input_responses: &'a InputResponses,
+    /// The state of the round before.
+    pub request_state: Option<&'a Value>,
     /// Where progress and log messages go.
     pub feedback: &'a dyn Feedback,
 }
 
-/// Whose argument is being typed.
+/// What an argument belongs to that is being completed (`PromptReference` and `ResourceTemplateReference` in MCP's schema).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CompletionOf<'a> {
-    /// A prompt's, by its name.
+pub enum CompletionRef<'a> {
+    /// A prompt, by its name.
     Prompt(&'a str),
-    /// A resource template's, by its text.
+    /// A resource template, by its text.
     Template(&'a str),
 }
 
@@ -291,8 +291,8 @@ impl Drop for CancelOnDrop {
 }
 
 /// MCP 2026-07-28, server/tools, "Output Schema": a structured result MUST fit the schema.
-fn check_output(entry: &CatalogEntry, output: &ToolOutput) -> Result<(), CallError> {
-    let fits = match (&entry.spec.output, &output.structured) {
+fn check_output(entry: &CatalogEntry, output: &CallToolResult) -> Result<(), CallError> {
+    let fits = match (&entry.spec.output, &output.structured_content) {
         (None, _) => true,
         (Some(schema), Some(value)) => schema.is_valid(value),
         (Some(_), None) => false,

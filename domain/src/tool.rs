@@ -219,28 +219,28 @@ impl<'a> ToolCall<'a> {
 
 /// What a tool gives back when it is done.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ToolOutput {
+pub struct CallToolResult {
     /// For the model to read.
     pub content: Vec<Content>,
     /// For programs: fits [`ToolSpec::output`].
-    pub structured: Option<Value>,
+    pub structured_content: Option<Value>,
     /// Whether it tells of a failure, in more than the words of a [`ToolError`].
     pub is_error: bool,
 }
 
-/// What a call gives: an output, or questions to answer first ([`crate::InputRequired`]).
-pub type ToolResult = Result<Outcome<ToolOutput>, ToolError>;
+/// The outcome of a call: a result, or requests for input first ([`crate::InputRequired`]).
+pub type ToolResult = Result<Outcome<CallToolResult>, ToolError>;
 
-impl ToolOutput {
+impl CallToolResult {
     /// A text and the same thing for programs.
     ///
     /// # Errors
     /// [`ToolError`] when `structured` can't be JSON, for example a map with keys that are no strings.
-    pub fn new(text: impl Into<String>, structured: &impl Serialize) -> ToolResult {
-        let structured = serde_json::to_value(structured)
+    pub fn new(text: impl Into<String>, structured_content: &impl Serialize) -> ToolResult {
+        let structured = serde_json::to_value(structured_content)
             .map_err(|error| ToolError::caused_by("the result can't be given as JSON", error))?;
         let content = vec![Content::Text(text.into())];
-        Ok(Outcome::Complete(Self { content, structured: Some(structured), is_error: false }))
+        Ok(Outcome::Complete(Self { content, structured_content: Some(structured), is_error: false }))
     }
 
     /// Content alone, for a tool without an output schema.
@@ -249,7 +249,7 @@ impl ToolOutput {
     /// None; it has the form of a tool's result.
     pub fn of(content: impl IntoIterator<Item = impl Into<Content>>) -> ToolResult {
         let content = content.into_iter().map(Into::into).collect();
-        Ok(Outcome::Complete(Self { content, structured: None, is_error: false }))
+        Ok(Outcome::Complete(Self { content, structured_content: None, is_error: false }))
     }
 }
 

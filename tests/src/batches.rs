@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
+use domain::{CallToolResult, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
 use fakes::{Behaviour, RecordingTool};
 use serde_json::{Value, json};
 
@@ -203,7 +203,7 @@ impl Tool for Large {
     }
 
     async fn run(&self, _: ToolCall<'_>) -> ToolResult {
-        ToolOutput::of(["x".repeat(self.0)])
+        CallToolResult::of(["x".repeat(self.0)])
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Completion, Context, Elicited, InputRequired, Message, Outcome, Prompt, PromptCall, PromptResult,
-    PromptSpec, Question, ReadCall, ReadResult, Resource, ResourceBody, ResourceContents, ResourceSpec,
-    ResourceSpecError, Role, SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec,
+    CallToolResult, Completion, Context, ElicitResult, GetPromptResult, InputRequest, InputRequired, Message,
+    Outcome, Prompt, PromptCall, PromptSpec, ReadCall, ReadResourceResult, Resource, ResourceBody,
+    ResourceContents, ResourceSpec, ResourceSpecError, Role, SpecError, Tool, ToolCall, ToolResult, ToolSpec,
 };
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -18,11 +18,11 @@ const NAME: &str = "x:ask";
 const TOOL: &str = "ask";
 
 fn asked(context: &Context<'_>) -> Option<InputRequired> {
-    if let Some(Elicited::Accepted(_)) = context.answers.elicited("q") {
+    if let Some(ElicitResult::Accept(_)) = context.input_responses.elicit_result("q") {
         return None;
     }
     let schema = json!({"type": "object", "properties": {}});
-    Some(InputRequired::ask("q", Question::Elicit { message: "?".into(), schema }).remembering(json!(1)))
+    Some(InputRequired::new("q", InputRequest::Elicit { message: "?".into(), schema }).with_state(json!(1)))
 }
 
 struct AskingTool;
@@ -36,7 +36,7 @@ impl Tool for AskingTool {
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         match asked(&call.context) {
             Some(input) => input.into(),
-            None => ToolOutput::of(["done"]),
+            None => CallToolResult::of(["done"]),
         }
     }
 }
@@ -49,7 +49,7 @@ impl Prompt for AskingPrompt {
         PromptSpec::new(self.0, "Ask", "A prompt.").requires(self.1.iter().copied())
     }
 
-    async fn get(&self, call: PromptCall<'_>) -> PromptResult {
+    async fn get(&self, call: PromptCall<'_>) -> GetPromptResult {
         match asked(&call.context) {
             Some(input) => input.into(),
             None => {
@@ -75,7 +75,7 @@ impl Resource for AskingResource {
         Ok(ResourceSpec::at(self.0, "ask", "Ask", "A resource."))
     }
 
-    async fn read(&self, call: ReadCall<'_>) -> ReadResult {
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
         match asked(&call.context) {
             Some(input) => input.into(),
             None => Ok(Outcome::Complete(vec![ResourceContents {
@@ -244,7 +244,7 @@ impl Tool for Ten {
     }
 
     async fn run(&self, _: ToolCall<'_>) -> ToolResult {
-        ToolOutput::of(["done"])
+        CallToolResult::of(["done"])
     }
 }
 

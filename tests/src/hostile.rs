@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Elicited, InputRequired, Question, SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec,
+    CallToolResult, ElicitResult, InputRequest, InputRequired, SpecError, Tool, ToolCall, ToolResult,
+    ToolSpec,
 };
 use fakes::{Behaviour, RecordingTool};
 use http_body_util::Full;
@@ -33,14 +34,14 @@ impl Tool for Pay {
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         let arguments: Value = call.arguments()?;
         let amount = &arguments["amount"];
-        if let (Some(Elicited::Accepted(_)), Some(asked)) =
-            (call.context.answers.elicited("sure"), call.context.state)
+        if let (Some(ElicitResult::Accept(_)), Some(asked)) =
+            (call.context.input_responses.elicit_result("sure"), call.context.request_state)
         {
-            return ToolOutput::of([format!("{asked} as {amount}")]);
+            return CallToolResult::of([format!("{asked} as {amount}")]);
         }
         let schema = json!({"type": "object", "properties": {}});
-        let question = Question::Elicit { message: format!("Pay {amount}?"), schema };
-        InputRequired::ask("sure", question).remembering(amount.clone()).into()
+        let question = InputRequest::Elicit { message: format!("Pay {amount}?"), schema };
+        InputRequired::new("sure", question).with_state(amount.clone()).into()
     }
 }
 
@@ -54,7 +55,7 @@ impl Tool for Large {
     }
 
     async fn run(&self, _: ToolCall<'_>) -> ToolResult {
-        ToolOutput::of(["x".repeat(self.0)])
+        CallToolResult::of(["x".repeat(self.0)])
     }
 }
 
@@ -608,7 +609,7 @@ async fn parameter_headers_agree_with_the_arguments_exactly_in_every_revision() 
             ToolSpec::with_schema("mirrored", "Mirrored", "A tool.", schema)
         }
         async fn run(&self, _: ToolCall<'_>) -> ToolResult {
-            ToolOutput::of(["done"])
+            CallToolResult::of(["done"])
         }
     }
     let harness = start(Choices::new().tool(Arc::new(Mirrored))).await;

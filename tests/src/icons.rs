@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Icon, IconTheme, Outcome, Prompt, PromptCall, PromptResult, PromptSpec, ReadCall, ReadResult, Resource,
-    ResourceSpec, ResourceSpecError, SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec,
+    CallToolResult, GetPromptResult, Icon, IconTheme, Outcome, Prompt, PromptCall, PromptSpec, ReadCall,
+    ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, SpecError, Tool, ToolCall, ToolResult,
+    ToolSpec,
 };
 use fastmcp_auth0::wiring;
 use fastmcp_auth0::{Settings, Sources};
@@ -24,7 +25,7 @@ impl Tool for Shown {
     }
 
     async fn run(&self, _: ToolCall<'_>) -> ToolResult {
-        ToolOutput::of(["done"])
+        CallToolResult::of(["done"])
     }
 }
 
@@ -36,7 +37,7 @@ impl Resource for Item {
         Ok(ResourceSpec::template(self.0, "item", "Item", "An item.")?.icon(Icon::new(self.1)))
     }
 
-    async fn read(&self, _: ReadCall<'_>) -> ReadResult {
+    async fn read(&self, _: ReadCall<'_>) -> ReadResourceResult {
         Ok(Outcome::Complete(Vec::new()))
     }
 }
@@ -49,7 +50,7 @@ impl Prompt for Start {
         Ok(PromptSpec::new("start", "Start", "A start.").icon(Icon::new(self.0)))
     }
 
-    async fn get(&self, _: PromptCall<'_>) -> PromptResult {
+    async fn get(&self, _: PromptCall<'_>) -> GetPromptResult {
         Ok(Outcome::Complete(Vec::new()))
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Completion, Context, Message, Outcome, Prompt, PromptCall, PromptResult, PromptSpec, ReadCall,
-    ReadResult, Resource, ResourceBody, ResourceContents, ResourceSpec, ResourceSpecError, Role, ScopeSet,
+    Completion, Context, GetPromptResult, Message, Outcome, Prompt, PromptCall, PromptSpec, ReadCall,
+    ReadResourceResult, Resource, ResourceBody, ResourceContents, ResourceSpec, ResourceSpecError, Role,
+    ScopeSet,
 };
 use fakes::{Behaviour, RecordingTool};
 use fastmcp_auth0::{Settings, Sources};
@@ -32,7 +33,7 @@ impl Resource for Note {
         spec.requires(READ.iter().copied())
     }
 
-    async fn read(&self, call: ReadCall<'_>) -> ReadResult {
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
         let body = ResourceBody::Text("a note".into());
         Ok(Outcome::Complete(vec![ResourceContents { uri: call.uri.to_owned(), mime_type: None, body }]))
     }
@@ -50,7 +51,7 @@ impl Prompt for Notes {
         PromptSpec::new("notes", "Notes", "A prompt.").requires(READ.iter().copied())
     }
 
-    async fn get(&self, _: PromptCall<'_>) -> PromptResult {
+    async fn get(&self, _: PromptCall<'_>) -> GetPromptResult {
         Ok(Outcome::Complete(vec![Message { role: Role::User, content: "notes".to_owned().into() }]))
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Change, Completion, Elicited, InputRequired, LogLevel, LogMessage, Message, Outcome, Progress, Prompt,
-    PromptCall, PromptResult, PromptSpec, Question, ReadCall, ReadError, ReadResult, Resource, ResourceBody,
-    ResourceContents, ResourceSpec, ResourceSpecError, Role, SpecError, Tool, ToolCall, ToolOutput,
-    ToolResult, ToolSpec, UnixSeconds,
+    CallToolResult, Change, Completion, ElicitResult, GetPromptResult, InputRequest, InputRequired, LogLevel,
+    LogMessage, Message, Outcome, Progress, Prompt, PromptCall, PromptSpec, ReadCall, ReadError,
+    ReadResourceResult, Resource, ResourceBody, ResourceContents, ResourceSpec, ResourceSpecError, Role,
+    SpecError, Tool, ToolCall, ToolResult, ToolSpec, UnixSeconds,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,7 +67,7 @@ impl Tool for Chatty {
             std::future::pending::<()>().await;
         }
         drop(guard);
-        ToolOutput::of(["done"])
+        CallToolResult::of(["done"])
     }
 }
 
@@ -81,14 +81,18 @@ impl Tool for Asker {
     }
 
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
-        if let Some(Elicited::Accepted(content)) = call.context.answers.elicited("name") {
-            assert_eq!(call.context.state, Some(&json!({"asked": true})), "what was remembered comes back");
-            return ToolOutput::of([format!("Hello, {}!", content["name"].as_str().unwrap_or("?"))]);
+        if let Some(ElicitResult::Accept(content)) = call.context.input_responses.elicit_result("name") {
+            assert_eq!(
+                call.context.request_state,
+                Some(&json!({"asked": true})),
+                "what was remembered comes back"
+            );
+            return CallToolResult::of([format!("Hello, {}!", content["name"].as_str().unwrap_or("?"))]);
         }
         let schema =
             json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
-        let question = Question::Elicit { message: "Your name?".into(), schema };
-        InputRequired::ask("name", question).remembering(json!({"asked": true})).into()
+        let question = InputRequest::Elicit { message: "Your name?".into(), schema };
+        InputRequired::new("name", question).with_state(json!({"asked": true})).into()
     }
 }
 
@@ -103,7 +107,7 @@ impl Resource for Note {
         ResourceSpec::at(self.0, "note", "Note", "A note.").of_type("text/plain").requires(["tool:greet"])
     }
 
-    async fn read(&self, call: ReadCall<'_>) -> ReadResult {
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
         let text = call.variables.get("id").cloned().unwrap_or_else(|| "the note".into());
         if text == "404" {
             return Err(ReadError::NotFound);
@@ -127,7 +131,7 @@ impl Prompt for Poem {
             .requires(["tool:greet"])
     }
 
-    async fn get(&self, call: PromptCall<'_>) -> PromptResult {
+    async fn get(&self, call: PromptCall<'_>) -> GetPromptResult {
         let text = format!("A poem about {}, please.", call.arguments["about"]);
         Ok(Outcome::Complete(vec![Message { role: Role::User, content: text.into() }]))
     }

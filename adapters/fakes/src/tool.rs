@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use domain::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSpec};
+use domain::{CallToolResult, SpecError, Tool, ToolCall, ToolError, ToolResult, ToolSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -105,9 +105,9 @@ impl Tool for RecordingTool {
             Behaviour::Panic => panic!("as scripted"),
             Behaviour::Wait => self.wait().await,
             Behaviour::BreakSchema => {
-                return ToolOutput::new("recorded", &serde_json::json!({"recorded": 5}));
+                return CallToolResult::new("recorded", &serde_json::json!({"recorded": 5}));
             }
         }
-        ToolOutput::new("recorded", &Recorded { recorded: true })
+        CallToolResult::new("recorded", &Recorded { recorded: true })
     }
 }

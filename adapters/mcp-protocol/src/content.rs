@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::{
-    Content, Icon, IconTheme, Message, Question, ResourceBody, ResourceContents, ResourceLink, Role,
+    Content, Icon, IconTheme, InputRequest, Message, ResourceBody, ResourceContents, ResourceLink, Role,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -129,16 +129,16 @@ impl From<Message> for MessageWire {
 }
 
 /// A question as the request that asks it: `ElicitRequest`, `CreateMessageRequest`, `ListRootsRequest`.
-pub(crate) fn question(question: Question, names_mode: bool) -> Value {
+pub(crate) fn question(question: InputRequest, names_mode: bool) -> Value {
     match question {
-        Question::Elicit { message, schema } => {
+        InputRequest::Elicit { message, schema } => {
             let mut params = json!({"message": message, "requestedSchema": schema});
             if names_mode {
                 params["mode"] = "form".into();
             }
             json!({"method": "elicitation/create", "params": params})
         }
-        Question::Sample(sampling) => {
+        InputRequest::CreateMessage(sampling) => {
             let messages: Vec<MessageWire> = sampling.messages.into_iter().map(Into::into).collect();
             let mut params = json!({"messages": messages, "maxTokens": sampling.max_tokens});
             if let Some(prompt) = sampling.system_prompt {
@@ -146,15 +146,15 @@ pub(crate) fn question(question: Question, names_mode: bool) -> Value {
             }
             json!({"method": "sampling/createMessage", "params": params})
         }
-        Question::ListRoots => json!({"method": "roots/list"}),
+        InputRequest::ListRoots => json!({"method": "roots/list"}),
     }
 }
 
 /// The client capability that a question needs, as `requiredCapabilities` names it.
-pub(crate) const fn capability(question: &Question) -> &'static str {
+pub(crate) const fn capability(question: &InputRequest) -> &'static str {
     match question {
-        Question::Elicit { .. } => "elicitation",
-        Question::Sample(_) => "sampling",
-        Question::ListRoots => "roots",
+        InputRequest::Elicit { .. } => "elicitation",
+        InputRequest::CreateMessage(_) => "sampling",
+        InputRequest::ListRoots => "roots",
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use domain::strict_json::Unparsed;
 use domain::{
-    Answers, Asking, CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, LogLevel, Memory,
-    Outcome, Principal, Service, ToolError, ToolName, Unheard,
+    CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel, Memory,
+    NoopFeedback, Outcome, Principal, RequestContext, Service, ToolError, ToolName,
 };
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
@@ -36,10 +36,10 @@ pub(crate) struct Job {
     pub(crate) id: Box<RawValue>,
     pub(crate) target: Target,
     pub(crate) capabilities: ClientCapabilities,
-    pub(crate) answers: Answers,
+    pub(crate) input_responses: InputResponses,
     /// What of the memory are the answers.
     pub(crate) answers_bytes: usize,
-    pub(crate) state: Option<Value>,
+    pub(crate) request_state: Option<Value>,
     pub(crate) progress_token: Option<Box<RawValue>>,
     pub(crate) log_level: Option<LogLevel>,
     pub(crate) note: Note,
@@ -192,12 +192,12 @@ impl Job {
     }
 
     async fn round(&mut self, sink: Option<&Sink>) -> Result<Round, Refusal> {
-        let feedback: &dyn Feedback = sink.map_or(&Unheard, |sink| sink as &dyn Feedback);
-        let asking = Asking {
+        let feedback: &dyn Feedback = sink.map_or(&NoopFeedback, |sink| sink as &dyn Feedback);
+        let asking = RequestContext {
             principal: &self.who,
             capabilities: self.capabilities,
-            answers: &self.answers,
-            state: self.state.as_ref(),
+            input_responses: &self.input_responses,
+            request_state: self.request_state.as_ref(),
             feedback,
         };
         let (shape, service, memory) = (self.shape(), &self.snapshot.service, &mut self.memory);
@@ -275,7 +275,7 @@ impl Job {
 
     /// The modern era: the client asks its user, and calls again.
     fn input_required(&self, asked: InputRequired) -> Result<Finished, Refusal> {
-        let lacking = asked.questions.values().find(|question| !self.capabilities.can_answer(question));
+        let lacking = asked.input_requests.values().find(|question| !self.capabilities.can_answer(question));
         if let Some(lacking) = lacking {
             let required = json!({"requiredCapabilities": {capability(lacking): {}}});
             let message = "the client lacks a capability that this call needs";
@@ -283,12 +283,12 @@ impl Job {
         }
         let now = self.service().clock.now().seconds();
         let binding = Binding::new(&self.who, self.target.method(), self.target.name());
-        let sealed = asked.state.map(|state| {
+        let sealed = asked.request_state.map(|state| {
             let digest = self.target.arguments_digest();
             self.snapshot.keys.seal(state, digest, &binding, now).ok_or_else(no_randomness)
         });
         let questions =
-            asked.questions.into_iter().map(|(name, asked)| (name, question(asked, true))).collect();
+            asked.input_requests.into_iter().map(|(name, asked)| (name, question(asked, true))).collect();
         Ok(self.shape().input_required(questions, sealed.transpose()?))
     }
 
@@ -296,7 +296,7 @@ impl Job {
     async fn ask(&mut self, asked: InputRequired, sink: &Sink) -> Result<(), Refusal> {
         let mut waiting = Vec::new();
         let mut messages = sink.sender();
-        for (name, asked) in asked.questions {
+        for (name, asked) in asked.input_requests {
             let open = self.server.questions.open(&self.who).map_err(|error| match error {
                 NotOpened::Exhausted(exhausted) => exhausted.into(),
                 NotOpened::NoRandomness => no_randomness(),
@@ -306,7 +306,7 @@ impl Job {
             waiting.push((name, open));
         }
         // Earlier answers were for the round before.
-        self.answers = Answers::default();
+        self.input_responses = InputResponses::default();
         self.memory.remove(std::mem::take(&mut self.answers_bytes));
         let answers = join_all(waiting.into_iter().map(|(name, open)| answered(name, open)));
         let patience = self.snapshot.settings.answer_timeout;
@@ -321,8 +321,8 @@ impl Job {
             self.answers_bytes += answer.tree_bytes();
             given.insert(name, answer.parse());
         }
-        self.answers = Answers::new(given);
-        self.state = asked.state;
+        self.input_responses = InputResponses::new(given);
+        self.request_state = asked.request_state;
         Ok(())
     }
 }

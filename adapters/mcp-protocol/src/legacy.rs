@@ -1,7 +1,7 @@
 //! The legacy era (2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
 
 use domain::strict_json::Unparsed;
-use domain::{Answers, ClientCapabilities, LogLevel, Principal};
+use domain::{ClientCapabilities, InputResponses, LogLevel, Principal};
 use serde_json::json;
 
 use crate::fields::{Field, METHOD, NAME, RequestFields};
@@ -114,9 +114,9 @@ fn job(
         id: request.id.to_owned(),
         target,
         capabilities: ClientCapabilities::ALL,
-        answers: Answers::default(),
+        input_responses: InputResponses::default(),
         answers_bytes: 0,
-        state: None,
+        request_state: None,
         progress_token: meta.as_ref().and_then(Meta::progress_token),
         log_level: Some(LEAST_LEVEL),
         note: note.clone(),

@@ -38,8 +38,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use domain::strict_json::{Json, MapAccess, Members, Unparsed, Unread};
 use domain::{
-    Announcer, Answers, Asking, CallError, Change, ClientCapabilities, CompletionOf, Exhausted, Icon, Memory,
-    Pool, Principal, Service, Unheard,
+    Announcer, CallError, Change, ClientCapabilities, CompletionRef, Exhausted, Icon, InputResponses, Memory,
+    NoopFeedback, Pool, Principal, RequestContext, Service,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -326,12 +326,12 @@ impl Served<'_> {
         let of = reference.meant().ok_or_else(malformed)?;
         let (name, typed) = (text(argument.name.as_ref()), text(argument.value.as_ref()));
         let (name, typed) = name.zip(typed).ok_or_else(malformed)?;
-        let asking = Asking {
+        let asking = RequestContext {
             principal: who,
             capabilities: ClientCapabilities::default(),
-            answers: &Answers::default(),
-            state: None,
-            feedback: &Unheard,
+            input_responses: &InputResponses::default(),
+            request_state: None,
+            feedback: &NoopFeedback,
         };
         match self.snapshot.service.complete(&asking, of, name, typed).await {
             Ok(completion) => Ok(Answer::Done(self.shape(era).completed(completion))),
@@ -381,10 +381,10 @@ impl<'a> Members<'a> for Reference<'a> {
 }
 
 impl Reference<'_> {
-    fn meant(&self) -> Option<CompletionOf<'_>> {
+    fn meant(&self) -> Option<CompletionRef<'_>> {
         match text(self.kind.as_ref())? {
-            "ref/prompt" => text(self.name.as_ref()).map(CompletionOf::Prompt),
-            "ref/resource" => text(self.uri.as_ref()).map(CompletionOf::Template),
+            "ref/prompt" => text(self.name.as_ref()).map(CompletionRef::Prompt),
+            "ref/resource" => text(self.uri.as_ref()).map(CompletionRef::Template),
             _ => None,
         }
     }

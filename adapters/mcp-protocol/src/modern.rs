@@ -1,7 +1,7 @@
 //! The modern era (2026-07-28): no handshake, every request carries its version and capabilities.
 
 use domain::strict_json::{Json, Unparsed};
-use domain::{Answers, Principal};
+use domain::{InputResponses, Principal};
 use serde_json::json;
 
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
@@ -85,18 +85,18 @@ fn job(
 ) -> Result<Answer, Refusal> {
     let params = &mut request.params;
     let mut memory = job_memory(request.memory.take(), &target)?;
-    let mut answers = Answers::new(params.answers(&mut memory)?);
-    let mut state = None;
+    let mut input_responses = InputResponses::new(params.answers(&mut memory)?);
+    let mut request_state = None;
     if let Some(sealed) = &params.request_state {
         let binding = Binding::new(who, target.method(), target.name());
         let now = served.snapshot.service.clock.now().seconds();
         let opened = sealed.text().and_then(|sealed| served.snapshot.keys.open(sealed, &binding, now));
         let opened = opened.ok_or_else(unknown_state)?;
         if opened.arguments == target.arguments_digest() {
-            state = Some(opened.state);
+            request_state = Some(opened.state);
         } else {
             // What was answered was asked about other arguments: the call starts anew.
-            answers = Answers::default();
+            input_responses = InputResponses::default();
         }
     }
     let meta = params.meta.take().unwrap_or_default();
@@ -107,9 +107,9 @@ fn job(
         era: Era::Modern,
         id: request.id.to_owned(),
         capabilities: meta.declared(),
-        answers,
+        input_responses,
         answers_bytes: 0,
-        state,
+        request_state,
         progress_token: meta.progress_token(),
         log_level: meta.log_level()?,
         target,

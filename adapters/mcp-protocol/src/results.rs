@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Completion, Message, ResourceContents, ToolOutput};
+use domain::{CallToolResult, Completion, Message, ResourceContents};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -125,9 +125,10 @@ struct InputRequired<'a> {
 
 impl Shape {
     /// What a tool gave.
-    pub(crate) fn called(&self, output: ToolOutput) -> Finished {
+    pub(crate) fn called(&self, output: CallToolResult) -> Finished {
         let content = output.content.into_iter().map(Into::into).collect();
-        let called = Called { content, is_error: output.is_error, structured_content: output.structured };
+        let called =
+            Called { content, is_error: output.is_error, structured_content: output.structured_content };
         self.complete(&called, Caching::None)
     }
 

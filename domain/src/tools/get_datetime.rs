@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::NoArguments;
-use crate::tool::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
+use crate::tool::{CallToolResult, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
 
 /// Tells the present by the [`Clock`](crate::Clock) port.
 pub struct GetDatetime;
@@ -29,6 +29,6 @@ impl Tool for GetDatetime {
 
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         let datetime = call.context.clock.now().to_rfc3339();
-        ToolOutput::new(datetime.clone(), &Present { datetime })
+        CallToolResult::new(datetime.clone(), &Present { datetime })
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tool::{SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec};
+use crate::tool::{CallToolResult, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
 
 /// Greets the caller by the given name and the token's subject.
 pub struct Greet;
@@ -46,6 +46,6 @@ impl Tool for Greet {
              Authentication works: your Auth0 access token was verified.\n\
              Scope checks work: the token holds every scope this tool asks for."
         );
-        ToolOutput::new(text, &Greeting { greeting, sub })
+        CallToolResult::new(text, &Greeting { greeting, sub })
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::NoArguments;
 use crate::scope::Scope;
 use crate::token::Actor;
-use crate::tool::{SpecError, Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSpec};
+use crate::tool::{CallToolResult, SpecError, Tool, ToolCall, ToolError, ToolResult, ToolSpec};
 
 /// Returns the caller's identity and scopes.
 pub struct Whoami;
@@ -96,6 +96,6 @@ impl Tool for Whoami {
         };
         let text = serde_json::to_string_pretty(&identity)
             .map_err(|error| ToolError::caused_by("the identity can't be shown", error))?;
-        ToolOutput::new(text, &identity)
+        CallToolResult::new(text, &identity)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Elicited, InputRequired, Message, Outcome, Question, Role, Sampling, SpecError, Tool, ToolCall,
-    ToolError, ToolOutput, ToolResult, ToolSpec,
+    CallToolResult, CreateMessageParams, ElicitResult, InputRequest, InputRequired, Message, Outcome, Role,
+    SpecError, Tool, ToolCall, ToolError, ToolResult, ToolSpec,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -73,48 +73,48 @@ impl Tool for Asking {
     }
 }
 
-fn form(message: &str, properties: impl Into<Value>, required: &[&str]) -> Question {
+fn form(message: &str, properties: impl Into<Value>, required: &[&str]) -> InputRequest {
     let properties = properties.into();
     let schema = json!({"type": "object", "properties": properties, "required": required});
-    Question::Elicit { message: message.to_owned(), schema }
+    InputRequest::Elicit { message: message.to_owned(), schema }
 }
 
-fn name_form() -> Question {
+fn name_form() -> InputRequest {
     form("What is your name?", json!({"name": {"type": "string"}}), &["name"])
 }
 
-fn model(prompt: &str) -> Question {
+fn model(prompt: &str) -> InputRequest {
     let messages = vec![Message { role: Role::User, content: prompt.into() }];
-    Question::Sample(Sampling { messages, system_prompt: None, max_tokens: 100 })
+    InputRequest::CreateMessage(CreateMessageParams { messages, system_prompt: None, max_tokens: 100 })
 }
 
 /// The text that a form was filled in with, if it was.
 fn filled_in(call: &ToolCall<'_>, question: &str, field: &str) -> Option<String> {
-    match call.context.answers.elicited(question)? {
-        Elicited::Accepted(content) => content.get(field)?.as_str().map(str::to_owned),
-        Elicited::Declined | Elicited::Cancelled => None,
+    match call.context.input_responses.elicit_result(question)? {
+        ElicitResult::Accept(content) => content.get(field)?.as_str().map(str::to_owned),
+        ElicitResult::Decline | ElicitResult::Cancel => None,
     }
 }
 
-fn described(elicited: Elicited) -> (&'static str, Map<String, Value>) {
+fn described(elicited: ElicitResult) -> (&'static str, Map<String, Value>) {
     match elicited {
-        Elicited::Accepted(content) => ("accept", content),
-        Elicited::Declined => ("decline", Map::new()),
-        Elicited::Cancelled => ("cancel", Map::new()),
+        ElicitResult::Accept(content) => ("accept", content),
+        ElicitResult::Decline => ("decline", Map::new()),
+        ElicitResult::Cancel => ("cancel", Map::new()),
     }
 }
 
 fn sampling(call: &ToolCall<'_>) -> ToolResult {
-    match call.context.answers.sampled_text("answer") {
-        Some(text) => ToolOutput::of([format!("LLM response: {text}")]),
-        None => InputRequired::ask("answer", model(&call.arguments::<Arguments>()?.prompt)).into(),
+    match call.context.input_responses.message_text("answer") {
+        Some(text) => CallToolResult::of([format!("LLM response: {text}")]),
+        None => InputRequired::new("answer", model(&call.arguments::<Arguments>()?.prompt)).into(),
     }
 }
 
 fn elicitation(call: &ToolCall<'_>) -> ToolResult {
-    if let Some(elicited) = call.context.answers.elicited("form") {
+    if let Some(elicited) = call.context.input_responses.elicit_result("form") {
         let (action, content) = described(elicited);
-        return ToolOutput::of([format!(
+        return CallToolResult::of([format!(
             "User response: action={action}, content={}",
             Value::Object(content)
         )]);
@@ -124,17 +124,17 @@ fn elicitation(call: &ToolCall<'_>) -> ToolResult {
         "email": {"type": "string", "description": "User's email address"},
     });
     let message = call.arguments::<Arguments>()?.message;
-    InputRequired::ask("form", form(&message, fields, &["username", "email"])).into()
+    InputRequired::new("form", form(&message, fields, &["username", "email"])).into()
 }
 
-fn completed(call: &ToolCall<'_>, question: Question) -> ToolResult {
-    match call.context.answers.elicited("form") {
+fn completed(call: &ToolCall<'_>, question: InputRequest) -> ToolResult {
+    match call.context.input_responses.elicit_result("form") {
         Some(elicited) => {
             let (action, content) = described(elicited);
             let content = Value::Object(content);
-            ToolOutput::of([format!("Elicitation completed: action={action}, content={content}")])
+            CallToolResult::of([format!("Elicitation completed: action={action}, content={content}")])
         }
-        None => InputRequired::ask("form", question).into(),
+        None => InputRequired::new("form", question).into(),
     }
 }
 
@@ -174,86 +174,88 @@ fn samples(call: &ToolCall<'_>) -> ToolResult {
 }
 
 fn sampled(call: &ToolCall<'_>, name: &str, prompt: &str) -> ToolResult {
-    match call.context.answers.sampled_text(name) {
-        Some(text) => ToolOutput::of([format!("The model said: {text}")]),
-        None => InputRequired::ask(name, model(prompt)).into(),
+    match call.context.input_responses.message_text(name) {
+        Some(text) => CallToolResult::of([format!("The model said: {text}")]),
+        None => InputRequired::new(name, model(prompt)).into(),
     }
 }
 
 fn greets(call: &ToolCall<'_>) -> ToolResult {
     match filled_in(call, "user_name", "name") {
-        Some(name) => ToolOutput::of([format!("Hello, {name}!")]),
-        None => InputRequired::ask("user_name", name_form()).into(),
+        Some(name) => CallToolResult::of([format!("Hello, {name}!")]),
+        None => InputRequired::new("user_name", name_form()).into(),
     }
 }
 
 fn lists_roots(call: &ToolCall<'_>) -> ToolResult {
-    match call.context.answers.roots("client_roots") {
-        Some(roots) => ToolOutput::of([format!("Roots: {}", roots.join(", "))]),
-        None => InputRequired::ask("client_roots", Question::ListRoots).into(),
+    match call.context.input_responses.roots("client_roots") {
+        Some(roots) => CallToolResult::of([format!("Roots: {}", roots.join(", "))]),
+        None => InputRequired::new("client_roots", InputRequest::ListRoots).into(),
     }
 }
 
 fn remembers(call: &ToolCall<'_>) -> ToolResult {
-    let confirmed = match call.context.answers.elicited("confirm") {
-        Some(Elicited::Accepted(content)) => content.get("ok").and_then(Value::as_bool),
+    let confirmed = match call.context.input_responses.elicit_result("confirm") {
+        Some(ElicitResult::Accept(content)) => content.get("ok").and_then(Value::as_bool),
         _ => None,
     };
-    if confirmed.is_some() && call.context.state == Some(&json!({"step": "confirm"})) {
-        return ToolOutput::of(["state-ok"]);
+    if confirmed.is_some() && call.context.request_state == Some(&json!({"step": "confirm"})) {
+        return CallToolResult::of(["state-ok"]);
     }
     let question = form("Is that all right?", json!({"ok": {"type": "boolean"}}), &["ok"]);
-    InputRequired::ask("confirm", question).remembering(json!({"step": "confirm"})).into()
+    InputRequired::new("confirm", question).with_state(json!({"step": "confirm"})).into()
 }
 
 fn asks_much(call: &ToolCall<'_>) -> ToolResult {
-    let answers = call.context.answers;
+    let answers = call.context.input_responses;
     let (name, roots) = (filled_in(call, "user_name", "name"), answers.roots("client_roots"));
-    if let (Some(name), Some(greeting), Some(roots)) = (name, answers.sampled_text("greeting"), roots) {
-        return ToolOutput::of([format!("{greeting}, {name}! You work in {}.", roots.join(", "))]);
+    if let (Some(name), Some(greeting), Some(roots)) = (name, answers.message_text("greeting"), roots) {
+        return CallToolResult::of([format!("{greeting}, {name}! You work in {}.", roots.join(", "))]);
     }
-    InputRequired::ask("user_name", name_form())
+    InputRequired::new("user_name", name_form())
         .and("greeting", model("Make up a greeting."))
-        .and("client_roots", Question::ListRoots)
-        .remembering(json!({"asked": 3}))
+        .and("client_roots", InputRequest::ListRoots)
+        .with_state(json!({"asked": 3}))
         .into()
 }
 
 fn asks_twice(call: &ToolCall<'_>) -> ToolResult {
     let step = |state: &Value| state["step"].as_u64().unwrap_or(0);
-    match call.context.state.map_or(0, step) {
-        2 => match (filled_in(call, "step2", "color"), call.context.state) {
+    match call.context.request_state.map_or(0, step) {
+        2 => match (filled_in(call, "step2", "color"), call.context.request_state) {
             (Some(color), Some(state)) => {
                 let name = state["name"].as_str().unwrap_or_default();
-                ToolOutput::of([format!("{name} likes {color}. Done.")])
+                CallToolResult::of([format!("{name} likes {color}. Done.")])
             }
-            _ => second_step(call.context.state.and_then(|state| state["name"].as_str()).unwrap_or_default()),
+            _ => second_step(
+                call.context.request_state.and_then(|state| state["name"].as_str()).unwrap_or_default(),
+            ),
         },
         _ => match filled_in(call, "step1", "name") {
             Some(name) => second_step(&name),
-            None => InputRequired::ask("step1", name_form()).remembering(json!({"step": 1})).into(),
+            None => InputRequired::new("step1", name_form()).with_state(json!({"step": 1})).into(),
         },
     }
 }
 
 fn second_step(name: &str) -> ToolResult {
     let question = form("Which color do you like?", json!({"color": {"type": "string"}}), &["color"]);
-    InputRequired::ask("step2", question).remembering(json!({"step": 2, "name": name})).into()
+    InputRequired::new("step2", question).with_state(json!({"step": 2, "name": name})).into()
 }
 
 fn asks_what_can_be_answered(call: &ToolCall<'_>) -> ToolResult {
     let candidates = [
         ("user_name", name_form()),
         ("greeting", model("Make up a greeting.")),
-        ("client_roots", Question::ListRoots),
+        ("client_roots", InputRequest::ListRoots),
     ];
     let can = call.context.capabilities;
     let asked = candidates.into_iter().filter(|(_, question)| can.can_answer(question));
-    let unanswered = asked.filter(|(name, _)| call.context.answers.raw(name).is_none());
+    let unanswered = asked.filter(|(name, _)| call.context.input_responses.raw(name).is_none());
     let required =
         unanswered.fold(InputRequired::default(), |required, (name, question)| required.and(name, question));
-    if required.questions.is_empty() {
-        return ToolOutput::of(["Everything is known."]);
+    if required.input_requests.is_empty() {
+        return CallToolResult::of(["Everything is known."]);
     }
     Ok::<_, ToolError>(Outcome::InputRequired(required))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Content, Elicited, InputRequired, Message, Outcome, Prompt, PromptCall, PromptResult, PromptSpec,
-    Question, Role,
+    Content, ElicitResult, GetPromptResult, InputRequest, InputRequired, Message, Outcome, Prompt,
+    PromptCall, PromptSpec, Role,
 };
 use serde_json::json;
 
@@ -43,7 +43,7 @@ impl Prompt for Fixture {
         Ok(self.arguments.iter().fold(spec, |spec, name| spec.takes(name, "An argument of the fixture.")))
     }
 
-    async fn get(&self, call: PromptCall<'_>) -> PromptResult {
+    async fn get(&self, call: PromptCall<'_>) -> GetPromptResult {
         Ok((self.render)(&call))
     }
 }
@@ -79,13 +79,13 @@ fn image(_call: &PromptCall<'_>) -> Outcome<Vec<Message>> {
 }
 
 fn asking(call: &PromptCall<'_>) -> Outcome<Vec<Message>> {
-    if let Some(Elicited::Accepted(content)) = call.context.answers.elicited("user_context")
+    if let Some(ElicitResult::Accept(content)) = call.context.input_responses.elicit_result("user_context")
         && let Some(context) = content.get("context").and_then(serde_json::Value::as_str)
     {
         return Outcome::Complete(vec![user(format!("The context is: {context}"))]);
     }
     let schema =
         json!({"type": "object", "properties": {"context": {"type": "string"}}, "required": ["context"]});
-    let question = Question::Elicit { message: "What is the context?".into(), schema };
-    Outcome::InputRequired(InputRequired::ask("user_context", question))
+    let question = InputRequest::Elicit { message: "What is the context?".into(), schema };
+    Outcome::InputRequired(InputRequired::new("user_context", question))
 }

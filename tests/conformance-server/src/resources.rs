@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Outcome, ReadCall, ReadResult, Resource, ResourceBody, ResourceContents, ResourceSpec, ResourceSpecError,
+    Outcome, ReadCall, ReadResourceResult, Resource, ResourceBody, ResourceContents, ResourceSpec,
+    ResourceSpecError,
 };
 use serde_json::json;
 
@@ -29,7 +30,7 @@ impl Resource for Text {
         Ok(ResourceSpec::at(self.0, self.0, "Text", "A text.").of_type("text/plain"))
     }
 
-    async fn read(&self, call: ReadCall<'_>) -> ReadResult {
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
         Ok(Outcome::Complete(vec![text_resource(call.uri, "text/plain", self.1)]))
     }
 }
@@ -43,7 +44,7 @@ impl Resource for Binary {
             .of_type("image/png"))
     }
 
-    async fn read(&self, call: ReadCall<'_>) -> ReadResult {
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
         let (uri, mime_type) = (call.uri.to_owned(), Some("image/png".to_owned()));
         Ok(Outcome::Complete(vec![ResourceContents {
             uri,
@@ -63,7 +64,7 @@ impl Resource for Template {
         Ok(spec.of_type("application/json"))
     }
 
-    async fn read(&self, call: ReadCall<'_>) -> ReadResult {
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
         let id = call.variables.get("id").cloned().unwrap_or_default();
         let data = json!({"id": id, "templateTest": true, "data": format!("Data for ID: {id}")});
         Ok(Outcome::Complete(vec![text_resource(call.uri, "application/json", &data.to_string())]))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Announcer, Change, Content, LogLevel, LogMessage, Media, Outcome, Progress, ResourceBody,
-    ResourceContents, SpecError, Tool, ToolCall, ToolOutput, ToolResult, ToolSpec,
+    Announcer, CallToolResult, Change, Content, LogLevel, LogMessage, Media, Outcome, Progress, ResourceBody,
+    ResourceContents, SpecError, Tool, ToolCall, ToolResult, ToolSpec,
 };
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ impl Tool for Fixed {
 
     async fn run(&self, _call: ToolCall<'_>) -> ToolResult {
         let is_error = self.0 == "test_error_handling";
-        Ok(Outcome::Complete(ToolOutput { content: self.1(), structured: None, is_error }))
+        Ok(Outcome::Complete(CallToolResult { content: self.1(), structured_content: None, is_error }))
     }
 }
 
@@ -122,7 +122,7 @@ impl Tool for WithProgress {
             call.context.feedback.progress(Progress { progress, total: Some(100.0), message: None });
             call.context.clock.sleep(PAUSE).await;
         }
-        ToolOutput::of(["The work is done."])
+        CallToolResult::of(["The work is done."])
     }
 }
 
@@ -140,7 +140,7 @@ impl Tool for WithLogging {
             call.context.feedback.log(LogMessage { level: LogLevel::Info, logger: None, data });
             call.context.clock.sleep(PAUSE).await;
         }
-        ToolOutput::of(["Everything was logged."])
+        CallToolResult::of(["Everything was logged."])
     }
 }
 
@@ -181,7 +181,7 @@ impl Tool for Schema {
     }
 
     async fn run(&self, _call: ToolCall<'_>) -> ToolResult {
-        ToolOutput::of(["It fits."])
+        CallToolResult::of(["It fits."])
     }
 }
 
@@ -204,7 +204,7 @@ impl Tool for Headers {
     }
 
     async fn run(&self, _call: ToolCall<'_>) -> ToolResult {
-        ToolOutput::of(["The header agreed."])
+        CallToolResult::of(["The header agreed."])
     }
 }
 
@@ -218,6 +218,6 @@ impl Tool for Trigger {
 
     async fn run(&self, _call: ToolCall<'_>) -> ToolResult {
         self.2.announce(&self.1);
-        ToolOutput::of(["The change was announced."])
+        CallToolResult::of(["The change was announced."])
     }
 }
