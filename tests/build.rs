@@ -1,4 +1,4 @@
-//! Takes the Rust blocks out of the pages, so that tests compile and run what the pages say.
+//! Takes the Rust block out of a page, so that tests compile and run what the page says.
 
 #![allow(clippy::expect_used, reason = "a build that can't go on says so by panicking")]
 
@@ -6,10 +6,6 @@ use std::path::Path;
 use std::{env, fs};
 
 fn main() {
-    // Here the block is a module of another crate, where inner comments can't be included.
-    extract("docs/add-a-tool.md", "add_a_tool.rs", |line| {
-        (!line.starts_with("//!")).then(|| line.replace("crate::", "domain::"))
-    });
     extract("docs/testing-with-the-local-tenant.md", "local_tenant_page.rs", |line| Some(line.to_owned()));
 }
 

@@ -13,11 +13,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hyper_transport::{Drained, Server};
 use tokio::net::TcpListener;
 
-use crate::config::Problems;
+use crate::config::{Problems, Sources, dot_env_here};
+use crate::server::{Profile, ServerBuilder};
 use crate::signals::StopSignals;
 
 /// `EX_USAGE` of sysexits.h: the configuration is at fault, not the machine.
@@ -25,8 +26,7 @@ const BAD_CONFIGURATION: u8 = 64;
 
 /// An MCP server secured by Auth0.
 #[derive(Debug, Parser)]
-#[command(name = "fastmcp-auth0", version)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -54,24 +54,30 @@ struct ServiceArguments {
     config: Option<PathBuf>,
 }
 
-impl Cli {
-    /// Runs the command.
-    #[must_use]
-    pub fn run(self) -> ExitCode {
-        let outcome = match self.command {
-            Command::Dev(arguments) => dev::run(&arguments),
-            Command::Token(arguments) => token::run(arguments),
-            Command::Serve(arguments) => serve::run(&arguments),
-            Command::Check(arguments) => check::run(&arguments),
-            Command::Config(arguments) => Ok(config::run(&arguments)),
-        };
-        match outcome {
-            Ok(code) => code,
-            Err(error) => {
-                complain(&format!("error: {error:#}"));
-                if error.is::<Problems>() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
-            }
+/// Runs the command line of a server.
+pub(crate) fn run(builder: ServerBuilder) -> ExitCode {
+    let command = Cli::command().name(builder.profile.name).version(builder.profile.version);
+    let arguments = Cli::from_arg_matches(&command.get_matches());
+    let outcome = match arguments.unwrap_or_else(|error| error.exit()).command {
+        Command::Dev(arguments) => dev::run(builder, &arguments),
+        Command::Token(arguments) => token::run(arguments),
+        Command::Serve(arguments) => serve::run(builder, arguments),
+        Command::Check(arguments) => check::run(builder, &arguments),
+        Command::Config(arguments) => Ok(config::run(&builder, &arguments)),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprint(&format!("error: {error:#}"));
+            if error.is::<Problems>() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+impl ServiceArguments {
+    /// The sources of `serve` and `check`.
+    fn sources(&self, profile: &Profile) -> Sources {
+        profile.sources().service(self.config.as_deref(), &dot_env_here(), &environment())
     }
 }
 
@@ -83,13 +89,13 @@ fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
-/// To standard output; a reader that went away is no error.
-fn say(text: &str) {
+/// Prints a line to standard output; a reader that went away is no error.
+fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// To standard error.
-fn complain(text: &str) {
+/// Prints a line to standard error.
+fn eprint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -4,6 +4,7 @@ mod addresses;
 mod dot_env;
 mod files;
 mod known;
+mod own;
 mod problem;
 mod reader;
 mod scopes;
@@ -13,6 +14,7 @@ mod shown;
 mod sources;
 mod toml_text;
 
+pub use own::{OwnSections, Section};
 pub use problem::{Problem, Problems};
 pub use reader::Effective;
 pub use secrets::StateKeys;

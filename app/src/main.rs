@@ -1,10 +1,17 @@
-//! The service binary: see [`fastmcp_auth0::commands`].
+//! The service binary: the shipped tools, and everything that [`fastmcp_auth0::Server`] has around tools.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use fastmcp_auth0::commands::Cli;
+use domain::tools::{GetDatetime, Greet, Whoami};
+use fastmcp_auth0::Server;
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    Server::builder()
+        .tool(Greet)
+        .tool(Whoami)
+        .tool(GetDatetime)
+        .describe_scope("tool:whoami", "Read who you are")
+        .describe_scope("tool:greet", "Greet you by name")
+        .local_permission("Tool User", "tool:whoami")
+        .run()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use auth0_verifier::Auth0Verifier;
 use domain::{
-    Announcer, Catalog, Clock, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet,
-    Service, TokenVerifier, Tool, ToolCatalog, ToolName,
+    Announcer, Catalog, Clock, DynTool, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy,
+    ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName, ToolProvider,
 };
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
 use mcp_protocol::{McpServer, SealingKeys, Snapshot};
@@ -14,7 +14,67 @@ use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::config::Settings;
+use crate::config::{Settings, Sources};
+
+/// What a server has on offer. Clones share everything.
+#[derive(Clone, Default)]
+pub struct Offer {
+    /// Tools, in the order in which clients see them.
+    pub tools: Vec<Arc<dyn DynTool>>,
+    /// Sources of further tools, which come and go.
+    pub providers: Vec<Arc<dyn ToolProvider>>,
+    /// Resources.
+    pub resources: Vec<Arc<dyn Resource>>,
+    /// Prompts.
+    pub prompts: Vec<Arc<dyn Prompt>>,
+}
+
+impl Offer {
+    /// Creates the offer of these tools alone.
+    #[must_use]
+    pub fn of_tools(tools: Vec<Arc<dyn DynTool>>) -> Self {
+        Self { tools, ..Self::default() }
+    }
+
+    /// Asks everything for its spec. A provider's tool that can't be offered is left out, with a warning in the log: it may be
+    /// another server's.
+    ///
+    /// # Errors
+    /// When another spec is at fault.
+    pub fn catalog(&self) -> anyhow::Result<Catalog> {
+        let mut tools = ToolCatalog::new(self.tools.clone()).context("the tools can't be offered")?;
+        for tool in self.providers.iter().flat_map(|provider| provider.tools()) {
+            if let Err(error) = tools.add(tool) {
+                tracing::warn!("a provider's tool is left out: {error}");
+            }
+        }
+        Ok(Catalog {
+            tools,
+            resources: ResourceCatalog::new(self.resources.clone())
+                .context("the resources can't be offered")?,
+            prompts: PromptCatalog::new(self.prompts.clone()).context("the prompts can't be offered")?,
+        })
+    }
+
+    /// Reads settings for the offer; where tools come and go, rules may name what is not there.
+    ///
+    /// # Errors
+    /// When a spec or the configuration is at fault.
+    pub fn settings(&self, sources: Sources) -> anyhow::Result<Settings> {
+        let catalog = self.catalog()?;
+        let load = if self.providers.is_empty() { Settings::load } else { Settings::load_partial };
+        Ok(load(sources, &catalog)?)
+    }
+
+    /// Completes when a provider's tools have changed; never without a provider.
+    pub(crate) async fn changed(&self) {
+        if self.providers.is_empty() {
+            return std::future::pending().await;
+        }
+        let changes = self.providers.iter().map(|provider| provider.changed());
+        futures_util::future::select_all(changes).await;
+    }
+}
 
 /// What the hexagon is plugged into. Clones share everything.
 #[derive(Clone)]
@@ -23,70 +83,36 @@ pub struct Ports {
     pub verifier: Arc<dyn TokenVerifier>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Can be called.
-    pub tools: Vec<Arc<dyn Tool>>,
-    /// Can be read.
-    pub resources: Vec<Arc<dyn Resource>>,
-    /// Conversations can start from them.
-    pub prompts: Vec<Arc<dyn Prompt>>,
+    /// What is on offer.
+    pub offer: Offer,
     /// Tells clients that listen of changes; tools that change something announce it here.
     pub announcer: Announcer,
 }
 
 impl Ports {
-    /// Tools, and nothing to read or to start from.
+    /// Creates the ports, with an announcer of their own.
     #[must_use]
-    pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, tools: Vec<Arc<dyn Tool>>) -> Self {
-        let announcer = Announcer::default();
-        Self { verifier, clock, tools, resources: Vec::new(), prompts: Vec::new(), announcer }
+    pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, offer: Offer) -> Self {
+        Self { verifier, clock, offer, announcer: Announcer::default() }
     }
 
-    /// The real ones: the tenant's keys, the machine's clock, the shipped tools. Must be called within a tokio runtime.
+    /// Creates the real ones: the tenant's keys and the machine's clock. Must be called within a tokio runtime.
     #[must_use]
-    pub fn real(settings: &Settings) -> Self {
+    pub fn real(settings: &Settings, offer: Offer) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&clock));
-        let ports = Self::new(Arc::new(verifier), clock, domain::tools::shipped());
-        Self { resources: shipped_resources(), prompts: shipped_prompts(), ..ports }
-    }
-
-    /// What is on offer says of itself.
-    ///
-    /// # Errors
-    /// When a description is at fault.
-    pub fn catalog(&self) -> anyhow::Result<Catalog> {
-        catalog(self.tools.clone(), self.resources.clone(), self.prompts.clone())
+        Self::new(verifier(settings, &clock), clock, offer)
     }
 }
 
-/// The resources on offer, beside the tools: none until you name yours here.
-fn shipped_resources() -> Vec<Arc<dyn Resource>> {
-    Vec::new()
+/// Starts the tenant's verifier. Must be called within a tokio runtime.
+pub(crate) fn verifier(settings: &Settings, clock: &Arc<dyn Clock>) -> Arc<dyn TokenVerifier> {
+    Arc::new(Auth0Verifier::start(&settings.keys, Arc::clone(clock)))
 }
 
-/// The prompts on offer, beside the tools: none until you name yours here.
-fn shipped_prompts() -> Vec<Arc<dyn Prompt>> {
-    Vec::new()
-}
-
-/// What is shipped, for settings to name.
-///
-/// # Errors
-/// When a description is at fault.
-pub fn shipped_catalog() -> anyhow::Result<Catalog> {
-    catalog(domain::tools::shipped(), shipped_resources(), shipped_prompts())
-}
-
-fn catalog(
-    tools: Vec<Arc<dyn Tool>>,
-    resources: Vec<Arc<dyn Resource>>,
-    prompts: Vec<Arc<dyn Prompt>>,
-) -> anyhow::Result<Catalog> {
-    Ok(Catalog {
-        tools: ToolCatalog::new(tools).context("the tools can't be offered")?,
-        resources: ResourceCatalog::new(resources).context("the resources can't be offered")?,
-        prompts: PromptCatalog::new(prompts).context("the prompts can't be offered")?,
-    })
+/// Returns what this package ships.
+#[must_use]
+pub fn shipped() -> Offer {
+    Offer::of_tools(domain::tools::shipped())
 }
 
 /// Plugs everything together on a listening socket.
@@ -122,7 +148,7 @@ pub fn snapshot(settings: &Settings, ports: Ports, keys: Arc<SealingKeys>) -> an
 /// # Errors
 /// When tools and rules do not fit together.
 pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
-    let catalog = without_switched_off(settings, catalog(ports.tools, ports.resources, ports.prompts)?);
+    let catalog = without_switched_off(settings, ports.offer.catalog()?);
     let scopes = scopes(settings, &catalog)?;
     Ok(Service {
         verifier: ports.verifier,
@@ -141,6 +167,15 @@ pub fn without_switched_off(settings: &Settings, catalog: Catalog) -> Catalog {
     Catalog { tools, ..catalog }
 }
 
+/// Returns every scope that something on offer asks for.
+#[must_use]
+pub fn asked_scopes(settings: &Settings, catalog: &Catalog) -> ScopeSet {
+    catalog.asked_scopes(|spec| {
+        let configured = settings.tools.get(&spec.name).and_then(|rule| rule.scopes.as_ref());
+        configured.unwrap_or(&spec.scopes)
+    })
+}
+
 /// Who may do what, and which scopes clients are told of.
 ///
 /// # Errors
@@ -155,9 +190,11 @@ pub fn scopes(settings: &Settings, catalog: &Catalog) -> anyhow::Result<ScopePol
 #[must_use]
 pub fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, ScopeSet)> {
     let mut rules = ScopePolicy::as_specified(catalog);
-    for (name, rule) in settings.tools.iter().filter(|(_, rule)| rule.enabled) {
-        if let Some(scopes) = &rule.scopes {
-            rules.insert(name.clone(), scopes.clone());
+    for (name, scopes) in &mut rules {
+        if let Some(configured) =
+            settings.tools.get(name).filter(|rule| rule.enabled).and_then(|rule| rule.scopes.as_ref())
+        {
+            scopes.clone_from(configured);
         }
     }
     rules.into_iter().collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::prompt::{Prompt, PromptSpec};
 use crate::resource::{Address, Resource, ResourceSpec, ResourceSpecError};
 use crate::scope::{InvalidScope, ScopeSet};
-use crate::tool::{SpecError, Tool, ToolName, ToolSpec};
+use crate::tool::{DynTool, SpecError, ToolName, ToolSpec};
 
 /// Everything on offer.
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub struct ToolCatalog {
 /// A tool with what it said of itself.
 pub(crate) struct CatalogEntry {
     pub(crate) spec: ToolSpec,
-    pub(crate) tool: Arc<dyn Tool>,
+    pub(crate) tool: Arc<dyn DynTool>,
 }
 
 /// Resources in a stable order, found by URI.
@@ -82,17 +82,26 @@ impl ToolCatalog {
     ///
     /// # Errors
     /// [`CatalogError`] for the first tool that can't be offered.
-    pub fn new(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Result<Self, CatalogError> {
+    pub fn new(tools: impl IntoIterator<Item = Arc<dyn DynTool>>) -> Result<Self, CatalogError> {
         let mut catalog = Self::default();
         for tool in tools {
-            let spec = tool.spec()?;
-            let index = catalog.entries.len();
-            if catalog.by_name.insert(spec.name.clone(), index).is_some() {
-                return Err(CatalogError::Duplicate(spec.name));
-            }
-            catalog.entries.push(CatalogEntry { spec, tool });
+            catalog.add(tool)?;
         }
         Ok(catalog)
+    }
+
+    /// Adds a tool behind the others.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; the catalog is as it was.
+    pub fn add(&mut self, tool: Arc<dyn DynTool>) -> Result<(), CatalogError> {
+        let spec = tool.spec()?;
+        if self.by_name.contains_key(&spec.name) {
+            return Err(CatalogError::Duplicate(spec.name));
+        }
+        self.by_name.insert(spec.name.clone(), self.entries.len());
+        self.entries.push(CatalogEntry { spec, tool });
+        Ok(())
     }
 
     /// The catalog without the tools for which `keep` says no.
@@ -200,15 +209,15 @@ mod tests {
 
     #[test]
     fn order_is_kept_and_duplicates_are_refused() {
-        let catalog = ToolCatalog::new([Arc::new(Whoami) as Arc<dyn Tool>, Arc::new(Greet)]).unwrap();
+        let catalog = ToolCatalog::new([Arc::new(Whoami) as Arc<dyn DynTool>, Arc::new(Greet)]).unwrap();
         assert_eq!(names(&catalog), ["whoami", "greet"]);
-        let twice = ToolCatalog::new([Arc::new(Greet) as Arc<dyn Tool>, Arc::new(Greet)]);
+        let twice = ToolCatalog::new([Arc::new(Greet) as Arc<dyn DynTool>, Arc::new(Greet)]);
         assert_eq!(twice.err(), Some(CatalogError::Duplicate(ToolName::parse("greet").unwrap())));
     }
 
     #[test]
     fn what_is_not_retained_is_gone() {
-        let tools: [Arc<dyn Tool>; 3] = [Arc::new(Greet), Arc::new(Whoami), Arc::new(GetDatetime)];
+        let tools: [Arc<dyn DynTool>; 3] = [Arc::new(Greet), Arc::new(Whoami), Arc::new(GetDatetime)];
         let catalog = ToolCatalog::new(tools).unwrap().retain(|name| name.as_str() != "whoami");
         assert_eq!(names(&catalog), ["greet", "get_datetime"]);
         assert!(catalog.spec("whoami").is_none());

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::principal::Principal;
 use crate::time::Clock;
+use crate::tool::ToolError;
 
 /// A request's context: its caller, the client's capabilities, and the way back to the client.
 pub struct Context<'a> {
@@ -30,6 +31,51 @@ pub struct Context<'a> {
     pub feedback: &'a dyn Feedback,
     /// Whether the client has gone away.
     pub cancellation: &'a Cancellation,
+}
+
+/// The member of a request's state in which [`Context::input`] keeps responses of earlier rounds.
+const RESPONSES: &str = "inputResponses";
+
+impl Context<'_> {
+    /// Returns the client's response to a request for input; without one, the error makes the request, and the call begins
+    /// again with the response. Responses of earlier rounds are kept in the sealed state, so that a tool can ask for one
+    /// thing after the other. A tool that returns a state of its own makes its requests by [`InputRequired`].
+    ///
+    /// # Errors
+    /// [`ToolError`] with the [`InputRequired`], to be returned from the call.
+    pub fn input(&self, name: &str, request: InputRequest) -> Result<Value, ToolError> {
+        self.input_if(name, request, |_| true)
+    }
+
+    /// Returns what the user did with a form, whose fields `schema` says in MCP's restricted JSON Schema (client/elicitation).
+    /// A malformed response counts as none.
+    ///
+    /// # Errors
+    /// As [`Context::input`].
+    pub fn elicit(&self, name: &str, message: &str, schema: Value) -> Result<ElicitResult, ToolError> {
+        let request = InputRequest::Elicit { message: message.to_owned(), schema };
+        let is_well_formed = |response: &Value| ElicitResult::of(response).is_some();
+        let response = self.input_if(name, request, is_well_formed)?;
+        Ok(ElicitResult::of(&response).unwrap_or(ElicitResult::Cancel))
+    }
+
+    fn input_if(
+        &self,
+        name: &str,
+        request: InputRequest,
+        is_acceptable: impl Fn(&Value) -> bool,
+    ) -> Result<Value, ToolError> {
+        let earlier = self.request_state.and_then(|state| state.get(RESPONSES)?.as_object());
+        let response = self.input_responses.raw(name).or_else(|| earlier?.get(name));
+        if let Some(response) = response.filter(|response| is_acceptable(response)) {
+            return Ok(response.clone());
+        }
+        let mut responses = earlier.cloned().unwrap_or_default();
+        responses
+            .extend(self.input_responses.0.iter().map(|(name, response)| (name.clone(), response.clone())));
+        let state = Value::Object(Map::from_iter([(RESPONSES.to_owned(), Value::Object(responses))]));
+        Err(InputRequired::new(name, request).with_state(state).into())
+    }
 }
 
 /// What a client says that it can do (`ClientCapabilities` in MCP's schema). In the legacy era nobody can know, so all of it
@@ -166,6 +212,17 @@ pub enum ElicitResult {
     Cancel,
 }
 
+impl ElicitResult {
+    fn of(response: &Value) -> Option<Self> {
+        match response.get("action")?.as_str()? {
+            "accept" => response.get("content")?.as_object().cloned().map(Self::Accept),
+            "decline" => Some(Self::Decline),
+            "cancel" => Some(Self::Cancel),
+            _ => None,
+        }
+    }
+}
+
 impl InputResponses {
     /// Creates them from values by name: each an `ElicitResult`, `CreateMessageResult` or `ListRootsResult` of MCP's schema.
     #[must_use]
@@ -182,13 +239,7 @@ impl InputResponses {
     /// Returns what the user did with a form; `None` without a response, or for one that is malformed.
     #[must_use]
     pub fn elicit_result(&self, name: &str) -> Option<ElicitResult> {
-        let response = self.raw(name)?;
-        match response.get("action")?.as_str()? {
-            "accept" => response.get("content")?.as_object().cloned().map(ElicitResult::Accept),
-            "decline" => Some(ElicitResult::Decline),
-            "cancel" => Some(ElicitResult::Cancel),
-            _ => None,
-        }
+        self.raw(name).and_then(ElicitResult::of)
     }
 
     /// Returns the text of a `CreateMessageResult`, if its content is text.

@@ -7,7 +7,7 @@
 //!    any other way.
 //! 3. [`ScopePolicy::permit`] compares the principal's [`ScopeSet`], and what that implies by the [`ScopeHierarchy`], with
 //!    what a tool requires.
-//! 4. A [`Tool`] (a port) from the [`ToolCatalog`] runs.
+//! 4. A [`DynTool`] (a port) from the [`ToolCatalog`] runs.
 //!
 //! [`Service`] is the one door to all of it. This crate does no I/O and knows no HTTP, no JSON-RPC and no Auth0.
 
@@ -26,6 +26,7 @@ pub mod principal;
 pub mod prompt;
 #[cfg(test)]
 mod properties;
+pub mod provider;
 pub mod resource;
 pub mod schema;
 pub mod scope;
@@ -35,6 +36,9 @@ pub mod time;
 pub mod token;
 pub mod tool;
 pub mod tools;
+
+/// For the ports with asynchronous methods.
+pub use async_trait::async_trait;
 
 pub use announcer::{Announcer, Change, Subscription};
 pub use catalog::{Catalog, CatalogError, PromptCatalog, ResourceCatalog, ToolCatalog};
@@ -50,6 +54,7 @@ pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
 pub use prompt::{GetPromptResult, Prompt, PromptArgument, PromptCall, PromptSpec};
+pub use provider::ToolProvider;
 pub use resource::{
     Address, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, UriTemplate,
 };
@@ -62,5 +67,6 @@ pub use token::{
     Untrusted, UnverifiedClaims, VerifyError,
 };
 pub use tool::{
-    CallToolResult, SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName, ToolResult, ToolSpec,
+    CallToolResult, DynTool, FnTool, Json, SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName,
+    ToolOutput, ToolResult, ToolSpec, tool_fn,
 };

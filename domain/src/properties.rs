@@ -141,6 +141,12 @@ pub(crate) fn good_claims() -> Claims {
     }
 }
 
+/// A caller whom the policy has admitted.
+pub(crate) fn principal() -> crate::Principal {
+    let policy = policy(Duration::ZERO, ScopeAuthority::Scope);
+    policy.admit(&Arc::new(good_claims()), &AUDIENCES[0].into(), UnixSeconds(0)).unwrap()
+}
+
 fn names(scopes: &ScopeSet) -> BTreeSet<&str> {
     scopes.iter().map(Scope::as_str).collect()
 }

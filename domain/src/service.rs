@@ -152,7 +152,7 @@ impl Service {
         let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
         let watch = CancelOnDrop::default();
         let call = ToolCall::new(self.context(request, &watch), &arguments);
-        let outcome = self.bounded(entry.tool.run(call)).await?.map_err(CallError::from)?;
+        let outcome = settle(self.bounded(entry.tool.run(call)).await?)?;
         if let Outcome::Complete(output) = &outcome {
             check_output(entry, output)?;
         }
@@ -176,10 +176,11 @@ impl Service {
         };
         let watch = CancelOnDrop::default();
         let call = ReadCall { context: self.context(request, &watch), uri, variables };
-        self.bounded(resource.read(call)).await?.map_err(|error| match error {
-            ReadError::NotFound => CallError::UnknownResource,
-            ReadError::Failed(error) => CallError::Failed(error),
-        })
+        match self.bounded(resource.read(call)).await? {
+            Err(ReadError::NotFound) => Err(CallError::UnknownResource),
+            Err(ReadError::Failed(error)) => settle(Err(error)),
+            Ok(outcome) => Ok(outcome),
+        }
     }
 
     /// Gets a prompt for a caller. Its arguments are asked for as a tool's are.
@@ -203,7 +204,7 @@ impl Service {
         }
         let watch = CancelOnDrop::default();
         let call = PromptCall { context: self.context(request, &watch), arguments };
-        Ok(self.bounded(prompt.get(call)).await?.map_err(CallError::from)?)
+        Ok(settle(self.bounded(prompt.get(call)).await?)?)
     }
 
     /// Suggests values of an argument for a caller.
@@ -255,6 +256,11 @@ impl Service {
             Either::Right(((), _)) => Err(CallError::DeadlineExceeded(self.tool_deadline)),
         }
     }
+}
+
+/// Input that is required is an outcome, in whichever way it was asked for.
+fn settle<T>(result: Result<Outcome<T>, ToolError>) -> Result<Outcome<T>, CallError> {
+    result.or_else(|error| Ok(Outcome::InputRequired(error.into_input_required()?)))
 }
 
 /// What a request brings: the part of a [`Context`] that comes from outside.

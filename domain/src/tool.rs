@@ -1,4 +1,7 @@
-//! The [`Tool`] port and the words around it: what a tool says of itself, what it is given, what it gives back.
+//! The [`DynTool`] port and the words around it: what a tool says of itself, what it is given, what it gives back. Most
+//! tools are written as a [`Tool`] or by [`tool_fn`] (`typed`).
+
+mod typed;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,10 +14,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::content::Content;
-use crate::context::{Context, Outcome};
+use crate::context::{Context, InputRequired, Outcome};
 use crate::icon::Icon;
 use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
+pub use typed::{FnTool, Json, Tool, ToolOutput, tool_fn};
 
 /// A tool's name, cheap to clone: `[A-Za-z0-9_.-]{1,128}` (MCP 2026-07-28, server/tools, "Tool Names"). Case matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,26 +109,66 @@ pub struct ToolHints {
 
 impl Default for ToolHints {
     fn default() -> Self {
-        Self { read_only: false, destructive: true, idempotent: false, open_world: true }
+        Self::UNKNOWN
+    }
+}
+
+impl ToolHints {
+    /// The defaults: a call may change anything.
+    pub const UNKNOWN: Self =
+        Self { read_only: false, destructive: true, idempotent: false, open_world: true };
+
+    /// Says that a call changes nothing; so it destroys nothing, and can be repeated.
+    #[must_use]
+    pub const fn read_only(self) -> Self {
+        Self { read_only: true, destructive: false, idempotent: true, ..self }
+    }
+
+    /// Says that a call only adds: it neither undoes nor overwrites what is there.
+    #[must_use]
+    pub const fn additive(self) -> Self {
+        Self { destructive: false, ..self }
+    }
+
+    /// Says that the same call again changes nothing more.
+    #[must_use]
+    pub const fn idempotent(self) -> Self {
+        Self { idempotent: true, ..self }
+    }
+
+    /// Says that a call reaches nothing beyond what the server itself holds.
+    #[must_use]
+    pub const fn closed_world(self) -> Self {
+        Self { open_world: false, ..self }
     }
 }
 
 impl ToolSpec {
-    /// A tool with arguments `A` and structured result `O`, asking for no scope.
+    /// Creates the spec of a tool with arguments `A` and structured result `O`, asking for no scope.
     ///
     /// # Errors
-    /// [`SpecError`] when the name is none, or a type does not give an object schema.
+    /// [`SpecError`] for a name out of its grammar, or a type whose schema is not an object's.
     pub fn new<A: JsonSchema, O: JsonSchema>(
         name: &str,
         title: &str,
         description: &str,
     ) -> Result<Self, SpecError> {
+        let spec = Self::of_input::<A>(name, title, description)?;
+        Ok(Self { output: Some(Schema::of_result::<O>()?), ..spec })
+    }
+
+    /// Creates the spec of a tool with arguments `A`, without a structured result.
+    fn of_input<A: JsonSchema>(name: &str, title: &str, description: &str) -> Result<Self, SpecError> {
+        Self::with_input(name, title, description, Schema::of::<A>()?)
+    }
+
+    fn with_input(name: &str, title: &str, description: &str, input: Schema) -> Result<Self, SpecError> {
         Ok(Self {
             name: ToolName::parse(name)?,
             title: title.into(),
             description: description.into(),
-            input: Schema::of::<A>()?,
-            output: Some(Schema::of_result::<O>()?),
+            input,
+            output: None,
             scopes: ScopeSet::EMPTY,
             hints: ToolHints::default(),
             icons: Vec::new(),
@@ -136,16 +180,7 @@ impl ToolSpec {
     /// # Errors
     /// [`SpecError`] when the name is none, or the schema is not usable.
     pub fn with_schema(name: &str, title: &str, description: &str, input: Value) -> Result<Self, SpecError> {
-        Ok(Self {
-            name: ToolName::parse(name)?,
-            title: title.into(),
-            description: description.into(),
-            input: Schema::from_json(input)?,
-            output: None,
-            scopes: ScopeSet::EMPTY,
-            hints: ToolHints::default(),
-            icons: Vec::new(),
-        })
+        Self::with_input(name, title, description, Schema::from_json(input)?)
     }
 
     /// Asks for these scopes, all of them.
@@ -160,28 +195,28 @@ impl ToolSpec {
     /// Says that a call changes nothing; so it destroys nothing, and can be repeated.
     #[must_use]
     pub fn read_only(mut self) -> Self {
-        self.hints = ToolHints { read_only: true, destructive: false, idempotent: true, ..self.hints };
+        self.hints = self.hints.read_only();
         self
     }
 
     /// Says that a call only adds: it neither undoes nor overwrites what is there.
     #[must_use]
     pub fn additive(mut self) -> Self {
-        self.hints.destructive = false;
+        self.hints = self.hints.additive();
         self
     }
 
     /// Says that the same call again changes nothing more.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
-        self.hints.idempotent = true;
+        self.hints = self.hints.idempotent();
         self
     }
 
     /// Says that a call reaches nothing beyond what the server itself holds.
     #[must_use]
     pub fn closed_world(mut self) -> Self {
-        self.hints.open_world = false;
+        self.hints = self.hints.closed_world();
         self
     }
 
@@ -232,15 +267,25 @@ pub struct CallToolResult {
 pub type ToolResult = Result<Outcome<CallToolResult>, ToolError>;
 
 impl CallToolResult {
-    /// A text and the same thing for programs.
+    /// Returns a text and the same thing for programs, as a finished call.
     ///
     /// # Errors
-    /// [`ToolError`] when `structured` can't be JSON, for example a map with keys that are no strings.
+    /// As [`CallToolResult::structured`].
     pub fn new(text: impl Into<String>, structured_content: &impl Serialize) -> ToolResult {
-        let structured = serde_json::to_value(structured_content)
-            .map_err(|error| ToolError::caused_by("the result can't be given as JSON", error))?;
+        Self::structured(text, structured_content).map(Outcome::Complete)
+    }
+
+    /// Creates a result of a text and the same thing for programs.
+    ///
+    /// # Errors
+    /// [`ToolError`] when `structured_content` can't be JSON, for example a map with keys that are no strings.
+    pub fn structured(
+        text: impl Into<String>,
+        structured_content: &impl Serialize,
+    ) -> Result<Self, ToolError> {
+        let structured = serde_json::to_value(structured_content).map_err(typed::not_json)?;
         let content = vec![Content::Text(text.into())];
-        Ok(Outcome::Complete(Self { content, structured_content: Some(structured), is_error: false }))
+        Ok(Self { content, structured_content: Some(structured), is_error: false })
     }
 
     /// Content alone, for a tool without an output schema.
@@ -253,35 +298,61 @@ impl CallToolResult {
     }
 }
 
-/// A tool's failure: a message that a model can act on, apart from the cause, which only the operator's log sees.
+/// Why a call has no result: a failure, told in a message that a model can act on, apart from its cause, which only the
+/// operator's log sees; or input that is required first ([`Context::elicit`]).
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ToolError {
     message: String,
     #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    input_required: Option<Box<InputRequired>>,
 }
 
 impl ToolError {
-    /// A failure that the model may be told in full.
+    /// Creates a failure that the model may be told in full.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), cause: None }
+        Self { message: message.into(), cause: None, input_required: None }
     }
 
-    /// A failure whose cause is the operator's business.
+    /// Creates a failure whose cause is the operator's business.
     #[must_use]
     pub fn caused_by(
         message: impl Into<String>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { message: message.into(), cause: Some(cause.into()) }
+        Self { cause: Some(cause.into()), ..Self::new(message) }
+    }
+
+    /// Returns the requests for input, if it is no failure.
+    ///
+    /// # Errors
+    /// The failure.
+    pub fn into_input_required(self) -> Result<InputRequired, Self> {
+        match self {
+            Self { input_required: Some(required), .. } => Ok(*required),
+            failure => Err(failure),
+        }
     }
 }
 
-/// The port for everything that can be called. Implement it in one file, and name it where the catalog is built.
+impl From<InputRequired> for ToolError {
+    fn from(required: InputRequired) -> Self {
+        Self { input_required: Some(Box::new(required)), ..Self::new("input is required") }
+    }
+}
+
+/// The port for everything that can be called. Every [`Tool`] has it; implement it yourself for a tool whose schema or name is
+/// known at run time only.
 #[async_trait]
-pub trait Tool: Send + Sync {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tool",
+    label = "not a tool",
+    note = "implement `Tool` for it: NAME, DESCRIPTION, SCOPES, Input, Output and `async fn call`",
+    note = "or make one from a function with `tool_fn`"
+)]
+pub trait DynTool: Send + Sync {
     /// What the tool says of itself. Asked once, when the catalog is built.
     ///
     /// # Errors

@@ -10,11 +10,11 @@ pub use get_datetime::GetDatetime;
 pub use greet::Greet;
 pub use whoami::Whoami;
 
-use crate::tool::Tool;
+use crate::tool::DynTool;
 
 /// Every shipped tool, in the order in which clients see them.
 #[must_use]
-pub fn shipped() -> Vec<Arc<dyn Tool>> {
+pub fn shipped() -> Vec<Arc<dyn DynTool>> {
     vec![Arc::new(Greet), Arc::new(Whoami), Arc::new(GetDatetime)]
 }
 

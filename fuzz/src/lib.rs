@@ -91,7 +91,7 @@ pub fn config_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let catalog = wiring::shipped_catalog().unwrap_or_else(|error| panic!("{error}"));
+    let catalog = wiring::shipped().catalog().unwrap_or_else(|error| panic!("{error}"));
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
     match Settings::load(sources.text("file.toml", text), &catalog) {
         Ok(settings) => {
@@ -212,7 +212,7 @@ fn batch(bytes: &[u8], body: &[u8]) {
 fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {
     let broken = |error| -> Settings { panic!("{error}") };
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
-    let catalog = wiring::shipped_catalog().unwrap_or_else(|error| panic!("{error}"));
+    let catalog = wiring::shipped().catalog().unwrap_or_else(|error| panic!("{error}"));
     let settings = Settings::load(sources, &catalog).unwrap_or_else(broken);
     let now = NOW.seconds();
     let claims = claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{CallToolResult, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
+use domain::{CallToolResult, DynTool, SpecError, ToolCall, ToolResult, ToolSpec};
 use fakes::{Behaviour, RecordingTool};
 use serde_json::{Value, json};
 
@@ -197,7 +197,7 @@ async fn headers_that_mirror_a_message_must_agree_with_every_part() {
 struct Large(usize);
 
 #[async_trait]
-impl Tool for Large {
+impl DynTool for Large {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         ToolSpec::with_schema("large", "Large", "A tool.", json!({"type": "object"}))
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use domain::{LoginScopes, Scope, ScopeAuthority, ScopeSet};
 use fastmcp_auth0::config::{DEFAULTS, Problems, StateKeys};
-use fastmcp_auth0::wiring::{audience_warnings, http_settings, shipped_catalog};
+use fastmcp_auth0::wiring::{audience_warnings, http_settings, shipped};
 use fastmcp_auth0::{Settings, Sources};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -14,7 +14,7 @@ fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn load(sources: Sources) -> Result<Settings, Problems> {
-    Settings::load(sources, &shipped_catalog().unwrap())
+    Settings::load(sources, &shipped().catalog().unwrap())
 }
 
 /// The settings of a service with a tenant, and these variables.
@@ -79,7 +79,7 @@ fn the_shipped_files_load_once_the_tenant_is_filled_in() {
     assert_eq!(settings.base_url(3001).as_str(), "https://mcp.example.com/");
     assert!(settings.warnings[0].contains("\"https://mcp.example.com/\" is a name from examples"));
     assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
-    let settings = load(Sources::of_service(None, &fill_in("config/.env.example"), &[])).unwrap();
+    let settings = load(Sources::defaults().service(None, &fill_in("config/.env.example"), &[])).unwrap();
     assert_eq!(*settings.audience, *"http://localhost:3001/mcp");
     assert_eq!(settings.warnings, [""; 0]);
     assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
@@ -108,7 +108,7 @@ fn later_sources_win_and_are_named() {
         ("MCP_SERVER_URL", ""),
         ("HOME", "/"),
     ]);
-    let settings = load(Sources::of_service(Some(&file), &dot_env, &environment)).unwrap();
+    let settings = load(Sources::defaults().service(Some(&file), &dot_env, &environment)).unwrap();
     assert_eq!((settings.port, settings.bind.to_string().as_str()), (3, "0.0.0.0"));
     assert_eq!(settings.base_url(3).as_str(), "https://file.example/", "an empty variable is none");
     assert_eq!((settings.mcp.identity.title.as_str(), settings.mcp.identity.name.as_str()), ("File", "dot"));
@@ -170,7 +170,7 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
             "server.port (my.toml:4:9): must be a whole number from 0 to 65535, not \"3001\"",
             "server.url (my.toml:6:9): must be an http or https URL, such as https://mcp.example.com, or with the path \
              below which a proxy serves it, such as https://example.com/team, which is none of the server's own paths, not \"https://mcp.example.com/?path\"",
-            "stray (my.toml:2:9): there is no such key; `fastmcp-auth0 config default` prints them all",
+            "stray (my.toml:2:9): there is no such key; `config default` prints them all",
             "tokens.authority (my.toml:12:9): must be one of \"scope\", \"permissions\", \"both\", \"either\", not \"roles\"",
             "tokens.leeway_seconds (my.toml:11:9): must be a whole number from 0 to 300, not 301",
             "tools.greet.enabled (my.toml:20:9): must be true or false, not \"no\"",
@@ -190,7 +190,7 @@ fn sources_that_can_not_be_read_are_faults_too() {
     let folder = tempfile::tempdir().unwrap();
     let dot_env = folder.path().join(".env");
     std::fs::write(&dot_env, "AUTH0_DOMAIN=a\nthis is s3cret nonsense\n").unwrap();
-    let told = problems(load(Sources::of_service(None, &dot_env, &[])));
+    let told = problems(load(Sources::defaults().service(None, &dot_env, &[])));
     assert!(told[0].contains(".env:2: must be NAME=VALUE") && !told[0].contains("s3cret"), "{told:?}");
 }
 
@@ -412,7 +412,7 @@ fn misspelled_keys_and_variables_are_recognized() {
     assert_eq!(
         told,
         [
-            "mcp.colour (environment: FASTMCP__MCP__COLOUR): there is no such key; `fastmcp-auth0 config default` prints \
+            "mcp.colour (environment: FASTMCP__MCP__COLOUR): there is no such key; `config default` prints \
              them all",
             "servr.port (environment: FASTMCP__SERVR__PORT): there is no such key; did you mean FASTMCP__SERVER__PORT?",
         ]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    CallToolResult, Completion, Context, ElicitResult, GetPromptResult, InputRequest, InputRequired, Message,
-    Outcome, Prompt, PromptCall, PromptSpec, ReadCall, ReadResourceResult, Resource, ResourceBody,
-    ResourceContents, ResourceSpec, ResourceSpecError, Role, SpecError, Tool, ToolCall, ToolResult, ToolSpec,
+    CallToolResult, Completion, Context, DynTool, ElicitResult, GetPromptResult, InputRequest, InputRequired,
+    Message, Outcome, Prompt, PromptCall, PromptSpec, ReadCall, ReadResourceResult, Resource, ResourceBody,
+    ResourceContents, ResourceSpec, ResourceSpecError, Role, SpecError, ToolCall, ToolResult, ToolSpec,
 };
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn asked(context: &Context<'_>) -> Option<InputRequired> {
 struct AskingTool;
 
 #[async_trait]
-impl Tool for AskingTool {
+impl DynTool for AskingTool {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         ToolSpec::with_schema(TOOL, "Ask", "A tool.", json!({"type": "object"}))
     }
@@ -236,7 +236,7 @@ async fn echoes_are_cut() {
 struct Ten;
 
 #[async_trait]
-impl Tool for Ten {
+impl DynTool for Ten {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         let properties: serde_json::Map<_, _> =
             (0..10).map(|n| (format!("n{n}"), json!({"type": "integer"}))).collect();

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Announcer, Claims, Prompt, Resource, Tool, UnixMillis, VerifyError};
+use domain::{Announcer, Claims, DynTool, Prompt, Resource, UnixMillis, VerifyError};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::wiring;
-use fastmcp_auth0::{Ports, Settings, Sources};
+use fastmcp_auth0::{Offer, Ports, Settings, Sources};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
@@ -37,9 +37,7 @@ pub const NOBODY: &str = "nobody-token";
 /// What a test may choose.
 pub struct Choices {
     sources: Sources,
-    tools: Vec<Arc<dyn Tool>>,
-    resources: Vec<Arc<dyn Resource>>,
-    prompts: Vec<Arc<dyn Prompt>>,
+    offer: Offer,
 }
 
 impl Choices {
@@ -49,7 +47,7 @@ impl Choices {
             .set("test", "auth0.issuer", ISSUER)
             .set("test", "auth0.audience", AUDIENCE)
             .set("test", "server.url", URL);
-        Self { sources, tools: domain::tools::shipped(), resources: Vec::new(), prompts: Vec::new() }
+        Self { sources, offer: wiring::shipped() }
     }
 
     pub fn set(mut self, key: &str, value: impl Into<config::ValueKind>) -> Self {
@@ -58,18 +56,18 @@ impl Choices {
     }
 
     /// Adds a tool after the shipped ones.
-    pub fn tool(mut self, tool: Arc<dyn Tool>) -> Self {
-        self.tools.push(tool);
+    pub fn tool(mut self, tool: Arc<dyn DynTool>) -> Self {
+        self.offer.tools.push(tool);
         self
     }
 
     pub fn resource(mut self, resource: Arc<dyn Resource>) -> Self {
-        self.resources.push(resource);
+        self.offer.resources.push(resource);
         self
     }
 
     pub fn prompt(mut self, prompt: Arc<dyn Prompt>) -> Self {
-        self.prompts.push(prompt);
+        self.offer.prompts.push(prompt);
         self
     }
 
@@ -80,8 +78,7 @@ impl Choices {
     /// What is on offer, behind ports that nobody uses.
     pub fn ports(self) -> Ports {
         let (verifier, clock) = (Arc::new(ScriptedVerifier::new()), Arc::new(ManualClock::at(NOW)));
-        let ports = Ports::new(verifier, clock, self.tools);
-        Ports { resources: self.resources, prompts: self.prompts, ..ports }
+        Ports::new(verifier, clock, self.offer)
     }
 }
 
@@ -117,9 +114,8 @@ impl Harness {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.tools);
-        (ports.resources, ports.prompts) = (choices.resources, choices.prompts);
-        let settings = Settings::load(choices.sources, &ports.catalog().unwrap()).unwrap();
+        let ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.offer);
+        let settings = ports.offer.settings(choices.sources).unwrap();
         let announcer = ports.announcer.clone();
         let server = wiring::server(listener, &settings, ports.clone()).unwrap();
         let reload = server.reload_handle();

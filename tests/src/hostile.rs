@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    CallToolResult, ElicitResult, InputRequest, InputRequired, SpecError, Tool, ToolCall, ToolResult,
+    CallToolResult, DynTool, ElicitResult, InputRequest, InputRequired, SpecError, ToolCall, ToolResult,
     ToolSpec,
 };
 use fakes::{Behaviour, RecordingTool};
@@ -26,7 +26,7 @@ const BOB: &str = "bob-token";
 struct Pay;
 
 #[async_trait]
-impl Tool for Pay {
+impl DynTool for Pay {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         ToolSpec::with_schema("pay", "Pay", "A tool.", json!({"type": "object"}))
     }
@@ -49,7 +49,7 @@ impl Tool for Pay {
 struct Large(usize);
 
 #[async_trait]
-impl Tool for Large {
+impl DynTool for Large {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         ToolSpec::with_schema("large", "Large", "A tool.", json!({"type": "object"}))
     }
@@ -461,7 +461,7 @@ fn settings(
         .set("test", "auth0.issuer", ISSUER)
         .set("test", "auth0.audience", AUDIENCE)
         .set("test", "server.url", URL);
-    let catalog = fastmcp_auth0::wiring::shipped_catalog().unwrap();
+    let catalog = fastmcp_auth0::wiring::shipped().catalog().unwrap();
     fastmcp_auth0::Settings::load(change(sources), &catalog).unwrap()
 }
 
@@ -602,7 +602,7 @@ async fn a_refusal_does_not_wait_for_its_body() {
 async fn parameter_headers_agree_with_the_arguments_exactly_in_every_revision() {
     struct Mirrored;
     #[async_trait]
-    impl Tool for Mirrored {
+    impl DynTool for Mirrored {
         fn spec(&self) -> Result<ToolSpec, SpecError> {
             let schema =
                 json!({"type": "object", "properties": {"n": {"type": "integer", "x-mcp-header": "N"}}});

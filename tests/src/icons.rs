@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    CallToolResult, GetPromptResult, Icon, IconTheme, Outcome, Prompt, PromptCall, PromptSpec, ReadCall,
-    ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, SpecError, Tool, ToolCall, ToolResult,
+    CallToolResult, DynTool, GetPromptResult, Icon, IconTheme, Outcome, Prompt, PromptCall, PromptSpec,
+    ReadCall, ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, SpecError, ToolCall, ToolResult,
     ToolSpec,
 };
 use fastmcp_auth0::wiring;
@@ -17,7 +17,7 @@ use crate::harness::{ADMIN, AUDIENCE, Choices, Harness, ISSUER};
 struct Shown(&'static str);
 
 #[async_trait]
-impl Tool for Shown {
+impl DynTool for Shown {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         let icon = Icon::new(self.0).of_type("image/png").sized("48x48").on(IconTheme::Dark);
         let spec = ToolSpec::with_schema("shown", "Shown", "A tool.", json!({"type": "object"}))?;
@@ -112,7 +112,7 @@ async fn the_servers_icons_stand_where_it_says_what_it_is_in_revisions_that_have
 async fn an_icon_that_clients_must_refuse_stops_the_start() {
     let sources =
         || Sources::defaults().set("test", "auth0.issuer", ISSUER).set("test", "auth0.audience", AUDIENCE);
-    let catalog = wiring::shipped_catalog().unwrap();
+    let catalog = wiring::shipped().catalog().unwrap();
     for bad in ["http://mcp.example.com/icon.png", "javascript:alert(1)"] {
         let refused = Settings::load(sources().set("test", "mcp.icons", vec![bad]), &catalog).unwrap_err();
         assert!(refused.to_string().contains("mcp.icons"), "{refused}");

@@ -70,7 +70,7 @@ async fn the_list_is_exact_and_in_order() {
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
                 "type": "object",
                 "properties": {
-                    "name": {"type": "string", "description": "The name to greet; without it, \"there\"."},
+                    "name": {"type": "string", "description": "The name to greet; without it, \"there\".", "examples": ["Ada"]},
                 },
             },
             "outputSchema": {

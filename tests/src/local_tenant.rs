@@ -411,15 +411,22 @@ async fn the_client_gives_up_on_a_silent_server() {
 }
 
 #[test]
-fn the_configuration_file_is_the_sample_tenant() {
+fn the_configuration_file_is_the_sample_tenant_once_a_server_has_added_its_scopes() {
     let text = include_str!("../../config/local.toml");
     let file: toml::Table = toml::from_str(text).unwrap();
     assert_eq!(file.keys().collect::<Vec<_>>(), ["tenant"]);
     let options: Options = file["tenant"].clone().try_into().unwrap();
     assert_eq!(options.validate(), Ok(()));
+    assert_eq!(options.api.scopes, [], "the file names no scope");
+    let options = options
+        .with_scope("tool:whoami", "Read who you are")
+        .with_scope("tool:greet", "Greet you by name")
+        .with_permission("Tool User", "tool:whoami")
+        .with_permission("Tool User", "not:defined");
     // What MCP clients need, and a new tenant of Auth0's has not.
     let api = Api { allow_offline_access: true, ..Api::default() };
     let authorization_response_iss_parameter_supported = true;
-    let dev = Options { authorization_response_iss_parameter_supported, api, ..Options::default() };
+    let mut dev = Options { authorization_response_iss_parameter_supported, api, ..Options::default() };
+    dev.roles[0].added_scopes = true;
     assert_eq!(options, dev);
 }

@@ -386,12 +386,12 @@ impl Deployment {
             "auth0.audience",
             endpoint.as_str(),
         );
-        let catalog = fastmcp_auth0::wiring::shipped_catalog().unwrap();
+        let catalog = fastmcp_auth0::wiring::shipped().catalog().unwrap();
         let settings = fastmcp_auth0::Settings::load(sources, &catalog).unwrap();
         let clock: Arc<dyn domain::Clock> = Arc::new(system_clock::SystemClock::start());
         let verifier = Arc::new(auth0_verifier::Auth0Verifier::start(&settings.keys, Arc::clone(&clock)));
         let mut status = verifier.status();
-        let ports = fastmcp_auth0::Ports::new(verifier, clock, domain::tools::shipped());
+        let ports = fastmcp_auth0::Ports::new(verifier, clock, fastmcp_auth0::wiring::shipped());
         let server = fastmcp_auth0::wiring::server(listener, &settings, ports).unwrap();
         let server = tokio::spawn(server.run(std::future::pending()));
         soon(status.wait_for(|status| status.succeeded > 0)).await.unwrap();

@@ -15,10 +15,10 @@ fn page(path: &str) -> String {
     std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
 }
 
-/// The tool of docs/add-a-tool.md.
-mod add {
-    include!(concat!(env!("OUT_DIR"), "/add_a_tool.rs"));
-}
+/// The program of docs/add-a-tool.md.
+#[path = "../../app/examples/add.rs"]
+#[expect(dead_code, reason = "its main is for the command line")]
+mod add;
 
 /// The test of docs/testing-with-the-local-tenant.md.
 mod testing_with_the_local_tenant {
@@ -59,16 +59,12 @@ async fn the_tool_of_add_a_tool_works_with_its_scope() {
 }
 
 #[test]
-fn the_lines_that_add_a_tool_says_to_add_are_those_that_tools_rs_has() {
-    let (text, tools) = (page("docs/add-a-tool.md"), page("domain/src/tools.rs"));
-    for (line, like) in [
-        ("mod add;", "mod greet;"),
-        ("pub use add::Add;", "pub use greet::Greet;"),
-        ("Arc::new(Add)", "Arc::new(Greet)"),
-    ] {
-        assert!(text.contains(line), "the page lacks {line}");
-        assert!(tools.contains(like), "tools.rs has no {like} any more: the page is out of date");
-    }
+fn the_code_of_add_a_tool_is_the_example() {
+    let (text, example) = (page("docs/add-a-tool.md"), page("app/examples/add.rs"));
+    assert!(
+        text.contains(&format!("```rust\n{example}```\n")),
+        "docs/add-a-tool.md is not app/examples/add.rs"
+    );
 }
 
 #[test]

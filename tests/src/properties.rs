@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use domain::{
-    Announcer, Catalog, Holder, LoginScopes, Memory, Pool, PromptCatalog, ResourceCatalog, Scope,
-    ScopeHierarchy, ScopePolicy, ScopeSet, Service, Tool, ToolCatalog, ToolName, UnixSeconds,
+    Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, Pool, PromptCatalog, ResourceCatalog, Scope,
+    ScopeHierarchy, ScopePolicy, ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
@@ -46,11 +46,11 @@ impl RequestFields for Fields {
 /// A server, what it serves, and where its requests count their memory.
 type Served = (Arc<McpServer>, Arc<Snapshot>, Settings, Arc<Pool>);
 
-fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn Tool>>) -> Served {
+fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
     let sources =
         Sources::defaults().set("test", "auth0.issuer", ISSUER).set("test", "auth0.audience", AUDIENCE);
-    let settings = Settings::load(sources, &wiring::shipped_catalog().unwrap()).unwrap();
-    let tool = |name| Arc::new(RecordingTool::new(name, &[], Behaviour::Answer)) as Arc<dyn Tool>;
+    let settings = Settings::load(sources, &wiring::shipped().catalog().unwrap()).unwrap();
+    let tool = |name| Arc::new(RecordingTool::new(name, &[], Behaviour::Answer)) as Arc<dyn DynTool>;
     let tools = ToolCatalog::new(TOOLS.map(tool).into_iter().chain(more)).unwrap();
     let mut scopes = ScopePolicy::as_specified(&tools);
     for (name, rule) in TOOLS.into_iter().zip(rules) {

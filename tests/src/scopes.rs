@@ -199,7 +199,7 @@ fn settings(harness: &Harness, table: &str) -> Settings {
         .set("test", "auth0.audience", AUDIENCE)
         .set("test", "server.url", URL)
         .text("scopes.toml", table);
-    Settings::load(sources, &harness.ports.catalog().unwrap()).unwrap()
+    Settings::load(sources, &harness.ports.offer.catalog().unwrap()).unwrap()
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    CallToolResult, Change, Completion, ElicitResult, GetPromptResult, InputRequest, InputRequired, LogLevel,
-    LogMessage, Message, Outcome, Progress, Prompt, PromptCall, PromptSpec, ReadCall, ReadError,
+    CallToolResult, Change, Completion, DynTool, ElicitResult, GetPromptResult, InputRequest, InputRequired,
+    LogLevel, LogMessage, Message, Outcome, Progress, Prompt, PromptCall, PromptSpec, ReadCall, ReadError,
     ReadResourceResult, Resource, ResourceBody, ResourceContents, ResourceSpec, ResourceSpecError, Role,
-    SpecError, Tool, ToolCall, ToolResult, ToolSpec, UnixSeconds,
+    SpecError, ToolCall, ToolResult, ToolSpec, UnixSeconds,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,7 +45,7 @@ fn spec(name: &str, scopes: &[&'static str]) -> Result<ToolSpec, SpecError> {
 }
 
 #[async_trait]
-impl Tool for Chatty {
+impl DynTool for Chatty {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         spec("chatty", &[])
     }
@@ -75,7 +75,7 @@ impl Tool for Chatty {
 struct Asker(&'static str);
 
 #[async_trait]
-impl Tool for Asker {
+impl DynTool for Asker {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         spec(self.0, &["tool:whoami"])
     }
@@ -668,7 +668,7 @@ async fn what_is_on_offer_can_change_and_listeners_hear_of_it() {
         .set("test", "server.url", crate::harness::URL)
         .set("test", "tools.greet.enabled", false)
         .set("test", "tools.whoami.scopes", vec!["read:me"]);
-    let catalog = fastmcp_auth0::wiring::shipped_catalog().unwrap();
+    let catalog = fastmcp_auth0::wiring::shipped().catalog().unwrap();
     let settings = fastmcp_auth0::Settings::load(sources, &catalog).unwrap();
     harness.reload(&settings);
     stream.until("tools/list_changed").await;
@@ -702,7 +702,7 @@ fn settings(more: &[(&str, Value)]) -> fastmcp_auth0::Settings {
         }
         value => sources.set("test", key, value.as_str().unwrap()),
     });
-    fastmcp_auth0::Settings::load(sources, &fastmcp_auth0::wiring::shipped_catalog().unwrap()).unwrap()
+    fastmcp_auth0::Settings::load(sources, &fastmcp_auth0::wiring::shipped().catalog().unwrap()).unwrap()
 }
 
 /// What a listener hears from here until `last`, which is announced after the rest.
@@ -726,7 +726,7 @@ async fn a_resource_that_is_gone_after_a_reload_is_not_told_of() {
         [Change::Resource("note://one".into()), Change::Resource("note://by/1".into()), Change::Prompts];
     let before = heard(&harness, &mut stream, &changes, "prompts/list_changed").await;
     assert_eq!(before, ["resources/updated", "resources/updated", "prompts/list_changed"]);
-    harness.ports.resources.remove(0);
+    harness.ports.offer.resources.remove(0);
     harness.reload(&settings(&[]));
     let after = heard(&harness, &mut stream, &changes, "prompts/list_changed").await;
     assert_eq!(after, ["resources/list_changed", "resources/updated", "prompts/list_changed"]);

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use domain::{CallToolResult, SpecError, Tool, ToolCall, ToolError, ToolResult, ToolSpec};
+use domain::{CallToolResult, DynTool, SpecError, ToolCall, ToolError, ToolResult, ToolSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -85,7 +85,7 @@ impl RecordingTool {
 }
 
 #[async_trait]
-impl Tool for RecordingTool {
+impl DynTool for RecordingTool {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         ToolSpec::new::<Arguments, Recorded>(self.name, "Recording tool", "Notes its calls.")?
             .requires(self.scopes.iter().copied())

@@ -145,7 +145,11 @@ pub struct Role {
     /// As the dashboard shows it.
     pub name: String,
     /// Names of [`ApiScope`]s.
+    #[serde(default)]
     pub permissions: Vec<String>,
+    /// Whether the role also has every scope that [`Options::with_scope`] adds.
+    #[serde(default)]
+    pub added_scopes: bool,
 }
 
 /// An API that tokens are for.
@@ -227,6 +231,32 @@ impl Options {
     #[must_use]
     pub fn with_api_identifier(mut self, identifier: &str) -> Self {
         self.api.identifier = Some(identifier.to_owned());
+        self
+    }
+
+    /// The same tenant, whose API defines this scope: for the roles that get what is added, beside what they have.
+    #[must_use]
+    pub fn with_scope(mut self, name: &str, description: &str) -> Self {
+        if !self.api.scopes.iter().any(|scope| scope.name == name) {
+            self.api.scopes.push(ApiScope { name: name.to_owned(), description: description.to_owned() });
+        }
+        for role in self.roles.iter_mut().filter(|role| role.added_scopes) {
+            if !role.permissions.iter().any(|permission| permission == name) {
+                role.permissions.push(name.to_owned());
+            }
+        }
+        self
+    }
+
+    /// The same tenant, where the role of this name, if there is one, has this scope, if the API defines it.
+    #[must_use]
+    pub fn with_permission(mut self, role: &str, scope: &str) -> Self {
+        let is_defined = self.api.scope_names().any(|defined| defined == scope);
+        for role in self.roles.iter_mut().filter(|known| is_defined && known.name == role) {
+            if !role.permissions.iter().any(|permission| permission == scope) {
+                role.permissions.push(scope.to_owned());
+            }
+        }
         self
     }
 
@@ -428,6 +458,7 @@ impl Default for Options {
         let role = |name: &str, permissions: &[&str]| Role {
             name: name.into(),
             permissions: permissions.iter().map(|&permission| permission.into()).collect(),
+            added_scopes: false,
         };
         Self {
             port: 0,

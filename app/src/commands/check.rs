@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use domain::{Scope, ScopeHierarchy, ScopeSet};
+use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog};
 use hyper_transport::PublicEndpoint;
 use serde::Serialize;
 
-use super::{ServiceArguments, complain, say};
+use super::{ServiceArguments, eprint, print, runtime};
 use crate::config::{Problem, Problems, Settings, shown_key};
-use crate::wiring::{audience_warnings, http_settings, rules, scopes, shipped_catalog, without_switched_off};
+use crate::server::{Server, ServerBuilder};
+use crate::wiring::{audience_warnings, http_settings, rules, scopes, without_switched_off};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -78,32 +79,41 @@ struct Refusal<'a> {
     warnings: &'a [String],
 }
 
-/// Prints every value with its source, and every tool with its scopes.
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let settings = match super::serve::load(&arguments.service) {
-        Ok(settings) => settings,
+/// Prints every value with its source, and every tool with its scopes. The set-up runs, as it would before serving, and what
+/// it made is shut down.
+pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let (settings, catalog) = match runtime()?.block_on(load(builder, arguments)) {
+        Ok(loaded) => loaded,
         Err(error) => {
             if let Some(Problems { problems, warnings, .. }) = error.downcast_ref().filter(|_| arguments.json)
             {
-                say(&json(&Refusal { valid: false, problems, warnings })?);
+                print(&json(&Refusal { valid: false, problems, warnings })?);
             }
             return Err(error);
         }
     };
-    let report = report(&settings)?;
+    let report = report(&settings, catalog)?;
     if arguments.json {
-        say(&json(&report)?);
+        print(&json(&report)?);
     } else {
-        print(&settings, &report);
+        show(&settings, &report);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn load(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<(Settings, Catalog)> {
+    let sources = arguments.service.sources(&builder.profile);
+    let Server { settings, ports, shutdown } = builder.build(sources).await?;
+    let catalog = ports.offer.catalog()?;
+    shutdown.run().await;
+    Ok((settings, catalog))
 }
 
 fn json(document: &impl Serialize) -> anyhow::Result<String> {
     serde_json::to_string_pretty(document).context("the configuration can't be shown as JSON")
 }
 
-fn report(settings: &Settings) -> anyhow::Result<Report> {
+fn report(settings: &Settings, catalog: Catalog) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.port);
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(&http));
     let values = settings.effective.iter().map(|effective| ValueReport {
@@ -116,15 +126,14 @@ fn report(settings: &Settings) -> anyhow::Result<Report> {
         issuer: http.issuer.clone(),
         endpoints: http.endpoints().map(EndpointReport::of).collect(),
         values: values.collect(),
-        tools: tools(settings)?,
-        login_scopes: login_scopes(settings)?,
+        tools: tools(settings, &catalog.tools),
+        login_scopes: login_scopes(settings, catalog)?,
         warnings: warnings.collect(),
     })
 }
 
-fn tools(settings: &Settings) -> anyhow::Result<Vec<ToolReport>> {
-    let catalog = shipped_catalog()?.tools;
-    let rules = rules(settings, &catalog);
+fn tools(settings: &Settings, catalog: &ToolCatalog) -> Vec<ToolReport> {
+    let rules = rules(settings, catalog);
     let report = |name: &domain::ToolName| {
         let rule = rules.iter().find(|(tool, _)| tool == name);
         let scopes = rule.map(|(_, scopes)| scopes.clone()).unwrap_or_default();
@@ -138,7 +147,7 @@ fn tools(settings: &Settings) -> anyhow::Result<Vec<ToolReport>> {
             source: source.map(|effective| effective.source.clone()),
         }
     };
-    Ok(catalog.specs().map(|spec| report(&spec.name)).collect())
+    catalog.specs().map(|spec| report(&spec.name)).collect()
 }
 
 fn texts<'a>(scopes: impl Iterator<Item = &'a Scope>) -> Vec<String> {
@@ -150,8 +159,8 @@ fn implied_by(hierarchy: &ScopeHierarchy, scopes: &ScopeSet) -> BTreeMap<String,
     broader.filter(|(_, broader)| !broader.is_empty()).collect()
 }
 
-fn login_scopes(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    let catalog = without_switched_off(settings, shipped_catalog()?);
+fn login_scopes(settings: &Settings, catalog: Catalog) -> anyhow::Result<Vec<String>> {
+    let catalog = without_switched_off(settings, catalog);
     Ok(texts(scopes(settings, &catalog)?.login_scopes().iter()))
 }
 
@@ -164,12 +173,12 @@ fn shown_scopes(tool: &ToolReport) -> String {
     tool.scopes.iter().map(shown).collect::<Vec<_>>().join(" ")
 }
 
-fn print(settings: &Settings, report: &Report) {
+fn show(settings: &Settings, report: &Report) {
     let lines = settings.effective.iter().map(|effective| {
         (format!("{} = {}", effective.key, effective.value), Some(effective.source.as_str()))
     });
     print_columns(&lines.collect::<Vec<_>>());
-    say("\ntools and the scopes that a call needs");
+    print("\ntools and the scopes that a call needs");
     let name_width = report.tools.iter().map(|tool| tool.name.len()).max().unwrap_or_default();
     let lines = report.tools.iter().map(|tool| {
         let scopes = match (tool.enabled, tool.scopes.as_slice()) {
@@ -180,16 +189,16 @@ fn print(settings: &Settings, report: &Report) {
         (format!("  {:name_width$}  {scopes}", tool.name), tool.source.as_deref())
     });
     print_columns(&lines.collect::<Vec<_>>());
-    say(&match report.login_scopes.as_slice() {
+    print(&match report.login_scopes.as_slice() {
         [] => "\na first login asks for no scope".to_owned(),
         scopes => format!("\na first login asks for {}", scopes.join(" ")),
     });
-    say(&format!("\nissuer {}", report.issuer));
+    print(&format!("\nissuer {}", report.issuer));
     for EndpointReport { url, audience, .. } in &report.endpoints {
-        say(&format!("endpoint {url}, audience {audience}"));
+        print(&format!("endpoint {url}, audience {audience}"));
     }
     for warning in &report.warnings {
-        complain(&format!("warning: {warning}"));
+        eprint(&format!("warning: {warning}"));
     }
 }
 
@@ -199,8 +208,8 @@ fn print_columns(lines: &[(String, Option<&str>)]) {
     for (line, source) in lines {
         let gap = " ".repeat(width.saturating_sub(line.len()).min(60));
         match source {
-            Some(source) => say(&format!("{line}{gap}  # {source}")),
-            None => say(line),
+            Some(source) => print(&format!("{line}{gap}  # {source}")),
+            None => print(line),
         }
     }
 }

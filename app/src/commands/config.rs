@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::say;
-use crate::config::DEFAULTS;
+use super::print;
+use crate::server::ServerBuilder;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Arguments {
@@ -11,9 +11,9 @@ pub(super) enum Arguments {
     Default,
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(builder: &ServerBuilder, arguments: &Arguments) -> ExitCode {
     match arguments {
-        Arguments::Default => say(DEFAULTS.trim_end()),
+        Arguments::Default => print(&builder.profile.default_toml()),
     }
     ExitCode::SUCCESS
 }

@@ -7,16 +7,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use config::Value;
-use domain::Scope;
+use domain::{Catalog, Scope, ScopeSet, ToolName, ToolSpec};
 use local_tenant::{LocalTenant, Options, StartError};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::running_dev::RunningDev;
-use super::{environment, listen, run_until_stopped, runtime, say};
+use super::{environment, listen, print, run_until_stopped, runtime};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
+use crate::live::Live;
 use crate::logging;
+use crate::server::{Profile, Server, ServerBuilder, SetUp};
 use crate::signals::StopSignals;
-use crate::wiring::{Ports, rules, server, shipped_catalog};
+use crate::wiring::{self, rules, without_switched_off};
 
 /// Where the local tenant listens unless told otherwise.
 pub(super) const TENANT_PORT: u16 = 3002;
@@ -46,37 +49,41 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    runtime()?.block_on(dev(arguments))
+pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(dev(builder, arguments))
 }
 
-async fn dev(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+async fn dev(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let signals = StopSignals::catch()?;
     let (listener, ipv6) = listen_on_loopback(arguments.port).await.context(PORT_HINT)?;
     let port = listener.local_addr()?.port();
 
-    let (sources, settings) = first_look(arguments.config.as_deref())?;
+    let sources = sources(&builder.profile, arguments.config.as_deref());
+    let settings = builder.first_settings(stand_in(&sources))?;
+    refuse(&settings)?;
+    logging::start(settings.log);
+    let set_up = builder.set_up(stand_in(&sources)).await?;
+    let settings = set_up.settings(stand_in(&sources))?;
     let endpoints = Endpoints::new(&settings, port, ipv6.is_some());
-    let mut options = options(settings.tenant.context("the configuration has no [tenant]")?)?;
-    options.auto_consent.clone_from(&arguments.auto_consent);
-    let defined: Vec<String> = options.api.scopes.iter().map(|scope| scope.name.clone()).collect();
+    let options = tenant_options(&set_up, settings, arguments.auto_consent.as_deref())?;
     let options = endpoints.known_to(options).with_port(arguments.tenant_port);
     let tenant = LocalTenant::start(options).await.map_err(|error| match error {
         StartError::Listen { .. } => anyhow::Error::new(error).context(PORT_HINT),
         error => error.into(),
     })?;
-    let settings = load(endpoints.set_in(sources, tenant.issuer(), port))?;
-
-    logging::start(settings.log);
-    warn_of_unreachable_tools(&settings, &defined)?;
-    let mut server = server(listener, &settings, Ports::real(&settings))?;
+    let Server { settings, ports, shutdown } =
+        set_up.build(endpoints.set_in(sources, tenant.issuer(), port))?;
+    let mut server = wiring::server(listener, &settings, ports.clone())?;
     if let Some(listener) = ipv6 {
         server = server.also_on(listener);
     }
+    let calls = example_calls(&settings, &without_switched_off(&settings, ports.offer.catalog()?));
+    tokio::spawn(Live::new(server.reload_handle(), port, settings, ports).follow_providers());
     let running = RunningDev::announce(tenant.port());
-    say(&banner(&endpoints, &tenant)?);
+    print(&banner(&endpoints, &tenant, &calls)?);
     let code = run_until_stopped(server, signals).await;
     drop(running);
+    shutdown.run().await;
     Ok(code)
 }
 
@@ -163,27 +170,9 @@ impl Endpoints {
     }
 }
 
-/// A tool that asks for a scope that nobody can be granted, nor one that implies it, is a typing mistake, or a line that was
-/// forgotten.
-fn warn_of_unreachable_tools(settings: &Settings, defined: &[String]) -> anyhow::Result<()> {
-    let is_defined = |scope: &Scope| defined.iter().any(|defined| defined == scope.as_str());
-    let hierarchy = &settings.tokens.hierarchy;
-    for (tool, scopes) in rules(settings, &shipped_catalog()?.tools) {
-        for scope in
-            scopes.iter().filter(|scope| !is_defined(scope) && !hierarchy.broader(scope).any(is_defined))
-        {
-            tracing::warn!(
-                "the tool {tool} needs the scope {scope}, which the local tenant does not define: nobody can call it; \
-                 add it to tenant.api.scopes and to a role in config/local.toml, or in the --config file"
-            );
-        }
-    }
-    Ok(())
-}
-
 /// The real tenant's variables and `.env` are left alone: whoever has them set may still want to try `dev`.
-fn sources(file: Option<&Path>) -> Sources {
-    let sources = Sources::defaults().text("config/local.toml, built in", LOCAL);
+fn sources(profile: &Profile, file: Option<&Path>) -> Sources {
+    let sources = profile.sources().text("config/local.toml, built in", LOCAL);
     let sources = match file {
         Some(file) => sources.file(file),
         None => sources,
@@ -192,42 +181,65 @@ fn sources(file: Option<&Path>) -> Sources {
 }
 
 /// Everything is checked before the tenant starts, with addresses that only stand in for it.
-fn first_look(file: Option<&Path>) -> anyhow::Result<(Sources, Settings)> {
-    let sources = sources(file);
+fn stand_in(sources: &Sources) -> Sources {
     let nowhere = Endpoints { main: "http://localhost/mcp".to_owned(), others: Vec::new() };
-    let settings = load(nowhere.set_in(sources.clone(), "http://127.0.0.1:1/", 1))?;
-    if !settings.bind.is_loopback() {
-        let message = format!("dev listens on loopback only, not on {}", settings.bind);
-        return Err(Problems::new(vec![Problem { key: "server.bind".into(), source: None, message }]).into());
-    }
-    let own = settings.endpoints.iter().find(|endpoint| [IPV4, IPV6].contains(&endpoint.name.as_str()));
-    if let Some(endpoint) = own {
-        let (key, message) =
-            (format!("endpoints.{}", endpoint.name), "dev sets it itself; give yours another name");
-        let problem = Problem { key, source: None, message: message.to_owned() };
-        return Err(Problems::new(vec![problem]).into());
-    }
-    Ok((sources, settings))
+    nowhere.set_in(sources.clone(), "http://127.0.0.1:1/", 1)
 }
 
-fn options(tenant: Value) -> Result<Options, Problems> {
-    let problem = |message| Problem { key: "tenant".into(), source: None, message };
-    let options: Options =
-        tenant.try_deserialize().map_err(|error| Problems::new(vec![problem(error.to_string())]))?;
-    if options.api.identifier.is_some() {
-        let message = "tenant.api.identifier can't be set: it is the MCP endpoint's own URL".to_owned();
-        return Err(Problems::new(vec![problem(message)]));
+/// Refuses what `serve` may be told and `dev` may not.
+fn refuse(settings: &Settings) -> Result<(), Problems> {
+    let refusal = |key: String, message: String| Problems::new(vec![Problem { key, source: None, message }]);
+    if !settings.bind.is_loopback() {
+        let message = format!("dev listens on loopback only, not on {}", settings.bind);
+        return Err(refusal("server.bind".into(), message));
     }
-    options.validate().map_err(|messages| Problems::new(messages.into_iter().map(problem).collect()))?;
+    let own = settings.endpoints.iter().find(|endpoint| [IPV4, IPV6].contains(&endpoint.name.as_str()));
+    own.map_or(Ok(()), |endpoint| {
+        let message = "dev sets it itself; give yours another name".to_owned();
+        Err(refusal(format!("endpoints.{}", endpoint.name), message))
+    })
+}
+
+/// The tenant of the configuration, whose API has every scope that something on offer asks for.
+fn tenant_options(set_up: &SetUp, settings: Settings, auto_consent: Option<&str>) -> anyhow::Result<Options> {
+    let catalog = without_switched_off(&settings, set_up.offer.catalog()?);
+    let asked = wiring::asked_scopes(&settings, &catalog);
+    let mut options = options(settings.tenant.context("the configuration has no [tenant]")?)?;
+    for scope in asked.iter() {
+        let broader = settings.tokens.hierarchy.broader(scope);
+        for scope in std::iter::once(scope).chain(broader).map(Scope::as_str) {
+            options = options.with_scope(scope, &set_up.profile.scope_description(scope, &catalog));
+        }
+    }
+    for (role, scope) in &set_up.profile.local_permissions {
+        options = options.with_permission(role, scope);
+    }
+    options.auto_consent = auto_consent.map(ToOwned::to_owned);
+    options.validate().map_err(tenant_problems)?;
     Ok(options)
 }
 
-fn load(sources: Sources) -> anyhow::Result<Settings> {
-    Ok(Settings::load(sources, &shipped_catalog()?)?)
+fn options(tenant: Value) -> Result<Options, Problems> {
+    let options: Options =
+        tenant.try_deserialize().map_err(|error| tenant_problems(vec![error.to_string()]))?;
+    if options.api.identifier.is_some() {
+        let message = "tenant.api.identifier can't be set: it is the MCP endpoint's own URL".to_owned();
+        return Err(tenant_problems(vec![message]));
+    }
+    Ok(options)
+}
+
+fn tenant_problems(messages: Vec<String>) -> Problems {
+    let problem = |message| Problem { key: "tenant".into(), source: None, message };
+    Problems::new(messages.into_iter().map(problem).collect())
 }
 
 /// What to do now, to be pasted.
-fn banner(endpoints: &Endpoints, tenant: &LocalTenant) -> anyhow::Result<String> {
+fn banner(
+    endpoints: &Endpoints,
+    tenant: &LocalTenant,
+    calls: &[(ScopeSet, String)],
+) -> anyhow::Result<String> {
     let endpoint = &endpoints.main;
     let others: Vec<String> =
         endpoints.others.iter().map(|other| format!("               {}\n", other.audience)).collect();
@@ -239,9 +251,9 @@ fn banner(endpoints: &Endpoints, tenant: &LocalTenant) -> anyhow::Result<String>
     };
     let token = |user: &str| format!("{} token --user {user}{port}", quoted(program));
     let users: Vec<String> = tenant.users().iter().map(|user| user_line(tenant, user)).collect();
-    let (first, tool) = caller(tenant);
+    let (first, params) = caller(tenant, calls);
     let bearer = format!("\"Authorization: Bearer $({})\"", token(first));
-    let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{tool}}}"#);
+    let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
     Ok(format!(
         "MCP endpoint   {endpoint}\n{others}\
          Issuer         {issuer}   (a local tenant for development; nothing is kept)\n\
@@ -264,15 +276,55 @@ fn banner(endpoints: &Endpoints, tenant: &LocalTenant) -> anyhow::Result<String>
     ))
 }
 
-/// A user, and the parameters of a call that the user may make.
-fn caller(tenant: &LocalTenant) -> (&str, &str) {
-    let may_greet =
-        |user: &&local_tenant::User| tenant.scopes_of(&user.key).iter().any(|scope| scope == "tool:greet");
-    match (tenant.users().iter().find(may_greet), tenant.users().first()) {
-        (Some(user), _) => (&user.key, r#"{"name":"greet","arguments":{"name":"Ada"}}"#),
-        (None, Some(user)) => (&user.key, r#"{"name":"get_datetime"}"#),
-        (None, None) => ("admin", r#"{"name":"get_datetime"}"#),
-    }
+/// Returns a user, and the parameters of a call that the user may make: of the first tool that somebody may call.
+fn caller<'a>(tenant: &'a LocalTenant, calls: &[(ScopeSet, String)]) -> (&'a str, String) {
+    let permits = |user: &local_tenant::User, scopes: &ScopeSet| {
+        let granted = tenant.scopes_of(&user.key);
+        scopes.iter().all(|scope| granted.iter().any(|granted| granted == scope.as_str()))
+    };
+    let users = || tenant.users().iter();
+    let found = calls.iter().find_map(|(scopes, call)| {
+        users().find(|user| permits(user, scopes)).map(|user| (user.key.as_str(), call.clone()))
+    });
+    let nobody = || (users().next().map_or("admin", |user| &user.key), String::new());
+    found.unwrap_or_else(nobody)
+}
+
+/// Returns the parameters of a call of each tool, with the scopes that it takes.
+fn example_calls(settings: &Settings, catalog: &Catalog) -> Vec<(ScopeSet, String)> {
+    let rules = rules(settings, &catalog.tools);
+    let scopes =
+        |name: &ToolName| rules.iter().find(|(tool, _)| tool == name).map(|(_, scopes)| scopes.clone());
+    let call = |spec: &ToolSpec| {
+        let arguments = example_arguments(spec.input.as_json());
+        let params = json!({"name": spec.name.as_str(), "arguments": arguments});
+        (scopes(&spec.name).unwrap_or_default(), params.to_string())
+    };
+    catalog.tools.specs().map(call).collect()
+}
+
+/// Returns arguments that fit a schema, as far as can be seen: those with examples, and those that are required.
+fn example_arguments(schema: &serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    let required =
+        |name: &str| schema["required"].as_array().is_some_and(|names| names.iter().any(|it| it == name));
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let example = |(name, property): (&String, &serde_json::Value)| {
+        let example = property["examples"].get(0).or_else(|| property.get("default")).cloned();
+        let value = example.or_else(|| required(name).then(|| example_value(property)))?;
+        Some((name.clone(), value))
+    };
+    properties.filter_map(example).collect()
+}
+
+fn example_value(schema: &serde_json::Value) -> serde_json::Value {
+    let first = schema["enum"].get(0).cloned();
+    first.unwrap_or_else(|| match schema["type"].as_str() {
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
+        Some("boolean") => true.into(),
+        Some("array") => json!([]),
+        Some("object") => example_arguments(schema).into(),
+        _ => "text".into(),
+    })
 }
 
 fn user_line(tenant: &LocalTenant, user: &local_tenant::User) -> String {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use local_tenant::{TokenRequest, client};
 
-use super::{complain, dev, running_dev, runtime, say};
+use super::{dev, eprint, print, running_dev, runtime};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -31,8 +31,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let asked = request.scope.as_deref().unwrap_or_default().split_whitespace();
     let missing: Vec<&str> = asked.filter(|scope| !granted.contains(scope)).collect();
     if !missing.is_empty() {
-        complain(&format!("note: the roles of `{}` do not allow {}", request.user, missing.join(" ")));
+        eprint(&format!("note: the roles of `{}` do not allow {}", request.user, missing.join(" ")));
     }
-    say(&issued.access_token);
+    print(&issued.access_token);
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,7 @@ pub struct Problems {
     pub problems: Vec<Problem>,
     /// What is probably not meant, a line each; often the cause.
     pub warnings: Vec<String>,
-    hint: Option<&'static str>,
+    hint: Option<String>,
 }
 
 impl Problems {
@@ -47,7 +47,7 @@ impl Problems {
 
     /// With a last line of advice.
     #[must_use]
-    pub fn with_hint(self, hint: &'static str) -> Self {
+    pub fn with_hint(self, hint: String) -> Self {
         Self { hint: Some(hint), ..self }
     }
 }
@@ -61,6 +61,6 @@ impl fmt::Display for Problems {
         for warning in &self.warnings {
             write!(f, "\nwarning: {warning}")?;
         }
-        self.hint.map_or(Ok(()), |hint| write!(f, "\n{hint}"))
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n{hint}"))
     }
 }

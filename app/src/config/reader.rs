@@ -8,6 +8,7 @@ use std::time::Duration;
 use config::{Map, Value, ValueKind};
 use serde::Serialize;
 
+use super::own::{self, OwnSections, Section};
 use super::problem::{Problem, Problems};
 use super::sources::PREFIX;
 use super::{known, shown};
@@ -34,6 +35,7 @@ pub(super) struct Reader {
     effective: Vec<Effective>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    own: own::Read,
 }
 
 impl Reader {
@@ -47,12 +49,31 @@ impl Reader {
                 flatten(&[], key, value, &mut flat);
             }
         }
-        Self { values: flat, effective: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
+        Self {
+            values: flat,
+            effective: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            own: own::Read::default(),
+        }
     }
 
     /// Takes a value that something else will read.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         self.values.remove(&path(key))
+    }
+
+    /// Reads the tables of the server's own.
+    pub(super) fn read_own(&mut self, sections: &[Section], secrets: &[&str]) {
+        for section in sections {
+            let table = self.take(section.name);
+            self.own.section(*section, table, secrets);
+        }
+    }
+
+    /// Returns what was read of them.
+    pub(super) fn own_sections(&self) -> OwnSections {
+        self.own.sections.clone()
     }
 
     /// The names of the tables inside a table, in order.
@@ -196,6 +217,8 @@ impl Reader {
         for (path, value) in std::mem::take(&mut self.values) {
             self.problems.push(unknown(&path, &value));
         }
+        self.problems.append(&mut self.own.problems);
+        self.effective.append(&mut self.own.effective);
         if self.problems.is_empty() {
             Ok((self.effective, self.warnings))
         } else {
@@ -280,7 +303,7 @@ fn unknown(path: &[String], value: &Value) -> Problem {
     let meant = if is_variable { known::variable_like(path) } else { known::key_like(path) };
     let advice = match meant {
         Some(known) => format!("did you mean {known}?"),
-        None => "`fastmcp-auth0 config default` prints them all".to_owned(),
+        None => "`config default` prints them all".to_owned(),
     };
     let message = format!("there is no such key; {advice}");
     Problem { key: shown::unknown_key(path), source: source(value), message }
@@ -291,14 +314,14 @@ fn path(key: &str) -> Vec<String> {
 }
 
 /// Whether an origin names a variable, as `environment: NAME` and `.env:LINE: NAME` do; files end in `:LINE:COLUMN`.
-fn is_variable(origin: &str) -> bool {
+pub(super) fn is_variable(origin: &str) -> bool {
     let name = origin.rsplit_once(": ").map(|(_, name)| name);
     // A variable of ours may end in a scope, which has more characters.
     let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "_.".contains(c));
     name.is_some_and(|name| name.starts_with(PREFIX) || is_plain(name))
 }
 
-fn source(value: &Value) -> Option<String> {
+pub(super) fn source(value: &Value) -> Option<String> {
     value.origin().map(str::to_owned)
 }
 

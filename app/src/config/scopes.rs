@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{Catalog, HierarchyError, LoginScopes, Scope, ScopeHierarchy, ScopeSet, ToolName};
 
 use super::reader::{Reader, WordOrTexts};
-use super::settings::ToolRule;
+use super::settings::{Completeness, ToolRule};
 use super::{known, shown};
 
 const LOGIN: &str = "scopes.login";
@@ -22,6 +22,7 @@ pub(super) fn scopes(
     read: &mut Reader,
     tools: &BTreeMap<ToolName, ToolRule>,
     catalog: &Catalog,
+    completeness: Completeness,
 ) -> (ScopeHierarchy, LoginScopes) {
     let asked = catalog.asked_scopes(|spec| {
         let configured = tools.get(&spec.name).and_then(|rule| rule.scopes.as_ref());
@@ -31,7 +32,8 @@ pub(super) fn scopes(
     let implied = implied(read, &names);
     for (name, narrower) in &implied {
         let unknown = narrower.iter().filter(|scope| !names.iter().any(|name| name == scope.as_str()));
-        for scope in unknown.filter(|scope| !asked.contains(scope)) {
+        let is_fault = |scope: &&Scope| completeness == Completeness::Complete && !asked.contains(scope);
+        for scope in unknown.filter(is_fault) {
             let others = names.iter().map(String::as_str).filter(|other| *other != name.as_str());
             let known: Vec<&str> = asked.iter().map(Scope::as_str).chain(others).collect();
             read.problem(&key(name.as_str()), unknown_scope(scope, &known));
@@ -42,7 +44,7 @@ pub(super) fn scopes(
         read.problem(&key(name), error.to_string());
         ScopeHierarchy::default()
     });
-    let login = login(read, &asked, &names);
+    let login = login(read, &asked, &names, completeness);
     (hierarchy, login)
 }
 
@@ -70,7 +72,7 @@ fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
     implied
 }
 
-fn login(read: &mut Reader, asked: &ScopeSet, names: &[String]) -> LoginScopes {
+fn login(read: &mut Reader, asked: &ScopeSet, names: &[String], completeness: Completeness) -> LoginScopes {
     let Some(WordOrTexts::Texts(texts)) = read.word_or_texts(LOGIN, ALL) else {
         return LoginScopes::All;
     };
@@ -89,7 +91,7 @@ fn login(read: &mut Reader, asked: &ScopeSet, names: &[String]) -> LoginScopes {
                 "must not hold offline_access: a client that wants a refresh token asks for it by itself (MCP 2026-07-28, \
                  authorization, \"Refresh Tokens\"); allow offline access in the API's settings in Auth0 instead",
             );
-        } else if !known.contains(&scope.as_str()) {
+        } else if completeness == Completeness::Complete && !known.contains(&scope.as_str()) {
             read.problem(LOGIN, unknown_scope(scope, &known));
         }
     }

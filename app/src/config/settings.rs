@@ -15,6 +15,7 @@ use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
 use url::Url;
 
+use super::own::OwnSections;
 use super::problem::Problems;
 use super::reader::{Effective, Reader};
 use super::scopes::scopes;
@@ -67,8 +68,19 @@ pub struct Settings {
     pub effective: Vec<Effective>,
     /// The `[tenant]` table, for `dev`.
     pub tenant: Option<Value>,
+    /// The tables of the server's own.
+    pub own: OwnSections,
     /// What is probably not meant, a line each.
     pub warnings: Vec<String>,
+}
+
+/// Whether a catalog has everything that rules may name: not before the set-up has run, and never where tools come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Completeness {
+    /// Rules for unknown names are faults.
+    Complete,
+    /// Rules for unknown names wait for what they name.
+    Partial,
 }
 
 /// A further address under which clients reach the server.
@@ -116,9 +128,31 @@ impl Settings {
     ///
     /// # Errors
     /// [`Problems`], all of them.
-    pub fn load(mut sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
+    pub fn load(sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
+        Self::load_with(sources, catalog, Completeness::Complete)
+    }
+
+    /// Reads the sources for a catalog that does not have everything that rules may name.
+    ///
+    /// # Errors
+    /// [`Problems`], but not those of unknown names.
+    pub fn load_partial(sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
+        Self::load_with(sources, catalog, Completeness::Partial)
+    }
+
+    fn load_with(
+        mut sources: Sources,
+        catalog: &Catalog,
+        completeness: Completeness,
+    ) -> Result<Self, Problems> {
         let warnings = sources.take_warnings();
-        let read = || Self::read(Reader::new(sources.merge()?, &["tenant"]), catalog);
+        let (sections, secrets) = (sources.sections.clone(), sources.secrets.clone());
+        let read = || {
+            let whole: Vec<&str> = sections.iter().map(|section| section.name).chain(["tenant"]).collect();
+            let mut reader = Reader::new(sources.merge()?, &whole);
+            reader.read_own(&sections, &secrets);
+            Self::read(reader, catalog, completeness)
+        };
         match read() {
             Ok(settings) => {
                 let warnings = warnings.into_iter().chain(settings.warnings).collect();
@@ -128,7 +162,7 @@ impl Settings {
         }
     }
 
-    fn read(mut reader: Reader, catalog: &Catalog) -> Result<Self, Problems> {
+    fn read(mut reader: Reader, catalog: &Catalog, completeness: Completeness) -> Result<Self, Problems> {
         let read = &mut reader;
         let bind = addresses::bind(read);
         let (port, path) = (read.whole("server.port", 0..=65_535), addresses::endpoint_path(read));
@@ -149,10 +183,10 @@ impl Settings {
         let mcp = mcp(read, json_depth);
         let state_keys = state_keys(read);
         let log = log(read);
-        let tools = tools(read, &catalog.tools);
-        let (hierarchy, login) = scopes(read, &tools, catalog);
+        let tools = tools(read, &catalog.tools, completeness);
+        let (hierarchy, login) = scopes(read, &tools, catalog, completeness);
         tokens.hierarchy = Arc::new(hierarchy);
-        let tenant = read.take("tenant");
+        let (tenant, own) = (read.take("tenant"), read.own_sections());
         let (effective, warnings) = reader.finish()?;
         let Some(keys) = keys else {
             return Err(Problems::new(Vec::new()));
@@ -179,6 +213,7 @@ impl Settings {
             log,
             effective,
             tenant,
+            own,
             warnings,
         })
     }
@@ -399,11 +434,16 @@ fn log(read: &mut Reader) -> LogSettings {
     }
 }
 
-fn tools(read: &mut Reader, catalog: &ToolCatalog) -> BTreeMap<ToolName, ToolRule> {
+fn tools(
+    read: &mut Reader,
+    catalog: &ToolCatalog,
+    completeness: Completeness,
+) -> BTreeMap<ToolName, ToolRule> {
     let mut rules = BTreeMap::new();
     for name in read.tables("tools") {
-        let Some(tool) = ToolName::parse(&name).ok().filter(|tool| catalog.spec(tool.as_str()).is_some())
-        else {
+        let is_known =
+            |tool: &ToolName| completeness == Completeness::Partial || catalog.spec(tool.as_str()).is_some();
+        let Some(tool) = ToolName::parse(&name).ok().filter(is_known) else {
             let known: Vec<&str> = catalog.specs().map(|spec| spec.name.as_str()).collect();
             let message = format!("there is no such tool; the tools are {}", known.join(", "));
             read.reject_table(&["tools".to_owned(), name], message);

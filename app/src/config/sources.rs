@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 
+use super::own::Section;
 use super::problem::{Problem, Problems};
 use super::{dot_env, files, known, shown, toml_text};
 
@@ -33,6 +34,9 @@ pub struct Sources {
     layers: Vec<Layer>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    /// The tables of the server's own, and the keys in them whose values are never shown.
+    pub(super) sections: Vec<Section>,
+    pub(super) secrets: Vec<&'static str>,
 }
 
 impl fmt::Debug for Sources {
@@ -69,15 +73,28 @@ impl Sources {
         Self::default().text(BUILT_IN, DEFAULTS)
     }
 
-    /// What `serve` and `check` read.
+    /// Adds what `serve` and `check` read: the file, `.env` and the environment.
     #[must_use]
-    pub fn of_service(file: Option<&Path>, dot_env: &Path, environment: &[(String, String)]) -> Self {
-        let sources = Self::defaults();
+    pub fn service(self, file: Option<&Path>, dot_env: &Path, environment: &[(String, String)]) -> Self {
         let sources = match file {
-            Some(file) => sources.file(file),
-            None => sources,
+            Some(file) => self.file(file),
+            None => self,
         };
         sources.dot_env(dot_env).environment(environment)
+    }
+
+    /// Declares a table of the server's own.
+    #[must_use]
+    pub fn section(mut self, section: Section) -> Self {
+        self.sections.push(section);
+        self
+    }
+
+    /// Declares a key of such a table whose value is never shown.
+    #[must_use]
+    pub fn secret(mut self, key: &'static str) -> Self {
+        self.secrets.push(key);
+        self
     }
 
     /// Adds a TOML file.

@@ -1,34 +1,32 @@
 //! `get_datetime`: the present, for any authenticated caller.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::NoArguments;
-use crate::tool::{CallToolResult, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
+use crate::context::Context;
+use crate::tool::{Json, Tool, ToolError, ToolHints};
 
 /// Tells the present by the [`Clock`](crate::Clock) port.
 pub struct GetDatetime;
 
+/// The result.
 #[derive(Serialize, JsonSchema)]
-struct Present {
+pub struct Present {
     /// RFC 3339 in UTC with milliseconds.
     datetime: String,
 }
 
-#[async_trait]
 impl Tool for GetDatetime {
-    fn spec(&self) -> Result<ToolSpec, SpecError> {
-        let spec = ToolSpec::new::<NoArguments, Present>(
-            "get_datetime",
-            "Get DateTime",
-            "Returns the current UTC date and time. Needs no scope.",
-        )?;
-        Ok(spec.read_only().closed_world())
-    }
+    const NAME: &'static str = "get_datetime";
+    const TITLE: &'static str = "Get DateTime";
+    const DESCRIPTION: &'static str = "Returns the current UTC date and time. Needs no scope.";
+    const HINTS: ToolHints = ToolHints::UNKNOWN.read_only().closed_world();
+    type Input = NoArguments;
+    type Output = (String, Json<Present>);
 
-    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
-        let datetime = call.context.clock.now().to_rfc3339();
-        CallToolResult::new(datetime.clone(), &Present { datetime })
+    async fn call(&self, _: NoArguments, context: Context<'_>) -> Result<Self::Output, ToolError> {
+        let datetime = context.clock.now().to_rfc3339();
+        Ok((datetime.clone(), Json(Present { datetime })))
     }
 }

@@ -1,51 +1,54 @@
 //! `greet`: a greeting for the caller, to see authentication and scopes work end to end.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tool::{CallToolResult, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
+use crate::context::Context;
+use crate::tool::{Json, Tool, ToolError, ToolHints};
 
 /// Greets the caller by the given name and the token's subject.
 pub struct Greet;
 
+/// The arguments.
 #[derive(Deserialize, JsonSchema)]
-struct Arguments {
+pub struct Arguments {
     /// The name to greet; without it, "there".
+    #[schemars(example = &"Ada")]
     name: Option<String>,
 }
 
+/// The result.
 #[derive(Serialize, JsonSchema)]
-struct Greeting {
+pub struct Greeting {
     /// The greeting itself.
     greeting: String,
     /// Who was greeted: the token's subject.
     sub: String,
 }
 
-#[async_trait]
 impl Tool for Greet {
-    fn spec(&self) -> Result<ToolSpec, SpecError> {
-        ToolSpec::new::<Arguments, Greeting>(
-            "greet",
-            "Greet User",
-            "Greets the authenticated user, by name if one is given, and shows that authentication works.",
-        )?
-        .read_only()
-        .closed_world()
-        .requires(["tool:greet"])
-    }
+    const NAME: &'static str = "greet";
+    const TITLE: &'static str = "Greet User";
+    const DESCRIPTION: &'static str =
+        "Greets the authenticated user, by name if one is given, and shows that authentication works.";
+    const SCOPES: &'static [&'static str] = &["tool:greet"];
+    const HINTS: ToolHints = ToolHints::UNKNOWN.read_only().closed_world();
+    type Input = Arguments;
+    type Output = (String, Json<Greeting>);
 
-    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
-        let Arguments { name } = call.arguments()?;
+    async fn call(
+        &self,
+        Arguments { name }: Arguments,
+        context: Context<'_>,
+    ) -> Result<Self::Output, ToolError> {
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "there".into());
-        let sub = call.context.principal.subject().to_owned();
+        let sub = context.principal.subject().to_owned();
         let greeting = format!("Hello, {name} ({sub})!");
         let text = format!(
             "{greeting}\n\n\
              Authentication works: your Auth0 access token was verified.\n\
              Scope checks work: the token holds every scope this tool asks for."
         );
-        CallToolResult::new(text, &Greeting { greeting, sub })
+        Ok((text, Json(Greeting { greeting, sub })))
     }
 }

@@ -1,19 +1,20 @@
 //! `whoami`: what the access token says of its bearer.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::NoArguments;
+use crate::context::Context;
 use crate::scope::Scope;
 use crate::token::Actor;
-use crate::tool::{CallToolResult, SpecError, Tool, ToolCall, ToolError, ToolResult, ToolSpec};
+use crate::tool::{Json, Tool, ToolError, ToolHints};
 
 /// Returns the caller's identity and scopes.
 pub struct Whoami;
 
+/// The result.
 #[derive(Serialize, JsonSchema)]
-struct Identity {
+pub struct Identity {
     /// Who the token speaks for; claims that the token does not carry are left out.
     user: User,
     /// What the token may do.
@@ -66,36 +67,33 @@ impl From<&Actor> for CurrentActor {
     }
 }
 
-#[async_trait]
 impl Tool for Whoami {
-    fn spec(&self) -> Result<ToolSpec, SpecError> {
-        ToolSpec::new::<NoArguments, Identity>(
-            "whoami",
-            "Who Am I?",
-            "Returns the authenticated user's identity and the scopes that the access token grants.",
-        )?
-        .read_only()
-        .closed_world()
-        .requires(["tool:whoami"])
-    }
+    const NAME: &'static str = "whoami";
+    const TITLE: &'static str = "Who Am I?";
+    const DESCRIPTION: &'static str =
+        "Returns the authenticated user's identity and the scopes that the access token grants.";
+    const SCOPES: &'static [&'static str] = &["tool:whoami"];
+    const HINTS: ToolHints = ToolHints::UNKNOWN.read_only().closed_world();
+    type Input = NoArguments;
+    type Output = (String, Json<Identity>);
 
-    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
-        let who = call.context.principal;
+    async fn call(&self, _: NoArguments, context: Context<'_>) -> Result<Self::Output, ToolError> {
+        let caller = context.principal;
         let identity = Identity {
             user: User {
-                sub: who.subject().into(),
-                client_id: who.client_id().map(Into::into),
-                azp: who.authorized_party().map(Into::into),
-                name: who.name().map(Into::into),
-                email: who.email().map(Into::into),
-                org_id: who.organization_id().map(Into::into),
-                org_name: who.organization_name().map(Into::into),
-                act: who.actor().map(Into::into),
+                sub: caller.subject().into(),
+                client_id: caller.client_id().map(Into::into),
+                azp: caller.authorized_party().map(Into::into),
+                name: caller.name().map(Into::into),
+                email: caller.email().map(Into::into),
+                org_id: caller.organization_id().map(Into::into),
+                org_name: caller.organization_name().map(Into::into),
+                act: caller.actor().map(Into::into),
             },
-            scopes: who.scopes().iter().map(Scope::to_string).collect(),
+            scopes: caller.scopes().iter().map(Scope::to_string).collect(),
         };
         let text = serde_json::to_string_pretty(&identity)
             .map_err(|error| ToolError::caused_by("the identity can't be shown", error))?;
-        CallToolResult::new(text, &identity)
+        Ok((text, Json(identity)))
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    CallToolResult, CreateMessageParams, ElicitResult, InputRequest, InputRequired, Message, Outcome, Role,
-    SpecError, Tool, ToolCall, ToolError, ToolResult, ToolSpec,
+    CallToolResult, CreateMessageParams, DynTool, ElicitResult, InputRequest, InputRequired, Message,
+    Outcome, Role, SpecError, ToolCall, ToolError, ToolResult, ToolSpec,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::tools::plain;
 
 /// Every such tool.
-pub(crate) fn all() -> Vec<Arc<dyn Tool>> {
-    let mut tools: Vec<Arc<dyn Tool>> = vec![
+pub(crate) fn all() -> Vec<Arc<dyn DynTool>> {
+    let mut tools: Vec<Arc<dyn DynTool>> = vec![
         Arc::new(Asking { name: "test_sampling", argument: Some("prompt"), run: sampling }),
         Arc::new(Asking { name: "test_elicitation", argument: Some("message"), run: elicitation }),
         Arc::new(Asking { name: "test_elicitation_sep1034_defaults", argument: None, run: defaults }),
@@ -58,7 +58,7 @@ struct Arguments {
 }
 
 #[async_trait]
-impl Tool for Asking {
+impl DynTool for Asking {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         let Some(argument) = self.argument else {
             return plain(self.name);

@@ -8,15 +8,17 @@ mod tools;
 use std::sync::Arc;
 
 use domain::{Announcer, Clock, TokenVerifier};
-use fastmcp_auth0::Ports;
+use fastmcp_auth0::{Offer, Ports};
 
 /// Everything, behind this verifier.
 #[must_use]
 pub fn ports(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>) -> Ports {
     let announcer = Announcer::default();
-    let mut ports = Ports::new(verifier, clock, tools::all(&announcer));
-    ports.resources = resources::all();
-    ports.prompts = prompts::all();
-    ports.announcer = announcer;
-    ports
+    let offer = Offer {
+        tools: tools::all(&announcer),
+        resources: resources::all(),
+        prompts: prompts::all(),
+        ..Offer::default()
+    };
+    Ports { verifier, clock, offer, announcer }
 }

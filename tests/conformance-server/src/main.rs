@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
         "auth0.audience",
         endpoint.as_str(),
     );
-    let settings = Settings::load(sources, &wiring::shipped_catalog()?)?;
+    let settings = Settings::load(sources, &wiring::shipped().catalog()?)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let verifier = Arc::new(Auth0Verifier::start(&settings.keys, Arc::clone(&clock)));
     let mut keys = verifier.status();

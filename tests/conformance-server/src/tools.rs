@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Announcer, CallToolResult, Change, Content, LogLevel, LogMessage, Media, Outcome, Progress, ResourceBody,
-    ResourceContents, SpecError, Tool, ToolCall, ToolResult, ToolSpec,
+    Announcer, CallToolResult, Change, Content, DynTool, LogLevel, LogMessage, Media, Outcome, Progress,
+    ResourceBody, ResourceContents, SpecError, ToolCall, ToolResult, ToolSpec,
 };
 use serde_json::{Value, json};
 
@@ -22,8 +22,8 @@ const WAV: [u8; 44] =
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Every tool.
-pub(crate) fn all(announcer: &Announcer) -> Vec<Arc<dyn Tool>> {
-    let mut tools: Vec<Arc<dyn Tool>> = vec![
+pub(crate) fn all(announcer: &Announcer) -> Vec<Arc<dyn DynTool>> {
+    let mut tools: Vec<Arc<dyn DynTool>> = vec![
         Arc::new(Fixed("test_simple_text", simple_text)),
         Arc::new(Fixed("test_image_content", image)),
         Arc::new(Fixed("test_audio_content", audio)),
@@ -98,7 +98,7 @@ fn error() -> Vec<Content> {
 struct Fixed(&'static str, fn() -> Vec<Content>);
 
 #[async_trait]
-impl Tool for Fixed {
+impl DynTool for Fixed {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         plain(self.0)
     }
@@ -112,7 +112,7 @@ impl Tool for Fixed {
 struct WithProgress;
 
 #[async_trait]
-impl Tool for WithProgress {
+impl DynTool for WithProgress {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         plain("test_tool_with_progress")
     }
@@ -129,7 +129,7 @@ impl Tool for WithProgress {
 struct WithLogging(&'static str);
 
 #[async_trait]
-impl Tool for WithLogging {
+impl DynTool for WithLogging {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         plain(self.0)
     }
@@ -147,7 +147,7 @@ impl Tool for WithLogging {
 struct Schema;
 
 #[async_trait]
-impl Tool for Schema {
+impl DynTool for Schema {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         let schema = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -188,7 +188,7 @@ impl Tool for Schema {
 struct Headers;
 
 #[async_trait]
-impl Tool for Headers {
+impl DynTool for Headers {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         let schema = json!({
             "type": "object",
@@ -211,7 +211,7 @@ impl Tool for Headers {
 struct Trigger(&'static str, Change, Announcer);
 
 #[async_trait]
-impl Tool for Trigger {
+impl DynTool for Trigger {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         plain(self.0)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use auth0_verifier::Auth0Verifier;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use domain::{
-    Announcer, BearerToken, Clock, Holder, Memory, Pool, Principal, Shares, TokenVerifier, strict_json, tools,
+    Announcer, BearerToken, Clock, Holder, Memory, Pool, Principal, Shares, TokenVerifier, strict_json,
 };
 use fakes::{ScriptedVerifier, claims};
 use fastmcp_auth0::{Ports, Settings, Sources, wiring};
@@ -26,7 +26,7 @@ const MODERN: &str = "2026-07-28";
 fn settings(issuer: &str) -> Settings {
     let sources =
         Sources::defaults().set("bench", "auth0.issuer", issuer).set("bench", "auth0.audience", AUDIENCE);
-    Settings::load(sources, &wiring::shipped_catalog().unwrap()).unwrap()
+    Settings::load(sources, &wiring::shipped().catalog().unwrap()).unwrap()
 }
 
 /// A verifier with keys, and distinct tokens that it has not seen.
@@ -105,7 +105,7 @@ fn server() -> (Arc<McpServer>, Arc<Snapshot>, Principal) {
     let claims =
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
     let who = settings.tokens.admit(&claims, &settings.audience, now).unwrap();
-    let ports = Ports::new(Arc::new(ScriptedVerifier::new()), clock, tools::shipped());
+    let ports = Ports::new(Arc::new(ScriptedVerifier::new()), clock, wiring::shipped());
     let snapshot = wiring::snapshot(&settings, ports, wiring::sealing_keys(&settings)).unwrap();
     let server = McpServer::new(Announcer::default(), pool());
     (Arc::new(server), Arc::new(snapshot), who)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Progress, SpecError, Tool, ToolCall, ToolResult, ToolSpec};
+use domain::{DynTool, Progress, SpecError, ToolCall, ToolResult, ToolSpec};
 use fakes::{Behaviour, RecordingTool};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -126,7 +126,7 @@ struct Loud {
 }
 
 #[async_trait]
-impl Tool for Loud {
+impl DynTool for Loud {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         ToolSpec::with_schema("loud", "Loud", "A tool.", serde_json::json!({"type": "object"}))
     }

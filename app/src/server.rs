@@ -1,0 +1,408 @@
+//! [`Server`]: an MCP server of its builder's tools, with everything that the binary has around it.
+
+use std::any::type_name;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use domain::{Announcer, Catalog, Clock, DynTool, Prompt, Resource, ToolProvider, ToolSpec};
+use hyper_transport::Drained;
+use serde::de::DeserializeOwned;
+use system_clock::SystemClock;
+use tokio::net::TcpListener;
+
+use crate::commands;
+use crate::config::{OwnSections, Section, Settings, Sources};
+use crate::live::Live;
+use crate::wiring::{self, Offer, Ports};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type SetupFn = Box<dyn FnOnce(Setup) -> BoxFuture<anyhow::Result<Setup>> + Send>;
+type ShutdownFn = Box<dyn FnOnce() -> BoxFuture<()> + Send>;
+
+/// A server that was built: it has its settings and everything on offer, and serves a socket.
+pub struct Server {
+    pub(crate) settings: Settings,
+    pub(crate) ports: Ports,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Says what a server is called, what it has on offer, and how it is set up.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use fastmcp_auth0::{Json, Principal, Server, tool_fn};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Input {
+///     /// The text to count.
+///     text: String,
+/// }
+///
+/// #[derive(serde::Serialize, schemars::JsonSchema)]
+/// struct Output {
+///     /// The number of words.
+///     words: usize,
+/// }
+///
+/// fn main() -> ExitCode {
+///     let count = tool_fn("count_words", "Counts the words of a text.", |input: Input, _: Principal| async move {
+///         Ok(Json(Output { words: input.text.split_whitespace().count() }))
+///     });
+///     Server::builder()
+///         .identity(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+///         .tool(count.scopes(&["text:count"]))
+///         .run()
+/// }
+/// ```
+pub struct ServerBuilder {
+    pub(crate) profile: Profile,
+    pub(crate) offer: Offer,
+    setups: Vec<SetupFn>,
+}
+
+/// What a server is called, and what its configuration has beside ours.
+#[derive(Clone)]
+pub(crate) struct Profile {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// TOML texts, in order; a later one wins.
+    defaults: Vec<&'static str>,
+    sections: Vec<Section>,
+    secrets: Vec<&'static str>,
+    /// Descriptions of scopes, for whoever consents.
+    pub(crate) scope_descriptions: Vec<(&'static str, &'static str)>,
+    /// Permissions of the local tenant's roles, beside those that local.toml gives.
+    pub(crate) local_permissions: Vec<(&'static str, &'static str)>,
+}
+
+/// What a set-up works with: the configuration, and the offer that it adds to.
+pub struct Setup {
+    sections: OwnSections,
+    clock: Arc<dyn Clock>,
+    announcer: Announcer,
+    offer: Offer,
+    shutdown: Shutdown,
+}
+
+/// What is to be done once the last request has been answered, the last registered first.
+#[derive(Default)]
+pub(crate) struct Shutdown(Vec<ShutdownFn>);
+
+impl Server {
+    /// Creates a builder.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        let profile = Profile {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            defaults: Vec::new(),
+            sections: Vec::new(),
+            secrets: Vec::new(),
+            scope_descriptions: Vec::new(),
+            local_permissions: Vec::new(),
+        };
+        ServerBuilder { profile, offer: Offer::default(), setups: Vec::new() }
+    }
+
+    /// Returns its settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Replaces the ports, for example by those of `testing`.
+    #[must_use]
+    pub fn with_ports(mut self, change: impl FnOnce(Ports) -> Ports) -> Self {
+        self.ports = change(self.ports);
+        self
+    }
+
+    /// Serves a socket until `stop` completes, finishes what is under way, and then shuts down what the set-up registered.
+    ///
+    /// # Errors
+    /// When tools and rules do not fit together, or the socket is gone.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<Drained> {
+        let Self { settings, ports, shutdown } = self;
+        let port = listener.local_addr().context("the listening socket is gone")?.port();
+        let server = wiring::server(listener, &settings, ports.clone())?;
+        let live = Live::new(server.reload_handle(), port, settings, ports);
+        let following = tokio::spawn(live.follow_providers());
+        let drained = server.run(stop).await;
+        following.abort();
+        shutdown.run().await;
+        Ok(drained)
+    }
+}
+
+impl ServerBuilder {
+    /// Sets the name and the version: of the program, of its configuration's defaults (`mcp.name`, `mcp.title`), and of what
+    /// clients are told. `env!("CARGO_PKG_NAME")` and `env!("CARGO_PKG_VERSION")` are yours.
+    #[must_use]
+    pub fn identity(mut self, name: &'static str, version: &'static str) -> Self {
+        (self.profile.name, self.profile.version) = (name, version);
+        self
+    }
+
+    /// Adds defaults of the configuration, as TOML: for sections of your own, and other defaults for ours. Files and the
+    /// environment win over them.
+    #[must_use]
+    pub fn defaults(mut self, toml: &'static str) -> Self {
+        self.profile.defaults.push(toml);
+        self
+    }
+
+    /// Declares a section of the configuration, read into `T` by the time of the set-up: a key that `T` does not have, or
+    /// misses, stops the start with the key's name and source. Its variables begin with `FASTMCP__` and the section's name.
+    #[must_use]
+    pub fn section<T: DeserializeOwned + Send + Sync + 'static>(mut self, name: &'static str) -> Self {
+        self.profile.sections.push(Section::of::<T>(name));
+        self
+    }
+
+    /// Declares a key of such a section, as `section.key`, whose value is shown by no command.
+    #[must_use]
+    pub fn secret(mut self, key: &'static str) -> Self {
+        self.profile.secrets.push(key);
+        self
+    }
+
+    /// Adds a tool: a [`Tool`](domain::Tool), one made by [`tool_fn`](domain::tool_fn), or a [`DynTool`].
+    #[must_use]
+    pub fn tool(mut self, tool: impl DynTool + 'static) -> Self {
+        self.offer.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Adds a source of tools that come and go.
+    #[must_use]
+    pub fn provider(mut self, provider: impl ToolProvider + 'static) -> Self {
+        self.offer.providers.push(Arc::new(provider));
+        self
+    }
+
+    /// Adds a resource.
+    #[must_use]
+    pub fn resource(mut self, resource: impl Resource + 'static) -> Self {
+        self.offer.resources.push(Arc::new(resource));
+        self
+    }
+
+    /// Adds a prompt.
+    #[must_use]
+    pub fn prompt(mut self, prompt: impl Prompt + 'static) -> Self {
+        self.offer.prompts.push(Arc::new(prompt));
+        self
+    }
+
+    /// Describes a scope for whoever is asked to consent.
+    #[must_use]
+    pub fn describe_scope(mut self, scope: &'static str, description: &'static str) -> Self {
+        self.profile.scope_descriptions.push((scope, description));
+        self
+    }
+
+    /// Gives a role of the local tenant a scope. Its administrator has every scope that something on offer asks for.
+    #[must_use]
+    pub fn local_permission(mut self, role: &'static str, scope: &'static str) -> Self {
+        self.profile.local_permissions.push((role, scope));
+        self
+    }
+
+    /// Adds a step of the set-up: it runs once the configuration is read and before the server is ready, and adds to the offer
+    /// what needs a connection, a pool, or whatever else takes time. An error stops the start.
+    #[must_use]
+    pub fn setup<F, R>(mut self, setup: F) -> Self
+    where
+        F: FnOnce(Setup) -> R + Send + 'static,
+        R: Future<Output = anyhow::Result<Setup>> + Send + 'static,
+    {
+        self.setups.push(Box::new(|cx| Box::pin(setup(cx))));
+        self
+    }
+
+    /// Runs the command line: `serve`, `dev`, `check`, `token`, `config`. Returns the process's exit code.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        commands::run(self)
+    }
+
+    /// Reads the configuration, runs the set-up and builds the server, for a program that has its own command line and
+    /// runtime. [`ServerBuilder::sources`] begins the sources.
+    ///
+    /// # Errors
+    /// When the configuration or the set-up is at fault.
+    pub async fn build(self, sources: Sources) -> anyhow::Result<Server> {
+        self.set_up(sources.clone()).await?.build(sources)
+    }
+
+    /// Returns the sources that come with the program: the defaults, ours and yours.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        self.profile.sources()
+    }
+
+    /// Reads the configuration as far as that is possible before the set-up.
+    pub(crate) fn first_settings(&self, sources: Sources) -> anyhow::Result<Settings> {
+        if self.setups.is_empty() {
+            return self.profile.named(self.offer.settings(sources)?);
+        }
+        self.profile.named(Settings::load_partial(sources, &self.offer.catalog()?)?)
+    }
+
+    /// Runs the set-up.
+    pub(crate) async fn set_up(self, sources: Sources) -> anyhow::Result<SetUp> {
+        let sections = self.first_settings(sources)?.own;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let Self { profile, offer, setups } = self;
+        let (announcer, shutdown) = (Announcer::default(), Shutdown::default());
+        let mut setup = Setup { sections, clock, announcer, offer, shutdown };
+        for step in setups {
+            setup = step(setup).await.context("the set-up failed")?;
+        }
+        let Setup { clock, announcer, offer, shutdown, .. } = setup;
+        Ok(SetUp { profile, clock, announcer, offer, shutdown })
+    }
+}
+
+/// A server whose set-up has run, and whose settings are yet to be read as a whole.
+pub(crate) struct SetUp {
+    pub(crate) profile: Profile,
+    clock: Arc<dyn Clock>,
+    announcer: Announcer,
+    pub(crate) offer: Offer,
+    shutdown: Shutdown,
+}
+
+impl SetUp {
+    pub(crate) fn settings(&self, sources: Sources) -> anyhow::Result<Settings> {
+        self.profile.settings(&self.offer, sources)
+    }
+
+    /// Must be called within a tokio runtime.
+    pub(crate) fn build(self, sources: Sources) -> anyhow::Result<Server> {
+        let settings = self.settings(sources)?;
+        let Self { clock, announcer, offer, shutdown, .. } = self;
+        let verifier = wiring::verifier(&settings, &clock);
+        Ok(Server { settings, ports: Ports { verifier, clock, offer, announcer }, shutdown })
+    }
+}
+
+impl Profile {
+    pub(crate) fn sources(&self) -> Sources {
+        let mut sources = Sources::defaults();
+        if self.name != env!("CARGO_PKG_NAME") {
+            let place = format!("{}, built in", self.name);
+            sources = sources.set(&place, "mcp.name", self.name).set(&place, "mcp.title", self.name);
+        }
+        for toml in &self.defaults {
+            sources = sources.text(&format!("{}'s defaults, built in", self.name), toml);
+        }
+        let sources = self.sections.iter().fold(sources, |sources, section| sources.section(*section));
+        self.secrets.iter().fold(sources, |sources, key| sources.secret(key))
+    }
+
+    /// Reads settings for an offer.
+    pub(crate) fn settings(&self, offer: &Offer, sources: Sources) -> anyhow::Result<Settings> {
+        self.named(offer.settings(sources)?)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the last step of what can fail")]
+    fn named(&self, mut settings: Settings) -> anyhow::Result<Settings> {
+        self.version.clone_into(&mut settings.mcp.identity.version);
+        Ok(settings)
+    }
+
+    /// Returns what a scope permits, for whoever consents: in the words of the builder, or else by the tools that ask for it.
+    pub(crate) fn scope_description(&self, scope: &str, catalog: &Catalog) -> String {
+        let described = self.scope_descriptions.iter().find(|(described, _)| *described == scope);
+        if let Some((_, description)) = described {
+            return (*description).to_owned();
+        }
+        let asks = |spec: &&ToolSpec| spec.scopes.iter().any(|asked| asked.as_str() == scope);
+        let titles: Vec<&str> = catalog.tools.specs().filter(asks).map(|spec| &*spec.title).collect();
+        if titles.is_empty() { scope.to_owned() } else { format!("Use {}", titles.join(", ")) }
+    }
+
+    /// Returns every default, as `config default` prints it.
+    pub(crate) fn default_toml(&self) -> String {
+        let own = self.defaults.iter().map(|toml| toml.trim_end());
+        std::iter::once(crate::config::DEFAULTS.trim_end()).chain(own).collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+impl Setup {
+    /// Returns a section of the configuration that the builder declares.
+    ///
+    /// # Errors
+    /// When it is not declared, or with another type than `T`.
+    pub fn section<T: Clone + 'static>(&self, name: &str) -> anyhow::Result<T> {
+        self.sections.get(name).with_context(|| format!("can't read {} from [{name}]", type_name::<T>()))
+    }
+
+    /// Returns the clock.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Returns the announcer, by which tools tell clients that listen of changes.
+    #[must_use]
+    pub fn announcer(&self) -> Announcer {
+        self.announcer.clone()
+    }
+
+    /// Adds a tool.
+    #[must_use]
+    pub fn tool(mut self, tool: impl DynTool + 'static) -> Self {
+        self.offer.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Adds a source of tools that come and go.
+    #[must_use]
+    pub fn provider(mut self, provider: impl ToolProvider + 'static) -> Self {
+        self.offer.providers.push(Arc::new(provider));
+        self
+    }
+
+    /// Adds a resource.
+    #[must_use]
+    pub fn resource(mut self, resource: impl Resource + 'static) -> Self {
+        self.offer.resources.push(Arc::new(resource));
+        self
+    }
+
+    /// Adds a prompt.
+    #[must_use]
+    pub fn prompt(mut self, prompt: impl Prompt + 'static) -> Self {
+        self.offer.prompts.push(Arc::new(prompt));
+        self
+    }
+
+    /// Registers what is to be done once the last request has been answered; what was registered last is done first.
+    #[must_use]
+    pub fn on_shutdown<F, R>(mut self, hook: F) -> Self
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.shutdown.0.push(Box::new(|| Box::pin(hook())));
+        self
+    }
+}
+
+impl Shutdown {
+    pub(crate) async fn run(self) {
+        for hook in self.0.into_iter().rev() {
+            hook().await;
+        }
+    }
+}
