@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod config;
+pub mod identity;
 mod logging;
 mod signals;
 pub mod wiring;

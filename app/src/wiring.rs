@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use auth0_verifier::Auth0Verifier;
 use domain::{
     Announcer, Catalog, Clock, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet,
     Service, TokenVerifier, Tool, ToolCatalog, ToolName,
 };
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
+use jwks_verifier::{IdentityProvider, JwksVerifier};
 use mcp_protocol::{McpServer, SealingKeys, Snapshot};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
@@ -45,7 +45,7 @@ impl Ports {
     #[must_use]
     pub fn real(settings: &Settings) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&clock));
+        let verifier = verifier(settings, Arc::clone(&clock));
         let ports = Self::new(Arc::new(verifier), clock, domain::tools::shipped());
         Self { resources: shipped_resources(), prompts: shipped_prompts(), ..ports }
     }
@@ -57,6 +57,11 @@ impl Ports {
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
         catalog(self.tools.clone(), self.resources.clone(), self.prompts.clone())
     }
+}
+
+/// A verifier of tokens that are signed with the issuer's keys. Must be called within a tokio runtime.
+pub fn verifier(settings: &Settings, clock: Arc<dyn Clock>) -> JwksVerifier<Arc<dyn IdentityProvider>> {
+    JwksVerifier::for_provider(Arc::clone(&settings.identity_provider), &settings.keys, clock)
 }
 
 /// The resources on offer, beside the tools: none until you name yours here.
@@ -177,18 +182,21 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
         main: public(settings.base_url(port), None),
         others: others.collect(),
         resource_name: settings.mcp.identity.title.clone(),
-        issuer: settings.issuer.to_string(),
+        issuer: settings.issuer.clone(),
+        authorization_server: settings.identity_provider.metadata(&settings.issuer),
         allowed_origins: settings.allowed_origins.clone(),
         allowed_hosts: settings.allowed_hosts.clone(),
     }
 }
 
 /// What to say of the endpoints whose resource's identifier clients may refuse (RFC 9728 section 3.3 and RFC 8707).
-pub fn audience_warnings(http: &HttpSettings) -> impl Iterator<Item = String> {
-    http.endpoints().filter_map(audience_warning)
+pub fn audience_warnings(settings: &Settings, http: &HttpSettings) -> impl Iterator<Item = String> {
+    let name = settings.identity_provider.hints().audience;
+    http.endpoints().filter_map(move |endpoint| audience_warning(endpoint, name))
 }
 
-fn audience_warning(endpoint: &PublicEndpoint) -> Option<String> {
+/// `name` is what the audience is called at the identity provider.
+fn audience_warning(endpoint: &PublicEndpoint, name: &str) -> Option<String> {
     let (audience, endpoint) = (&endpoint.resource, endpoint.url());
     if covers(audience, &endpoint) {
         return None;
@@ -196,7 +204,7 @@ fn audience_warning(endpoint: &PublicEndpoint) -> Option<String> {
     Some(format!(
         "the audience {audience:?} is neither the endpoint {endpoint} nor a prefix of it: clients that compare the two \
          (those on the official TypeScript, Python and Rust SDKs, MCP Inspector among them) will not log in; \
-         make {endpoint} the API's identifier in Auth0"
+         make {endpoint} the {name}"
     ))
 }
 

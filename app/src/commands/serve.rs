@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use auth0_verifier::Auth0Verifier;
 use domain::TokenVerifier;
 use hyper_transport::ReloadHandle;
 
@@ -14,7 +13,7 @@ use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::logging;
 use crate::signals::{Hangups, StopSignals};
 use crate::wiring::{
-    Ports, audience_warnings, http_settings, sealing_keys, server, shipped_catalog, snapshot,
+    Ports, audience_warnings, http_settings, sealing_keys, server, shipped_catalog, snapshot, verifier,
 };
 
 /// Reads the configuration before anything is opened, then serves.
@@ -50,7 +49,7 @@ async fn serve(settings: Settings, arguments: ServiceArguments) -> anyhow::Resul
     for endpoint in &http.others {
         tracing::info!(endpoint = endpoint.url(), audience = &*endpoint.resource, "also reached at");
     }
-    for warning in settings.warnings.iter().cloned().chain(audience_warnings(&http)) {
+    for warning in settings.warnings.iter().cloned().chain(audience_warnings(&settings, &http)) {
         tracing::warn!("{warning}");
     }
     let running = Running { handle: server.reload_handle(), port: address.port(), settings, ports };
@@ -102,7 +101,7 @@ impl Running {
 
 /// A verifier that has fetched the new issuer's keys: with none, every request would be refused.
 async fn ready_verifier(settings: &Settings, ports: &Ports) -> anyhow::Result<Arc<dyn TokenVerifier>> {
-    let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&ports.clock));
+    let verifier = verifier(settings, Arc::clone(&ports.clock));
     let mut status = verifier.status();
     let fetched = status.wait_for(|status| status.finished() > 0);
     tokio::select! {

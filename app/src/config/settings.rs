@@ -5,22 +5,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth0_verifier::Options as KeyOptions;
 use config::Value;
 use domain::{
     Catalog, Icon, LoginScopes, ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName,
 };
 use hyper_transport::{AllowListError, AllowedHost, AllowedOrigin, Limits};
+use jwks_verifier::{Hints, IdentityProvider, Options as KeyOptions};
 use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
 use url::Url;
 
+use super::addresses::Issuer;
 use super::problem::Problems;
 use super::reader::{Effective, Reader};
 use super::scopes::scopes;
 use super::secrets::{StateKeys, state_keys};
 use super::sources::Sources;
 use super::{addresses, shown};
+use crate::identity;
 
 /// Everything that can be configured, validated.
 #[derive(Debug)]
@@ -37,8 +39,10 @@ pub struct Settings {
     pub audience: Arc<str>,
     /// Further addresses under which clients reach the server.
     pub endpoints: Vec<NamedEndpoint>,
-    /// The issuer whose keys are used; its text is what `iss` must be.
-    pub issuer: Url,
+    /// The identity provider that the issuer belongs to.
+    pub identity_provider: Arc<dyn IdentityProvider>,
+    /// The issuer whose keys are used, as `iss` must name it.
+    pub issuer: String,
     /// When a token is acceptable.
     pub tokens: TokenPolicy,
     /// How keys are fetched.
@@ -116,9 +120,21 @@ impl Settings {
     ///
     /// # Errors
     /// [`Problems`], all of them.
-    pub fn load(mut sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
+    pub fn load(sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
+        Self::load_for(identity::provider(), sources, catalog)
+    }
+
+    /// Reads the sources as [`Settings::load`] does, for an issuer of another identity provider.
+    ///
+    /// # Errors
+    /// [`Problems`], all of them.
+    pub fn load_for(
+        provider: Arc<dyn IdentityProvider>,
+        mut sources: Sources,
+        catalog: &Catalog,
+    ) -> Result<Self, Problems> {
         let warnings = sources.take_warnings();
-        let read = || Self::read(Reader::new(sources.merge()?, &["tenant"]), catalog);
+        let read = || Self::read(Reader::new(sources.merge()?, &["tenant"]), provider, catalog);
         match read() {
             Ok(settings) => {
                 let warnings = warnings.into_iter().chain(settings.warnings).collect();
@@ -128,20 +144,25 @@ impl Settings {
         }
     }
 
-    fn read(mut reader: Reader, catalog: &Catalog) -> Result<Self, Problems> {
-        let read = &mut reader;
+    fn read(
+        mut reader: Reader,
+        provider: Arc<dyn IdentityProvider>,
+        catalog: &Catalog,
+    ) -> Result<Self, Problems> {
+        let (read, hints) = (&mut reader, provider.hints());
         let bind = addresses::bind(read);
         let (port, path) = (read.whole("server.port", 0..=65_535), addresses::endpoint_path(read));
         let url = addresses::public_base(read, bind, &path);
-        let issuer = addresses::issuer(read);
-        let audience = audience(read);
-        let mut tokens = tokens(read, issuer.as_ref());
+        let issuer = addresses::issuer(read, &*provider);
+        let audience = audience(read, hints);
+        let mut tokens = tokens(read, issuer.as_ref(), &*provider);
         let endpoints = endpoints(read, &base_url(url.as_ref(), port), &path);
         let others = endpoints.iter().filter_map(|endpoint| endpoint.audience.clone());
         tokens.resources = std::iter::once(Arc::clone(&audience)).chain(others).collect();
         // A placeholder keeps the reading going; with the problem noted, it is never used.
-        let issuer = issuer.unwrap_or_else(placeholder);
-        let keys = keys(read, &issuer);
+        let Issuer { text: issuer, url: issuer_url } =
+            issuer.unwrap_or_else(|| Issuer::at(placeholder(), &*provider));
+        let keys = keys(read, &provider, &issuer_url);
         let allowed_origins = allowed_origins(read);
         let allowed_hosts = allow_list(read, "http.allowed_hosts", AllowedHost::parse);
         let (limits, tool_deadline, json_depth) = limits(read);
@@ -150,7 +171,7 @@ impl Settings {
         let state_keys = state_keys(read);
         let log = log(read);
         let tools = tools(read, &catalog.tools);
-        let (hierarchy, login) = scopes(read, &tools, catalog);
+        let (hierarchy, login) = scopes(read, hints, &tools, catalog);
         tokens.hierarchy = Arc::new(hierarchy);
         let tenant = read.take("tenant");
         let (effective, warnings) = reader.finish()?;
@@ -164,6 +185,7 @@ impl Settings {
             path,
             audience,
             endpoints,
+            identity_provider: provider,
             issuer,
             tokens,
             keys,
@@ -205,12 +227,12 @@ fn placeholder() -> Url {
     Url::parse("http://localhost/").expect("a URL")
 }
 
-fn audience(read: &mut Reader) -> Arc<str> {
+fn audience(read: &mut Reader, hints: Hints) -> Arc<str> {
     let audience = read.text("auth0.audience");
     if audience.is_empty() {
         read.problem(
             "auth0.audience",
-            "is not set: AUTH0_AUDIENCE is your API's identifier in Auth0, best the endpoint's own URL",
+            format!("is not set: AUTH0_AUDIENCE is your {}, best the endpoint's own URL", hints.audience),
         );
     }
     addresses::refuse_placeholder(read, "auth0.audience", &audience);
@@ -244,10 +266,10 @@ fn endpoints(read: &mut Reader, main: &Url, path: &str) -> Vec<NamedEndpoint> {
     endpoints
 }
 
-fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
-    let mut issuers: Vec<String> = issuer.map(ToString::to_string).into_iter().collect();
+fn tokens(read: &mut Reader, issuer: Option<&Issuer>, provider: &dyn IdentityProvider) -> TokenPolicy {
+    let mut issuers: Vec<String> = issuer.map(|issuer| issuer.text.clone()).into_iter().collect();
     for text in read.texts("auth0.additional_issuers") {
-        addresses::issuer_url(read, "auth0.additional_issuers", &text);
+        addresses::issuer_at(read, "auth0.additional_issuers", &text, provider);
         issuers.push(text);
     }
     let words = [
@@ -257,6 +279,7 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
         ("either", ScopeAuthority::Either),
     ];
     TokenPolicy {
+        token_types: provider.token_types(),
         issuers,
         resources: Vec::new(),
         additional_audiences: read.texts("auth0.additional_audiences"),
@@ -266,7 +289,7 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
     }
 }
 
-fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
+fn keys(read: &mut Reader, provider: &Arc<dyn IdentityProvider>, issuer: &Url) -> Option<KeyOptions> {
     const DAY: u64 = 24 * 60 * 60;
     let refresh_every = read.seconds("keys.refresh_seconds", 10..=DAY);
     let min_fetch_interval = read.seconds("keys.min_fetch_interval_seconds", 1..=3600);
@@ -277,7 +300,7 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
     let fetch_timeout = read.seconds("keys.fetch_timeout_seconds", 1..=60);
     let remembered_tokens = read.whole("keys.remembered_tokens", 0..=1_000_000);
     let max_document_bytes = read.whole("keys.max_document_bytes", 1024..=16 * 1024 * 1024);
-    match KeyOptions::for_issuer(issuer) {
+    match KeyOptions::for_issuer(provider, issuer) {
         Ok(defaults) => Some(KeyOptions {
             jwks_url: defaults.jwks_url,
             refresh_every,

@@ -1,8 +1,10 @@
-//! What an operator may set, with the defaults, and which URLs keys may come from.
+//! What an operator may set, with the defaults, and the URLs that keys may come from.
 
 use std::time::Duration;
 
 use url::{Host, Url};
+
+use crate::IdentityProvider;
 
 /// How keys are fetched and kept. [`Options::for_issuer`] has the defaults.
 #[derive(Debug, Clone)]
@@ -34,13 +36,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults, with the issuer's `.well-known/jwks.json`.
+    /// Returns the defaults, with the place where the provider says that the issuer publishes its keys.
     ///
     /// # Errors
-    /// [`OptionsError`] if keys may not come from there.
-    pub fn for_issuer(issuer: &Url) -> Result<Self, OptionsError> {
+    /// [`OptionsError`] if that is no issuer, or keys may not come from there.
+    pub fn for_issuer(provider: &impl IdentityProvider, issuer: &Url) -> Result<Self, OptionsError> {
         Ok(Self {
-            jwks_url: JwksUrl::of_issuer(issuer)?,
+            jwks_url: JwksUrl::of_issuer(provider, issuer)?,
             refresh_every: Duration::from_mins(10),
             min_fetch_interval: Duration::from_secs(5),
             keep_through_outage: Duration::from_hours(24),
@@ -74,7 +76,7 @@ pub enum OptionsError {
 }
 
 impl JwksUrl {
-    /// Checks the rule above.
+    /// Creates one from a URL that keeps the rule above.
     ///
     /// # Errors
     /// [`OptionsError`] if the rule is broken.
@@ -89,27 +91,25 @@ impl JwksUrl {
         }
     }
 
-    /// The issuer's `.well-known/jwks.json`.
+    /// Returns where the issuer publishes its keys.
     ///
     /// # Errors
-    /// [`OptionsError`] if that is no URL that keys may come from.
-    pub fn of_issuer(issuer: &Url) -> Result<Self, OptionsError> {
-        let mut url = Self::new(issuer.clone())?.0;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(OptionsError::NotAnIssuer(url));
+    /// [`OptionsError`] if the issuer is none, or breaks the rule itself, or keys may not come from there.
+    pub fn of_issuer(provider: &impl IdentityProvider, issuer: &Url) -> Result<Self, OptionsError> {
+        let Self(issuer) = Self::new(issuer.clone())?;
+        if issuer.query().is_some() || issuer.fragment().is_some() {
+            return Err(OptionsError::NotAnIssuer(issuer));
         }
-        let path = format!("{}/.well-known/jwks.json", url.path().trim_end_matches('/'));
-        url.set_path(&path);
-        Ok(Self(url))
+        Self::new(provider.jwks_url(&issuer))
     }
 
-    /// The URL.
+    /// Returns the URL.
     #[must_use]
     pub fn as_url(&self) -> &Url {
         &self.0
     }
 
-    /// Whether the host is this machine.
+    /// Returns whether the host is this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.0)
     }
@@ -127,24 +127,28 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::testing::TestProvider;
 
     fn of_issuer(text: &str) -> Result<String, OptionsError> {
-        JwksUrl::of_issuer(&text.parse().unwrap()).map(|url| url.as_url().to_string())
+        JwksUrl::of_issuer(&TestProvider, &text.parse().unwrap()).map(|url| url.as_url().to_string())
     }
 
     #[test]
-    fn an_issuers_keys_are_at_its_well_known_place() {
+    fn the_provider_says_where_keys_are() {
         for (issuer, expected) in [
-            ("https://t.auth0.com/", "https://t.auth0.com/.well-known/jwks.json"),
-            ("https://t.auth0.com", "https://t.auth0.com/.well-known/jwks.json"),
-            ("https://h/a/b", "https://h/a/b/.well-known/jwks.json"),
-            ("https://h/a/", "https://h/a/.well-known/jwks.json"),
-            ("http://localhost:3/", "http://localhost:3/.well-known/jwks.json"),
-            ("http://127.9.9.9/", "http://127.9.9.9/.well-known/jwks.json"),
-            ("http://[::1]:3/", "http://[::1]:3/.well-known/jwks.json"),
+            ("https://t.example/", "https://t.example/keys"),
+            ("http://localhost:3/", "http://localhost:3/keys"),
+            ("http://127.9.9.9/", "http://127.9.9.9/keys"),
+            ("http://[::1]:3/", "http://[::1]:3/keys"),
         ] {
             assert_eq!(of_issuer(issuer).as_deref(), Ok(expected), "{issuer}");
         }
+    }
+
+    #[test]
+    fn a_provider_leads_to_no_url_that_keys_may_not_come_from() {
+        let insecure = "https://insecure.example/";
+        assert!(matches!(of_issuer(insecure), Err(OptionsError::Insecure(_))), "{insecure}");
     }
 
     #[test]
