@@ -173,7 +173,7 @@ async fn clients_are_sent_to_its_endpoints() {
 
 #[test]
 fn its_rules_and_terms_are_in_the_messages_to_operators() {
-    let problems = |key: &str, value: &str| {
+    let problems = |key: &str, value: config::ValueKind| {
         let sources = Sources::defaults()
             .set("test", "auth0.issuer", "https://issuer.test")
             .set("test", "auth0.audience", AUDIENCE)
@@ -181,11 +181,11 @@ fn its_rules_and_terms_are_in_the_messages_to_operators() {
         let settings = Settings::load_for(Arc::new(Generic), sources, &wiring::shipped_catalog().unwrap());
         settings.unwrap_err().to_string()
     };
-    let issuer = problems("auth0.issuer", "https://issuer.test?x");
+    let issuer = problems("auth0.issuer", "https://issuer.test?x".into());
     assert!(issuer.contains("such as https://login.example.com, not \"https://issuer.test?x\""), "{issuer}");
-    let audience = problems("auth0.audience", "");
+    let audience = problems("auth0.audience", "".into());
     assert!(audience.contains("AUTH0_AUDIENCE is your API's identifier at the issuer"), "{audience}");
-    let refresh = problems("scopes.login", "offline_access");
+    let refresh = problems("scopes.login", vec!["offline_access"].into());
     assert!(refresh.contains("permit refresh tokens at the issuer instead"), "{refresh}");
     assert_eq!(settings("https://issuer.test").issuer, "https://issuer.test");
     assert_eq!(settings("https://issuer.test/").issuer, "https://issuer.test/");

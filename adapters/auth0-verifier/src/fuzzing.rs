@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::claims;
 
-/// A payload: every claim is what stands there, in its type and for no longer, and an error names the claim at fault.
+/// Takes the bytes as a payload: every claim is read as the bytes say, with its type, and an error names the claim at fault.
 ///
 /// # Panics
 /// When an invariant does not hold.

@@ -43,8 +43,8 @@ pub use crate::jws::MAX_DEPTH;
 
 /// The claims that one provider defines.
 pub trait OwnClaims: Default {
-    /// Returns where the claim of that name is kept; `None` for a claim that is not the provider's own. It is asked before
-    /// the registered claims are looked at, so it can also take one of those out of [`read`]'s hands, all but `cnf`.
+    /// Returns where the claim of that name is kept; `None` for a claim that is not the provider's own. It takes
+    /// precedence, so a provider can also read a registered claim in its own way, except `cnf`.
     fn slot(&mut self, name: &str) -> Option<&mut Option<Value>>;
 }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::jws::{Header, Jws};
 
-/// A token, and a token's header: what is read is what stands there, and nothing proves itself with a key that
-/// signed nothing.
+/// Takes the bytes as a token, and as a token's header: what is read is what the bytes say, and no signature is valid for a
+/// key that signed nothing.
 ///
 /// # Panics
 /// When an invariant does not hold.
@@ -19,7 +19,7 @@ pub fn jws(data: &[u8]) {
     {
         assert_eq!(token.matches('.').count(), 2);
         let _ = jws.header();
-        assert!(jws.prove(&unrelated_key()).is_err(), "a signature out of nothing");
+        assert!(jws.prove(&unrelated_key()).is_err(), "a valid signature without its key");
     }
     let token = format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(data));
     let read = Jws::split(&token).and_then(|jws| jws.header());

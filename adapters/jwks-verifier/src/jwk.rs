@@ -115,7 +115,8 @@ fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     serde_json::from_slice(json).ok()
 }
 
-/// A member that is there, `null` included: `Option` alone would take `null` for absence. For `#[serde(default, deserialize_with = "present")]`.
+/// Reads a member that is there, `null` included: `Option` alone would take `null` for absence. For
+/// `#[serde(default, deserialize_with = "present")]`.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(input: D) -> Result<Option<T>, D::Error> {
     T::deserialize(input).map(Some)
 }

@@ -15,13 +15,13 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 /// The maximum nesting of a header or payload. Registered claims nest few levels; custom ones may nest further.
 pub const MAX_DEPTH: usize = 32;
 
-/// A token cut into its parts; nothing of it is trusted yet.
+/// A token split into its parts; nothing of it is trusted yet.
 #[derive(Debug)]
 pub(crate) struct Jws<'t> {
     header: &'t str,
     payload: &'t str,
     signature: &'t str,
-    /// `header.payload`, the text that was signed.
+    /// `header.payload`, which is what was signed.
     signed: &'t str,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Header {
 }
 
 impl<'t> Jws<'t> {
-    /// Cuts at the dots. Five parts are a JWE (RFC 7516 section 7.1), one is a reference token: issuers have such tokens
+    /// Splits at the dots. Five parts are a JWE (RFC 7516 section 7.1), one is a reference token: issuers have such tokens
     /// for clients that named no API, among others.
     pub(crate) fn split(token: &'t str) -> Result<Self, Untrusted> {
         let Some((signed, signature)) = token.rsplit_once('.') else { return Err(Untrusted::Opaque) };
@@ -98,7 +98,7 @@ fn decoded(part: &str) -> Result<Vec<u8>, Untrusted> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Untrusted::Malformed)
 }
 
-/// The parameters that matter, whatever their types.
+/// The parameters that are read, of any JSON type.
 #[derive(Default)]
 struct WireHeader<'a> {
     alg: Option<Json<'a>>,
@@ -123,7 +123,7 @@ impl<'a> Members<'a> for WireHeader<'a> {
     }
 }
 
-/// A parameter that is a string if it is there.
+/// Returns a parameter that must be a string if it is there.
 fn text(parameter: Option<Json<'_>>) -> Result<Option<Cow<'_, str>>, Untrusted> {
     match parameter {
         None => Ok(None),

@@ -44,8 +44,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Returns the number of fetches that succeeded or failed; the keys that they brought are in use by then. Fetches that were
-    /// abandoned, because another one brought the first keys, are not counted.
+    /// Returns the number of fetches that succeeded or failed; the keys that they brought are in use by then. Fetches that
+    /// were abandoned, because another one brought the first keys, are not counted.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.succeeded + self.failed

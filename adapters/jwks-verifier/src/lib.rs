@@ -11,8 +11,8 @@
 //! 4. the claims, by the identity provider: their JSON types only. Whether to accept them is for the domain to decide.
 //!    [`claims`] reads those that are registered; a provider adds its own.
 //!
-//! Nothing here logs any part of a token, and what is kept of one is its digest and its claims. Of a refused token, `unverified`
-//! reads what the log line of the refusal may show.
+//! Nothing here logs any part of a token, and what is kept of one is its digest and its claims. Of a refused token,
+//! `unverified` reads what the log line of the refusal may show.
 
 pub mod claims;
 mod fetch;

@@ -1,4 +1,4 @@
-//! What an operator may set, with the defaults, and the URLs that keys may come from.
+//! The options of an operator, with their defaults, and the URLs that keys may come from.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::IdentityProvider;
 pub struct Options {
     /// Where the issuer publishes its keys.
     pub jwks_url: JwksUrl,
-    /// From a successful fetch to the next one; also the longest wait between fetches that fail. 10 minutes: Auth0
-    /// advises 5 to 10, and a revoked key is accepted for that long.
+    /// The time from a successful fetch to the next one; also the longest wait between fetches that fail. 10 minutes: a
+    /// revoked key is accepted for that long.
     pub refresh_every: Duration,
-    /// The time in which the budget of fetches refills by one, 5 seconds. The budget holds three: so many may start at once
-    /// after a quiet time, whatever arrives. Before the first keys there is no such limit.
+    /// The time in which the budget of fetches refills by one, 5 seconds. The budget is three fetches: so many may start at
+    /// once after a quiet time, whatever tokens arrive. Before the first keys there is no such limit.
     pub min_fetch_interval: Duration,
     /// How long keys are used after the last successful fetch while fetches fail. 24 hours.
     pub keep_through_outage: Duration,
@@ -24,19 +24,19 @@ pub struct Options {
     pub wait_for_keys: Duration,
     /// The maximum number of requests that wait for keys at a time. 64. Beyond it a request is answered at once.
     pub max_waiting: usize,
-    /// The longest that one fetch takes, from name resolution to the last byte. 5 seconds.
+    /// The timeout of one fetch, from name resolution to the last byte. 5 seconds.
     pub fetch_timeout: Duration,
-    /// The longest document that is read. 1 MiB.
+    /// The maximum length of the document. 1 MiB.
     pub max_document_bytes: u64,
-    /// How long a `kid` that nobody published causes no further fetch. 60 seconds.
+    /// How long a `kid` that the issuer does not publish causes no further fetch. 60 seconds.
     pub unknown_kid_memory: Duration,
-    /// How many tokens of up to 1 KiB are remembered as proved, until the key set changes; a longer one takes the room of
-    /// several. 10 000: about 12 MiB. With 0, every request's signature is proved anew.
+    /// How many tokens of up to 1 KiB are remembered as proved, until the key set changes; a longer one counts as several.
+    /// 10 000: about 12 MiB. With 0, the signature is proved on every request.
     pub remembered_tokens: usize,
 }
 
 impl Options {
-    /// Returns the defaults, with the place where the provider says that the issuer publishes its keys.
+    /// Returns the defaults, with the URL at which the provider publishes the issuer's keys.
     ///
     /// # Errors
     /// [`OptionsError`] if that is no issuer, or keys may not come from there.
@@ -56,8 +56,8 @@ impl Options {
     }
 }
 
-/// A URL that keys may come from: https, or http on this machine. Whoever can change the document on its way can sign
-/// tokens.
+/// A URL that keys may come from: https, or http on this machine. An attacker who can change the document in transit can
+/// sign tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwksUrl(Url);
 

@@ -9,7 +9,7 @@
 //!   `min_fetch_interval`. The fetch that brings the first keys takes one, too.
 //! - A fetch is due `refresh_every` after a success; after failures in a row, after growing and jittered waits.
 //! - A request whose `kid` is unknown demands a fetch if the bucket permits one before the request's deadline. A
-//!   successful fetch that started after the first request for the `kid` proves that nobody published it; for
+//!   successful fetch that started after the first request for the `kid` proves that it is not published; for
 //!   `unknown_kid_memory` no further fetch is made for it.
 //! - A request that can't wait, or can't any longer, fails with "unknown key" while there are usable keys and the issuer
 //!   answers: the token is at fault. Without usable keys, or if the newest fetch failed or hangs, it fails with "keys
@@ -63,8 +63,8 @@ pub(crate) struct Fetch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PendingRequest {
     kid: KidHash,
-    /// The first fetch whose success proves that nobody published the `kid`.
-    answer: FetchNumber,
+    /// The first fetch whose success proves that the `kid` is not published.
+    decided_by: FetchNumber,
     /// When the request gives up.
     pub(crate) deadline: Duration,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Schedule {
     newest_started: Duration,
     in_flight: usize,
     /// The fetch under way that has the full timeout.
-    unhurried: Option<FetchNumber>,
+    with_full_timeout: Option<FetchNumber>,
     /// The number of scheduled fetches of the cold start.
     cold_fetches: u32,
     succeeded: FetchNumber,
@@ -122,7 +122,7 @@ impl Schedule {
             newest: FetchNumber::default(),
             newest_started: Duration::ZERO,
             in_flight: 0,
-            unhurried: None,
+            with_full_timeout: None,
             cold_fetches: 0,
             succeeded: FetchNumber::default(),
             failed: FetchNumber::default(),
@@ -155,10 +155,10 @@ impl Schedule {
         } else {
             self.bucket.take(now);
         }
-        let timeout = if self.unhurried.is_some() {
+        let timeout = if self.with_full_timeout.is_some() {
             self.fetch_timeout.min(OVERLAPPING_FETCH_TIMEOUT)
         } else {
-            self.unhurried = Some(self.newest);
+            self.with_full_timeout = Some(self.newest);
             self.fetch_timeout
         };
         Fetch { number: self.newest, timeout }
@@ -170,7 +170,7 @@ impl Schedule {
             self.bucket.take(now);
         }
         self.in_flight = 0;
-        self.unhurried = None;
+        self.with_full_timeout = None;
         self.failures_in_a_row = 0;
         self.usable_until = Some(now.saturating_add(self.keep_through_outage));
         self.due = now.saturating_add(self.refresh_every);
@@ -181,7 +181,7 @@ impl Schedule {
     /// Notes that a fetch failed, and returns the wait until the next one. `jitter` is a random number.
     pub(crate) fn fail(&mut self, number: FetchNumber, now: Duration, jitter: u64) -> Duration {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.unhurried = self.unhurried.filter(|unhurried| *unhurried != number);
+        self.with_full_timeout = self.with_full_timeout.filter(|fetch| *fetch != number);
         self.failed = self.failed.max(number);
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         if !self.is_cold() {
@@ -194,18 +194,18 @@ impl Schedule {
 
     /// Registers a request whose `kid` is not in the key set; `None` if a fetch proved a while ago that it is unknown.
     pub(crate) fn register(&mut self, kid: KidHash, now: Duration) -> Option<PendingRequest> {
-        let answer = self.kids.register(kid, now, self.failed, self.next_number())?;
+        let decided_by = self.kids.register(kid, now, self.failed, self.next_number())?;
         let is_brief = self.has_keys(now) && self.bucket.permits_at() > now;
         let wait = if is_brief { self.wait_for_keys.min(BRIEF_WAIT) } else { self.wait_for_keys };
-        Some(PendingRequest { kid, answer, deadline: now.saturating_add(wait) })
+        Some(PendingRequest { kid, decided_by, deadline: now.saturating_add(wait) })
     }
 
     /// Judges a request that still lacks its key. Demands a fetch if one is needed and permitted in time.
     pub(crate) fn judge(&mut self, request: &PendingRequest, now: Duration, may_wait: bool) -> Verdict {
-        if self.succeeded >= request.answer {
+        if self.succeeded >= request.decided_by {
             return Verdict::UnknownKid;
         }
-        if may_wait && now < request.deadline && self.may_be_answered(request, now) {
+        if may_wait && now < request.deadline && self.may_be_resolved(request, now) {
             return Verdict::Wait;
         }
         let is_failing = self.failures_in_a_row > 0 || self.is_hanging(now);
@@ -215,8 +215,8 @@ impl Schedule {
         Verdict::Unavailable { retry_after: self.retry_after(now) }
     }
 
-    fn may_be_answered(&mut self, request: &PendingRequest, now: Duration) -> bool {
-        let has_failed = self.failed >= request.answer;
+    fn may_be_resolved(&mut self, request: &PendingRequest, now: Duration) -> bool {
+        let has_failed = self.failed >= request.decided_by;
         if has_failed && self.has_keys(now) {
             // Its fetch has failed; another one at once would only empty the bucket.
             return false;

@@ -1,5 +1,5 @@
-//! Keys in log lines: those that a document contains and this server can't use, and lists of kids. Lines stay short, whatever
-//! the issuer sends.
+//! Keys in log lines: those that a document contains and this server can't use, and lists of kids. Lines stay short,
+//! whatever the issuer sends.
 
 use std::fmt;
 

@@ -84,8 +84,8 @@ fn custom_claims_are_strict_json_and_beyond_their_limit_none_is_kept() {
     assert_eq!(custom(&deep(MAX_DEPTH)), Err(U::Malformed));
     assert!(custom(&deep(MAX_DEPTH - 1)).is_ok());
     assert_eq!(with(r#","https://a/x":1,"https://a/x":1"#), Err(U::Malformed));
-    let most = CustomClaims::MAX_BYTES - 2 * "https://a/x".len() - "\"\"1".len();
-    for (length, expected) in [(most, Ok(Some(1))), (most + 1, Err(CustomClaimError::TooLarge))] {
+    let max = CustomClaims::MAX_BYTES - 2 * "https://a/x".len() - "\"\"1".len();
+    for (length, expected) in [(max, Ok(Some(1))), (max + 1, Err(CustomClaimError::TooLarge))] {
         let extra = *custom(&format!("\"{}\"", "x".repeat(length))).unwrap().extra.unwrap();
         assert_eq!(extra.custom.get::<u8>("https://a/y"), expected, "{length}");
     }

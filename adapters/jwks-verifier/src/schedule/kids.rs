@@ -60,7 +60,7 @@ impl KidHistory {
         });
     }
 
-    /// Notes that a request needs this kid, and returns the first fetch whose success proves that nobody published it;
+    /// Notes that a request needs this kid, and returns the first fetch whose success proves that it is not published;
     /// `None` if a fetch proved that a while ago. `failed` is the newest fetch that failed, `next` the one to come.
     pub(super) fn register(
         &mut self,
