@@ -6,6 +6,7 @@
 
 pub mod commands;
 pub mod config;
+pub mod identity;
 mod live;
 mod logging;
 pub mod server;

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use auth0_verifier::Auth0Verifier;
 use domain::TokenVerifier;
 use hyper_transport::ReloadHandle;
 
 use crate::config::Settings;
 use crate::signals::Hangups;
-use crate::wiring::{Ports, http_settings, sealing_keys, snapshot};
+use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
 
 /// What a running server was made of, to be compared with what a reload reads.
 pub(crate) struct Live {
@@ -99,7 +98,7 @@ impl Live {
 
 /// A verifier that has fetched the new issuer's keys: with none, every request would be refused.
 async fn ready_verifier(settings: &Settings, ports: &Ports) -> anyhow::Result<Arc<dyn TokenVerifier>> {
-    let verifier = Auth0Verifier::start(&settings.keys, Arc::clone(&ports.clock));
+    let verifier = wiring::verifier(settings, Arc::clone(&ports.clock));
     let mut status = verifier.status();
     let fetched = status.wait_for(|status| status.finished() > 0);
     tokio::select! {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use domain::{Announcer, Catalog, Clock, DynTool, Prompt, Resource, ToolProvider, ToolSpec};
 use hyper_transport::Drained;
+use jwks_verifier::IdentityProvider;
 use serde::de::DeserializeOwned;
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
@@ -73,6 +74,7 @@ pub(crate) struct Profile {
     defaults: Vec<&'static str>,
     sections: Vec<Section>,
     secrets: Vec<&'static str>,
+    provider: Option<Arc<dyn IdentityProvider>>,
     /// Descriptions of scopes, for whoever consents.
     pub(crate) scope_descriptions: Vec<(&'static str, &'static str)>,
     /// Permissions of the local tenant's roles, beside those that local.toml gives.
@@ -102,6 +104,7 @@ impl Server {
             defaults: Vec::new(),
             sections: Vec::new(),
             secrets: Vec::new(),
+            provider: None,
             scope_descriptions: Vec::new(),
             local_permissions: Vec::new(),
         };
@@ -171,6 +174,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn secret(mut self, key: &'static str) -> Self {
         self.profile.secrets.push(key);
+        self
+    }
+
+    /// Sets the identity provider whose issuers are configured, instead of Auth0.
+    #[must_use]
+    pub fn identity_provider(mut self, provider: impl IdentityProvider + 'static) -> Self {
+        self.profile.provider = Some(Arc::new(provider));
         self
     }
 
@@ -290,7 +300,7 @@ impl SetUp {
     pub(crate) fn build(self, sources: Sources) -> anyhow::Result<Server> {
         let settings = self.settings(sources)?;
         let Self { clock, announcer, offer, shutdown, .. } = self;
-        let verifier = wiring::verifier(&settings, &clock);
+        let verifier = Arc::new(wiring::verifier(&settings, Arc::clone(&clock)));
         Ok(Server { settings, ports: Ports { verifier, clock, offer, announcer }, shutdown })
     }
 }
@@ -304,6 +314,9 @@ impl Profile {
         }
         for toml in &self.defaults {
             sources = sources.text(&format!("{}'s defaults, built in", self.name), toml);
+        }
+        if let Some(provider) = &self.provider {
+            sources = sources.identity_provider(Arc::clone(provider));
         }
         let sources = self.sections.iter().fold(sources, |sources, section| sources.section(*section));
         self.secrets.iter().fold(sources, |sources, key| sources.secret(key))

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use auth0_verifier::Auth0Verifier;
 use domain::{
     Announcer, Catalog, Clock, DynTool, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy,
     ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName, ToolProvider,
 };
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
+use jwks_verifier::{IdentityProvider, JwksVerifier};
 use mcp_protocol::{McpServer, SealingKeys, Snapshot};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
@@ -100,13 +100,13 @@ impl Ports {
     #[must_use]
     pub fn real(settings: &Settings, offer: Offer) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        Self::new(verifier(settings, &clock), clock, offer)
+        Self::new(Arc::new(verifier(settings, Arc::clone(&clock))), clock, offer)
     }
 }
 
-/// Starts the tenant's verifier. Must be called within a tokio runtime.
-pub(crate) fn verifier(settings: &Settings, clock: &Arc<dyn Clock>) -> Arc<dyn TokenVerifier> {
-    Arc::new(Auth0Verifier::start(&settings.keys, Arc::clone(clock)))
+/// Starts the verifier of tokens that are signed with the issuer's keys. Must be called within a tokio runtime.
+pub fn verifier(settings: &Settings, clock: Arc<dyn Clock>) -> JwksVerifier<Arc<dyn IdentityProvider>> {
+    JwksVerifier::for_provider(Arc::clone(&settings.identity_provider), &settings.keys, clock)
 }
 
 /// Returns what this package ships.
@@ -214,18 +214,21 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
         main: public(settings.base_url(port), None),
         others: others.collect(),
         resource_name: settings.mcp.identity.title.clone(),
-        issuer: settings.issuer.to_string(),
+        issuer: settings.issuer.clone(),
+        authorization_server: settings.identity_provider.metadata(&settings.issuer),
         allowed_origins: settings.allowed_origins.clone(),
         allowed_hosts: settings.allowed_hosts.clone(),
     }
 }
 
 /// What to say of the endpoints whose resource's identifier clients may refuse (RFC 9728 section 3.3 and RFC 8707).
-pub fn audience_warnings(http: &HttpSettings) -> impl Iterator<Item = String> {
-    http.endpoints().filter_map(audience_warning)
+pub fn audience_warnings(settings: &Settings, http: &HttpSettings) -> impl Iterator<Item = String> {
+    let name = settings.identity_provider.hints().audience;
+    http.endpoints().filter_map(move |endpoint| audience_warning(endpoint, name))
 }
 
-fn audience_warning(endpoint: &PublicEndpoint) -> Option<String> {
+/// `name` is what the audience is called at the identity provider.
+fn audience_warning(endpoint: &PublicEndpoint, name: &str) -> Option<String> {
     let (audience, endpoint) = (&endpoint.resource, endpoint.url());
     if covers(audience, &endpoint) {
         return None;
@@ -233,7 +236,7 @@ fn audience_warning(endpoint: &PublicEndpoint) -> Option<String> {
     Some(format!(
         "the audience {audience:?} is neither the endpoint {endpoint} nor a prefix of it: clients that compare the two \
          (those on the official TypeScript, Python and Rust SDKs, MCP Inspector among them) will not log in; \
-         make {endpoint} the API's identifier in Auth0"
+         make {endpoint} the {name}"
     ))
 }
 

@@ -214,7 +214,7 @@ pub enum Rejection {
     /// Nobody vouches for it.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    /// `typ` is none of `at+jwt`, `application/at+jwt` and `JWT`.
+    /// `typ` is not that of an access token.
     #[error("the token's type is not an access token's")]
     TokenType,
     /// `iss` is none of the configured issuers.
@@ -271,6 +271,9 @@ impl Rejection {
 /// When a token is acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenPolicy {
+    /// The values of `typ` that mark an access token of the identity provider, compared without regard to case (RFC 7515
+    /// section 4.1.9).
+    pub token_types: &'static [&'static str],
     /// The values of `iss` that are accepted, compared byte for byte: the canonical tenant host and custom domains.
     pub issuers: Vec<String>,
     /// The identifiers of the protected resources that are served, one for each public endpoint (RFC 8707).
@@ -297,7 +300,9 @@ impl TokenPolicy {
         resource: &Arc<str>,
         now: UnixSeconds,
     ) -> Result<Principal, Rejection> {
-        if !claims.token_type.as_deref().is_some_and(is_access_token_type) {
+        let is_access_token =
+            |typ: &str| self.token_types.iter().any(|known| known.eq_ignore_ascii_case(typ));
+        if !claims.token_type.as_deref().is_some_and(is_access_token) {
             return Err(Rejection::TokenType);
         }
         if !self.issuers.contains(&claims.issuer) {
@@ -350,12 +355,6 @@ impl TokenPolicy {
     }
 }
 
-/// RFC 9068 section 4 demands `at+jwt`; Auth0's own dialect says `JWT`. Media types compare without regard to case
-/// (RFC 7515 section 4.1.9). An ID token also says `JWT`: the audience check is what stops it.
-fn is_access_token_type(typ: &str) -> bool {
-    ["at+jwt", "application/at+jwt", "JWT"].iter().any(|known| known.eq_ignore_ascii_case(typ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,6 +364,7 @@ mod tests {
 
     fn policy() -> TokenPolicy {
         TokenPolicy {
+            token_types: &["at+jwt", "application/at+jwt", "JWT"],
             issuers: vec!["https://t.auth0.com/".into(), "https://login.example.com/".into()],
             resources: vec!["https://api".into()],
             additional_audiences: vec!["https://old-api".into()],

@@ -79,6 +79,7 @@ fn scopes() -> impl Strategy<Value = ScopeSet> {
 pub(crate) fn policy(leeway: Duration, authority: ScopeAuthority) -> TokenPolicy {
     let owned = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
     TokenPolicy {
+        token_types: &["at+jwt", "application/at+jwt", "JWT"],
         issuers: owned(ISSUERS),
         resources: vec![AUDIENCES[0].into()],
         additional_audiences: vec![AUDIENCES[1].to_owned()],

@@ -29,7 +29,7 @@ impl Schema {
     ///
     /// Optional members are `Option` fields, or those with `#[serde(default)]`; the schema does not say that they may be
     /// null, since some clients refuse lists of types, but [`Schema::fit`] takes null for absence. Other members than the
-    /// type's are allowed, unless it says `#[serde(deny_unknown_fields)]`. Doc comments become descriptions.
+    /// type's are allowed, unless it says `#[serde(deny_unknown_fields)]`. Doc comments of members become descriptions.
     ///
     /// # Errors
     /// [`SchemaError`] when the type does not give an object schema.
@@ -48,8 +48,9 @@ impl Schema {
     fn generated<T: JsonSchema>(settings: SchemaSettings) -> Result<Self, SchemaError> {
         let settings = settings.with(|settings| settings.inline_subschemas = true);
         let mut schema = settings.into_generator().into_root_schema_for::<T>();
-        // The name of a Rust type is of no use to a client.
+        // The name of a Rust type, and what is said of it, are for whoever reads the code: the tool has its own.
         schema.remove("title");
+        schema.remove("description");
         let mut json = schema.to_value();
         drop_optional_nulls(&mut json);
         // Some clients refuse an object schema without it.

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| auth0_verifier::fuzzing::jws(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| jwks_verifier::fuzzing::jws(data));

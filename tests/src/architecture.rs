@@ -13,8 +13,15 @@ fn metadata() -> Metadata {
 
 /// Every edge that is allowed. The tests may use everything.
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let every =
-        ["domain", "mcp-protocol", "hyper-transport", "auth0-verifier", "system-clock", "local-tenant"];
+    let every = [
+        "domain",
+        "mcp-protocol",
+        "hyper-transport",
+        "jwks-verifier",
+        "auth0-verifier",
+        "system-clock",
+        "local-tenant",
+    ];
     let fixture = ["domain", "auth0-verifier", "system-clock", "local-tenant", "fastmcp-auth0"];
     let bench = [
         "domain",
@@ -29,7 +36,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("domain", BTreeSet::new()),
         ("mcp-protocol", BTreeSet::from(["domain"])),
         ("hyper-transport", BTreeSet::from(["mcp-protocol", "domain"])),
-        ("auth0-verifier", BTreeSet::from(["domain"])),
+        ("jwks-verifier", BTreeSet::from(["domain"])),
+        ("auth0-verifier", BTreeSet::from(["jwks-verifier", "domain"])),
         ("system-clock", BTreeSet::from(["domain"])),
         ("fakes", BTreeSet::from(["domain"])),
         ("local-tenant", BTreeSet::new()),
@@ -68,14 +76,14 @@ fn crates_depend_on_each_other_only_where_the_design_says_so() {
 fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     let metadata = metadata();
     for (library, users) in [
-        ("ureq", &["auth0-verifier", "local-tenant"][..]),
-        ("jsonwebtoken", &["auth0-verifier", "local-tenant", "end-to-end", "load"]),
+        ("ureq", &["jwks-verifier", "local-tenant"][..]),
+        ("jsonwebtoken", &["jwks-verifier", "local-tenant", "end-to-end", "load"]),
         ("hyper", &["hyper-transport", "local-tenant", "end-to-end", "load", "soak"]),
         (
             "tokio",
             &[
                 "hyper-transport",
-                "auth0-verifier",
+                "jwks-verifier",
                 "system-clock",
                 "local-tenant",
                 "fakes",

@@ -78,11 +78,11 @@ fn the_shipped_files_load_once_the_tenant_is_filled_in() {
     let settings = load(Sources::defaults().file(&fill_in("config/production.example.toml"))).unwrap();
     assert_eq!(settings.base_url(3001).as_str(), "https://mcp.example.com/");
     assert!(settings.warnings[0].contains("\"https://mcp.example.com/\" is a name from examples"));
-    assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
+    assert_eq!(audience_warnings(&settings, &http_settings(&settings, 3001)).count(), 0);
     let settings = load(Sources::defaults().service(None, &fill_in("config/.env.example"), &[])).unwrap();
     assert_eq!(*settings.audience, *"http://localhost:3001/mcp");
     assert_eq!(settings.warnings, [""; 0]);
-    assert_eq!(audience_warnings(&http_settings(&settings, 3001)).count(), 0);
+    assert_eq!(audience_warnings(&settings, &http_settings(&settings, 3001)).count(), 0);
     let local = Sources::defaults().text("config/local.toml", fastmcp_auth0::config::LOCAL);
     let settings =
         load(local.environment(&variables(&[("AUTH0_DOMAIN", "h"), ("AUTH0_AUDIENCE", "a")]))).unwrap();
@@ -711,7 +711,7 @@ async fn a_tool_that_is_switched_off_is_not_there() {
 #[test]
 fn an_audience_that_clients_will_refuse_is_warned_of() {
     let settings = with(&[("AUTH0_AUDIENCE", "urn:my-api")]).unwrap();
-    let warning = audience_warnings(&http_settings(&settings, 3001)).next().unwrap();
+    let warning = audience_warnings(&settings, &http_settings(&settings, 3001)).next().unwrap();
     assert!(warning.contains("\"urn:my-api\"") && warning.contains("http://localhost:3001/mcp"), "{warning}");
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```ignore
 //! let server = KeyServer::start(Answer::keys(&[SigningKey::first().jwk("k1")])).await;
-//! let options = Options::for_issuer(&server.issuer())?;
+//! let options = Options::for_issuer(&Auth0, &server.issuer())?;
 //! let token = SigningKey::first().token("k1", &json!({"iss": ..., "exp": ...}));
 //! ```
 
@@ -27,8 +27,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
 
-/// Where an issuer publishes its keys.
-const KEYS_PATH: &str = "/.well-known/jwks.json";
+/// Where issuers publish their keys: an Auth0 tenant, and the provider of `identity_provider.rs`.
+const KEYS_PATHS: [&str; 2] = ["/.well-known/jwks.json", "/oauth2/keys"];
 
 /// Where [`Answer::Redirect`] points; keys are served there too.
 const ELSEWHERE: &str = "/elsewhere";
@@ -207,7 +207,7 @@ async fn respond(
         asked.send_modify(|asked| asked.elsewhere += 1);
         return response.body(good_keys()).unwrap();
     }
-    if request.uri().path() != KEYS_PATH {
+    if !KEYS_PATHS.contains(&request.uri().path()) {
         return response.status(StatusCode::NOT_FOUND).body(Full::default()).unwrap();
     }
     asked.send_modify(|asked| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth0_verifier::{Auth0Verifier, JwksUrl, Options, Status};
+use auth0_verifier::{Auth0, Auth0Verifier};
 use aws_lc_rs::signature::{
     RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding,
 };
@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{BearerToken, Claims, TokenVerifier, UnixMillis, UnixSeconds, Untrusted, VerifyError};
 use fakes::ManualClock;
 use jsonwebtoken::{Algorithm, EncodingKey};
+use jwks_verifier::{JwksUrl, Options, Status};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -44,7 +45,7 @@ impl Bench {
     async fn with(answer: Answer, change: impl FnOnce(&mut Options)) -> Self {
         let server = KeyServer::start(answer).await;
         let clock = Arc::new(ManualClock::at(UnixMillis(1_800_000_000_000)));
-        let mut options = Options::for_issuer(&server.issuer()).unwrap();
+        let mut options = Options::for_issuer(&Auth0, &server.issuer()).unwrap();
         // The one time that is not the clock's; no test may depend on how fast the machine is.
         options.fetch_timeout = Duration::from_mins(2);
         change(&mut options);
@@ -379,13 +380,13 @@ async fn answers_that_are_no_keys_leave_the_old_keys_in_place() {
     let key = SigningKey::second().jwk("k2");
     let mut short = key.clone();
     short["n"] = json!(base64url([&[0x7f][..], &[0xff; 255]].concat()));
-    let no_usable_key = "the document holds no usable RS256 key; left out: none";
+    let no_usable_key = "the document holds no usable RS256 key; skipped: none";
     let lies = [
         (Answer::Body("<html>".into()), "the document is not acceptable JSON: not JSON: line 1, column 1"),
         (Answer::keys(&[]), no_usable_key),
         (
             Answer::keys(&[short]),
-            "the document holds no usable RS256 key; left out: k2 (n has not between 2048 and 8192 bits)",
+            "the document holds no usable RS256 key; skipped: k2 (n has not between 2048 and 8192 bits)",
         ),
         (
             Answer::Body(json!({"keys": [key], "pad": "x".repeat(1 << 20)}).to_string()),
@@ -445,7 +446,7 @@ async fn a_key_server_that_is_not_there_is_named_as_the_reason() {
 #[tokio::test]
 async fn an_https_issuer_is_asked_over_tls_and_nothing_else() {
     let server = KeyServer::start(k1()).await;
-    let mut options = Options::for_issuer(&server.issuer()).unwrap();
+    let mut options = Options::for_issuer(&Auth0, &server.issuer()).unwrap();
     let https = options.jwks_url.as_url().as_str().replacen("http:", "https:", 1);
     options.jwks_url = JwksUrl::new(https.parse().unwrap()).unwrap();
     let verifier = Auth0Verifier::start(&options, Arc::new(ManualClock::at(UnixMillis(0))));

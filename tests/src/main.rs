@@ -22,6 +22,7 @@ mod harness;
 mod hostile;
 mod http;
 mod icons;
+mod identity_provider;
 mod key_server;
 mod keys;
 mod legacy;

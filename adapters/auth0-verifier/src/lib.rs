@@ -1,97 +1,97 @@
-//! The `TokenVerifier` port by an Auth0 tenant's keys: RS256 and nothing else, whatever a token says of itself.
-//!
-//! A token whose signature was proved before is known by its digest (`proofs`). Any other is judged in this order, cheapest
-//! first, and no claim is read before its signature is proved:
-//!
-//! 1. the parts and the header (`jws`): strict base64url, strict JSON, RS256, no `crit`, a `kid`;
-//! 2. the key (`keys`): a snapshot of the issuer's keys, which a background task fetches (`fetch`), parses
-//!    (`jwks`) and keeps fresh (`schedule`);
-//! 3. the signature, with that key;
-//! 4. the claims (`claims`): their JSON types only. Whether to accept them is the domain's to say.
-//!
-//! Nothing here logs any part of a token, and what is kept of one is its digest and its claims. Of a refused token, `unverified`
-//! reads what whoever logs the refusal may show.
+//! Auth0 as an [`IdentityProvider`]: everything that this server knows of Auth0's issuers and access tokens, and advice for
+//! operators of a tenant. Keys, signatures and the claims that every issuer has are `jwks_verifier`'s.
 
 mod claims;
-mod fetch;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod jwks;
-mod jws;
-mod keys;
-mod options;
-mod proofs;
-mod schedule;
-mod unverified;
-mod wire;
 
-use std::sync::Arc;
+use domain::{Claims, Untrusted};
+use jwks_verifier::{Hints, IdentityProvider, JwksVerifier};
+use serde_json::{Map, Value, json};
+use url::Url;
 
-use async_trait::async_trait;
-use domain::{BearerToken, Claims, Clock, NotReady, TokenVerifier, UnverifiedClaims, VerifyError};
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
+/// Verifies the access tokens of an Auth0 tenant.
+pub type Auth0Verifier = JwksVerifier<Auth0>;
 
-pub use keys::Status;
-pub use options::{JwksUrl, Options, OptionsError};
+/// The identity provider of an Auth0 tenant, on its own host or behind a custom domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Auth0;
 
-use jws::Jws;
-use keys::KeyStore;
-use proofs::TokenDigest;
+const JWKS_PATH: &str = "/.well-known/jwks.json";
 
-/// Verifies tokens with the keys that an issuer publishes. Its background task ends when it is dropped.
-pub struct Auth0Verifier {
-    keys: Arc<KeyStore>,
-    task: AbortHandle,
-}
-
-impl Auth0Verifier {
-    /// Begins to fetch keys in the background and returns at once. Until they are there, `ready` says so, and tokens
-    /// wait for them.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    #[must_use]
-    pub fn start(options: &Options, clock: Arc<dyn Clock>) -> Self {
-        let keys = Arc::new(KeyStore::new(options, clock));
-        let task = tokio::spawn(Arc::clone(&keys).keep_fresh()).abort_handle();
-        Self { keys, task }
+impl IdentityProvider for Auth0 {
+    fn jwks_url(&self, issuer: &Url) -> Url {
+        let mut url = issuer.clone();
+        url.set_path(&format!("{}{JWKS_PATH}", issuer.path().trim_end_matches('/')));
+        url
     }
 
-    /// How fetching goes, now and at every change.
-    #[must_use]
-    pub fn status(&self) -> watch::Receiver<Status> {
-        self.keys.status()
+    fn claims(&self, payload: &[u8], token_type: Option<String>) -> Result<Claims, Untrusted> {
+        claims::read(payload, token_type)
     }
-}
 
-impl Drop for Auth0Verifier {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// RFC 9068's, and that of Auth0's own dialect. An ID token also says `JWT`: the audience check is what stops it.
+    fn token_types(&self) -> &'static [&'static str] {
+        &["at+jwt", "application/at+jwt", "JWT"]
     }
-}
 
-#[async_trait]
-impl TokenVerifier for Auth0Verifier {
-    async fn verify(&self, token: &BearerToken) -> Result<Arc<Claims>, VerifyError> {
-        let digest = TokenDigest::of(token);
-        if let Some(claims) = self.keys.remembered(&digest) {
-            return Ok(claims);
+    fn metadata(&self, issuer: &str) -> Map<String, Value> {
+        let base = issuer.strip_suffix('/').unwrap_or(issuer);
+        let metadata = json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{base}/authorize"),
+            "token_endpoint": format!("{base}/oauth/token"),
+            "registration_endpoint": format!("{base}/oidc/register"),
+            "revocation_endpoint": format!("{base}/oauth/revoke"),
+            "jwks_uri": format!("{base}{JWKS_PATH}"),
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
+            "code_challenge_methods_supported": ["S256"],
+        });
+        if let Value::Object(members) = metadata { members } else { Map::new() }
+    }
+
+    fn issuers_end_with_slash(&self) -> bool {
+        true
+    }
+
+    fn hints(&self) -> Hints {
+        Hints {
+            audience: "API's identifier in Auth0",
+            refresh_tokens: "allow offline access in the API's settings in Auth0",
+            openid_scopes: ", and Auth0 gives it to no client that registered itself",
         }
-        let jws = Jws::split(token.expose())?;
-        let header = jws.header()?;
-        let known = self.keys.key(&header.kid).await?;
-        let proved = jws.prove(&known.key)?;
-        let claims = Arc::new(claims::read(&proved, header.token_type)?);
-        known.proofs.insert(digest, token, &claims);
-        Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jwks_verifier::JwksUrl;
+
+    use super::*;
+
+    #[test]
+    fn a_tenants_keys_are_at_their_well_known_place() {
+        for (issuer, expected) in [
+            ("https://t.auth0.com/", "https://t.auth0.com/.well-known/jwks.json"),
+            ("https://t.auth0.com", "https://t.auth0.com/.well-known/jwks.json"),
+            ("https://h/a/b", "https://h/a/b/.well-known/jwks.json"),
+            ("https://h/a/", "https://h/a/.well-known/jwks.json"),
+            ("http://localhost:3/", "http://localhost:3/.well-known/jwks.json"),
+            ("http://127.9.9.9/", "http://127.9.9.9/.well-known/jwks.json"),
+            ("http://[::1]:3/", "http://[::1]:3/.well-known/jwks.json"),
+        ] {
+            let url = JwksUrl::of_issuer(&Auth0, &issuer.parse().unwrap()).unwrap();
+            assert_eq!(url.as_url().as_str(), expected, "{issuer}");
+        }
     }
 
-    fn unverified_claims(&self, token: &BearerToken) -> UnverifiedClaims {
-        unverified::read(token)
-    }
-
-    fn ready(&self) -> Result<(), NotReady> {
-        self.keys.ready()
+    #[test]
+    fn the_metadata_names_the_same_keys() {
+        let issuer = "https://t.auth0.com/";
+        let keys = Auth0.jwks_url(&issuer.parse().unwrap());
+        assert_eq!(Auth0.metadata(issuer)["jwks_uri"], keys.as_str());
     }
 }

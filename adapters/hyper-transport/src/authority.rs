@@ -155,6 +155,7 @@ mod tests {
             others: Vec::new(),
             resource_name: String::new(),
             issuer: String::new(),
+            authorization_server: serde_json::Map::new(),
             allowed_origins: ["https://app.example.com", "vscode-webview://abc"]
                 .map(|text| AllowedOrigin::parse(text).unwrap())
                 .to_vec(),

@@ -1,5 +1,5 @@
 //! The metadata documents, rendered once: the protected resource's (RFC 9728) and, for clients of MCP 2025-03-26 that
-//! look for it here, the authorization server's (RFC 8414), which says what the tenant's own says.
+//! look for it here, the authorization server's (RFC 8414), which says what the issuer's own says.
 
 use bytes::Bytes;
 use domain::{Scope, ScopeSet};
@@ -24,25 +24,11 @@ impl Documents {
             "bearer_methods_supported": ["header"],
             "resource_name": settings.resource_name,
         });
-        let issuer = &settings.issuer;
-        let base = issuer.strip_suffix('/').unwrap_or(issuer);
-        let authorization_server = json!({
-            "issuer": issuer,
-            "authorization_endpoint": format!("{base}/authorize"),
-            "token_endpoint": format!("{base}/oauth/token"),
-            "registration_endpoint": format!("{base}/oidc/register"),
-            "revocation_endpoint": format!("{base}/oauth/revoke"),
-            "jwks_uri": format!("{base}/.well-known/jwks.json"),
-            "response_types_supported": ["code"],
-            "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code", "refresh_token"],
-            "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
-            "code_challenge_methods_supported": ["S256"],
-            "scopes_supported": scopes,
-        });
+        let mut authorization_server = settings.authorization_server.clone();
+        authorization_server.insert("scopes_supported".to_owned(), json!(scopes));
         Self {
             protected_resource: rendered(protected_resource),
-            authorization_server: rendered(authorization_server),
+            authorization_server: rendered(authorization_server.into()),
         }
     }
 }

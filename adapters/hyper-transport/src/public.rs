@@ -159,6 +159,7 @@ mod tests {
             others: bases[1..].iter().map(|base| public(base, path)).collect(),
             resource_name: String::new(),
             issuer: String::new(),
+            authorization_server: serde_json::Map::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Shares;
+use serde_json::{Map, Value};
 use url::Url;
 
 use crate::allow_list::{AllowedHost, AllowedOrigin};
@@ -20,8 +21,10 @@ pub struct HttpSettings {
     pub others: Vec<PublicEndpoint>,
     /// The protected resource's name for people (RFC 9728 `resource_name`).
     pub resource_name: String,
-    /// The authorization server's issuer identifier, with Auth0's trailing slash.
+    /// The authorization server's issuer identifier.
     pub issuer: String,
+    /// What the authorization server's metadata says (RFC 8414), without `scopes_supported`.
+    pub authorization_server: Map<String, Value>,
     /// Web origins that may call the endpoint besides loopback ones and the server's own.
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Hosts that the server answers to besides loopback ones and its own.
@@ -36,8 +39,8 @@ pub struct PublicEndpoint {
     pub base: Url,
     /// The MCP endpoint's path below the base, such as `/mcp`; empty for the base itself.
     pub path: String,
-    /// The protected resource's identifier (RFC 9728 `resource`, RFC 8707): the Auth0 API identifier, which tokens for this
-    /// endpoint must have in `aud`.
+    /// The protected resource's identifier (RFC 9728 `resource`, RFC 8707), which tokens for this endpoint must have in
+    /// `aud`.
     pub resource: Arc<str>,
 }
 

@@ -426,9 +426,6 @@ fn check_api(key: &str, api: &Api, problems: &mut Vec<String>) {
                 .push(format!("{key}.{lifetime} is {given}; it goes from 1 to {LONGEST_LIFETIME} (30 days)"));
         }
     }
-    if api.scopes.is_empty() {
-        problems.push(format!("{key}.scopes is empty; an API without scopes can't be used"));
-    }
     for scope in api.scope_names().filter(|scope| !is_scope_token(scope)) {
         problems.push(format!(
             "{key}.scopes: {scope:?} is no scope: printable ASCII without spaces, quotes and backslashes"
@@ -566,10 +563,6 @@ mod tests {
             (
                 json!({"users": [user("a", "s", &[])], "roles": [{"name": "", "permissions": []}]}),
                 "tenant.roles: a role has no name",
-            ),
-            (
-                json!({"roles": [], "users": [user("a", "s", &[])], "api": {"scopes": []}}),
-                "tenant.api.scopes is empty; an API without scopes can't be used",
             ),
             (
                 json!({"roles": [], "users": [user("a", "s", &[])], "api": {"scopes": [scope("x"), scope("x")]}}),

@@ -143,6 +143,7 @@ mod tests {
             extra: None,
         };
         let policy = TokenPolicy {
+            token_types: &["JWT"],
             issuers: vec!["i".into()],
             resources: vec!["a".into()],
             additional_audiences: Vec::new(),

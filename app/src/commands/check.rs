@@ -115,7 +115,7 @@ fn json(document: &impl Serialize) -> anyhow::Result<String> {
 
 fn report(settings: &Settings, catalog: Catalog) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.port);
-    let warnings = settings.warnings.iter().cloned().chain(audience_warnings(&http));
+    let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
     let values = settings.effective.iter().map(|effective| ValueReport {
         key: effective.key.clone(),
         value: effective.json.clone(),

@@ -47,7 +47,7 @@ async fn serve(
     for endpoint in &http.others {
         tracing::info!(endpoint = endpoint.url(), audience = &*endpoint.resource, "also reached at");
     }
-    for warning in settings.warnings.iter().cloned().chain(audience_warnings(&http)) {
+    for warning in settings.warnings.iter().cloned().chain(audience_warnings(&settings, &http)) {
         tracing::warn!("{warning}");
     }
     let live = Live::new(server.reload_handle(), address.port(), settings, ports);

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use jwks_verifier::IdentityProvider;
 use url::{Host, Url};
 
 use super::reader::Reader;
@@ -124,8 +125,23 @@ fn is_plain_path(path: &str) -> bool {
     path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))
 }
 
+/// An issuer as its tokens name it, and as a URL, which may have a slash more.
+pub(super) struct Issuer {
+    pub(super) text: String,
+    pub(super) url: Url,
+}
+
+impl Issuer {
+    /// Returns the issuer at an origin's root, as the provider writes it.
+    pub(super) fn at(url: Url, provider: &dyn IdentityProvider) -> Self {
+        let text = url.as_str();
+        let bare = text.strip_suffix('/').filter(|_| !provider.issuers_end_with_slash());
+        Self { text: bare.unwrap_or(text).to_owned(), url }
+    }
+}
+
 /// Reads the issuer, from `auth0.issuer` or else `auth0.domain`.
-pub(super) fn issuer(read: &mut Reader) -> Option<Url> {
+pub(super) fn issuer(read: &mut Reader, provider: &dyn IdentityProvider) -> Option<Issuer> {
     let (domain, issuer) = (read.text("auth0.domain"), read.text("auth0.issuer"));
     if domain.is_empty() && issuer.is_empty() {
         read.problem(
@@ -135,12 +151,13 @@ pub(super) fn issuer(read: &mut Reader) -> Option<Url> {
         return None;
     }
     let of_domain = if domain.is_empty() { None } else { domain_url(read, &domain) };
+    let of_domain = of_domain.map(|url| Issuer::at(url, provider));
     if issuer.is_empty() {
         return of_domain;
     }
-    let url = issuer_url(read, "auth0.issuer", &issuer)?;
-    warn_of_documentation(read, "auth0.issuer", &url);
-    if of_domain.is_some_and(|of_domain| of_domain != url) {
+    let found = issuer_at(read, "auth0.issuer", &issuer, provider)?;
+    warn_of_documentation(read, "auth0.issuer", &found.url);
+    if of_domain.is_some_and(|of_domain| of_domain.text != found.text) {
         let (domain, issuer) = (shown::text(&domain), shown::text(&issuer));
         read.problem(
             "auth0.issuer",
@@ -150,7 +167,7 @@ pub(super) fn issuer(read: &mut Reader) -> Option<Url> {
             ),
         );
     }
-    Some(url)
+    Some(found)
 }
 
 fn domain_url(read: &mut Reader, domain: &str) -> Option<Url> {
@@ -173,23 +190,33 @@ fn domain_url(read: &mut Reader, domain: &str) -> Option<Url> {
 }
 
 /// Judges one issuer.
-pub(super) fn issuer_url(read: &mut Reader, key: &str, text: &str) -> Option<Url> {
+pub(super) fn issuer_at(
+    read: &mut Reader,
+    key: &str,
+    text: &str,
+    provider: &dyn IdentityProvider,
+) -> Option<Issuer> {
     if refuse_placeholder(read, key, text) {
         return None;
     }
     let url = Url::parse(text).ok().filter(|url| is_http(url) && has_host_name(url));
-    // Tokens are compared with the text, byte for byte: what a URL parser would change never matches.
-    let url = url.filter(|url| url.as_str() == text && text.ends_with('/'));
+    // Tokens are compared with the text, byte for byte: what a URL parser would change never matches. All that it may add
+    // is the slash of an origin.
+    let is_same = |url: &Url| {
+        url.as_str() == text || (url.path() == "/" && url.as_str().strip_suffix('/') == Some(text))
+    };
+    let needs_slash = provider.issuers_end_with_slash();
+    let url = url.filter(|url| is_same(url) && (!needs_slash || text.ends_with('/')));
     if url.is_none() {
         let value = shown::text(text);
-        read.problem(
-            key,
-            format!(
-                "must be an issuer URL as tokens name it, such as https://login.example.com/, with the slash, not {value}"
-            ),
-        );
+        let example = if needs_slash {
+            "https://login.example.com/, with the slash"
+        } else {
+            "https://login.example.com"
+        };
+        read.problem(key, format!("must be an issuer URL as tokens name it, such as {example}, not {value}"));
     }
-    url
+    url.map(|url| Issuer { text: text.to_owned(), url })
 }
 
 /// Notes a problem if nobody has replaced what a template or an example left.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{Catalog, HierarchyError, LoginScopes, Scope, ScopeHierarchy, ScopeSet, ToolName};
+use jwks_verifier::Hints;
 
 use super::reader::{Reader, WordOrTexts};
 use super::settings::{Completeness, ToolRule};
@@ -20,6 +21,7 @@ const OPENID_CONNECT: [&str; 5] = ["openid", "profile", "email", "address", "pho
 /// tool can be switched off without a look at this table.
 pub(super) fn scopes(
     read: &mut Reader,
+    hints: Hints,
     tools: &BTreeMap<ToolName, ToolRule>,
     catalog: &Catalog,
     completeness: Completeness,
@@ -36,7 +38,7 @@ pub(super) fn scopes(
         for scope in unknown.filter(is_fault) {
             let others = names.iter().map(String::as_str).filter(|other| *other != name.as_str());
             let known: Vec<&str> = asked.iter().map(Scope::as_str).chain(others).collect();
-            read.problem(&key(name.as_str()), unknown_scope(scope, &known));
+            read.problem(&key(name.as_str()), unknown_scope(scope, &known, hints));
         }
     }
     let hierarchy = ScopeHierarchy::new(implied).unwrap_or_else(|error| {
@@ -44,7 +46,7 @@ pub(super) fn scopes(
         read.problem(&key(name), error.to_string());
         ScopeHierarchy::default()
     });
-    let login = login(read, &asked, &names, completeness);
+    let login = login(read, hints, &asked, &names, completeness);
     (hierarchy, login)
 }
 
@@ -72,7 +74,13 @@ fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
     implied
 }
 
-fn login(read: &mut Reader, asked: &ScopeSet, names: &[String], completeness: Completeness) -> LoginScopes {
+fn login(
+    read: &mut Reader,
+    hints: Hints,
+    asked: &ScopeSet,
+    names: &[String],
+    completeness: Completeness,
+) -> LoginScopes {
     let Some(WordOrTexts::Texts(texts)) = read.word_or_texts(LOGIN, ALL) else {
         return LoginScopes::All;
     };
@@ -88,21 +96,24 @@ fn login(read: &mut Reader, asked: &ScopeSet, names: &[String], completeness: Co
         if scope.as_str() == OFFLINE_ACCESS {
             read.problem(
                 LOGIN,
-                "must not hold offline_access: a client that wants a refresh token asks for it by itself (MCP 2026-07-28, \
-                 authorization, \"Refresh Tokens\"); allow offline access in the API's settings in Auth0 instead",
+                format!(
+                    "must not hold offline_access: a client that wants a refresh token asks for it by itself (MCP \
+                     2026-07-28, authorization, \"Refresh Tokens\"); {} instead",
+                    hints.refresh_tokens
+                ),
             );
         } else if completeness == Completeness::Complete && !known.contains(&scope.as_str()) {
-            read.problem(LOGIN, unknown_scope(scope, &known));
+            read.problem(LOGIN, unknown_scope(scope, &known, hints));
         }
     }
     LoginScopes::Listed(scopes)
 }
 
-fn unknown_scope(scope: &Scope, known: &[&str]) -> String {
+fn unknown_scope(scope: &Scope, known: &[&str], hints: Hints) -> String {
     let advice = match known::scope_like(scope.as_str(), known) {
         Some(meant) => format!("did you mean {meant}?"),
         None if OPENID_CONNECT.contains(&scope.as_str()) => {
-            "it says who a user is, not what a client may do here, and Auth0 gives it to no client that registered itself".to_owned()
+            format!("it says who a user is, not what a client may do here{}", hints.openid_scopes)
         }
         None if known.is_empty() => "none of them asks for any".to_owned(),
         None => {

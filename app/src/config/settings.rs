@@ -5,16 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth0_verifier::Options as KeyOptions;
 use config::Value;
 use domain::{
     Catalog, Icon, LoginScopes, ScopeAuthority, ScopeSet, Shares, TokenPolicy, ToolCatalog, ToolName,
 };
 use hyper_transport::{AllowListError, AllowedHost, AllowedOrigin, Limits};
+use jwks_verifier::{Hints, IdentityProvider, Options as KeyOptions};
 use mcp_protocol::{Identity, McpSettings};
 use tracing::Level;
 use url::Url;
 
+use super::addresses::Issuer;
 use super::own::OwnSections;
 use super::problem::Problems;
 use super::reader::{Effective, Reader};
@@ -38,8 +39,10 @@ pub struct Settings {
     pub audience: Arc<str>,
     /// Further addresses under which clients reach the server.
     pub endpoints: Vec<NamedEndpoint>,
-    /// The issuer whose keys are used; its text is what `iss` must be.
-    pub issuer: Url,
+    /// The identity provider that the issuer belongs to.
+    pub identity_provider: Arc<dyn IdentityProvider>,
+    /// The issuer whose keys are used, as `iss` must name it.
+    pub issuer: String,
     /// When a token is acceptable.
     pub tokens: TokenPolicy,
     /// How keys are fetched.
@@ -147,11 +150,12 @@ impl Settings {
     ) -> Result<Self, Problems> {
         let warnings = sources.take_warnings();
         let (sections, secrets) = (sources.sections.clone(), sources.secrets.clone());
+        let provider = sources.provider();
         let read = || {
             let whole: Vec<&str> = sections.iter().map(|section| section.name).chain(["tenant"]).collect();
             let mut reader = Reader::new(sources.merge()?, &whole);
             reader.read_own(&sections, &secrets);
-            Self::read(reader, catalog, completeness)
+            Self::read(reader, provider, catalog, completeness)
         };
         match read() {
             Ok(settings) => {
@@ -162,20 +166,26 @@ impl Settings {
         }
     }
 
-    fn read(mut reader: Reader, catalog: &Catalog, completeness: Completeness) -> Result<Self, Problems> {
-        let read = &mut reader;
+    fn read(
+        mut reader: Reader,
+        provider: Arc<dyn IdentityProvider>,
+        catalog: &Catalog,
+        completeness: Completeness,
+    ) -> Result<Self, Problems> {
+        let (read, hints) = (&mut reader, provider.hints());
         let bind = addresses::bind(read);
         let (port, path) = (read.whole("server.port", 0..=65_535), addresses::endpoint_path(read));
         let url = addresses::public_base(read, bind, &path);
-        let issuer = addresses::issuer(read);
-        let audience = audience(read);
-        let mut tokens = tokens(read, issuer.as_ref());
+        let issuer = addresses::issuer(read, &*provider);
+        let audience = audience(read, hints);
+        let mut tokens = tokens(read, issuer.as_ref(), &*provider);
         let endpoints = endpoints(read, &base_url(url.as_ref(), port), &path);
         let others = endpoints.iter().filter_map(|endpoint| endpoint.audience.clone());
         tokens.resources = std::iter::once(Arc::clone(&audience)).chain(others).collect();
         // A placeholder keeps the reading going; with the problem noted, it is never used.
-        let issuer = issuer.unwrap_or_else(placeholder);
-        let keys = keys(read, &issuer);
+        let Issuer { text: issuer, url: issuer_url } =
+            issuer.unwrap_or_else(|| Issuer::at(placeholder(), &*provider));
+        let keys = keys(read, &provider, &issuer_url);
         let allowed_origins = allowed_origins(read);
         let allowed_hosts = allow_list(read, "http.allowed_hosts", AllowedHost::parse);
         let (limits, tool_deadline, json_depth) = limits(read);
@@ -184,7 +194,7 @@ impl Settings {
         let state_keys = state_keys(read);
         let log = log(read);
         let tools = tools(read, &catalog.tools, completeness);
-        let (hierarchy, login) = scopes(read, &tools, catalog, completeness);
+        let (hierarchy, login) = scopes(read, hints, &tools, catalog, completeness);
         tokens.hierarchy = Arc::new(hierarchy);
         let (tenant, own) = (read.take("tenant"), read.own_sections());
         let (effective, warnings) = reader.finish()?;
@@ -198,6 +208,7 @@ impl Settings {
             path,
             audience,
             endpoints,
+            identity_provider: provider,
             issuer,
             tokens,
             keys,
@@ -240,12 +251,12 @@ fn placeholder() -> Url {
     Url::parse("http://localhost/").expect("a URL")
 }
 
-fn audience(read: &mut Reader) -> Arc<str> {
+fn audience(read: &mut Reader, hints: Hints) -> Arc<str> {
     let audience = read.text("auth0.audience");
     if audience.is_empty() {
         read.problem(
             "auth0.audience",
-            "is not set: AUTH0_AUDIENCE is your API's identifier in Auth0, best the endpoint's own URL",
+            format!("is not set: AUTH0_AUDIENCE is your {}, best the endpoint's own URL", hints.audience),
         );
     }
     addresses::refuse_placeholder(read, "auth0.audience", &audience);
@@ -279,10 +290,10 @@ fn endpoints(read: &mut Reader, main: &Url, path: &str) -> Vec<NamedEndpoint> {
     endpoints
 }
 
-fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
-    let mut issuers: Vec<String> = issuer.map(ToString::to_string).into_iter().collect();
+fn tokens(read: &mut Reader, issuer: Option<&Issuer>, provider: &dyn IdentityProvider) -> TokenPolicy {
+    let mut issuers: Vec<String> = issuer.map(|issuer| issuer.text.clone()).into_iter().collect();
     for text in read.texts("auth0.additional_issuers") {
-        addresses::issuer_url(read, "auth0.additional_issuers", &text);
+        addresses::issuer_at(read, "auth0.additional_issuers", &text, provider);
         issuers.push(text);
     }
     let words = [
@@ -292,6 +303,7 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
         ("either", ScopeAuthority::Either),
     ];
     TokenPolicy {
+        token_types: provider.token_types(),
         issuers,
         resources: Vec::new(),
         additional_audiences: read.texts("auth0.additional_audiences"),
@@ -301,7 +313,7 @@ fn tokens(read: &mut Reader, issuer: Option<&Url>) -> TokenPolicy {
     }
 }
 
-fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
+fn keys(read: &mut Reader, provider: &Arc<dyn IdentityProvider>, issuer: &Url) -> Option<KeyOptions> {
     const DAY: u64 = 24 * 60 * 60;
     let refresh_every = read.seconds("keys.refresh_seconds", 10..=DAY);
     let min_fetch_interval = read.seconds("keys.min_fetch_interval_seconds", 1..=3600);
@@ -312,7 +324,7 @@ fn keys(read: &mut Reader, issuer: &Url) -> Option<KeyOptions> {
     let fetch_timeout = read.seconds("keys.fetch_timeout_seconds", 1..=60);
     let remembered_tokens = read.whole("keys.remembered_tokens", 0..=1_000_000);
     let max_document_bytes = read.whole("keys.max_document_bytes", 1024..=16 * 1024 * 1024);
-    match KeyOptions::for_issuer(issuer) {
+    match KeyOptions::for_issuer(provider, issuer) {
         Ok(defaults) => Some(KeyOptions {
             jwks_url: defaults.jwks_url,
             refresh_every,

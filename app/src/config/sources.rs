@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
+use jwks_verifier::IdentityProvider;
 
 use super::own::Section;
 use super::problem::{Problem, Problems};
 use super::{dot_env, files, known, shown, toml_text};
+use crate::identity;
 
 /// config/default.toml, compiled in: the documented defaults are the defaults.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
@@ -37,6 +40,7 @@ pub struct Sources {
     /// The tables of the server's own, and the keys in them whose values are never shown.
     pub(super) sections: Vec<Section>,
     pub(super) secrets: Vec<&'static str>,
+    provider: Option<Arc<dyn IdentityProvider>>,
 }
 
 impl fmt::Debug for Sources {
@@ -81,6 +85,17 @@ impl Sources {
             None => self,
         };
         sources.dot_env(dot_env).environment(environment)
+    }
+
+    /// Sets the identity provider whose issuers are configured, instead of Auth0.
+    #[must_use]
+    pub fn identity_provider(mut self, provider: Arc<dyn IdentityProvider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    pub(super) fn provider(&self) -> Arc<dyn IdentityProvider> {
+        self.provider.clone().unwrap_or_else(identity::provider)
     }
 
     /// Declares a table of the server's own.

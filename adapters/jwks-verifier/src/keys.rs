@@ -1,7 +1,8 @@
-//! The issuer's keys as requests see them: an atomic snapshot that one background task keeps fresh.
+//! The issuer's keys: an atomic snapshot that one background task keeps fresh.
 //!
-//! A request whose key is in the snapshot takes no lock and waits for nobody. The task alone starts fetches; [`Schedule`]
-//! decides when, and what a request may hope for that has to wait. Few may wait at a time: nobody has vouched for them.
+//! A request whose key is in the snapshot takes no lock and does not wait. Only the task starts fetches; [`Schedule`]
+//! decides when, and whether a request whose key is missing waits for one. The number of requests that wait is bounded:
+//! they are not authenticated yet.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -19,45 +20,46 @@ use tracing::{debug, info, warn};
 
 use crate::Options;
 use crate::fetch::{FetchError, Fetcher};
-use crate::jwks::{KeySet, LeftOut, listed};
+use crate::jwks::KeySet;
 use crate::proofs::{Proofs, TokenDigest};
 use crate::schedule::{FetchNumber, KidHash, PendingRequest, Schedule, Verdict};
+use crate::skipped::{SkippedKeys, json_list};
 
-/// Retries that follow each other faster than this log the same failure once.
+/// A failure that repeats itself is logged again only if the next retry is at least this far away.
 const MIN_LOGGED_RETRY: Duration = Duration::from_secs(1);
 
-/// How fetching goes, for operators and for tests that await a fetch.
+/// The state of fetching, for operators and for tests that await a fetch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Fetches begun.
+    /// The number of fetches that started.
     pub started: u64,
-    /// Fetches that brought keys.
+    /// The number of fetches that brought keys.
     pub succeeded: u64,
-    /// Fetches that brought none.
+    /// The number of fetches that failed.
     pub failed: u64,
     /// Why the newest fetch failed, unless it succeeded.
     pub last_failure: Option<String>,
-    /// The names of the keys that the last successful fetch brought, in order.
+    /// The kids of the keys that the last successful fetch brought, in order.
     pub kids: Vec<String>,
 }
 
 impl Status {
-    /// Fetches that ended, one way or the other. What they brought is in use by then. Fetches that were abandoned, because
-    /// another one brought the first keys, are not counted.
+    /// Returns the number of fetches that succeeded or failed; the keys that they brought are in use by then. Fetches that
+    /// were abandoned, because another one brought the first keys, are not counted.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.succeeded + self.failed
     }
 }
 
-/// The keys, and what is known about getting them.
+/// The keys, and the state of fetching them.
 pub(crate) struct KeyStore {
     clock: Arc<dyn Clock>,
     fetcher: Arc<Fetcher>,
     keep_through_outage: Duration,
     remembered_tokens: usize,
     snapshot: ArcSwapOption<Snapshot>,
-    /// Held for a decision only, never across an await.
+    /// Locked for a decision only, never across an await.
     schedule: Mutex<Schedule>,
     demand: Notify,
     waiting: Semaphore,
@@ -67,24 +69,24 @@ pub(crate) struct KeyStore {
 
 struct Snapshot {
     keys: KeySet,
-    /// Of these keys: a set with others begins without any.
+    /// Proofs by these keys; a set of other keys starts with none.
     proofs: Arc<Proofs>,
     fetched_at: Duration,
-    /// Which keys of the document are not used, as it was logged.
-    left_out: String,
+    /// The keys of the document that are not used, as logged.
+    skipped: String,
 }
 
-/// A key, and where to remember what was proved with it.
-pub(crate) struct Known {
+/// The key of a token, and the store for proofs by it.
+pub(crate) struct ResolvedKey {
     pub(crate) key: Arc<DecodingKey>,
     pub(crate) proofs: Arc<Proofs>,
 }
 
-/// What a fetch brought.
-type Outcome = Result<(KeySet, LeftOut), FetchError>;
+/// The result of a fetch.
+type FetchResult = Result<(KeySet, SkippedKeys), FetchError>;
 
 /// Fetches under way. Dropping it abandons them.
-type Fetches = JoinSet<(FetchNumber, Outcome)>;
+type Fetches = JoinSet<(FetchNumber, FetchResult)>;
 
 impl KeyStore {
     pub(crate) fn new(options: &Options, clock: Arc<dyn Clock>) -> Self {
@@ -102,22 +104,22 @@ impl KeyStore {
         }
     }
 
-    /// The key of that name, from the snapshot if it is there, or else once a fetch brings it.
-    pub(crate) async fn key(&self, kid: &str) -> Result<Known, VerifyError> {
-        match self.known(kid) {
-            Some(known) => Ok(known),
-            None => self.awaited(kid).await,
+    /// Returns the key with that `kid`, from the snapshot if it is there, or else as soon as a fetch brings it.
+    pub(crate) async fn resolve(&self, kid: &str) -> Result<ResolvedKey, VerifyError> {
+        match self.find(kid) {
+            Some(key) => Ok(key),
+            None => self.wait_for(kid).await,
         }
     }
 
-    /// What a token claims that was proved with a key of the snapshot, for as long as the snapshot may be used.
-    pub(crate) fn remembered(&self, digest: &TokenDigest) -> Option<Arc<Claims>> {
+    /// Returns the claims of a token that was proved with a key of the snapshot, while the snapshot may be used.
+    pub(crate) fn proved_claims(&self, digest: &TokenDigest) -> Option<Arc<Claims>> {
         let snapshot = self.snapshot.load();
         let snapshot = snapshot.as_ref().filter(|snapshot| self.is_usable(snapshot))?;
         snapshot.proofs.get(digest)
     }
 
-    /// `Ok` while there are keys that may be used.
+    /// Returns `Ok` while there are keys that may be used.
     pub(crate) fn ready(&self) -> Result<(), NotReady> {
         let lack = match &*self.snapshot.load() {
             Some(snapshot) if self.is_usable(snapshot) => return Ok(()),
@@ -138,49 +140,49 @@ impl KeyStore {
         let mut fetches = Fetches::new();
         loop {
             select! {
-                () = self.until_due() => self.begin(&mut fetches),
-                Some(Ok((number, outcome))) = fetches.join_next() => match outcome {
-                    Ok((keys, left_out)) => {
+                () = self.until_due() => self.start_fetch(&mut fetches),
+                Some(Ok((number, result))) = fetches.join_next() => match result {
+                    Ok((keys, skipped)) => {
                         fetches = Fetches::new();
-                        self.install(number, keys, &left_out);
+                        self.install(number, keys, &skipped);
                     }
-                    Err(error) => self.go_on_without(number, &error),
+                    Err(error) => self.record_failure(number, &error),
                 },
             }
         }
     }
 
-    fn known(&self, kid: &str) -> Option<Known> {
+    fn find(&self, kid: &str) -> Option<ResolvedKey> {
         let snapshot = self.snapshot.load();
         let snapshot = snapshot.as_ref().filter(|snapshot| self.is_usable(snapshot))?;
         let key = Arc::clone(snapshot.keys.key(kid)?);
-        Some(Known { key, proofs: Arc::clone(&snapshot.proofs) })
+        Some(ResolvedKey { key, proofs: Arc::clone(&snapshot.proofs) })
     }
 
-    /// Keys that nobody confirmed for so long may have been revoked long ago.
+    /// Returns whether the keys are recent enough: older ones may have been revoked meanwhile.
     fn is_usable(&self, snapshot: &Snapshot) -> bool {
         self.clock.uptime().saturating_sub(snapshot.fetched_at) <= self.keep_through_outage
     }
 
-    async fn awaited(&self, kid: &str) -> Result<Known, VerifyError> {
+    async fn wait_for(&self, kid: &str) -> Result<ResolvedKey, VerifyError> {
         let mut changes = self.status.subscribe();
         let now = self.clock.uptime();
-        let asked = self.schedule().ask(self.hash(kid), now);
-        let Some(mut request) = asked else {
-            return self.known(kid).ok_or(Untrusted::UnknownKey.into());
+        let registered = self.schedule().register(self.hash(kid), now);
+        let Some(mut request) = registered else {
+            return self.find(kid).ok_or(Untrusted::UnknownKey.into());
         };
         let permit = self.waiting.try_acquire();
         let mut expired = pin!(self.clock.sleep(request.deadline.saturating_sub(now)));
         loop {
             let verdict = self.judge(&request, permit.is_ok());
-            // Looked up after the verdict: keys are installed before the schedule hears of them, so that a fetch that
+            // The lookup comes after the verdict: keys are installed before the schedule is notified, so that a fetch that
             // ends between the two can't make its own key unknown.
-            if let Some(known) = self.known(kid) {
-                return Ok(known);
+            if let Some(key) = self.find(kid) {
+                return Ok(key);
             }
             match verdict {
                 Verdict::Wait => {}
-                Verdict::Unknown => return Err(Untrusted::UnknownKey.into()),
+                Verdict::UnknownKid => return Err(Untrusted::UnknownKey.into()),
                 Verdict::Unavailable { retry_after } => {
                     return Err(VerifyError::KeysUnavailable { retry_after });
                 }
@@ -215,27 +217,27 @@ impl KeyStore {
         }
     }
 
-    fn begin(&self, under_way: &mut Fetches) {
+    fn start_fetch(&self, under_way: &mut Fetches) {
         let now = self.clock.uptime();
         let fetch = self.schedule().start(now, self.random.hash_one(now));
         self.status.send_modify(|status| status.started += 1);
         let fetcher = Arc::clone(&self.fetcher);
-        under_way.spawn(async move { (fetch.number, fetcher.fetch_on_a_thread(fetch.timeout).await) });
+        under_way.spawn(async move { (fetch.number, fetcher.fetch_on_thread(fetch.timeout).await) });
     }
 
-    fn install(&self, number: FetchNumber, keys: KeySet, left_out: &LeftOut) {
+    fn install(&self, number: FetchNumber, keys: KeySet, skipped: &SkippedKeys) {
         let now = self.clock.uptime();
         let kids: Vec<String> = keys.kids().map(str::to_owned).collect();
         let hashes: HashSet<KidHash> = keys.kids().map(|kid| self.hash(kid)).collect();
-        let left_out = left_out.to_string();
+        let skipped = skipped.to_string();
         let old = self.snapshot.load();
-        log_keys(old.as_deref(), &keys, &left_out);
+        log_keys(old.as_deref(), &keys, &skipped);
         let unchanged = old.as_ref().filter(|old| old.keys.same_as(&keys));
         let proofs = unchanged.map_or_else(
-            || Arc::new(Proofs::with_room_for(self.remembered_tokens)),
+            || Arc::new(Proofs::with_capacity(self.remembered_tokens)),
             |old| Arc::clone(&old.proofs),
         );
-        self.snapshot.store(Some(Arc::new(Snapshot { keys, proofs, fetched_at: now, left_out })));
+        self.snapshot.store(Some(Arc::new(Snapshot { keys, proofs, fetched_at: now, skipped })));
         self.schedule().succeed(number, now, hashes);
         self.status.send_modify(|status| {
             status.succeeded += 1;
@@ -244,7 +246,7 @@ impl KeyStore {
         });
     }
 
-    fn go_on_without(&self, number: FetchNumber, error: &FetchError) {
+    fn record_failure(&self, number: FetchNumber, error: &FetchError) {
         let now = self.clock.uptime();
         let retry_in = self.schedule().fail(number, now, self.random.hash_one(now));
         let failure = error.to_string();
@@ -269,14 +271,14 @@ impl KeyStore {
     }
 }
 
-fn log_keys(old: Option<&Snapshot>, keys: &KeySet, left_out: &str) {
+fn log_keys(old: Option<&Snapshot>, keys: &KeySet, skipped: &str) {
     let count = keys.kids().count();
     if old.is_some_and(|old| old.keys.same_as(keys)) {
         debug!(count, "the issuer's keys are unchanged");
     } else {
-        info!(count, kids = %listed(keys.kids()), "the issuer's keys changed");
+        info!(count, kids = %json_list(keys.kids()), "the issuer's keys changed");
     }
-    if !left_out.is_empty() && old.is_none_or(|old| old.left_out != left_out) {
-        warn!("keys of the issuer that are not used: {left_out}");
+    if !skipped.is_empty() && old.is_none_or(|old| old.skipped != skipped) {
+        warn!("keys of the issuer that are not used: {skipped}");
     }
 }

@@ -1,19 +1,21 @@
-//! What an operator may set, with the defaults, and which URLs keys may come from.
+//! The options of an operator, with their defaults, and the URLs that keys may come from.
 
 use std::time::Duration;
 
 use url::{Host, Url};
+
+use crate::IdentityProvider;
 
 /// How keys are fetched and kept. [`Options::for_issuer`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the issuer publishes its keys.
     pub jwks_url: JwksUrl,
-    /// From a successful fetch to the next one; also the longest wait between fetches that fail. 10 minutes: Auth0
-    /// advises 5 to 10, and a revoked key is accepted for that long.
+    /// The time from a successful fetch to the next one; also the longest wait between fetches that fail. 10 minutes: a
+    /// revoked key is accepted for that long.
     pub refresh_every: Duration,
-    /// The time in which the budget of fetches refills by one, 5 seconds. The budget holds three: so many may start at once
-    /// after a quiet time, whatever arrives. Before the first keys there is no such limit.
+    /// The time in which the budget of fetches refills by one, 5 seconds. The budget is three fetches: so many may start at
+    /// once after a quiet time, whatever tokens arrive. Before the first keys there is no such limit.
     pub min_fetch_interval: Duration,
     /// How long keys are used after the last successful fetch while fetches fail. 24 hours.
     pub keep_through_outage: Duration,
@@ -22,25 +24,25 @@ pub struct Options {
     pub wait_for_keys: Duration,
     /// The maximum number of requests that wait for keys at a time. 64. Beyond it a request is answered at once.
     pub max_waiting: usize,
-    /// The longest that one fetch takes, from name resolution to the last byte. 5 seconds.
+    /// The timeout of one fetch, from name resolution to the last byte. 5 seconds.
     pub fetch_timeout: Duration,
-    /// The longest document that is read. 1 MiB.
+    /// The maximum length of the document. 1 MiB.
     pub max_document_bytes: u64,
-    /// How long a `kid` that nobody published causes no further fetch. 60 seconds.
+    /// How long a `kid` that the issuer does not publish causes no further fetch. 60 seconds.
     pub unknown_kid_memory: Duration,
-    /// How many tokens of up to 1 KiB are remembered as proved, until the key set changes; a longer one takes the room of
-    /// several. 10 000: about 12 MiB. With 0, every request's signature is proved anew.
+    /// How many tokens of up to 1 KiB are remembered as proved, until the key set changes; a longer one counts as several.
+    /// 10 000: about 12 MiB. With 0, the signature is proved on every request.
     pub remembered_tokens: usize,
 }
 
 impl Options {
-    /// The defaults, with the issuer's `.well-known/jwks.json`.
+    /// Returns the defaults, with the URL at which the provider publishes the issuer's keys.
     ///
     /// # Errors
-    /// [`OptionsError`] if keys may not come from there.
-    pub fn for_issuer(issuer: &Url) -> Result<Self, OptionsError> {
+    /// [`OptionsError`] if that is no issuer, or keys may not come from there.
+    pub fn for_issuer(provider: &impl IdentityProvider, issuer: &Url) -> Result<Self, OptionsError> {
         Ok(Self {
-            jwks_url: JwksUrl::of_issuer(issuer)?,
+            jwks_url: JwksUrl::of_issuer(provider, issuer)?,
             refresh_every: Duration::from_mins(10),
             min_fetch_interval: Duration::from_secs(5),
             keep_through_outage: Duration::from_hours(24),
@@ -54,8 +56,8 @@ impl Options {
     }
 }
 
-/// A URL that keys may come from: https, or http on this machine. Whoever can change the document on its way can sign
-/// tokens.
+/// A URL that keys may come from: https, or http on this machine. An attacker who can change the document in transit can
+/// sign tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwksUrl(Url);
 
@@ -74,7 +76,7 @@ pub enum OptionsError {
 }
 
 impl JwksUrl {
-    /// Checks the rule above.
+    /// Creates one from a URL that keeps the rule above.
     ///
     /// # Errors
     /// [`OptionsError`] if the rule is broken.
@@ -89,27 +91,25 @@ impl JwksUrl {
         }
     }
 
-    /// The issuer's `.well-known/jwks.json`.
+    /// Returns where the issuer publishes its keys.
     ///
     /// # Errors
-    /// [`OptionsError`] if that is no URL that keys may come from.
-    pub fn of_issuer(issuer: &Url) -> Result<Self, OptionsError> {
-        let mut url = Self::new(issuer.clone())?.0;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(OptionsError::NotAnIssuer(url));
+    /// [`OptionsError`] if the issuer is none, or breaks the rule itself, or keys may not come from there.
+    pub fn of_issuer(provider: &impl IdentityProvider, issuer: &Url) -> Result<Self, OptionsError> {
+        let Self(issuer) = Self::new(issuer.clone())?;
+        if issuer.query().is_some() || issuer.fragment().is_some() {
+            return Err(OptionsError::NotAnIssuer(issuer));
         }
-        let path = format!("{}/.well-known/jwks.json", url.path().trim_end_matches('/'));
-        url.set_path(&path);
-        Ok(Self(url))
+        Self::new(provider.jwks_url(&issuer))
     }
 
-    /// The URL.
+    /// Returns the URL.
     #[must_use]
     pub fn as_url(&self) -> &Url {
         &self.0
     }
 
-    /// Whether the host is this machine.
+    /// Returns whether the host is this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.0)
     }
@@ -127,24 +127,28 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::testing::TestProvider;
 
     fn of_issuer(text: &str) -> Result<String, OptionsError> {
-        JwksUrl::of_issuer(&text.parse().unwrap()).map(|url| url.as_url().to_string())
+        JwksUrl::of_issuer(&TestProvider, &text.parse().unwrap()).map(|url| url.as_url().to_string())
     }
 
     #[test]
-    fn an_issuers_keys_are_at_its_well_known_place() {
+    fn the_provider_says_where_keys_are() {
         for (issuer, expected) in [
-            ("https://t.auth0.com/", "https://t.auth0.com/.well-known/jwks.json"),
-            ("https://t.auth0.com", "https://t.auth0.com/.well-known/jwks.json"),
-            ("https://h/a/b", "https://h/a/b/.well-known/jwks.json"),
-            ("https://h/a/", "https://h/a/.well-known/jwks.json"),
-            ("http://localhost:3/", "http://localhost:3/.well-known/jwks.json"),
-            ("http://127.9.9.9/", "http://127.9.9.9/.well-known/jwks.json"),
-            ("http://[::1]:3/", "http://[::1]:3/.well-known/jwks.json"),
+            ("https://t.example/", "https://t.example/keys"),
+            ("http://localhost:3/", "http://localhost:3/keys"),
+            ("http://127.9.9.9/", "http://127.9.9.9/keys"),
+            ("http://[::1]:3/", "http://[::1]:3/keys"),
         ] {
             assert_eq!(of_issuer(issuer).as_deref(), Ok(expected), "{issuer}");
         }
+    }
+
+    #[test]
+    fn a_provider_leads_to_no_url_that_keys_may_not_come_from() {
+        let insecure = "https://insecure.example/";
+        assert!(matches!(of_issuer(insecure), Err(OptionsError::Insecure(_))), "{insecure}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What a refused token says of itself, for the log line that tells an operator why: which tenant, API and key it names.
+//! Claims of a refused token, for the log line that explains the refusal to an operator: the issuer, the audiences and the
+//! key that it names.
 //!
-//! Nobody has proved any of it, so nothing is decided by it. No other claim is read, nor any part of the signature.
+//! None of it is proved, so no decision depends on it. No other claim is read, nor any part of the signature.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,8 +14,8 @@ use crate::jws::MAX_DEPTH;
 /// The maximum number of audiences that are kept.
 const MAX_AUDIENCES: usize = 8;
 
-/// Reads what can be read of a token; a part that can't be leaves its values out. What is kept is no longer than the token,
-/// which is bounded.
+/// Reads the parts of a token that can be read, and leaves the values of the others out. The result is no longer than the
+/// token, which is bounded.
 pub(crate) fn read(token: &BearerToken) -> UnverifiedClaims {
     let parts: Vec<&str> = token.expose().splitn(4, '.').collect();
     let [header, payload, _signature] = parts.as_slice() else {
@@ -25,13 +26,13 @@ pub(crate) fn read(token: &BearerToken) -> UnverifiedClaims {
 }
 
 #[derive(Default)]
-struct Wanted {
+struct LoggedClaims {
     kid: Option<String>,
     iss: Option<String>,
     aud: Option<Vec<String>>,
 }
 
-impl<'a> Members<'a> for Wanted {
+impl<'a> Members<'a> for LoggedClaims {
     fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
         match name {
             "kid" => self.kid = text(value.value()?),
@@ -43,11 +44,11 @@ impl<'a> Members<'a> for Wanted {
     }
 }
 
-fn members(part: &str) -> Wanted {
+fn members(part: &str) -> LoggedClaims {
     let json = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
-    match strict_json::read::<Wanted>(&json, MAX_DEPTH) {
-        Ok(Json::Object(wanted)) => wanted,
-        _ => Wanted::default(),
+    match strict_json::read::<LoggedClaims>(&json, MAX_DEPTH) {
+        Ok(Json::Object(claims)) => claims,
+        _ => LoggedClaims::default(),
     }
 }
 
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_jws_has_nothing_to_show() {
+    fn a_token_that_is_no_jws_has_no_claims_to_log() {
         for token in ["opaque", "a.b", "a.b.c.d.e", "..", "e30.e30.", "W10.W10.x", "a.b.c"] {
             let token = token.to_owned();
             assert_eq!(of(&format!("x{token}")), (None, None, None), "{token}");

@@ -1,6 +1,6 @@
 //! The compact JWS serialization (RFC 7515 section 7.1): its parts, its header, its signature.
 //!
-//! It refuses to know what the payload claims, and where keys come from: `jku`, `jwk`, `x5u` and `x5c` are not even
+//! It knows neither what the payload claims nor where keys come from: `jku`, `jwk`, `x5u` and `x5c` are not even
 //! read, so a token can't bring its own key.
 
 use std::borrow::Cow;
@@ -12,20 +12,20 @@ use domain::strict_json::{self, Json, MapAccess, Members, Unread};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-/// The deepest nesting of a header or payload. Auth0's own claims nest two levels; customers' may nest further.
-pub(crate) const MAX_DEPTH: usize = 32;
+/// The maximum nesting of a header or payload. Registered claims nest few levels; custom ones may nest further.
+pub const MAX_DEPTH: usize = 32;
 
-/// A token cut into its parts; nothing of it is trusted yet.
+/// A token split into its parts; nothing of it is trusted yet.
 #[derive(Debug)]
 pub(crate) struct Jws<'t> {
     header: &'t str,
     payload: &'t str,
     signature: &'t str,
-    /// `header.payload`, the text that was signed.
+    /// `header.payload`, which is what was signed.
     signed: &'t str,
 }
 
-/// What the header says that matters here: which key to try, and what kind of token this claims to be.
+/// The parts of the header that matter here: which key to try, and what kind of token this claims to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kid: String,
@@ -33,8 +33,8 @@ pub(crate) struct Header {
 }
 
 impl<'t> Jws<'t> {
-    /// Cuts at the dots. Five parts are a JWE (RFC 7516 section 7.1), one is a reference token: both are what Auth0
-    /// issues to a client that named no API.
+    /// Splits at the dots. Five parts are a JWE (RFC 7516 section 7.1), one is a reference token: issuers have such tokens
+    /// for clients that named no API, among others.
     pub(crate) fn split(token: &'t str) -> Result<Self, Untrusted> {
         let Some((signed, signature)) = token.rsplit_once('.') else { return Err(Untrusted::Opaque) };
         match signed.split_once('.') {
@@ -46,7 +46,7 @@ impl<'t> Jws<'t> {
         }
     }
 
-    /// Reads the header, and refuses what no key could make good.
+    /// Reads the header. It is refused if no key could make the token acceptable.
     pub(crate) fn header(&self) -> Result<Header, Untrusted> {
         let json = decoded(self.header)?;
         let Ok(Json::Object(wire)) = strict_json::read::<WireHeader<'_>>(&json, MAX_DEPTH) else {
@@ -63,7 +63,7 @@ impl<'t> Jws<'t> {
             return Err(Untrusted::CriticalHeader);
         }
         // RFC 7515 makes `kid` optional, so such a token is well-formed. To try it with every key would let anyone
-        // spend a signature check per key; Auth0 always names the key.
+        // cause a signature check per key.
         let kid = kid.ok_or(Untrusted::UnknownKey)?;
         Ok(Header { kid: kid.into_owned(), token_type: token_type.map(Cow::into_owned) })
     }
@@ -87,7 +87,7 @@ pub(crate) struct Proved<'t> {
 }
 
 impl Proved<'_> {
-    /// The payload's text.
+    /// Returns the payload's text.
     pub(crate) fn payload(&self) -> Result<Vec<u8>, Untrusted> {
         decoded(self.payload)
     }
@@ -98,7 +98,7 @@ fn decoded(part: &str) -> Result<Vec<u8>, Untrusted> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Untrusted::Malformed)
 }
 
-/// The parameters that matter, whatever their types.
+/// The parameters that are read, of any JSON type.
 #[derive(Default)]
 struct WireHeader<'a> {
     alg: Option<Json<'a>>,
@@ -123,7 +123,7 @@ impl<'a> Members<'a> for WireHeader<'a> {
     }
 }
 
-/// A parameter that is a string if it is there.
+/// Returns a parameter that must be a string if it is there.
 fn text(parameter: Option<Json<'_>>) -> Result<Option<Cow<'_, str>>, Untrusted> {
     match parameter {
         None => Ok(None),

@@ -1,8 +1,8 @@
-//! Proofs that are remembered: what tokens claim whose signature was proved with a key of the present set.
+//! A cache of proofs: the claims of tokens whose signature was proved with a key of the present set.
 //!
-//! A signature that was proved stays so for as long as its key is published, so the claims may be kept; whether to accept
-//! them is judged anew on every request, elsewhere. Only proved tokens get in, so nobody without a key can fill it; it is
-//! bounded, and it goes with its key set. It holds digests, never tokens.
+//! A proved signature stays valid while its key is published, so the claims may be kept; whether to accept them is decided
+//! on every request, elsewhere. Only proved tokens get in, so nobody without a key can fill it; it is bounded, and it is
+//! dropped with its key set. It contains digests, never tokens.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use domain::{BearerToken, Claims};
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-/// What one unit of weight stands for, in bytes of a token: usual tokens weigh one or two. What is kept of a token is
-/// about as long as the token: custom claims are kept as text for that.
+/// The bytes of a token that count as one unit of weight: usual tokens weigh one or two. The claims of a token take about
+/// as much memory as the token, since custom claims are kept as text.
 const UNIT: usize = 1024;
 
-/// A token's SHA-256: no two tokens that anyone can make have the same.
+/// A token's SHA-256: nobody can make two tokens that have the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenDigest([u8; SHA256_OUTPUT_LEN]);
 
@@ -35,7 +35,7 @@ impl std::hash::Hash for TokenDigest {
     }
 }
 
-/// A digest is as good a hash as there is: eight bytes of it are one.
+/// Takes eight bytes of a digest as the hash: they are as random as any hash.
 #[derive(Default)]
 struct FirstBytes(u64);
 
@@ -68,11 +68,11 @@ impl Weighter<TokenDigest, Proof> for ByLength {
 pub(crate) struct Proofs(Option<Cache<TokenDigest, Proof, ByLength, BuildHasherDefault<FirstBytes>>>);
 
 impl Proofs {
-    /// Room for so many tokens of up to 1 KiB; a longer one takes the room of several. None for 0.
-    pub(crate) fn with_room_for(tokens: usize) -> Self {
-        let room = u64::try_from(tokens).unwrap_or(u64::MAX);
+    /// Creates a cache for so many tokens of up to 1 KiB; a longer one counts as several. With 0 it keeps nothing.
+    pub(crate) fn with_capacity(tokens: usize) -> Self {
+        let weight = u64::try_from(tokens).unwrap_or(u64::MAX);
         let cache = || {
-            Cache::with(tokens, room, ByLength, BuildHasherDefault::default(), DefaultLifecycle::default())
+            Cache::with(tokens, weight, ByLength, BuildHasherDefault::default(), DefaultLifecycle::default())
         };
         Self((tokens > 0).then(cache))
     }
@@ -81,7 +81,7 @@ impl Proofs {
         self.0.as_ref()?.get(digest).map(|proof| proof.claims)
     }
 
-    /// For a token whose signature was proved, and for no other.
+    /// Keeps the claims of a token, whose signature must have been proved.
     pub(crate) fn insert(&self, digest: TokenDigest, token: &BearerToken, claims: &Arc<Claims>) {
         if let Some(cache) = &self.0 {
             let weight = token.expose().len().div_ceil(UNIT) as u64;
@@ -122,45 +122,45 @@ mod tests {
         BearerToken::new(&format!("{name:x<length$}")).unwrap()
     }
 
-    fn remember(proofs: &Proofs, token: &BearerToken) {
+    fn cache(proofs: &Proofs, token: &BearerToken) {
         proofs.insert(TokenDigest::of(token), token, &claims(token.expose()));
     }
 
-    fn known(proofs: &Proofs, token: &BearerToken) -> bool {
+    fn is_cached(proofs: &Proofs, token: &BearerToken) -> bool {
         let claims = proofs.get(&TokenDigest::of(token));
         claims.is_some_and(|claims| claims.subject == token.expose())
     }
 
     #[test]
-    fn a_token_is_known_by_all_of_its_bytes() {
-        let proofs = Proofs::with_room_for(100);
+    fn a_token_is_found_by_all_of_its_bytes() {
+        let proofs = Proofs::with_capacity(100);
         let token = token("a", 900);
-        remember(&proofs, &token);
-        assert!(known(&proofs, &token));
-        for place in [0, 450, 899] {
+        cache(&proofs, &token);
+        assert!(is_cached(&proofs, &token));
+        for index in [0, 450, 899] {
             let mut other = token.expose().to_owned();
-            other.replace_range(place..=place, "y");
-            assert!(!known(&proofs, &BearerToken::new(&other).unwrap()), "{place}");
+            other.replace_range(index..=index, "y");
+            assert!(!is_cached(&proofs, &BearerToken::new(&other).unwrap()), "{index}");
         }
     }
 
     #[test]
-    fn long_tokens_take_the_room_of_several() {
-        for (length, most) in [(900, 64), (1025, 32), (16_000, 4)] {
-            let proofs = Proofs::with_room_for(64);
+    fn long_tokens_count_as_several() {
+        for (length, max) in [(900, 64), (1025, 32), (16_000, 4)] {
+            let proofs = Proofs::with_capacity(64);
             let tokens: Vec<_> = (0..200).map(|n| token(&n.to_string(), length)).collect();
             for token in &tokens {
-                remember(&proofs, token);
+                cache(&proofs, token);
             }
-            let kept = tokens.iter().filter(|token| known(&proofs, token)).count();
-            assert!((1..=most).contains(&kept), "{kept} of {length} bytes");
+            let kept = tokens.iter().filter(|token| is_cached(&proofs, token)).count();
+            assert!((1..=max).contains(&kept), "{kept} of {length} bytes");
         }
     }
 
     #[test]
-    fn no_room_remembers_nothing() {
-        let proofs = Proofs::with_room_for(0);
-        remember(&proofs, &token("a", 10));
-        assert!(!known(&proofs, &token("a", 10)));
+    fn without_capacity_nothing_is_kept() {
+        let proofs = Proofs::with_capacity(0);
+        cache(&proofs, &token("a", 10));
+        assert!(!is_cached(&proofs, &token("a", 10)));
     }
 }

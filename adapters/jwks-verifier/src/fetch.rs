@@ -1,9 +1,9 @@
-//! Getting the document: one bounded GET with `ureq`, on a thread of its own.
+//! Fetches the JWKS document: one bounded GET with `ureq`, on a thread of its own.
 //!
-//! It refuses to follow redirects: the configured URL is the whole of what is trusted. An HTTP proxy is honoured where
-//! the environment names one (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as companies' networks need it;
-//! TLS runs through it, so it sees no more than the host. Loopback hosts are never asked for through a proxy. The
-//! certificates are the platform's, on Linux with `SSL_CERT_FILE` and `SSL_CERT_DIR` honoured.
+//! Redirects are not followed: only the configured URL is trusted. An HTTP proxy is used if the environment names one
+//! (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as companies' networks need it; TLS runs through it, so it sees
+//! the host only. Loopback hosts are never reached through a proxy. The certificates are the platform's, on Linux also
+//! those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use ureq::Agent;
 use ureq::http::header::ACCEPT;
 use ureq::tls::{RootCerts, TlsConfig};
 
-use crate::jwks::{DocumentError, KeySet, LeftOut};
+use crate::jwks::{DocumentError, KeySet};
+use crate::skipped::SkippedKeys;
 use crate::{JwksUrl, Options};
 
 const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 
-/// Why a fetch brought no keys, for an operator.
+/// Why a fetch failed, for an operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error("the key server redirected ({0}), which is not followed")]
@@ -60,10 +61,10 @@ impl Fetcher {
             .tls_config(tls)
             .https_only(url.as_url().scheme() == "https")
             .max_redirects(0)
-            // Statuses are judged below, redirects among them.
+            // Statuses are checked below, redirects among them.
             .max_redirects_will_error(false)
             .http_status_as_error(false)
-            // Minutes pass between fetches; a kept connection would only be found dead.
+            // Minutes pass between fetches, and the server would have closed an idle connection by then.
             .max_idle_connections(0)
             .user_agent(USER_AGENT);
         if url.is_loopback() {
@@ -72,22 +73,22 @@ impl Fetcher {
         Self { agent: config.build().new_agent(), url, max_bytes: options.max_document_bytes }
     }
 
-    /// Completes when the keys are there or can't be had, after at most the timeout.
+    /// Fetches and parses the document within the timeout.
     ///
-    /// The thread is not one of the runtime's: those hold a process that stops until the fetch ends.
-    pub(crate) async fn fetch_on_a_thread(
+    /// The thread is not one of the runtime's: those keep a process that stops alive until the fetch ends.
+    pub(crate) async fn fetch_on_thread(
         self: Arc<Self>,
         timeout: Duration,
-    ) -> Result<(KeySet, LeftOut), FetchError> {
-        let (answer, answered) = oneshot::channel();
+    ) -> Result<(KeySet, SkippedKeys), FetchError> {
+        let (sender, receiver) = oneshot::channel();
         let thread = std::thread::Builder::new().name("fetch-keys".to_owned());
-        // Nobody listens any more once another fetch brought keys.
-        let work = move || drop(answer.send(self.fetch(timeout)));
+        // The receiver is gone once another fetch succeeded.
+        let work = move || drop(sender.send(self.fetch(timeout)));
         thread.spawn(work).map_err(FetchError::NoThread)?;
-        answered.await.unwrap_or(Err(FetchError::Panicked))
+        receiver.await.unwrap_or(Err(FetchError::Panicked))
     }
 
-    fn fetch(&self, timeout: Duration) -> Result<(KeySet, LeftOut), FetchError> {
+    fn fetch(&self, timeout: Duration) -> Result<(KeySet, SkippedKeys), FetchError> {
         Ok(KeySet::parse(&self.document(timeout)?)?)
     }
 
@@ -119,15 +120,16 @@ fn explain(error: ureq::Error, timeout: Duration) -> FetchError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::testing::TestProvider;
 
     #[test]
     fn an_https_url_never_leads_to_plain_http() {
-        // Nobody listens there any more.
+        // A port on which no server listens.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let plain = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
         let call = |issuer: &str| {
-            let options = Options::for_issuer(&issuer.parse().unwrap()).unwrap();
+            let options = Options::for_issuer(&TestProvider, &issuer.parse().unwrap()).unwrap();
             Fetcher::new(&options).agent.get(&plain).call().unwrap_err()
         };
         assert!(matches!(call("https://t.example/"), ureq::Error::RequireHttpsOnly(_)));
