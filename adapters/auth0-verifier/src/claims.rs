@@ -5,9 +5,9 @@
 //! absence where the issuer did not would accept a stolen token. `jsonwebtoken`'s own checks of exp, nbf and aud are not used, on purpose: the domain judges those,
 //! with its clock, so that a fake verifier can exercise every rejection.
 
-use domain::strict_json::{self, Json, MapAccess, Members, Unread};
 use domain::{Actor, Claims, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted};
 use serde_json::{Number, Value};
+use syntax::strict_json::{self, Json, MapAccess, Members, Unread};
 
 use crate::jws::{MAX_DEPTH, Proved};
 

@@ -2,11 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{
-    Actor, Claims, CustomClaimError, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted, strict_json,
-};
+use domain::{Actor, Claims, CustomClaimError, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted};
 use jsonwebtoken::DecodingKey;
 use serde_json::Value;
+use syntax::strict_json;
 
 use crate::claims;
 use crate::jws::{Header, Jws, MAX_DEPTH};

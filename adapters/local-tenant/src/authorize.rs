@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use syntax::scope_token::has_scope_characters;
+
 use crate::clients::KnownClient;
 use crate::codes::Code;
 use crate::log;
@@ -238,7 +240,7 @@ fn judge(
     let challenge = challenge(parameters)?;
     let api = tenant.issuer.api(target(parameters)?)?;
     let scope = one("scope")?;
-    if scope.as_ref().is_some_and(|scope| !scope.bytes().all(is_scope_byte)) {
+    if scope.as_ref().is_some_and(|scope| !has_scope_characters(scope)) {
         return Err(OAuthError::new("invalid_scope", "the scope is malformed (RFC 6749 section 3.3)"));
     }
     check_prompt(parameters)?;
@@ -290,10 +292,6 @@ fn check_prompt(parameters: &Parameters) -> Result<(), OAuthError> {
         ));
     }
     Ok(())
-}
-
-const fn is_scope_byte(byte: u8) -> bool {
-    matches!(byte, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
 }
 
 fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {

@@ -10,10 +10,10 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use syntax::strict_json;
 use tokio::net::TcpStream;
 
 use crate::control::{self, TokenResponse};
-use crate::json;
 use crate::problem::ErrorBody;
 use crate::tokens::{IssuedToken, TokenRequest};
 
@@ -99,13 +99,13 @@ async fn exchange(stream: TcpStream, port: u16, request: &TokenRequest) -> Optio
 fn understood(status: StatusCode, body: &[u8]) -> Option<Result<IssuedToken, ClientError>> {
     match status {
         StatusCode::OK => {
-            let token: TokenResponse = json::parse(body).ok()?;
+            let token: TokenResponse = strict_json::parse(body).ok()?;
             Some(Ok(token.into()))
         }
         // Other servers have errors of this shape too, but nothing at this path, or a lock before it.
         StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::METHOD_NOT_ALLOWED => None,
         _ => {
-            let ErrorBody { error, error_description } = json::parse(body).ok()?;
+            let ErrorBody { error, error_description } = strict_json::parse(body).ok()?;
             Some(Err(ClientError::Refused { error, description: error_description }))
         }
     }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use syntax::loopback::is_loopback_host;
+use syntax::strict_json;
 use ureq::config::Config;
 use ureq::http::header::{ACCEPT, CONTENT_TYPE};
 use ureq::http::uri::Scheme;
@@ -22,9 +24,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body};
-use url::{Host, Url};
-
-use crate::json;
+use url::Url;
 
 /// The draft's recommendation, under "Maximum Response Size".
 const MOST_BYTES: u64 = 5 * 1024;
@@ -296,12 +296,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 /// By its name only; the resolver checks what the name stands for.
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(is_loopback_host)
 }
 
 /// "Client Information Discovery": 200, and no other success.
@@ -355,7 +350,7 @@ fn understood(client_id: &str, bytes: &[u8]) -> Result<ClientMetadata, MetadataE
         return Err(MetadataError::NotAnObject);
     }
     let document: Document =
-        json::parse(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
+        strict_json::parse(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
     // Otherwise a document could speak for another client, or be the copy of another client's.
     if document.client_id != client_id {
         return Err(MetadataError::WrongClientId(shown(&document.client_id)));

@@ -3,9 +3,9 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use syntax::strict_json;
 
 use crate::faults::Fault;
-use crate::json;
 use crate::problem::Problem;
 use crate::tenant::Tenant;
 use crate::tokens::{IssuedToken, TokenRequest};
@@ -40,7 +40,8 @@ pub(crate) async fn fault(tenant: &std::sync::Arc<Tenant>, body: &[u8]) -> Resul
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, Problem> {
-    json::parse(body).map_err(|error| Problem::BadRequest(format!("the body is {shape} as JSON: {error}")))
+    strict_json::parse(body)
+        .map_err(|error| Problem::BadRequest(format!("the body is {shape} as JSON: {error}")))
 }
 
 impl From<IssuedToken> for TokenResponse {

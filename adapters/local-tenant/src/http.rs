@@ -7,6 +7,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use syntax::loopback::is_redirect_host;
+use syntax::port::parse_port;
 
 use crate::authorize::{self, Next, Refusal};
 use crate::faults::KeysAnswer;
@@ -295,13 +297,16 @@ fn one_host(headers: &HeaderMap) -> Result<&str, Problem> {
     }
 }
 
-/// One of the three names, and perhaps a port: whichever one a tunnel or a container forwards.
+/// Returns whether a `Host` field names one of the three loopback hosts, with any port: a tunnel or a container may forward
+/// another one.
 fn is_loopback(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    ["localhost", "127.0.0.1", "[::1]"]
-        .iter()
-        .filter_map(|name| host.strip_prefix(name))
-        .any(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
+    let (name, port) = match host.rsplit_once(':') {
+        // A colon inside the brackets of an IPv6 address.
+        Some((_, rest)) if rest.ends_with(']') => (host, None),
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    is_redirect_host(name) && port.is_none_or(|port| parse_port(port).is_some())
 }
 
 #[cfg(test)]
@@ -322,6 +327,7 @@ mod tests {
             "127.0.0.1.evil.test",
             "localhost:",
             "localhost:65536",
+            "localhost:+80",
             "localhost:1@evil.test",
             "user@localhost",
             "[::2]",

@@ -10,8 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde_json::{Value, json};
-
-use crate::json;
+use syntax::strict_json::{self, MAX_PARSED_DEPTH};
 
 /// DER's tags, as far as PKCS#8 has them.
 const INTEGER: u8 = 0x02;
@@ -100,7 +99,7 @@ impl KeyRing {
     pub(crate) fn opened(&self, token: &str) -> Option<Value> {
         // Whoever sent the token wrote its header; what the tenant signed, it wrote itself.
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
-        json::check(&header).ok()?;
+        strict_json::check(&header, MAX_PARSED_DEPTH).ok()?;
         let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
         let key = {
             let roles = self.roles();

@@ -17,7 +17,7 @@
 //! - `documents`, `pages`: the published metadata, the pages
 //! - `tenant`: what the endpoints share
 //! - `log`: what it tells of each step of a login
-//! - `server`, `http`, `parameters`, `body`, `json`, `response`, `problem`: the thread, the routes, what comes in and goes out
+//! - `server`, `http`, `parameters`, `body`, `response`, `problem`: the thread, the routes, what comes in and goes out
 //! - `control`, `client`: the `token` command's endpoint, and its other side
 
 mod account;
@@ -34,7 +34,6 @@ mod faults;
 pub mod fuzzing;
 mod grants;
 mod http;
-mod json;
 mod keys;
 mod log;
 mod options;

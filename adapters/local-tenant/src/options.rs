@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use syntax::scope_token::is_scope_token;
 
 use crate::redirect;
 
@@ -469,11 +470,6 @@ impl Default for Api {
 
 fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
-}
-
-/// RFC 6749 section 3.3: `1*( %x21 / %x23-5B / %x5D-7E )`.
-fn is_scope_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 /// The values that occur more than once, each once. Empty ones have a message of their own.

@@ -1,8 +1,7 @@
 //! Redirect URIs: which may be registered, and which one a request may name (OAuth 2.1 section 2.3, RFC 8252).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use url::{Host, Url};
+use syntax::loopback::is_redirect_host;
+use url::Url;
 
 /// For messages.
 pub(crate) const WHAT_IS_ACCEPTABLE: &str =
@@ -82,12 +81,7 @@ fn is_loopback(url: &Url) -> bool {
     url.scheme() == "http"
         && url.username().is_empty()
         && url.password().is_none()
-        && match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
-            Some(Host::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
-            None => false,
-        }
+        && url.host_str().is_some_and(is_redirect_host)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Dynamic client registration (RFC 7591), as Auth0's `/oidc/register` does it: whoever registers is a third party.
 
 use serde::{Deserialize, Serialize};
+use syntax::strict_json;
 
 use crate::clients::{Clients, KnownClient, Trust};
-use crate::json;
 use crate::keys::random_id;
 use crate::log;
 use crate::options::{GrantType, Secret, ThirdPartySecurityMode};
@@ -62,7 +62,7 @@ pub(crate) fn register(
     body: &[u8],
     now: i64,
 ) -> Result<Registered, OAuthError> {
-    let wanted: Wanted = json::parse(body)
+    let wanted: Wanted = strict_json::parse(body)
         .map_err(|error| metadata(format!("the body is no client metadata (RFC 7591 section 2): {error}")))?;
     check_redirect_uris(&wanted.redirect_uris)?;
     let grant_types = grant_types(&wanted)?;
