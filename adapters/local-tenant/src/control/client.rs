@@ -13,9 +13,10 @@ use hyper_util::rt::TokioIo;
 use syntax::strict_json;
 use tokio::net::TcpStream;
 
-use crate::control::{self, TokenResponse};
-use crate::problem::ErrorBody;
-use crate::tokens::{IssuedToken, TokenRequest};
+use super::token;
+use crate::control::token::TokenResponse;
+use crate::http::problem::ErrorBody;
+use crate::oauth::token::{IssuedToken, TokenRequest};
 
 /// For everything, from the connection to the last byte.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -85,7 +86,7 @@ async fn exchange(stream: TcpStream, port: u16, request: &TokenRequest) -> Optio
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     // Ends when `sender` and the answer are dropped.
     tokio::spawn(connection);
-    let request = Request::post(control::TOKEN_PATH)
+    let request = Request::post(token::PATH)
         .header(HOST, format!("127.0.0.1:{port}"))
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(serde_json::to_vec(request).ok()?)))

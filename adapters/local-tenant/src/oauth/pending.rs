@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use crate::clients::KnownClient;
-use crate::keys::random_id;
+use crate::model::client::ClientRecord;
+use crate::model::random::random_id;
 
 /// Decisions that are waited for at a time; the oldest makes room.
 const MOST_PENDING: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -15,7 +15,7 @@ const PATIENCE: i64 = 600;
 /// A good request.
 #[derive(Debug, Clone)]
 pub(crate) struct AuthorizationRequest {
-    pub(crate) client: Arc<KnownClient>,
+    pub(crate) client: Arc<ClientRecord>,
     pub(crate) redirect_uri: String,
     pub(crate) state: Option<String>,
     pub(crate) scope: Option<String>,

@@ -1,18 +1,18 @@
 //! What the log tells of a login, step by step, at level info. It is given no code, token, secret, verifier, state or
 //! transaction; what a stranger chose is cut, and a redirect URI is told as the place that it leads to.
 
-use crate::clients::KnownClient;
-use crate::parameters::Parameters;
-use crate::pending::AuthorizationRequest;
-use crate::redirect;
-use crate::tokens::{Authorization, Origin, Subject};
+use crate::model::client::ClientRecord;
+use crate::model::redirect_uri;
+use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
+use crate::oauth::parameters::Parameters;
+use crate::oauth::pending::AuthorizationRequest;
 
 /// The maximum length of a text that somebody else chose, in characters.
 const MAX_SHOWN: usize = 200;
 
-pub(crate) fn client_registered(client: &KnownClient) {
+pub(crate) fn client_registered(client: &ClientRecord) {
     let destinations: Vec<String> =
-        client.redirect_uris.iter().map(|uri| redirect::destination(uri)).collect();
+        client.redirect_uris.iter().map(|uri| redirect_uri::destination(uri)).collect();
     tracing::info!(
         client_id = client.id,
         redirect = cut(&destinations.join(" ")),
@@ -25,7 +25,7 @@ pub(crate) fn login_begun(parameters: &Parameters, from_browser: bool) {
     let given = |name| parameters.one(name).ok().flatten();
     tracing::info!(
         client_id = given("client_id").map(cut),
-        redirect = given("redirect_uri").map(|uri| cut(&redirect::destination(uri))),
+        redirect = given("redirect_uri").map(|uri| cut(&redirect_uri::destination(uri))),
         scope = given("scope").map(cut),
         resource = given("resource").or_else(|| given("audience")).map(cut),
         from_browser,
@@ -63,16 +63,16 @@ pub(crate) fn token_requested(form: &Parameters) {
     );
 }
 
-pub(crate) fn code_redeemed(client: &KnownClient) {
+pub(crate) fn code_redeemed(client: &ClientRecord) {
     tracing::info!(client_id = cut(&client.id), "local tenant: code redeemed");
 }
 
-pub(crate) fn token_issued(authorization: &Authorization, origin: Origin, has_refresh: bool, has_id: bool) {
-    let grant = match origin {
-        Origin::Login => "authorization_code",
-        Origin::Refresh => "refresh_token",
-        Origin::Machine => "client_credentials",
-        Origin::ControlEndpoint => "the token command",
+pub(crate) fn token_issued(authorization: &Authorization, via: IssuedVia, has_refresh: bool, has_id: bool) {
+    let grant = match via {
+        IssuedVia::AuthorizationCode => "authorization_code",
+        IssuedVia::RefreshToken => "refresh_token",
+        IssuedVia::ClientCredentials => "client_credentials",
+        IssuedVia::TokenCommand => "the token command",
     };
     let user = match &authorization.subject {
         Subject::User(key) => Some(key.as_str()),

@@ -83,23 +83,23 @@ pub enum TokenForm {
 /// The faults in force.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    active: Mutex<Active>,
+    active: Mutex<ActiveFaults>,
     changed: Notify,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Active {
+pub(crate) struct ActiveFaults {
     pub(crate) keys: KeysAnswer,
     pub(crate) tokens: TokenForm,
     pub(crate) second_issuer: bool,
 }
 
 impl Faults {
-    pub(crate) fn active(&self) -> Active {
+    pub(crate) fn active(&self) -> ActiveFaults {
         *self.lock()
     }
 
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Active)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ActiveFaults)) {
         change(&mut self.lock());
         self.changed.notify_waiters();
     }
@@ -122,7 +122,7 @@ impl Faults {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Active> {
+    fn lock(&self) -> MutexGuard<'_, ActiveFaults> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use syntax::strict_json;
 
-use crate::clients::{Clients, KnownClient, Trust};
-use crate::keys::random_id;
-use crate::log;
-use crate::options::{GrantType, Secret, ThirdPartySecurityMode};
-use crate::problem::OAuthError;
-use crate::redirect;
+use crate::model::client::{ClientRecord, Trust};
+use crate::model::options::{GrantType, Secret, ThirdPartySecurityMode};
+use crate::model::random::random_id;
+use crate::model::redirect_uri;
+use crate::oauth::clients::Clients;
+use crate::oauth::error::OAuthError;
+use crate::oauth::log;
 
 /// In bytes. People read it on the consent page.
 const LONGEST_NAME: usize = 200;
@@ -74,7 +75,7 @@ pub(crate) fn register(
     let method = wanted.token_endpoint_auth_method.unwrap_or(AuthMethod::ClientSecretBasic);
     let no_randomness = || OAuthError::new("server_error", "the machine gives no randomness");
     let secret = if method == AuthMethod::None { None } else { Some(random_id().ok_or_else(no_randomness)?) };
-    let client = clients.register(KnownClient {
+    let client = clients.register(ClientRecord {
         id: format!("{}{}", id_prefix(mode), random_id().ok_or_else(no_randomness)?),
         name,
         secret: secret.as_deref().map(Secret::new),
@@ -110,10 +111,10 @@ fn check_redirect_uris(uris: &[String]) -> Result<(), OAuthError> {
     if uris.is_empty() || uris.len() > MOST_REDIRECT_URIS {
         return invalid(format!("redirect_uris must have from 1 to {MOST_REDIRECT_URIS} URIs"));
     }
-    match uris.iter().find(|uri| uri.len() > LONGEST_REDIRECT_URI || !redirect::is_acceptable(uri)) {
+    match uris.iter().find(|uri| uri.len() > LONGEST_REDIRECT_URI || !redirect_uri::is_acceptable(uri)) {
         Some(uri) => {
             let shown: String = uri.chars().take(100).collect();
-            invalid(format!("{shown:?} is no redirect URI; {}", redirect::WHAT_IS_ACCEPTABLE))
+            invalid(format!("{shown:?} is no redirect URI; {}", redirect_uri::WHAT_IS_ACCEPTABLE))
         }
         None => Ok(()),
     }

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use crate::clients::KnownClient;
-use crate::keys::random_id;
-use crate::problem::OAuthError;
-use crate::tokens::Authorization;
+use crate::model::client::ClientRecord;
+use crate::model::random::random_id;
+use crate::oauth::authorization::Authorization;
+use crate::oauth::error::OAuthError;
 
 /// How long a code is good, in seconds.
 const CODE_LIFE: i64 = 60;
@@ -100,7 +100,7 @@ impl Grants {
     pub(crate) fn rotate(
         &self,
         token: &str,
-        client: &KnownClient,
+        client: &ClientRecord,
         now: i64,
         scope_of: impl FnOnce(&Authorization) -> Result<Vec<String>, OAuthError>,
     ) -> Result<(String, Authorization), OAuthError> {
@@ -127,7 +127,7 @@ impl Grants {
     }
 
     /// Ends the family of a refresh token that this client was given (RFC 7009); any other text means nothing.
-    pub(crate) fn revoke(&self, token: &str, client: &KnownClient) {
+    pub(crate) fn revoke(&self, token: &str, client: &ClientRecord) {
         let mut circulating = self.lock();
         let Some((name, _)) = token.split_once('.') else {
             return;

@@ -6,8 +6,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue,
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::parameters::Repeated;
-use crate::tokens::TokenError;
+use crate::oauth::error::OAuthError;
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,29 +15,22 @@ pub(crate) enum Problem {
     MethodNotAllowed { allow: &'static str },
     BadHost,
     ForeignHost,
-    WebPage,
+    ForeignOrigin,
     UnsupportedMediaType { expected: &'static str },
     BodyTooLarge { limit: usize },
     BodyTooSlow,
     BodyBroken,
     BadRequest(String),
-    Token(TokenError),
     OAuth(OAuthError),
 }
 
-/// An error of the OAuth specifications, under their name for it (RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1,
-/// RFC 7591 section 3.2.2, RFC 8707 section 2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OAuthError {
-    pub(crate) code: &'static str,
-    pub(crate) description: String,
+impl From<OAuthError> for Problem {
+    fn from(error: OAuthError) -> Self {
+        Self::OAuth(error)
+    }
 }
 
 impl OAuthError {
-    pub(crate) fn new(code: &'static str, description: impl Into<String>) -> Self {
-        Self { code, description: description.into() }
-    }
-
     fn status(&self) -> StatusCode {
         match self.code {
             "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
@@ -60,24 +52,6 @@ impl OAuthError {
     }
 }
 
-impl From<Repeated> for OAuthError {
-    fn from(Repeated(name): Repeated) -> Self {
-        Self::new("invalid_request", format!("{name} is there more than once (RFC 6749 section 3.1)"))
-    }
-}
-
-impl From<TokenError> for OAuthError {
-    fn from(error: TokenError) -> Self {
-        Self::new(error.code(), error.to_string())
-    }
-}
-
-impl From<OAuthError> for Problem {
-    fn from(error: OAuthError) -> Self {
-        Self::OAuth(error)
-    }
-}
-
 /// The error object, as it is sent and as the client reads it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ErrorBody {
@@ -90,15 +64,12 @@ impl Problem {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ForeignHost | Self::WebPage => StatusCode::FORBIDDEN,
+            Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Token(TokenError::Signing) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::OAuth(error) => error.status(),
-            Self::BadHost | Self::BodyBroken | Self::BadRequest(_) | Self::Token(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadHost | Self::BodyBroken | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -108,13 +79,12 @@ impl Problem {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::BadHost => "bad_host",
             Self::ForeignHost => "foreign_host",
-            Self::WebPage => "foreign_origin",
+            Self::ForeignOrigin => "foreign_origin",
             Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
             Self::BadRequest(_) => "invalid_request",
-            Self::Token(error) => error.code(),
             Self::OAuth(error) => error.code,
         }
     }
@@ -127,13 +97,12 @@ impl Problem {
             Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
             Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
             Self::ForeignHost => "the local tenant answers to localhost, 127.0.0.1 and [::1] only".into(),
-            Self::WebPage => "web pages may not call this; it is for commands on this machine".into(),
+            Self::ForeignOrigin => "web pages may not call this; it is for commands on this machine".into(),
             Self::UnsupportedMediaType { expected } => format!("the body must be {expected}"),
             Self::BodyTooLarge { limit } => format!("the request's body is longer than {limit} bytes"),
             Self::BodyTooSlow => "the request's body did not arrive in time".into(),
             Self::BodyBroken => "the request's body broke off or is malformed".into(),
             Self::BadRequest(why) => why.clone(),
-            Self::Token(error) => error.to_string(),
             Self::OAuth(error) => error.description.clone(),
         }
     }

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use url::form_urlencoded;
 
-use crate::authorize::target;
-use crate::clients::KnownClient;
-use crate::codes::invalid_grant;
-use crate::log;
-use crate::options::{Api, GrantType};
-use crate::parameters::Parameters;
-use crate::problem::OAuthError;
-use crate::tenant::Tenant;
-use crate::tokens::{Authorization, Origin, Subject, grantable_to_machine};
+use crate::model::client::ClientRecord;
+use crate::model::options::{Api, GrantType};
+use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
+use crate::oauth::client_authentication::authenticate;
+use crate::oauth::codes::invalid_grant;
+use crate::oauth::error::OAuthError;
+use crate::oauth::log;
+use crate::oauth::parameters::Parameters;
+use crate::oauth::scopes::grantable_to_machine;
+use crate::oauth::target::target;
+use crate::oauth::tenant::Tenant;
 
 /// RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3.
 #[derive(Serialize)]
@@ -62,59 +63,10 @@ pub(crate) fn answer(
     }
 }
 
-/// Who asks (RFC 6749 section 2.3): by `client_id` alone, or with the secret in the form or in the header.
-pub(crate) fn authenticate(
-    tenant: &Tenant,
-    form: &Parameters,
-    authorization: Option<&str>,
-) -> Result<Arc<KnownClient>, OAuthError> {
-    let refused = |why: &str| OAuthError::new("invalid_client", why);
-    let (id, secret) = (form.one("client_id")?, form.one("client_secret")?);
-    let (id, secret) = match authorization {
-        None => (id.map(str::to_owned), secret.map(str::to_owned)),
-        Some(_) if secret.is_some() => {
-            return Err(OAuthError::new("invalid_request", "the client authenticates in two ways at once"));
-        }
-        Some(header) => {
-            let (name, secret) =
-                basic(header).ok_or_else(|| refused("the Authorization header is no Basic one"))?;
-            if id.is_some_and(|id| id != name) {
-                return Err(refused("the Authorization header names another client than the form"));
-            }
-            (Some(name), Some(secret))
-        }
-    };
-    let id = id.ok_or_else(|| refused("client_id is missing"))?;
-    let client = tenant.clients.known(&id).map_err(|error| refused(&error.to_string()))?;
-    match (&client.secret, secret) {
-        (None, None) => Ok(client),
-        (Some(expected), Some(given)) if expected.is(&given) => Ok(client),
-        (Some(_), Some(_)) => Err(refused("the client secret is wrong")),
-        (Some(_), None) => Err(refused("this client is confidential: its secret is missing")),
-        (None, Some(_)) => Err(refused("this client is public: it has no secret")),
-    }
-}
-
-/// RFC 6749 section 2.3.1: id and secret are form-encoded before they are put together.
-fn basic(header: &str) -> Option<(String, String)> {
-    let (scheme, credentials) = header.split_once(' ')?;
-    let credentials =
-        STANDARD.decode(credentials.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    let credentials = String::from_utf8(credentials).ok()?;
-    let (id, secret) = credentials.split_once(':')?;
-    // Some clients leave the encoding out: what would split a form is taken as it is.
-    let decoded = |text: &str| {
-        let whole = text.replace('=', "%3D").replace('&', "%26");
-        let name = form_urlencoded::parse(whole.as_bytes()).next().map(|(name, _)| name.into_owned());
-        name.unwrap_or_default()
-    };
-    Some((decoded(id), decoded(secret)))
-}
-
 fn redeem_code(
     tenant: &Tenant,
     form: &Parameters,
-    client: &KnownClient,
+    client: &ClientRecord,
 ) -> Result<TokenResponse, OAuthError> {
     let missing = |name: &str| OAuthError::new("invalid_request", format!("{name} is missing"));
     let name = form.one("code")?.ok_or_else(|| missing("code"))?;
@@ -141,10 +93,10 @@ fn redeem_code(
     } else {
         None
     };
-    respond(tenant, &code.authorization, Origin::Login, refresh_token)
+    respond(tenant, &code.authorization, IssuedVia::AuthorizationCode, refresh_token)
 }
 
-fn refresh(tenant: &Tenant, form: &Parameters, client: &KnownClient) -> Result<TokenResponse, OAuthError> {
+fn refresh(tenant: &Tenant, form: &Parameters, client: &ClientRecord) -> Result<TokenResponse, OAuthError> {
     let token = form.one("refresh_token")?;
     let token = token.ok_or_else(|| OAuthError::new("invalid_request", "refresh_token is missing"))?;
     let narrowed = form.one("scope")?;
@@ -154,7 +106,7 @@ fn refresh(tenant: &Tenant, form: &Parameters, client: &KnownClient) -> Result<T
             .map_or_else(|| Ok(authorization.scope.clone()), |asked| narrower(&authorization.scope, asked))
     };
     let (next, authorization) = tenant.grants.rotate(token, client, tenant.now(), scope_of)?;
-    respond(tenant, &authorization, Origin::Refresh, Some(next))
+    respond(tenant, &authorization, IssuedVia::RefreshToken, Some(next))
 }
 
 /// RFC 8707 section 2.2: a token is for no other resource than the one that was consented to.
@@ -180,25 +132,25 @@ fn on_own_behalf(
     tenant: &Tenant,
     api: &Api,
     form: &Parameters,
-    client: Arc<KnownClient>,
+    client: Arc<ClientRecord>,
     issuer: String,
 ) -> Result<TokenResponse, OAuthError> {
     let scope = grantable_to_machine(api, &client, form.one("scope")?);
     let audience = api.identifier.clone().unwrap_or_default();
     let authorization =
         Authorization { subject: Subject::Client, client, scope, nonce: None, audience, issuer };
-    respond(tenant, &authorization, Origin::Machine, None)
+    respond(tenant, &authorization, IssuedVia::ClientCredentials, None)
 }
 
 fn respond(
     tenant: &Tenant,
     authorization: &Authorization,
-    origin: Origin,
+    via: IssuedVia,
     refresh_token: Option<String>,
 ) -> Result<TokenResponse, OAuthError> {
-    let issued = tenant.issuer.access_token(authorization, origin)?;
+    let issued = tenant.issuer.access_token(authorization, via)?;
     let id_token = tenant.issuer.id_token(authorization)?;
-    log::token_issued(authorization, origin, refresh_token.is_some(), id_token.is_some());
+    log::token_issued(authorization, via, refresh_token.is_some(), id_token.is_some());
     Ok(TokenResponse {
         access_token: issued.access_token,
         token_type: "Bearer",

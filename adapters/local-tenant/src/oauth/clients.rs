@@ -7,9 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 use tokio::sync::Semaphore;
 
-use crate::client_metadata::{ClientMetadata, MetadataError, MetadataFetcher, check_sender, is_document_url};
-use crate::options::{Client, GrantType, Secret, ThirdPartySecurityMode};
-use crate::redirect::{self, WHAT_IS_ACCEPTABLE};
+use crate::model::client::ClientRecord;
+use crate::model::client::Trust;
+use crate::model::options::{Client, GrantType, ThirdPartySecurityMode};
+use crate::model::redirect_uri::{self, WHAT_IS_ACCEPTABLE};
+use crate::oauth::client_metadata::{
+    ClientMetadata, MetadataError, MetadataFetcher, check_sender, is_document_url,
+};
 
 /// How many clients that registered themselves are remembered, and how many metadata documents: the one that was not
 /// used for the longest time makes room.
@@ -20,39 +24,6 @@ const MOST_FETCHES: usize = 8;
 const LONGEST_NAME: usize = 200;
 /// How long a metadata document is not fetched again, in seconds: for one login.
 const DOCUMENT_LIFE: i64 = 60;
-
-/// A client, wherever it is known from.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct KnownClient {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) secret: Option<Secret>,
-    pub(crate) redirect_uris: Vec<String>,
-    pub(crate) logout_urls: Vec<String>,
-    pub(crate) grant_types: Vec<GrantType>,
-    pub(crate) permissions: Vec<String>,
-    pub(crate) trust: Trust,
-}
-
-/// Who vouches for a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// The options.
-    FirstParty,
-    /// Nobody: Auth0's "third-party client".
-    ThirdParty(ThirdPartySecurityMode),
-}
-
-impl KnownClient {
-    pub(crate) fn is_third_party(&self) -> bool {
-        matches!(self.trust, Trust::ThirdParty(_))
-    }
-
-    /// Whether it may learn who a user is.
-    pub(crate) fn may_identify_users(&self) -> bool {
-        self.trust != Trust::ThirdParty(ThirdPartySecurityMode::Strict)
-    }
-}
 
 /// Why there is no such client.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,9 +42,9 @@ pub(crate) enum NoClient {
 
 /// All of them.
 pub(crate) struct Clients {
-    configured: Vec<Arc<KnownClient>>,
-    registered: Mutex<LruCache<String, Arc<KnownClient>>>,
-    documents: Mutex<LruCache<String, (i64, Arc<KnownClient>)>>,
+    configured: Vec<Arc<ClientRecord>>,
+    registered: Mutex<LruCache<String, Arc<ClientRecord>>>,
+    documents: Mutex<LruCache<String, (i64, Arc<ClientRecord>)>>,
     fetcher: Arc<MetadataFetcher>,
     fetches: Arc<Semaphore>,
 }
@@ -81,7 +52,7 @@ pub(crate) struct Clients {
 impl Clients {
     pub(crate) fn new(configured: &[Client]) -> Self {
         Self {
-            configured: configured.iter().map(|client| Arc::new(known(client))).collect(),
+            configured: configured.iter().map(|client| Arc::new(ClientRecord::from(client))).collect(),
             registered: Mutex::new(LruCache::new(MOST_CLIENTS)),
             documents: Mutex::new(LruCache::new(MOST_CLIENTS)),
             fetcher: Arc::new(MetadataFetcher::new()),
@@ -95,7 +66,7 @@ impl Clients {
         id: &str,
         now: i64,
         from_browser: bool,
-    ) -> Result<Arc<KnownClient>, NoClient> {
+    ) -> Result<Arc<ClientRecord>, NoClient> {
         if is_document_url(id) && !self.configured.iter().any(|client| client.id == id) {
             return self.by_document(id, now, from_browser).await;
         }
@@ -104,7 +75,7 @@ impl Clients {
 
     /// The client of that id, as far as it is known. Nothing is fetched: any web page may call the endpoints that ask, and
     /// would learn from the answer what listens on this machine. Whoever logs in has passed [`Self::find`] before.
-    pub(crate) fn known(&self, id: &str) -> Result<Arc<KnownClient>, NoClient> {
+    pub(crate) fn known(&self, id: &str) -> Result<Arc<ClientRecord>, NoClient> {
         if let Some(client) = self.configured.iter().find(|client| client.id == id) {
             return Ok(Arc::clone(client));
         }
@@ -114,7 +85,7 @@ impl Clients {
         lock(&self.registered).get(id).cloned().ok_or(NoClient::Unknown)
     }
 
-    pub(crate) fn register(&self, client: KnownClient) -> Arc<KnownClient> {
+    pub(crate) fn register(&self, client: ClientRecord) -> Arc<ClientRecord> {
         let client = Arc::new(client);
         lock(&self.registered).put(client.id.clone(), Arc::clone(&client));
         client
@@ -130,7 +101,7 @@ impl Clients {
         id: &str,
         now: i64,
         from_browser: bool,
-    ) -> Result<Arc<KnownClient>, NoClient> {
+    ) -> Result<Arc<ClientRecord>, NoClient> {
         if let Some((until, client)) = lock(&self.documents).get(id)
             && *until > now
         {
@@ -146,7 +117,7 @@ impl Clients {
         });
         let answer = answer.await;
         let metadata = answer.map_err(|_| NoClient::Unknown)??;
-        if let Some(bad) = metadata.redirect_uris.iter().find(|uri| !redirect::is_acceptable(uri)) {
+        if let Some(bad) = metadata.redirect_uris.iter().find(|uri| !redirect_uri::is_acceptable(uri)) {
             return Err(NoClient::RedirectUri(bad.chars().take(LONGEST_NAME).collect()));
         }
         let client = Arc::new(described(id, metadata));
@@ -155,26 +126,13 @@ impl Clients {
     }
 }
 
-fn known(client: &Client) -> KnownClient {
-    KnownClient {
-        id: client.id.clone(),
-        name: client.name.clone(),
-        secret: client.secret.clone(),
-        redirect_uris: client.redirect_uris.clone(),
-        logout_urls: client.logout_urls.clone(),
-        grant_types: client.grant_types.clone(),
-        permissions: client.permissions.clone(),
-        trust: Trust::FirstParty,
-    }
-}
-
-fn described(id: &str, metadata: ClientMetadata) -> KnownClient {
+fn described(id: &str, metadata: ClientMetadata) -> ClientRecord {
     let has = |name: &str| metadata.grant_types.iter().any(|grant| grant == name);
     let mut grant_types = vec![GrantType::AuthorizationCode];
     if has("refresh_token") {
         grant_types.push(GrantType::RefreshToken);
     }
-    KnownClient {
+    ClientRecord {
         id: id.to_owned(),
         name: metadata
             .client_name

@@ -12,6 +12,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde_json::{Value, json};
 use syntax::strict_json::{self, MAX_PARSED_DEPTH};
 
+use crate::model::random::random_id;
+
 /// DER's tags, as far as PKCS#8 has them.
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
@@ -122,13 +124,6 @@ impl KeyRing {
     fn roles(&self) -> MutexGuard<'_, Roles> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// 128 random bits as 22 characters, for key and token ids.
-pub(crate) fn random_id() -> Option<String> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    Some(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The `RSAPrivateKey` (RFC 8017 appendix A.1.2), which jsonwebtoken signs with, out of the PKCS#8 structure

@@ -3,14 +3,13 @@
 
 use serde_json::{Value, json};
 
-use crate::options::Options;
+use crate::model::options::Options;
+use crate::model::scopes::STANDARD_SCOPES;
 
-/// OIDC's scopes, never the API's: that is what Auth0 publishes.
-const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 const CLAIMS: [&str; 8] = ["aud", "email", "exp", "iat", "iss", "name", "org_id", "sub"];
 
 /// OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2 in one.
-pub(crate) fn discovery(issuer: &str, options: &Options) -> Value {
+pub(crate) fn document(issuer: &str, options: &Options) -> Value {
     let at = |path: &str| format!("{issuer}{path}");
     let mut document = json!({
         "issuer": issuer,
@@ -20,7 +19,8 @@ pub(crate) fn discovery(issuer: &str, options: &Options) -> Value {
         "jwks_uri": at(".well-known/jwks.json"),
         "registration_endpoint": at("oidc/register"),
         "revocation_endpoint": at("oauth/revoke"),
-        "scopes_supported": SCOPES,
+        // Never the API's: that is what Auth0 publishes.
+        "scopes_supported": STANDARD_SCOPES.map(|(name, _)| name),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],

@@ -8,7 +8,7 @@ use hyper::HeaderMap;
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_TYPE;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A body's size and time.
 const BODY_BYTES: usize = 64 * 1024;

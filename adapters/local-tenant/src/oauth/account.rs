@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::grants::authenticate;
-use crate::parameters::Parameters;
-use crate::problem::OAuthError;
-use crate::tenant::Tenant;
-use crate::tokens::{Person, person, userinfo_audience};
+use crate::oauth::claims::{Person, person, userinfo_audience};
+use crate::oauth::client_authentication::authenticate;
+use crate::oauth::error::OAuthError;
+use crate::oauth::parameters::Parameters;
+use crate::oauth::tenant::Tenant;
 
 /// A user's claims.
 #[derive(Serialize)]

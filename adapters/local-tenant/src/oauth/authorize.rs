@@ -8,28 +8,23 @@ use std::sync::Arc;
 
 use syntax::scope_token::has_scope_characters;
 
-use crate::clients::KnownClient;
-use crate::codes::Code;
-use crate::log;
-use crate::options::{Api, GrantType, User};
+use crate::model::client::ClientRecord;
+use crate::model::options::{Api, GrantType, User};
+use crate::model::redirect_uri;
+use crate::model::scopes::{OFFLINE_ACCESS, STANDARD_SCOPES};
+use crate::oauth::authorization::{Authorization, Subject};
+use crate::oauth::codes::Code;
+use crate::oauth::error::OAuthError;
+use crate::oauth::log;
+use crate::oauth::parameters::{Parameters, Repeated};
+use crate::oauth::pending::AuthorizationRequest;
+use crate::oauth::scopes::{grantable, may_be_offline, why_not_granted};
+use crate::oauth::target::target;
+use crate::oauth::tenant::Tenant;
 use crate::pages::{Consent, RequestedScope, UserChoice};
-use crate::parameters::{Parameters, Repeated};
-use crate::pending::AuthorizationRequest;
-use crate::problem::OAuthError;
-use crate::redirect;
-use crate::tenant::Tenant;
-use crate::tokens::{Authorization, Subject, may_be_offline, why_not_granted};
 
 /// RFC 7636 section 4.2: the base64url of a SHA-256.
 const CHALLENGE_LENGTH: usize = 43;
-/// The scopes that no API defines, as the consent page tells them.
-const OWN_SCOPES: [(&str, &str); 4] = [
-    ("openid", "Know who you are"),
-    ("profile", "Read your name"),
-    ("email", "Read your email address"),
-    ("offline_access", "Keep this access while you are away"),
-];
-
 /// Why there is no code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -84,7 +79,7 @@ fn automatic_user<'a>(
     request: &AuthorizationRequest,
     from_browser: bool,
 ) -> Option<&'a User> {
-    if from_browser || !redirect::is_local(&request.redirect_uri) {
+    if from_browser || !redirect_uri::is_local(&request.redirect_uri) {
         return None;
     }
     tenant.options().user(tenant.options().auto_consent.as_deref()?)
@@ -134,7 +129,7 @@ pub(crate) fn consent<'a>(
     let api = tenant.issuer.api(Some(&request.audience)).unwrap_or(&options.api);
     let scopes = requested_scopes(api, request);
     let users = options.users.iter().map(|user| {
-        let granted = tenant.issuer.grantable(api, user, &request.client, request.scope.as_deref());
+        let granted = grantable(tenant.options(), api, user, &request.client, request.scope.as_deref());
         let granted =
             scopes.iter().map(|scope| scope.name).filter(|name| granted.iter().any(|it| it == name));
         UserChoice {
@@ -158,12 +153,12 @@ pub(crate) fn consent<'a>(
 
 /// Where the page's form may lead, for its CSP.
 pub(crate) fn form_action_source(request: &AuthorizationRequest) -> String {
-    redirect::form_action_source(&request.redirect_uri)
+    redirect_uri::form_action_source(&request.redirect_uri)
 }
 
 /// Where the page says that the browser goes afterwards.
 pub(crate) fn destination(request: &AuthorizationRequest) -> String {
-    redirect::destination(&request.redirect_uri)
+    redirect_uri::destination(&request.redirect_uri)
 }
 
 /// Everything that anybody could grant: what is asked for and known.
@@ -173,8 +168,8 @@ fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<Req
     let Some(requested) = &request.scope else {
         return defined.collect();
     };
-    let own = OWN_SCOPES.into_iter().filter(|(name, _)| match *name {
-        "offline_access" => may_be_offline(api, &request.client),
+    let own = STANDARD_SCOPES.into_iter().filter(|(name, _)| match *name {
+        OFFLINE_ACCESS => may_be_offline(api, &request.client),
         _ => request.client.may_identify_users(),
     });
     let own = own.map(|(name, description)| RequestedScope { name, description });
@@ -189,7 +184,7 @@ async fn whom_to_answer(
     tenant: &Tenant,
     parameters: &Parameters,
     from_browser: bool,
-) -> Result<(Arc<KnownClient>, String), Refusal> {
+) -> Result<(Arc<ClientRecord>, String), Refusal> {
     let page = |title, explanation| Refusal::Page { title, explanation };
     let one = |name| {
         let repeated = |Repeated(name)| page("A broken request", format!("{name} is there more than once."));
@@ -200,7 +195,7 @@ async fn whom_to_answer(
     let client = tenant.clients.find(id, tenant.now(), from_browser).await;
     let client = client.map_err(|error| page("An unknown application", format!("{id}: {error}")))?;
     let redirect_uri = one("redirect_uri")?;
-    if !client.redirect_uris.iter().any(|registered| redirect::matches(registered, redirect_uri)) {
+    if !client.redirect_uris.iter().any(|registered| redirect_uri::matches(registered, redirect_uri)) {
         let explanation = format!(
             "{redirect_uri} is not registered for this application; it has {}.",
             client.redirect_uris.join(", ")
@@ -214,7 +209,7 @@ async fn whom_to_answer(
 fn judge(
     tenant: &Tenant,
     parameters: &Parameters,
-    client: Arc<KnownClient>,
+    client: Arc<ClientRecord>,
     redirect_uri: &str,
     issuer: &str,
 ) -> Result<AuthorizationRequest, OAuthError> {
@@ -272,16 +267,6 @@ fn challenge(parameters: &Parameters) -> Result<String, OAuthError> {
     Ok(challenge.to_owned())
 }
 
-/// The API that a token shall be for: RFC 8707's `resource`, or Auth0's `audience`, which means the same.
-pub(crate) fn target(parameters: &Parameters) -> Result<Option<&str>, OAuthError> {
-    let several = || OAuthError::new("invalid_target", "a token is for one resource; several were named");
-    let resource = parameters.one("resource").map_err(|_| several())?;
-    match (resource, parameters.one("audience")?) {
-        (Some(resource), Some(audience)) if resource != audience => Err(several()),
-        (resource, audience) => Ok(resource.or(audience)),
-    }
-}
-
 fn check_prompt(parameters: &Parameters) -> Result<(), OAuthError> {
     let prompts: Vec<&str> = parameters.one("prompt")?.unwrap_or_default().split(' ').collect();
     let known = |prompt: &&str| ["", "none", "login", "consent", "select_account"].contains(prompt);
@@ -296,7 +281,7 @@ fn check_prompt(parameters: &Parameters) -> Result<(), OAuthError> {
 
 fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {
     let api = tenant.issuer.api(Some(&request.audience))?;
-    let scope = tenant.issuer.grantable(api, user, &request.client, request.scope.as_deref());
+    let scope = grantable(tenant.options(), api, user, &request.client, request.scope.as_deref());
     let authorization = Authorization {
         subject: Subject::User(user.key.clone()),
         client: Arc::clone(&request.client),
@@ -344,5 +329,5 @@ fn location(
     let mut parameters = outcome.to_vec();
     parameters.extend(state.map(|state| ("state", state)));
     parameters.extend(has_issuer.then_some(("iss", issuer)));
-    redirect::with_parameters(redirect_uri, &parameters)
+    redirect_uri::with_parameters(redirect_uri, &parameters)
 }
