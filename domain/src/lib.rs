@@ -31,7 +31,6 @@ pub mod resource;
 pub mod schema;
 pub mod scope;
 pub mod service;
-pub mod strict_json;
 pub mod time;
 pub mod token;
 pub mod tool;

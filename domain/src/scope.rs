@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use syntax::scope_token::is_scope_token;
+
 /// One `scope-token` of RFC 6749 section 3.3: one or more of `%x21 / %x23-5B / %x5D-7E`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(Box<str>);
@@ -26,10 +28,6 @@ impl Scope {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-fn is_scope_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 impl fmt::Display for Scope {

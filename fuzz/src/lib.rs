@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use domain::{Holder, Memory, Pool, Principal, UnixMillis, strict_json};
+use domain::{Holder, Memory, Pool, Principal, UnixMillis};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::{Settings, Sources, wiring};
 use futures_util::StreamExt as _;
@@ -15,6 +15,7 @@ use mcp_protocol::{Body, Field, McpServer, Posted, Reply, RequestFields, Snapsho
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use syntax::strict_json;
 
 const ISSUER: &str = "https://tenant.example/";
 const AUDIENCE: &str = "https://mcp.example/mcp";

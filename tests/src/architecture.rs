@@ -11,9 +11,13 @@ fn metadata() -> Metadata {
         .unwrap()
 }
 
+/// The one crate that the server and the local tenant share.
+const SYNTAX: &str = "fastmcp-auth0-syntax";
+
 /// Every edge that is allowed. The tests may use everything.
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let every = [
+        SYNTAX,
         "domain",
         "mcp-protocol",
         "hyper-transport",
@@ -24,6 +28,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     ];
     let fixture = ["domain", "auth0-verifier", "system-clock", "local-tenant", "fastmcp-auth0"];
     let bench = [
+        SYNTAX,
         "domain",
         "mcp-protocol",
         "auth0-verifier",
@@ -33,14 +38,15 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0",
     ];
     BTreeMap::from([
-        ("domain", BTreeSet::new()),
-        ("mcp-protocol", BTreeSet::from(["domain"])),
-        ("hyper-transport", BTreeSet::from(["mcp-protocol", "domain"])),
-        ("jwks-verifier", BTreeSet::from(["domain"])),
-        ("auth0-verifier", BTreeSet::from(["jwks-verifier", "domain"])),
+        (SYNTAX, BTreeSet::new()),
+        ("domain", BTreeSet::from([SYNTAX])),
+        ("mcp-protocol", BTreeSet::from([SYNTAX, "domain"])),
+        ("hyper-transport", BTreeSet::from([SYNTAX, "mcp-protocol", "domain"])),
+        ("jwks-verifier", BTreeSet::from([SYNTAX, "domain"])),
+        ("auth0-verifier", BTreeSet::from([SYNTAX, "jwks-verifier", "domain"])),
         ("system-clock", BTreeSet::from(["domain"])),
         ("fakes", BTreeSet::from(["domain"])),
-        ("local-tenant", BTreeSet::new()),
+        ("local-tenant", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0", BTreeSet::from(every)),
         ("conformance-server", BTreeSet::from(fixture)),
         ("load", BTreeSet::from(bench)),

@@ -1,10 +1,9 @@
 //! What must hold for any bytes: called by the fuzz targets of `fuzz/` and by tests. It is in no other build.
 
-use domain::{
-    Actor, Claims, CustomClaimError, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted, strict_json,
-};
+use domain::{Actor, Claims, CustomClaimError, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted};
 use jwks_verifier::claims::MAX_DEPTH;
 use serde_json::Value;
+use syntax::strict_json;
 
 use crate::claims;
 

@@ -3,6 +3,7 @@
 //! A wildcard is written `*.example.com`. It stands for one label or more, so it never matches the bare domain, nor a name
 //! that merely ends with the same letters. Names are compared without regard to case, in their ASCII form (Punycode).
 
+use syntax::port;
 use url::{Host, Url};
 
 /// A host that requests may name: `name`, `name:port`, or either with a wildcard. Without a port it matches every port.
@@ -184,8 +185,7 @@ fn is_subdomain(name: &str, suffix: &str) -> bool {
 
 /// A port has no sign (RFC 3986 section 3.2.3); Rust's numbers may.
 fn parse_port(text: &str) -> Result<u16, AllowListError> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits).ok_or(AllowListError::NotAHost)
+    port::parse_port(text).ok_or(AllowListError::NotAHost)
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Which `Host` and `Origin` a request may name: what stands between a local server and a web page that had its own
 //! name resolve to it (DNS rebinding; MCP 2026-07-28, basic/transports/streamable-http, "Security & Endpoint").
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use hyper::header::{HOST, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Version};
+use syntax::loopback::is_loopback_host;
+use syntax::port::parse_port;
 use url::Url;
 
 use crate::allow_list::{AllowedHost, AllowedOrigin};
@@ -53,8 +54,9 @@ impl Acquaintances {
         let host = authority.host();
         let is = |known: &str| host.eq_ignore_ascii_case(known);
         let is_listed = |known: &AllowedHost| known.matches(host, authority.port_u16());
-        let known =
-            is_loopback(host) || self.own_hosts.iter().any(|own| is(own)) || self.hosts.iter().any(is_listed);
+        let known = is_loopback_host(host)
+            || self.own_hosts.iter().any(|own| is(own))
+            || self.hosts.iter().any(is_listed);
         if known { Ok(()) } else { Err(Problem::ForeignHost) }
     }
 
@@ -86,7 +88,7 @@ impl Acquaintances {
             return false;
         }
         let web = matches!(url.scheme(), "http" | "https");
-        (web && url.host_str().is_some_and(is_loopback)) || self.own_origins.contains(&serialized)
+        (web && url.host_str().is_some_and(is_loopback_host)) || self.own_origins.contains(&serialized)
     }
 }
 
@@ -125,17 +127,7 @@ fn parse(text: &str) -> Option<Authority> {
     let authority = Authority::from_str(text).ok()?;
     let rest = text.strip_prefix(authority.host())?;
     let port = rest.strip_prefix(':');
-    // Rust's numbers may have a sign, a port may not (RFC 3986 section 3.2.3).
-    let is_number = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok();
-    (rest.is_empty() || port.is_some_and(is_number)).then_some(authority)
-}
-
-/// `localhost`, 127.0.0.0/8, `::1`.
-fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-        || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+    (rest.is_empty() || port.and_then(parse_port).is_some()).then_some(authority)
 }
 
 #[cfg(test)]

@@ -35,9 +35,9 @@
 //! assert_eq!(read(payload, None).unwrap().scope.to_string(), "a b");
 //! ```
 
-use domain::strict_json::{self, Json, MapAccess, Members, Unread};
 use domain::{Actor, Claims, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted};
 use serde_json::{Number, Value};
+use syntax::strict_json::{self, Json, MapAccess, Members, Unread};
 
 pub use crate::jws::MAX_DEPTH;
 

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::strict_json::{self, StrictJsonError};
 use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use syntax::strict_json::{self, StrictJsonError};
 
 use crate::skipped::SkippedKey;
 

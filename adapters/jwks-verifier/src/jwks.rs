@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use domain::strict_json::StrictJsonError;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use syntax::strict_json::StrictJsonError;
 
 use crate::jwk::RsaKey;
 use crate::skipped::{SkippedKey, SkippedKeys};

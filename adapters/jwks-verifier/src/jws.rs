@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Untrusted;
-use domain::strict_json::{self, Json, MapAccess, Members, Unread};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use syntax::strict_json::{self, Json, MapAccess, Members, Unread};
 
 /// The maximum nesting of a header or payload. Registered claims nest few levels; custom ones may nest further.
 pub const MAX_DEPTH: usize = 32;

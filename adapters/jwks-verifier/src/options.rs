@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use url::{Host, Url};
+use syntax::loopback::is_loopback_host;
+use url::Url;
 
 use crate::IdentityProvider;
 
@@ -116,12 +117,7 @@ impl JwksUrl {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(is_loopback_host)
 }
 
 #[cfg(test)]

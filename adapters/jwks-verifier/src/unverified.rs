@@ -5,9 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::strict_json::{self, Json, MapAccess, Members, Unread};
 use domain::{BearerToken, UnverifiedClaims};
 use serde_json::Value;
+use syntax::strict_json::{self, Json, MapAccess, Members, Unread};
 
 use crate::jws::MAX_DEPTH;
 

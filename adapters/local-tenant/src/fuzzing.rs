@@ -6,15 +6,15 @@ use std::task::{Context, Poll, Waker};
 
 use url::Url;
 
-use crate::authorize::{self, Next, Refusal};
-use crate::client_metadata::is_document_url;
-use crate::grants;
-use crate::keys::{KeyRing, SigningKey};
-use crate::options::{Client, GrantType, Options, Secret};
-use crate::parameters::Parameters;
-use crate::redirect;
-use crate::tenant::Tenant;
-use crate::tokens::Issuer;
+use crate::model::keys::{KeyRing, SigningKey};
+use crate::model::options::{Client, GrantType, Options, Secret};
+use crate::model::redirect_uri;
+use crate::oauth::authorize::{self, Next, Refusal};
+use crate::oauth::client_metadata::is_document_url;
+use crate::oauth::issuer::Issuer;
+use crate::oauth::parameters::Parameters;
+use crate::oauth::tenant::Tenant;
+use crate::oauth::token_endpoint;
 
 const REDIRECT_URIS: [&str; 2] = ["https://app.example/cb?x=1", "http://127.0.0.1/cb"];
 
@@ -42,14 +42,14 @@ pub fn oauth_form(data: &[u8]) {
     }
     assert!(matches!(authorize::decide(tenant, &form), Err(Refusal::Page { .. })), "a decision of nobody's");
     for authorization in [None, redirect_uri] {
-        let refusal = grants::answer(tenant, &form, authorization, tenant.issuer.url()).err();
+        let refusal = token_endpoint::answer(tenant, &form, authorization, tenant.issuer.url()).err();
         let refusal = refusal.map(|error| error.code);
         assert!(refusal.is_some_and(|code| code != "server_error"), "{refusal:?}");
     }
-    if let Some(uri) = redirect_uri.filter(|uri| redirect::is_acceptable(uri)) {
-        assert!(redirect::matches(uri, uri));
-        assert!(!redirect::form_action_source(uri).contains([';', ' ', ',']), "{uri}");
-        assert!(!redirect::destination(uri).is_empty());
+    if let Some(uri) = redirect_uri.filter(|uri| redirect_uri::is_acceptable(uri)) {
+        assert!(redirect_uri::matches(uri, uri));
+        assert!(!redirect_uri::form_action_source(uri).contains([';', ' ', ',']), "{uri}");
+        assert!(!redirect_uri::destination(uri).is_empty());
     }
 }
 
@@ -62,7 +62,7 @@ fn begin(tenant: &Tenant, form: &Parameters) -> Result<Next, Refusal> {
 }
 
 fn is_registered(redirect_uri: &str) -> bool {
-    REDIRECT_URIS.iter().any(|registered| redirect::matches(registered, redirect_uri))
+    REDIRECT_URIS.iter().any(|registered| redirect_uri::matches(registered, redirect_uri))
 }
 
 /// The same but for the query, which has an error.

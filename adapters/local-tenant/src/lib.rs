@@ -8,62 +8,39 @@
 //! It knows nothing of the server that it issues for, not even its identifier: that is
 //! [`Options::with_api_identifier`]'s.
 //!
-//! - `options`: what it can be told, and what is wrong with that
-//! - `keys`, `time`, `faults`: what tokens are signed with, when, and what goes wrong on demand
-//! - `tokens`: who gets which token
-//! - `clients`, `registration`, `client_metadata`, `redirect`: who may ask, and where answers may go
-//! - `authorize`, `grants`, `account`: the endpoints of a login, of tokens, and of what comes after
-//! - `pending`, `codes`: requests that wait for a decision; codes and refresh tokens in circulation
-//! - `documents`, `pages`: the published metadata, the pages
-//! - `tenant`: what the endpoints share
-//! - `log`: what it tells of each step of a login
-//! - `server`, `http`, `parameters`, `body`, `json`, `response`, `problem`: the thread, the routes, what comes in and goes out
-//! - `control`, `client`: the `token` command's endpoint, and its other side
+//! The rooms, from the inside out; each knows those before it, and none after it:
+//!
+//! - `model`: what a tenant consists of: options, clients, redirect URIs, keys, clock, faults
+//! - `pages`: the HTML that people see; it knows nothing of the others
+//! - `oauth`: what the endpoints decide: authorization, tokens, registration, client metadata, userinfo
+//! - `http`: bodies that come in, responses and errors that go out
+//! - `control`: the endpoints that no client of a real tenant has: a token without a login, faults on demand
+//! - `server`: the thread, the connections, the routes
 
-mod account;
-mod authorize;
-mod body;
-pub mod client;
-mod client_metadata;
-mod clients;
-mod codes;
 mod control;
-mod documents;
-mod faults;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod grants;
 mod http;
-mod json;
-mod keys;
-mod log;
-mod options;
+mod model;
+mod oauth;
 mod pages;
-mod parameters;
-mod pending;
-mod problem;
-mod redirect;
-mod registration;
-mod response;
 mod server;
-mod tenant;
-mod time;
-mod tokens;
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-pub use crate::faults::{Fault, KeysAnswer, TokenForm};
-use crate::keys::{KeyRing, SigningKey};
-pub use crate::options::{
+pub use crate::control::client;
+pub use crate::model::faults::{Fault, KeysAnswer, TokenForm};
+use crate::model::keys::{KeyRing, SigningKey};
+pub use crate::model::options::{
     Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, ThirdPartySecurityMode, User,
 };
+use crate::oauth::issuer::Issuer;
+use crate::oauth::tenant::Tenant;
+pub use crate::oauth::token::{IssuedToken, TokenError, TokenRequest};
 use crate::server::Server;
-use crate::tenant::Tenant;
-use crate::tokens::Issuer;
-pub use crate::tokens::{IssuedToken, TokenError, TokenRequest};
 
 /// A running tenant. It stops when dropped: no connection is accepted from then on.
 pub struct LocalTenant {
@@ -150,12 +127,12 @@ impl LocalTenant {
     /// # Errors
     /// [`TokenError`] says what exists instead of what was asked for.
     pub fn issue_token(&self, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
-        self.tenant.issuer.issue(request, self.url.clone())
+        control::token::issue(&self.tenant.issuer, request, self.url.clone())
     }
 
     /// Makes something go wrong, or right again, from now on. [`Fault::RotateKeys`] makes an RSA key on the calling thread.
     pub fn inject(&self, fault: &Fault) {
-        self.tenant.inject(fault);
+        control::faults::inject(&self.tenant, fault);
     }
 }
 

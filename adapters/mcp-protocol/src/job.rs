@@ -6,7 +6,6 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::strict_json::Unparsed;
 use domain::{
     CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel, Memory,
     NoopFeedback, Outcome, Principal, RequestContext, Service, ToolError, ToolName,
@@ -15,6 +14,7 @@ use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use syntax::strict_json::Unparsed;
 
 use crate::content::{capability, question};
 use crate::feedback::Sink;

@@ -1,8 +1,8 @@
 //! The legacy era (2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25): `initialize`, then requests; here without a session.
 
-use domain::strict_json::Unparsed;
 use domain::{ClientCapabilities, InputResponses, LogLevel, Principal};
 use serde_json::json;
+use syntax::strict_json::Unparsed;
 
 use crate::fields::{Field, METHOD, NAME, RequestFields};
 use crate::job::{Arguments, Job, Target, job_memory};

@@ -36,7 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use domain::strict_json::{Json, MapAccess, Members, Unparsed, Unread};
 use domain::{
     Announcer, CallError, Change, ClientCapabilities, CompletionRef, Exhausted, Icon, InputResponses, Memory,
     NoopFeedback, Pool, Principal, RequestContext, Service,
@@ -44,6 +43,7 @@ use domain::{
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use syntax::strict_json::{Json, MapAccess, Members, Unparsed, Unread};
 
 pub use fields::{Field, RequestFields};
 pub use listing::ListingError;
@@ -80,7 +80,7 @@ pub struct Identity {
 pub struct McpSettings {
     /// What the server says of itself.
     pub identity: Identity,
-    /// The deepest nesting of a request, in levels; at most [`domain::strict_json::MAX_DEPTH`].
+    /// The deepest nesting of a request, in levels; at most [`syntax::strict_json::MAX_DEPTH`].
     pub json_depth: usize,
     /// How long a client may keep a list, in milliseconds (`ttlMs`).
     pub list_ttl_ms: u64,

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::strict_json::Json;
 use domain::{Address, Icon, Principal, PromptSpec, ResourceSpec, Service, ToolHints, ToolName, ToolSpec};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use syntax::strict_json::Json;
 
 use crate::Refusal;
 use crate::content::{IconWire, icons};

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use domain::Memory;
-use domain::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unparsed, Unread};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use syntax::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unparsed, Unread};
 
 use crate::params::Params;
 use crate::reply::{Failure, code};

@@ -1,8 +1,8 @@
 //! The modern era (2026-07-28): no handshake, every request carries its version and capabilities.
 
-use domain::strict_json::{Json, Unparsed};
 use domain::{InputResponses, Principal};
 use serde_json::json;
+use syntax::strict_json::{Json, Unparsed};
 
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
 use crate::job::{Arguments, Job, Target, job_memory};

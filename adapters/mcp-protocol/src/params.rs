@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use domain::strict_json::{Json, MapAccess, Members, Nothing, Unparsed, Unread};
 use domain::{ClientCapabilities, LogLevel, Memory};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use syntax::strict_json::{Json, MapAccess, Members, Nothing, Unparsed, Unread};
 
 use crate::message::is_id;
 use crate::reply::{Failure, code};

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::strict_json::Unparsed;
 use domain::{Exhausted, Holder, Lease, Memory, Pool, Principal};
 use futures_channel::oneshot;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use syntax::strict_json::Unparsed;
 
 /// The open questions.
 #[derive(Clone)]

@@ -7,11 +7,11 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::strict_json::{self, Json, MAX_DEPTH, MapAccess, Members, Unread};
 use domain::{Principal, UnixSeconds};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use syntax::strict_json::{self, Json, MAX_DEPTH, MapAccess, Members, Unread};
 
 /// How long a state is good, in seconds: someone may have to answer a question meanwhile.
 const LIFE: i64 = 3600;

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use auth0_verifier::Auth0Verifier;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use domain::{
-    Announcer, BearerToken, Clock, Holder, Memory, Pool, Principal, Shares, TokenVerifier, strict_json,
-};
+use domain::{Announcer, BearerToken, Clock, Holder, Memory, Pool, Principal, Shares, TokenVerifier};
 use fakes::{ScriptedVerifier, claims};
 use fastmcp_auth0::{Ports, Settings, Sources, wiring};
 use local_tenant::{Dialect, LocalTenant, Options, TokenRequest};
 use mcp_protocol::{Body, Field, McpServer, Posted, RequestFields, Snapshot};
 use serde_json::{Value, json};
+use syntax::strict_json;
 use system_clock::SystemClock;
 use tokio::runtime::Runtime;
 

@@ -1,0 +1,92 @@
+//! `POST /local-tenant/token`: issues access tokens without a login.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::parse;
+use crate::http::problem::Problem;
+use crate::model::client::{ClientRecord, Trust};
+use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
+use crate::oauth::issuer::Issuer;
+use crate::oauth::log;
+use crate::oauth::scopes::granted_strictly;
+use crate::oauth::token::{IssuedToken, TokenError, TokenRequest};
+
+/// The endpoint's path.
+pub(crate) const PATH: &str = "/local-tenant/token";
+
+/// The client that every token of this endpoint is issued to.
+const CLI_CLIENT_ID: &str = "local-tenant-cli";
+
+/// An access token response (RFC 6749 section 5.1), as the endpoint writes it and the command reads it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TokenResponse {
+    access_token: String,
+    token_type: String,
+    expires_in: u64,
+    scope: String,
+}
+
+/// Issues the token that the body asks for.
+pub(crate) fn handle(issuer: &Issuer, body: &[u8], issuer_url: String) -> Result<TokenResponse, Problem> {
+    let request: TokenRequest = parse(body, "{\"user\", \"scope\"?, \"audience\"?}")?;
+    issue(issuer, &request, issuer_url).map(TokenResponse::from).map_err(|error| Problem::OAuth(error.into()))
+}
+
+/// Issues an access token without a login.
+///
+/// # Errors
+/// [`TokenError`], if the user, the API or a scope does not exist.
+pub(crate) fn issue(
+    issuer: &Issuer,
+    request: &TokenRequest,
+    issuer_url: String,
+) -> Result<IssuedToken, TokenError> {
+    let user = issuer.user(&request.user)?;
+    let api = issuer.api(request.audience.as_deref())?;
+    let authorization = Authorization {
+        subject: Subject::User(user.key.clone()),
+        client: Arc::new(cli_client()),
+        scope: granted_strictly(issuer.options(), api, request.scope.as_deref(), user)?,
+        nonce: None,
+        audience: api.identifier.clone().unwrap_or_default(),
+        issuer: issuer_url,
+    };
+    let token = issuer.access_token(&authorization, IssuedVia::TokenCommand)?;
+    log::token_issued(&authorization, IssuedVia::TokenCommand, false, false);
+    Ok(token)
+}
+
+fn cli_client() -> ClientRecord {
+    ClientRecord {
+        id: CLI_CLIENT_ID.to_owned(),
+        name: CLI_CLIENT_ID.to_owned(),
+        secret: None,
+        redirect_uris: Vec::new(),
+        logout_urls: Vec::new(),
+        grant_types: Vec::new(),
+        permissions: Vec::new(),
+        trust: Trust::FirstParty,
+    }
+}
+
+impl From<IssuedToken> for TokenResponse {
+    fn from(token: IssuedToken) -> Self {
+        Self {
+            access_token: token.access_token,
+            token_type: "Bearer".into(),
+            expires_in: token.expires_in,
+            scope: token.scope,
+        }
+    }
+}
+
+impl From<TokenResponse> for IssuedToken {
+    fn from(response: TokenResponse) -> Self {
+        Self { access_token: response.access_token, expires_in: response.expires_in, scope: response.scope }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Reading a request's body, within bounds.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::{Body, Incoming};
+use hyper::header::CONTENT_TYPE;
+
+use crate::http::problem::Problem;
+
+/// A body's size and time.
+const BODY_BYTES: usize = 64 * 1024;
+const BODY_READ: Duration = Duration::from_secs(10);
+
+/// Reads a body of this media type.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    media_type: &'static str,
+    body: Incoming,
+) -> Result<Bytes, Problem> {
+    if !has_type(headers, media_type) {
+        return Err(Problem::UnsupportedMediaType { expected: media_type });
+    }
+    // Not reading is also not sending "100 Continue".
+    if body.size_hint().lower() > BODY_BYTES as u64 {
+        return Err(Problem::BodyTooLarge { limit: BODY_BYTES });
+    }
+    tokio::time::timeout(BODY_READ, collect(body)).await.unwrap_or(Err(Problem::BodyTooSlow))
+}
+
+fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(media_type)
+}
+
+async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
+    let mut collected = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Problem::BodyBroken)?.into_data() else {
+            continue;
+        };
+        if collected.len() + data.len() > BODY_BYTES {
+            return Err(Problem::BodyTooLarge { limit: BODY_BYTES });
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok(collected.freeze())
+}

@@ -1,0 +1,137 @@
+//! Every way a request ends without reaching its goal, as RFC 6749 section 5.2's error object.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::oauth::error::OAuthError;
+
+/// Why a request is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    NotFound,
+    MethodNotAllowed { allow: &'static str },
+    BadHost,
+    ForeignHost,
+    ForeignOrigin,
+    UnsupportedMediaType { expected: &'static str },
+    BodyTooLarge { limit: usize },
+    BodyTooSlow,
+    BodyBroken,
+    BadRequest(String),
+    OAuth(OAuthError),
+}
+
+impl From<OAuthError> for Problem {
+    fn from(error: OAuthError) -> Self {
+        Self::OAuth(error)
+    }
+}
+
+impl OAuthError {
+    fn status(&self) -> StatusCode {
+        match self.code {
+            "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
+            "insufficient_scope" => StatusCode::FORBIDDEN,
+            "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// RFC 6749 section 5.2 and RFC 6750 section 3 demand a challenge with a 401.
+    fn challenge(&self) -> Option<HeaderValue> {
+        match self.code {
+            "invalid_client" => Some(HeaderValue::from_static("Basic realm=\"local tenant\"")),
+            "invalid_token" | "insufficient_scope" => {
+                HeaderValue::from_str(&format!("Bearer error=\"{}\"", self.code)).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The error object, as it is sent and as the client reads it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ErrorBody {
+    pub(crate) error: String,
+    pub(crate) error_description: String,
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::OAuth(error) => error.status(),
+            Self::BadHost | Self::BodyBroken | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    pub(crate) const fn error(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::BadHost => "bad_host",
+            Self::ForeignHost => "foreign_host",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::BodyBroken => "body_broken",
+            Self::BadRequest(_) => "invalid_request",
+            Self::OAuth(error) => error.code,
+        }
+    }
+
+    pub(crate) fn description(&self) -> String {
+        match self {
+            Self::NotFound => {
+                "there is nothing at this path; start from /.well-known/openid-configuration".into()
+            }
+            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
+            Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
+            Self::ForeignHost => "the local tenant answers to localhost, 127.0.0.1 and [::1] only".into(),
+            Self::ForeignOrigin => "web pages may not call this; it is for commands on this machine".into(),
+            Self::UnsupportedMediaType { expected } => format!("the body must be {expected}"),
+            Self::BodyTooLarge { limit } => format!("the request's body is longer than {limit} bytes"),
+            Self::BodyTooSlow => "the request's body did not arrive in time".into(),
+            Self::BodyBroken => "the request's body broke off or is malformed".into(),
+            Self::BadRequest(why) => why.clone(),
+            Self::OAuth(error) => error.description.clone(),
+        }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let body = ErrorBody { error: self.error().to_owned(), error_description: self.description() };
+        // Strings: rendering them can't fail.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Self::OAuth(error) = &self
+            && let Some(challenge) = error.challenge()
+        {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if self.ends_connection() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Whether what is left of the request on the wire is not worth reading.
+    const fn ends_connection(&self) -> bool {
+        matches!(self, Self::BodyTooLarge { .. } | Self::BodyTooSlow | Self::BodyBroken | Self::BadHost)
+    }
+}

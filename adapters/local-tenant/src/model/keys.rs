@@ -1,0 +1,205 @@
+//! The signing keys: two RSA-2048 keys at any time, current and next, and those that signed before until they are
+//! revoked, which is how Auth0 publishes them. Private keys never leave this file but as an [`EncodingKey`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
+use serde_json::{Value, json};
+use syntax::strict_json::{self, MAX_PARSED_DEPTH};
+
+use crate::model::random::random_id;
+
+/// DER's tags, as far as PKCS#8 has them.
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const SEQUENCE: u8 = 0x30;
+
+/// One RSA key: the private half as jsonwebtoken wants it, the public half as JWK values.
+pub(crate) struct SigningKey {
+    kid: String,
+    private: EncodingKey,
+    modulus: String,
+    exponent: String,
+}
+
+impl SigningKey {
+    /// A new key with a random id; `None` if the system gives no randomness. Blocks while it looks for primes.
+    pub(crate) fn generate() -> Option<Self> {
+        let pair = KeyPair::generate(KeySize::Rsa2048).ok()?;
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().ok()?;
+        let private = EncodingKey::from_rsa_der(rsa_private_key(pkcs8.as_ref())?);
+        let public = pair.public_key();
+        Some(Self {
+            kid: random_id()?,
+            private,
+            modulus: URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
+            exponent: URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
+        })
+    }
+
+    pub(crate) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    pub(crate) const fn private(&self) -> &EncodingKey {
+        &self.private
+    }
+
+    fn jwk(&self) -> Value {
+        json!({
+            "kty": "RSA", "use": "sig", "n": self.modulus, "e": self.exponent, "kid": self.kid, "alg": "RS256",
+        })
+    }
+}
+
+/// The keys by their role.
+pub(crate) struct KeyRing(Mutex<Roles>);
+
+struct Roles {
+    current: Arc<SigningKey>,
+    next: Arc<SigningKey>,
+    previous: Vec<Arc<SigningKey>>,
+}
+
+impl KeyRing {
+    pub(crate) fn new(current: SigningKey, next: SigningKey) -> Self {
+        let roles = Roles { current: Arc::new(current), next: Arc::new(next), previous: Vec::new() };
+        Self(Mutex::new(roles))
+    }
+
+    /// The key that signs.
+    pub(crate) fn current(&self) -> Arc<SigningKey> {
+        Arc::clone(&self.roles().current)
+    }
+
+    /// The published key set (RFC 7517 section 5): current, next, previous ones.
+    pub(crate) fn published(&self) -> Value {
+        let roles = self.roles();
+        let keys = [&roles.current, &roles.next].into_iter().chain(&roles.previous);
+        json!({"keys": keys.map(|key| key.jwk()).collect::<Vec<_>>()})
+    }
+
+    /// Next becomes current, current becomes previous. Without randomness for a new next key, nothing changes.
+    pub(crate) fn rotate(&self) {
+        // Made before the lock is taken: requests are served meanwhile.
+        let Some(fresh) = SigningKey::generate() else {
+            tracing::error!("can't make a signing key; the keys stay as they are");
+            return;
+        };
+        let mut roles = self.roles();
+        let current = std::mem::replace(&mut roles.next, Arc::new(fresh));
+        let previous = std::mem::replace(&mut roles.current, current);
+        roles.previous.push(previous);
+    }
+
+    /// The claims of a token that one of the published keys has signed; whether to believe them is the caller's.
+    pub(crate) fn opened(&self, token: &str) -> Option<Value> {
+        // Whoever sent the token wrote its header; what the tenant signed, it wrote itself.
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
+        strict_json::check(&header, MAX_PARSED_DEPTH).ok()?;
+        let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+        let key = {
+            let roles = self.roles();
+            let mut published = [&roles.current, &roles.next].into_iter().chain(&roles.previous);
+            Arc::clone(published.find(|key| key.kid == kid)?)
+        };
+        let public = DecodingKey::from_rsa_components(&key.modulus, &key.exponent).ok()?;
+        let mut validation = Validation::new(Algorithm::RS256);
+        // Judged by the tenant's clock, and for the endpoint that asks.
+        (validation.validate_exp, validation.validate_aud) = (false, false);
+        validation.required_spec_claims.clear();
+        jsonwebtoken::decode(token, &public, &validation).ok().map(|data| data.claims)
+    }
+
+    pub(crate) fn revoke_previous(&self) {
+        self.roles().previous.clear();
+    }
+
+    /// No code panics between two changes under this lock, so a poisoned one holds whole roles.
+    fn roles(&self) -> MutexGuard<'_, Roles> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The `RSAPrivateKey` (RFC 8017 appendix A.1.2), which jsonwebtoken signs with, out of the PKCS#8 structure
+/// (RFC 5208 section 5) around it, which is all that aws-lc-rs exports.
+fn rsa_private_key(pkcs8: &[u8]) -> Option<&[u8]> {
+    let (info, _) = element(SEQUENCE, pkcs8)?;
+    let (_version, rest) = element(INTEGER, info)?;
+    let (_algorithm, rest) = element(SEQUENCE, rest)?;
+    let (key, _) = element(OCTET_STRING, rest)?;
+    Some(key)
+}
+
+/// The content of a DER element, and what follows it.
+fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (found, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    if *found != tag {
+        return None;
+    }
+    if *first < 0x80 {
+        return rest.split_at_checked(usize::from(*first));
+    }
+    let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+    let length = length.iter().fold(0_usize, |sum, byte| (sum << 8) | usize::from(*byte));
+    rest.split_at_checked(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kids(ring: &KeyRing) -> Vec<String> {
+        let published = ring.published();
+        let keys = published["keys"].as_array().unwrap();
+        keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn rotation_keeps_the_old_key_published_until_it_is_revoked() {
+        let ring = KeyRing::new(SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let before = kids(&ring);
+        assert_eq!(before.len(), 2);
+        assert_eq!(ring.current().kid(), before[0]);
+
+        ring.rotate();
+        let after = kids(&ring);
+        assert_eq!(ring.current().kid(), before[1], "next signs");
+        assert_eq!((after.len(), &after[0], &after[2]), (3, &before[1], &before[0]));
+        assert!(!before.contains(&after[1]), "a new next key");
+
+        ring.revoke_previous();
+        assert_eq!(kids(&ring), after[..2]);
+    }
+
+    #[test]
+    fn a_token_whose_header_has_a_reserved_name_is_not_opened() {
+        let ring = KeyRing::new(SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let key = ring.current();
+        let token = |member: &str| {
+            let header = format!(r#"{{"alg":"RS256","kid":{:?},{member}}}"#, key.kid());
+            let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
+            let signature =
+                jsonwebtoken::crypto::sign(signed.as_bytes(), key.private(), Algorithm::RS256).unwrap();
+            format!("{signed}.{signature}")
+        };
+        assert_eq!(ring.opened(&token(r#""x":{"y":1}"#)), Some(json!({})));
+        let reserved = token(r#""x":{"$serde_json::private::RawValue":"1"}"#);
+        assert_eq!(ring.opened(&reserved), None);
+    }
+
+    #[test]
+    fn what_is_no_pkcs8_yields_no_key() {
+        let cases: [&[u8]; 6] =
+            [&[], &[0x30], &[0x30, 0x82], &[0x30, 0x05, 0x02], &[0x04, 0x00], &[0x30, 0xff, 0xff]];
+        for der in cases {
+            assert_eq!(rsa_private_key(der), None, "{der:x?}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What a tenant can be told, which is the `[tenant]` table of config/local.toml, and everything that can be wrong with
+//! it. It decides nothing about tokens.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+mod validation;
+
+/// Auth0's default lifetime of an API's access tokens.
+const DAY: u64 = 24 * 60 * 60;
+/// And of those for clients that nobody vouched for.
+const HOUR: u64 = 60 * 60;
+/// Auth0's maximum for it.
+const MAX_LIFETIME: u64 = 30 * DAY;
+/// Those after which a browser asks with GET, whatever it sent before. Auth0's is the first.
+const REDIRECT_STATUSES: [u16; 2] = [302, 303];
+
+/// Users, roles, clients and the API of a tenant. The default is Auth0's MCP sample: an administrator and a user.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The port on 127.0.0.1; 0, the default, takes a free one.
+    #[serde(skip)]
+    pub port: u16,
+    /// The user who consents to everything at once, by its key. For clients without a browser: a browser gets the page, and
+    /// so does a client with an https redirect URI.
+    #[serde(skip)]
+    pub auto_consent: Option<String>,
+    /// Auth0's setting of this name, which its dashboard calls "Include Issuer in Authorization Responses": `iss` in every
+    /// authorization response (RFC 9207), and in the metadata that it is. Off, as in a new tenant of Auth0's.
+    pub authorization_response_iss_parameter_supported: bool,
+    /// The status of the redirects that end a login or a logout: 302, as Auth0 sends it, or 303.
+    pub redirect_status: u16,
+    /// What clients get that registered themselves.
+    pub third_party_security_mode: ThirdPartySecurityMode,
+    /// Everyone who can log in.
+    pub users: Vec<User>,
+    /// What users can be assigned.
+    pub roles: Vec<Role>,
+    /// The API that tokens are for.
+    pub api: Api,
+    /// Other APIs of the tenant, to see how the server refuses tokens that are not for it.
+    pub other_apis: Vec<Api>,
+    /// Clients that are known beforehand, as those of Auth0's dashboard. Others register themselves.
+    pub clients: Vec<Client>,
+}
+
+/// A client that is known beforehand.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Its `client_id`.
+    pub id: String,
+    /// What the consent page calls it.
+    pub name: String,
+    /// What makes it confidential; without one it is public, and PKCE alone protects it.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// Where the authorization response may go, compared exactly but for the port of a loopback one.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Where `/v2/logout` may go afterwards, compared exactly.
+    #[serde(default)]
+    pub logout_urls: Vec<String>,
+    /// What it may do at the token endpoint.
+    #[serde(default = "interactive")]
+    pub grant_types: Vec<GrantType>,
+    /// Scopes that it may have on its own behalf, by client credentials.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+/// RFC 6749's grants, as far as they are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// Section 4.1, with PKCE.
+    AuthorizationCode,
+    /// Section 6.
+    RefreshToken,
+    /// Section 4.4: a machine on its own behalf.
+    ClientCredentials,
+}
+
+fn interactive() -> Vec<GrantType> {
+    vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
+}
+
+/// A client secret. Its `Debug` leaves it out.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Any text that is not empty.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Compared in a time that says nothing of where the two differ.
+    pub(crate) fn is(&self, given: &str) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), given.as_bytes()).is_ok()
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(redacted)")
+    }
+}
+
+/// A person who can log in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// What commands and tests call the user.
+    pub key: String,
+    /// The token's `sub`.
+    pub sub: String,
+    /// The token's `name`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The token's `email`.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// The organization that the user logs in through: the token's `org_id`.
+    #[serde(default)]
+    pub org_id: Option<String>,
+    /// Names of [`Role`]s.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// A named set of the API's permissions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    /// As the dashboard shows it.
+    pub name: String,
+    /// Names of [`ApiScope`]s.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// Whether the role also has every scope that [`Options::with_scope`] adds.
+    #[serde(default)]
+    pub added_scopes: bool,
+}
+
+impl Role {
+    fn add_permission(&mut self, name: &str) {
+        if !self.permissions.iter().any(|permission| permission == name) {
+            self.permissions.push(name.to_owned());
+        }
+    }
+}
+
+/// An API that tokens are for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Auth0's "API identifier": the tokens' `aud`, and for MCP the endpoint's URL. Needed for a start; `dev` sets the
+    /// first API's itself.
+    pub identifier: Option<String>,
+    /// For people.
+    pub name: String,
+    /// What it defines, in the order that tokens name it.
+    pub scopes: Vec<ApiScope>,
+    /// What its access tokens look like.
+    pub dialect: Dialect,
+    /// Auth0's "Allow Offline Access": whether a client that asks for `offline_access` gets a refresh token. Off, as for a
+    /// new API of Auth0's.
+    pub allow_offline_access: bool,
+    /// From `iat` to `exp`, in seconds.
+    pub token_lifetime_seconds: u64,
+    /// The same for clients that registered themselves, or are known by a URL.
+    pub third_party_token_lifetime_seconds: u64,
+    /// How long a refresh token can be used, in seconds.
+    pub refresh_token_lifetime_seconds: u64,
+}
+
+/// A scope of the API; a "permission" in Auth0's dashboard.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiScope {
+    /// A scope-token (RFC 6749 section 3.3).
+    pub name: String,
+    /// What it allows, for whoever consents to it.
+    pub description: String,
+}
+
+/// Auth0's access token profiles ("token dialect" in its Management API).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// Auth0's own: `typ: JWT`, `azp`, `gty`.
+    AccessToken,
+    /// Auth0's own, with `permissions`.
+    AccessTokenAuthz,
+    /// RFC 9068: `typ: at+jwt`, `client_id`, `jti`.
+    #[serde(rename = "rfc9068_profile")]
+    Rfc9068Profile,
+    /// RFC 9068, with `permissions`.
+    #[default]
+    #[serde(rename = "rfc9068_profile_authz")]
+    Rfc9068ProfileAuthz,
+}
+
+/// Auth0's `dynamic_client_registration_security_mode`. In both modes these clients use PKCE, the grants
+/// `authorization_code` and `refresh_token`, and ask for consent every time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThirdPartySecurityMode {
+    /// Ids begin with `tpc_`; no scopes of OpenID Connect, so no ID token and no userinfo. What a new tenant has, and what
+    /// clients always have that are known by the URL of their metadata.
+    #[default]
+    Strict,
+    /// The scopes, the ID token and userinfo as for other clients. For tenants that had such clients before.
+    Permissive,
+}
+
+impl Options {
+    /// The same tenant with one more API like its first, under another identifier, unless it has one of that identifier.
+    #[must_use]
+    pub fn with_same_api(mut self, identifier: &str) -> Self {
+        if !self.apis().any(|api| api.identifier.as_deref() == Some(identifier)) {
+            let api = Api { identifier: Some(identifier.to_owned()), ..self.api.clone() };
+            self.other_apis.push(api);
+        }
+        self
+    }
+
+    /// The same tenant with its [`Api::identifier`] set.
+    #[must_use]
+    pub fn with_api_identifier(mut self, identifier: &str) -> Self {
+        self.api.identifier = Some(identifier.to_owned());
+        self
+    }
+
+    /// Returns the same tenant, whose API defines this scope, for the roles with [`Role::added_scopes`].
+    #[must_use]
+    pub fn with_scope(mut self, name: &str, description: &str) -> Self {
+        if !self.api.scopes.iter().any(|scope| scope.name == name) {
+            self.api.scopes.push(ApiScope { name: name.to_owned(), description: description.to_owned() });
+        }
+        for role in self.roles.iter_mut().filter(|role| role.added_scopes) {
+            role.add_permission(name);
+        }
+        self
+    }
+
+    /// Returns the same tenant, whose role of this name has this scope; as it is without such a role, or such a scope.
+    #[must_use]
+    pub fn with_permission(mut self, role: &str, scope: &str) -> Self {
+        let is_defined = self.api.scope_names().any(|defined| defined == scope);
+        for role in self.roles.iter_mut().filter(|known| is_defined && known.name == role) {
+            role.add_permission(scope);
+        }
+        self
+    }
+
+    /// The same tenant on this port.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The same tenant, where this user consents to everything at once.
+    #[must_use]
+    pub fn with_auto_consent(mut self, user_key: &str) -> Self {
+        self.auto_consent = Some(user_key.to_owned());
+        self
+    }
+
+    /// Everyone who can log in.
+    #[must_use]
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
+    pub(crate) fn user(&self, key: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.key == key)
+    }
+
+    pub(crate) fn user_keys(&self) -> Vec<&str> {
+        self.users.iter().map(|user| user.key.as_str()).collect()
+    }
+
+    /// What the user's roles assign in an API, in the API's order.
+    pub(crate) fn assigned_to<'a>(&'a self, user: &User, api: &'a Api) -> Vec<&'a str> {
+        let roles = self.roles.iter().filter(|role| user.roles.contains(&role.name));
+        let permissions: BTreeSet<&str> =
+            roles.flat_map(|role| &role.permissions).map(String::as_str).collect();
+        api.scope_names().filter(|scope| permissions.contains(scope)).collect()
+    }
+
+    /// All APIs, the server's first.
+    pub(crate) fn apis(&self) -> impl Iterator<Item = &Api> {
+        std::iter::once(&self.api).chain(&self.other_apis)
+    }
+}
+
+impl Api {
+    pub(crate) fn scope_names(&self) -> impl Iterator<Item = &str> {
+        self.scopes.iter().map(|scope| scope.name.as_str())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let user = |key: &str, sub: &str, name: &str, role: &str| User {
+            key: key.into(),
+            sub: sub.into(),
+            name: Some(name.into()),
+            email: Some(format!("{key}@example.com")),
+            org_id: None,
+            roles: vec![role.into()],
+        };
+        let role = |name: &str, permissions: &[&str]| Role {
+            name: name.into(),
+            permissions: permissions.iter().map(|&permission| permission.into()).collect(),
+            added_scopes: false,
+        };
+        Self {
+            port: 0,
+            auto_consent: None,
+            authorization_response_iss_parameter_supported: false,
+            redirect_status: REDIRECT_STATUSES[0],
+            third_party_security_mode: ThirdPartySecurityMode::default(),
+            users: vec![
+                user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
+                user("user", "auth0|local-user", "Uma User", "Tool User"),
+            ],
+            roles: vec![
+                role("Tool Administrator", &["tool:whoami", "tool:greet"]),
+                role("Tool User", &["tool:whoami"]),
+            ],
+            api: Api::default(),
+            other_apis: Vec::new(),
+            clients: Vec::new(),
+        }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        let scope =
+            |name: &str, description: &str| ApiScope { name: name.into(), description: description.into() };
+        Self {
+            identifier: None,
+            name: "Local MCP server".into(),
+            scopes: vec![scope("tool:whoami", "Read who you are"), scope("tool:greet", "Greet you by name")],
+            dialect: Dialect::default(),
+            allow_offline_access: false,
+            token_lifetime_seconds: DAY,
+            third_party_token_lifetime_seconds: HOUR,
+            refresh_token_lifetime_seconds: MAX_LIFETIME,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

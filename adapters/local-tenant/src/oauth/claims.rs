@@ -1,0 +1,119 @@
+//! The claims of access tokens, in Auth0's four dialects, and of ID tokens.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::model::options::{Dialect, User};
+use crate::model::random::random_id;
+use crate::model::scopes::{EMAIL, PROFILE};
+use crate::oauth::authorization::IssuedVia;
+
+/// A token's claims; which of the optional ones are there is the dialect's and the user's.
+#[derive(Serialize)]
+pub(crate) struct Claims<'a> {
+    pub(crate) iss: &'a str,
+    pub(crate) sub: Cow<'a, str>,
+    pub(crate) aud: Audience<'a>,
+    pub(crate) iat: i64,
+    pub(crate) exp: i64,
+    pub(crate) scope: &'a str,
+    #[serde(flatten)]
+    pub(crate) profile: Profile<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) permissions: Option<Vec<&'a str>>,
+    #[serde(flatten)]
+    pub(crate) person: Person<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) org_id: Option<&'a str>,
+}
+
+/// A user's record, as far as it is told.
+#[derive(Default, Serialize)]
+pub(crate) struct Person<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Audience<'a> {
+    Api(&'a str),
+    WithUserinfo([String; 2]),
+}
+
+/// The claims that only one of the two profiles has.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Profile<'a> {
+    Auth0 {
+        azp: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gty: Option<&'static str>,
+    },
+    Rfc9068 {
+        client_id: &'a str,
+        jti: String,
+    },
+}
+
+/// OpenID Connect Core section 2.
+#[derive(Serialize)]
+pub(crate) struct IdClaims<'a> {
+    pub(crate) iss: &'a str,
+    pub(crate) sub: &'a str,
+    pub(crate) aud: &'a str,
+    pub(crate) iat: i64,
+    pub(crate) exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nonce: Option<&'a str>,
+    #[serde(flatten)]
+    pub(crate) person: Person<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) org_id: Option<&'a str>,
+}
+
+/// The audience of `/userinfo`.
+pub(crate) fn userinfo_audience(issuer: &str) -> String {
+    format!("{issuer}userinfo")
+}
+
+/// What the record says, as far as the scopes of OpenID Connect Core section 5.4 let it be told.
+pub(crate) fn person(user: &User, has: impl Fn(&str) -> bool) -> Person<'_> {
+    Person {
+        name: user.name.as_deref().filter(|_| has(PROFILE)),
+        email: user.email.as_deref().filter(|_| has(EMAIL)),
+    }
+}
+
+impl Dialect {
+    pub(crate) const fn typ(self) -> &'static str {
+        match self {
+            Self::AccessToken | Self::AccessTokenAuthz => "JWT",
+            Self::Rfc9068Profile | Self::Rfc9068ProfileAuthz => "at+jwt",
+        }
+    }
+
+    pub(crate) const fn has_permissions(self) -> bool {
+        match self {
+            Self::AccessToken | Self::Rfc9068Profile => false,
+            Self::AccessTokenAuthz | Self::Rfc9068ProfileAuthz => true,
+        }
+    }
+}
+
+impl<'a> Profile<'a> {
+    /// `None` if the machine gives no randomness.
+    pub(crate) fn of(dialect: Dialect, client_id: &'a str, via: IssuedVia) -> Option<Self> {
+        match dialect {
+            Dialect::AccessToken | Dialect::AccessTokenAuthz => {
+                Some(Self::Auth0 { azp: client_id, gty: via.gty() })
+            }
+            Dialect::Rfc9068Profile | Dialect::Rfc9068ProfileAuthz => {
+                random_id().map(|jti| Self::Rfc9068 { client_id, jti })
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How a client authenticates (RFC 6749 section 2.3).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::form_urlencoded;
+
+use crate::model::client::ClientRecord;
+use crate::oauth::error::OAuthError;
+use crate::oauth::parameters::Parameters;
+use crate::oauth::tenant::Tenant;
+
+/// Who asks (RFC 6749 section 2.3): by `client_id` alone, or with the secret in the form or in the header.
+pub(crate) fn authenticate(
+    tenant: &Tenant,
+    form: &Parameters,
+    authorization: Option<&str>,
+) -> Result<Arc<ClientRecord>, OAuthError> {
+    let refused = |why: &str| OAuthError::new("invalid_client", why);
+    let (id, secret) = (form.one("client_id")?, form.one("client_secret")?);
+    let (id, secret) = match authorization {
+        None => (id.map(str::to_owned), secret.map(str::to_owned)),
+        Some(_) if secret.is_some() => {
+            return Err(OAuthError::new("invalid_request", "the client authenticates in two ways at once"));
+        }
+        Some(header) => {
+            let (name, secret) =
+                basic(header).ok_or_else(|| refused("the Authorization header is no Basic one"))?;
+            if id.is_some_and(|id| id != name) {
+                return Err(refused("the Authorization header names another client than the form"));
+            }
+            (Some(name), Some(secret))
+        }
+    };
+    let id = id.ok_or_else(|| refused("client_id is missing"))?;
+    let client = tenant.clients.known(&id).map_err(|error| refused(&error.to_string()))?;
+    match (&client.secret, secret) {
+        (None, None) => Ok(client),
+        (Some(expected), Some(given)) if expected.is(&given) => Ok(client),
+        (Some(_), Some(_)) => Err(refused("the client secret is wrong")),
+        (Some(_), None) => Err(refused("this client is confidential: its secret is missing")),
+        (None, Some(_)) => Err(refused("this client is public: it has no secret")),
+    }
+}
+
+/// RFC 6749 section 2.3.1: id and secret are form-encoded before they are put together.
+fn basic(header: &str) -> Option<(String, String)> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    let credentials =
+        STANDARD.decode(credentials.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let credentials = String::from_utf8(credentials).ok()?;
+    let (id, secret) = credentials.split_once(':')?;
+    // Some clients leave the encoding out: what would split a form is taken as it is.
+    let decoded = |text: &str| {
+        let whole = text.replace('=', "%3D").replace('&', "%26");
+        let name = form_urlencoded::parse(whole.as_bytes()).next().map(|(name, _)| name.into_owned());
+        name.unwrap_or_default()
+    };
+    Some((decoded(id), decoded(secret)))
+}

@@ -1,0 +1,58 @@
+//! Why a client's metadata can't be used.
+
+use std::time::Duration;
+
+/// The draft's recommendation, under "Maximum Response Size".
+pub(super) const MAX_BYTES: u64 = 5 * 1024;
+
+/// Why there is no metadata, for the developer of the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MetadataError {
+    #[error(
+        "the client_id is not the URL of a document: it takes https, or http on loopback, a path, no user, no fragment, \
+         no dot segments, and the spelling that the URL standard gives it"
+    )]
+    NotADocumentUrl,
+    #[error("the client_id's host has no public address; a document on this machine takes http on loopback")]
+    NotPublic,
+    #[error("the client_id's host is not on loopback here, where alone http is taken")]
+    NotLoopback,
+    #[error(
+        "a document on this machine is not fetched for a browser, since any web page can send one here; register the \
+         application, or host its document under https"
+    )]
+    LoopbackForBrowser,
+    #[error(
+        "the client_id of a document on this machine has no query; put the document under a path of its own"
+    )]
+    LoopbackQuery,
+    #[error("the client_id's host can't be resolved")]
+    NoSuchHost,
+    #[error("the document can't be fetched: {0}")]
+    Unreachable(String),
+    #[error("the document did not arrive within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    #[error("the document's server redirected ({0}), which is not followed")]
+    Redirect(u16),
+    #[error("the document's server answered {0} instead of 200")]
+    Status(u16),
+    #[error("the document's Content-Type is {0:?} instead of application/json")]
+    ContentType(String),
+    #[error("the document is longer than {MAX_BYTES} bytes")]
+    TooLong,
+    #[error("the document is not a JSON object")]
+    NotAnObject,
+    #[error("the document is not client metadata in JSON: {0}")]
+    Malformed(String),
+    #[error("the document's client_id is {0:?} instead of the URL that it is fetched from")]
+    WrongClientId(String),
+    #[error("the document's redirect_uris are empty")]
+    NoRedirectUris,
+    #[error("the document has {0}, but a client that anyone can read the metadata of shares no secret")]
+    SharedSecret(&'static str),
+    #[error(
+        "the document's token_endpoint_auth_method is {0:?}; this tenant serves such clients with \"none\" only, and \
+         private_key_jwt not at all"
+    )]
+    UnservedMethod(String),
+}

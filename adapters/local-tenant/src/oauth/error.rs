@@ -1,0 +1,30 @@
+//! Errors of the OAuth specifications, without HTTP.
+
+use crate::oauth::parameters::Repeated;
+use crate::oauth::token::TokenError;
+
+/// An error of the OAuth specifications, under their name for it (RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1,
+/// RFC 7591 section 3.2.2, RFC 8707 section 2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OAuthError {
+    pub(crate) code: &'static str,
+    pub(crate) description: String,
+}
+
+impl OAuthError {
+    pub(crate) fn new(code: &'static str, description: impl Into<String>) -> Self {
+        Self { code, description: description.into() }
+    }
+}
+
+impl From<Repeated> for OAuthError {
+    fn from(Repeated(name): Repeated) -> Self {
+        Self::new("invalid_request", format!("{name} is there more than once (RFC 6749 section 3.1)"))
+    }
+}
+
+impl From<TokenError> for OAuthError {
+    fn from(error: TokenError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}

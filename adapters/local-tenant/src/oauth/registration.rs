@@ -1,0 +1,143 @@
+//! Dynamic client registration (RFC 7591), as Auth0's `/oidc/register` does it: whoever registers is a third party.
+
+use serde::{Deserialize, Serialize};
+use syntax::strict_json;
+
+use crate::model::client::{ClientRecord, Trust};
+use crate::model::options::{GrantType, Secret, ThirdPartySecurityMode};
+use crate::model::random::random_id;
+use crate::model::redirect_uri;
+use crate::oauth::clients::Clients;
+use crate::oauth::error::OAuthError;
+use crate::oauth::log;
+
+/// In bytes. People read it on the consent page.
+const LONGEST_NAME: usize = 200;
+const MOST_REDIRECT_URIS: usize = 32;
+/// In bytes.
+const LONGEST_REDIRECT_URI: usize = 2048;
+
+/// RFC 7591 section 2, as far as it means something here. Whatever else is sent is ignored, as section 2 demands.
+#[derive(Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    client_name: Option<String>,
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    #[serde(default)]
+    grant_types: Option<Vec<String>>,
+    #[serde(default)]
+    response_types: Option<Vec<String>>,
+    #[serde(default)]
+    token_endpoint_auth_method: Option<AuthMethod>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AuthMethod {
+    None,
+    ClientSecretPost,
+    ClientSecretBasic,
+}
+
+/// RFC 7591 section 3.2.1.
+#[derive(Serialize)]
+pub(crate) struct Registered {
+    client_id: String,
+    client_id_issued_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret_expires_at: Option<u64>,
+    client_name: String,
+    redirect_uris: Vec<String>,
+    grant_types: Vec<GrantType>,
+    response_types: [&'static str; 1],
+    token_endpoint_auth_method: AuthMethod,
+}
+
+/// Registers what the body describes.
+pub(crate) fn register(
+    clients: &Clients,
+    mode: ThirdPartySecurityMode,
+    body: &[u8],
+    now: i64,
+) -> Result<Registered, OAuthError> {
+    let wanted: Wanted = strict_json::parse(body)
+        .map_err(|error| metadata(format!("the body is no client metadata (RFC 7591 section 2): {error}")))?;
+    check_redirect_uris(&wanted.redirect_uris)?;
+    let grant_types = grant_types(&wanted)?;
+    let name = wanted.client_name.unwrap_or_else(|| "an application without a name".to_owned());
+    if name.len() > LONGEST_NAME {
+        return Err(metadata(format!("client_name is longer than {LONGEST_NAME} bytes")));
+    }
+    // RFC 7591 section 2: left out, it is client_secret_basic.
+    let method = wanted.token_endpoint_auth_method.unwrap_or(AuthMethod::ClientSecretBasic);
+    let no_randomness = || OAuthError::new("server_error", "the machine gives no randomness");
+    let secret = if method == AuthMethod::None { None } else { Some(random_id().ok_or_else(no_randomness)?) };
+    let client = clients.register(ClientRecord {
+        id: format!("{}{}", id_prefix(mode), random_id().ok_or_else(no_randomness)?),
+        name,
+        secret: secret.as_deref().map(Secret::new),
+        redirect_uris: wanted.redirect_uris,
+        logout_urls: Vec::new(),
+        grant_types,
+        permissions: Vec::new(),
+        trust: Trust::ThirdParty(mode),
+    });
+    log::client_registered(&client);
+    Ok(Registered {
+        client_id: client.id.clone(),
+        client_id_issued_at: now,
+        client_secret_expires_at: secret.is_some().then_some(0),
+        client_secret: secret,
+        client_name: client.name.clone(),
+        redirect_uris: client.redirect_uris.clone(),
+        grant_types: client.grant_types.clone(),
+        response_types: ["code"],
+        token_endpoint_auth_method: method,
+    })
+}
+
+const fn id_prefix(mode: ThirdPartySecurityMode) -> &'static str {
+    match mode {
+        ThirdPartySecurityMode::Strict => "tpc_",
+        ThirdPartySecurityMode::Permissive => "",
+    }
+}
+
+fn check_redirect_uris(uris: &[String]) -> Result<(), OAuthError> {
+    let invalid = |description: String| Err(OAuthError::new("invalid_redirect_uri", description));
+    if uris.is_empty() || uris.len() > MOST_REDIRECT_URIS {
+        return invalid(format!("redirect_uris must have from 1 to {MOST_REDIRECT_URIS} URIs"));
+    }
+    match uris.iter().find(|uri| uri.len() > LONGEST_REDIRECT_URI || !redirect_uri::is_acceptable(uri)) {
+        Some(uri) => {
+            let shown: String = uri.chars().take(100).collect();
+            invalid(format!("{shown:?} is no redirect URI; {}", redirect_uri::WHAT_IS_ACCEPTABLE))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Machines are known beforehand or not at all: `client_credentials` is not to be had here.
+fn grant_types(wanted: &Wanted) -> Result<Vec<GrantType>, OAuthError> {
+    if wanted.response_types.as_ref().is_some_and(|types| !types.iter().any(|kind| kind == "code")) {
+        return Err(metadata("response_types must hold \"code\""));
+    }
+    let Some(wanted) = &wanted.grant_types else {
+        return Ok(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]);
+    };
+    if !wanted.iter().any(|grant| grant == "authorization_code") {
+        return Err(metadata("grant_types must hold \"authorization_code\""));
+    }
+    let mut granted = vec![GrantType::AuthorizationCode];
+    if wanted.iter().any(|grant| grant == "refresh_token") {
+        granted.push(GrantType::RefreshToken);
+    }
+    Ok(granted)
+}
+
+fn metadata(description: impl Into<String>) -> OAuthError {
+    OAuthError::new("invalid_client_metadata", description)
+}

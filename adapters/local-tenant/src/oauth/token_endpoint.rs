@@ -1,0 +1,162 @@
+//! The token endpoint (OAuth 2.1 section 3.2): a code, a refresh token or a client's own word becomes an access token.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use crate::model::client::ClientRecord;
+use crate::model::options::{Api, GrantType};
+use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
+use crate::oauth::client_authentication::authenticate;
+use crate::oauth::codes::invalid_grant;
+use crate::oauth::error::OAuthError;
+use crate::oauth::log;
+use crate::oauth::parameters::Parameters;
+use crate::oauth::scopes::grantable_to_machine;
+use crate::oauth::target::target;
+use crate::oauth::tenant::Tenant;
+
+/// RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3.
+#[derive(Serialize)]
+pub(crate) struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+}
+
+/// Answers a token request.
+pub(crate) fn answer(
+    tenant: &Tenant,
+    form: &Parameters,
+    authorization: Option<&str>,
+    issuer: String,
+) -> Result<TokenResponse, OAuthError> {
+    log::token_requested(form);
+    let wanted = match form.one("grant_type")? {
+        Some("authorization_code") => GrantType::AuthorizationCode,
+        Some("refresh_token") => GrantType::RefreshToken,
+        Some("client_credentials") => GrantType::ClientCredentials,
+        Some(_) => {
+            let known = "the grants are authorization_code, refresh_token and client_credentials";
+            return Err(OAuthError::new("unsupported_grant_type", known));
+        }
+        None => return Err(OAuthError::new("invalid_request", "grant_type is missing")),
+    };
+    let client = authenticate(tenant, form, authorization)?;
+    if !client.grant_types.contains(&wanted) {
+        return Err(OAuthError::new("unauthorized_client", "this client may not use this grant"));
+    }
+    // An unknown target is refused before anything is used up.
+    let api = tenant.issuer.api(target(form)?)?;
+    match wanted {
+        GrantType::AuthorizationCode => redeem_code(tenant, form, &client),
+        GrantType::RefreshToken => refresh(tenant, form, &client),
+        GrantType::ClientCredentials => on_own_behalf(tenant, api, form, client, issuer),
+    }
+}
+
+fn redeem_code(
+    tenant: &Tenant,
+    form: &Parameters,
+    client: &ClientRecord,
+) -> Result<TokenResponse, OAuthError> {
+    let missing = |name: &str| OAuthError::new("invalid_request", format!("{name} is missing"));
+    let name = form.one("code")?.ok_or_else(|| missing("code"))?;
+    let verifier = form.one("code_verifier")?.ok_or_else(|| missing("code_verifier"))?;
+    let redirect_uri = form.one("redirect_uri")?.ok_or_else(|| missing("redirect_uri"))?;
+    let code = tenant.grants.take_code(name, tenant.now())?;
+    if code.authorization.client.id != client.id {
+        return Err(invalid_grant("the code was issued to another client"));
+    }
+    if code.redirect_uri != redirect_uri {
+        return Err(invalid_grant("the redirect_uri is not that of the authorization request"));
+    }
+    if URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) != code.challenge {
+        return Err(invalid_grant("the code_verifier does not fit the code_challenge"));
+    }
+    check_target(form, &code.authorization)?;
+    log::code_redeemed(client);
+    let refresh_token = if code.authorization.is_refreshable() {
+        Some(tenant.grants.begin_family(
+            code.authorization.clone(),
+            name,
+            tenant.refresh_until(tenant.issuer.api(Some(&code.authorization.audience))?),
+        )?)
+    } else {
+        None
+    };
+    respond(tenant, &code.authorization, IssuedVia::AuthorizationCode, refresh_token)
+}
+
+fn refresh(tenant: &Tenant, form: &Parameters, client: &ClientRecord) -> Result<TokenResponse, OAuthError> {
+    let token = form.one("refresh_token")?;
+    let token = token.ok_or_else(|| OAuthError::new("invalid_request", "refresh_token is missing"))?;
+    let narrowed = form.one("scope")?;
+    let scope_of = |authorization: &Authorization| {
+        check_target(form, authorization)?;
+        narrowed
+            .map_or_else(|| Ok(authorization.scope.clone()), |asked| narrower(&authorization.scope, asked))
+    };
+    let (next, authorization) = tenant.grants.rotate(token, client, tenant.now(), scope_of)?;
+    respond(tenant, &authorization, IssuedVia::RefreshToken, Some(next))
+}
+
+/// RFC 8707 section 2.2: a token is for no other resource than the one that was consented to.
+fn check_target(form: &Parameters, authorization: &Authorization) -> Result<(), OAuthError> {
+    match target(form)? {
+        Some(target) if target != authorization.audience => {
+            Err(OAuthError::new("invalid_target", "the authorization is for another resource"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// RFC 6749 section 6: less than was granted, never more.
+fn narrower(granted: &[String], asked: &str) -> Result<Vec<String>, OAuthError> {
+    let asked: Vec<&str> = asked.split_ascii_whitespace().collect();
+    if !asked.iter().all(|scope| granted.iter().any(|granted| granted == scope)) {
+        return Err(OAuthError::new("invalid_scope", "a scope was not granted before"));
+    }
+    Ok(granted.iter().filter(|scope| asked.contains(&scope.as_str())).cloned().collect())
+}
+
+fn on_own_behalf(
+    tenant: &Tenant,
+    api: &Api,
+    form: &Parameters,
+    client: Arc<ClientRecord>,
+    issuer: String,
+) -> Result<TokenResponse, OAuthError> {
+    let scope = grantable_to_machine(api, &client, form.one("scope")?);
+    let audience = api.identifier.clone().unwrap_or_default();
+    let authorization =
+        Authorization { subject: Subject::Client, client, scope, nonce: None, audience, issuer };
+    respond(tenant, &authorization, IssuedVia::ClientCredentials, None)
+}
+
+fn respond(
+    tenant: &Tenant,
+    authorization: &Authorization,
+    via: IssuedVia,
+    refresh_token: Option<String>,
+) -> Result<TokenResponse, OAuthError> {
+    let issued = tenant.issuer.access_token(authorization, via)?;
+    let id_token = tenant.issuer.id_token(authorization)?;
+    log::token_issued(authorization, via, refresh_token.is_some(), id_token.is_some());
+    Ok(TokenResponse {
+        access_token: issued.access_token,
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: issued.scope,
+        refresh_token,
+        id_token,
+    })
+}

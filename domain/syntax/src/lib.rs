@@ -1,0 +1,14 @@
+//! Texts that the MCP server and its local tenant read by the same rules.
+//!
+//! - [`strict_json`]: JSON that means one thing only
+//! - [`scope_token`]: the grammar of OAuth scopes
+//! - [`loopback`]: hosts that are this machine
+//! - [`port`]: ports of URLs and `Host` fields
+//!
+//! Everything here is a pure function of a text. The crate knows no HTTP and no OAuth endpoint, and depends on no other
+//! crate of the workspace.
+
+pub mod loopback;
+pub mod port;
+pub mod scope_token;
+pub mod strict_json;
