@@ -145,7 +145,6 @@ pub struct Role {
     /// As the dashboard shows it.
     pub name: String,
     /// Names of [`ApiScope`]s.
-    #[serde(default)]
     pub permissions: Vec<String>,
     /// Whether the role also has every scope that [`Options::with_scope`] adds.
     #[serde(default)]
