@@ -9,7 +9,7 @@ use url::Url;
 use crate::model::keys::{KeyRing, SigningKey};
 use crate::model::options::{Client, GrantType, Options, Secret};
 use crate::model::redirect_uri;
-use crate::oauth::authorize::{self, Next, Refusal};
+use crate::oauth::authorize::{self, Outcome, Refusal};
 use crate::oauth::client_metadata::is_document_url;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::parameters::Parameters;
@@ -31,8 +31,8 @@ pub fn oauth_form(data: &[u8]) {
     // A document would be fetched.
     if !form.one("client_id").ok().flatten().is_some_and(is_document_url) {
         match begin(tenant, &form) {
-            Ok(Next::Return(location)) => panic!("a code without a decision: {location}"),
-            Ok(Next::Ask { request, .. }) => assert!(is_registered(&request.redirect_uri)),
+            Ok(Outcome::Redirect(location)) => panic!("a code without a decision: {location}"),
+            Ok(Outcome::AskForConsent { request, .. }) => assert!(is_registered(&request.redirect_uri)),
             Err(Refusal::Redirect { location, .. }) => {
                 assert!(redirect_uri.is_some_and(is_registered), "{location}");
                 assert_leads_back(&location, redirect_uri.unwrap_or_default());
@@ -42,7 +42,7 @@ pub fn oauth_form(data: &[u8]) {
     }
     assert!(matches!(authorize::decide(tenant, &form), Err(Refusal::Page { .. })), "a decision of nobody's");
     for authorization in [None, redirect_uri] {
-        let refusal = token_endpoint::answer(tenant, &form, authorization, tenant.issuer.url()).err();
+        let refusal = token_endpoint::handle(tenant, &form, authorization, tenant.issuer.url()).err();
         let refusal = refusal.map(|error| error.code);
         assert!(refusal.is_some_and(|code| code != "server_error"), "{refusal:?}");
     }
@@ -53,7 +53,7 @@ pub fn oauth_form(data: &[u8]) {
     }
 }
 
-fn begin(tenant: &Tenant, form: &Parameters) -> Result<Next, Refusal> {
+fn begin(tenant: &Tenant, form: &Parameters) -> Result<Outcome, Refusal> {
     let beginning = pin!(authorize::begin(tenant, form, tenant.issuer.url(), false));
     match beginning.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,

@@ -19,9 +19,9 @@ use crate::http::problem::ErrorBody;
 use crate::oauth::token::{IssuedToken, TokenRequest};
 
 /// For everything, from the connection to the last byte.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// What a tenant answers is far shorter.
-const ANSWER_BYTES: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Why there is no token, for people.
 #[derive(Debug, thiserror::Error)]
@@ -77,9 +77,9 @@ pub async fn request_token(port: u16, request: &TokenRequest) -> Result<IssuedTo
         })?;
         // Whatever breaks from here on, a tenant would not do it.
         let (status, body) = exchange(stream, port, request).await.ok_or(ClientError::NotATenant { port })?;
-        understood(status, &body).unwrap_or(Err(ClientError::NotATenant { port }))
+        parse_response(status, &body).unwrap_or(Err(ClientError::NotATenant { port }))
     };
-    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(ClientError::TimedOut { port }))
+    tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(ClientError::TimedOut { port }))
 }
 
 async fn exchange(stream: TcpStream, port: u16, request: &TokenRequest) -> Option<(StatusCode, Bytes)> {
@@ -92,12 +92,12 @@ async fn exchange(stream: TcpStream, port: u16, request: &TokenRequest) -> Optio
         .body(Full::new(Bytes::from(serde_json::to_vec(request).ok()?)))
         .ok()?;
     let (head, body) = sender.send_request(request).await.ok()?.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES).collect().await.ok()?;
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await.ok()?;
     Some((head.status, body.to_bytes()))
 }
 
 /// What the tenant says; `None` if no tenant says that.
-fn understood(status: StatusCode, body: &[u8]) -> Option<Result<IssuedToken, ClientError>> {
+fn parse_response(status: StatusCode, body: &[u8]) -> Option<Result<IssuedToken, ClientError>> {
     match status {
         StatusCode::OK => {
             let token: TokenResponse = strict_json::parse(body).ok()?;
@@ -127,7 +127,7 @@ mod tests {
             (StatusCode::BAD_GATEWAY, b"bad gateway"),
         ];
         for (status, body) in cases {
-            assert!(understood(status, body).is_none(), "{status}");
+            assert!(parse_response(status, body).is_none(), "{status}");
         }
     }
 }

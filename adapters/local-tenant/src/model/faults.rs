@@ -105,7 +105,7 @@ impl Faults {
     }
 
     /// How the key set is to be answered for, once it is time. A change meanwhile counts at once: what hangs is released.
-    pub(crate) async fn keys_answer_in_time(&self) -> KeysAnswer {
+    pub(crate) async fn wait_for_keys_answer(&self) -> KeysAnswer {
         loop {
             let changed = self.changed.notified();
             let answer = self.active().keys;

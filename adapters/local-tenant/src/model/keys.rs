@@ -58,9 +58,9 @@ impl SigningKey {
 }
 
 /// The keys by their role.
-pub(crate) struct KeyRing(Mutex<Roles>);
+pub(crate) struct KeyRing(Mutex<KeyRoles>);
 
-struct Roles {
+struct KeyRoles {
     current: Arc<SigningKey>,
     next: Arc<SigningKey>,
     previous: Vec<Arc<SigningKey>>,
@@ -68,7 +68,7 @@ struct Roles {
 
 impl KeyRing {
     pub(crate) fn new(current: SigningKey, next: SigningKey) -> Self {
-        let roles = Roles { current: Arc::new(current), next: Arc::new(next), previous: Vec::new() };
+        let roles = KeyRoles { current: Arc::new(current), next: Arc::new(next), previous: Vec::new() };
         Self(Mutex::new(roles))
     }
 
@@ -78,7 +78,7 @@ impl KeyRing {
     }
 
     /// The published key set (RFC 7517 section 5): current, next, previous ones.
-    pub(crate) fn published(&self) -> Value {
+    pub(crate) fn jwks(&self) -> Value {
         let roles = self.roles();
         let keys = [&roles.current, &roles.next].into_iter().chain(&roles.previous);
         json!({"keys": keys.map(|key| key.jwk()).collect::<Vec<_>>()})
@@ -98,7 +98,7 @@ impl KeyRing {
     }
 
     /// The claims of a token that one of the published keys has signed; whether to believe them is the caller's.
-    pub(crate) fn opened(&self, token: &str) -> Option<Value> {
+    pub(crate) fn verified_claims(&self, token: &str) -> Option<Value> {
         // Whoever sent the token wrote its header; what the tenant signed, it wrote itself.
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
         strict_json::check(&header, MAX_PARSED_DEPTH).ok()?;
@@ -121,7 +121,7 @@ impl KeyRing {
     }
 
     /// No code panics between two changes under this lock, so a poisoned one holds whole roles.
-    fn roles(&self) -> MutexGuard<'_, Roles> {
+    fn roles(&self) -> MutexGuard<'_, KeyRoles> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn kids(ring: &KeyRing) -> Vec<String> {
-        let published = ring.published();
+        let published = ring.jwks();
         let keys = published["keys"].as_array().unwrap();
         keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     }
@@ -189,9 +189,9 @@ mod tests {
                 jsonwebtoken::crypto::sign(signed.as_bytes(), key.private(), Algorithm::RS256).unwrap();
             format!("{signed}.{signature}")
         };
-        assert_eq!(ring.opened(&token(r#""x":{"y":1}"#)), Some(json!({})));
+        assert_eq!(ring.verified_claims(&token(r#""x":{"y":1}"#)), Some(json!({})));
         let reserved = token(r#""x":{"$serde_json::private::RawValue":"1"}"#);
-        assert_eq!(ring.opened(&reserved), None);
+        assert_eq!(ring.verified_claims(&reserved), None);
     }
 
     #[test]

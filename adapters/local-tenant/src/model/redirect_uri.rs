@@ -4,7 +4,7 @@ use syntax::loopback::is_redirect_host;
 use url::Url;
 
 /// For messages.
-pub(crate) const WHAT_IS_ACCEPTABLE: &str =
+pub(crate) const ACCEPTED_REDIRECT_URIS: &str =
     "it takes an https URL, an http URL on loopback, or an application's own scheme, each without a fragment";
 
 /// Whether a client may register it.

@@ -14,7 +14,7 @@ use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::response::{self, DOCUMENT_CACHING, NO_STORE};
 use crate::model::faults::KeysAnswer;
-use crate::oauth::authorize::{self, Next, Refusal};
+use crate::oauth::authorize::{self, Outcome, Refusal};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::tenant::Tenant;
 use crate::oauth::{account, discovery, log, registration, token_endpoint};
@@ -23,7 +23,7 @@ use crate::pages;
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 /// Larger than any verifier reads.
-const HUGE: usize = 2 * 1024 * 1024;
+const HUGE_PADDING_BYTES: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
@@ -144,7 +144,7 @@ async fn answer(
         Route::Token => {
             let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
             let form = form(request).await?;
-            let answer = token_endpoint::answer(tenant, &form, authorization.as_deref(), issuer)?;
+            let answer = token_endpoint::handle(tenant, &form, authorization.as_deref(), issuer)?;
             Ok(response::json(&answer, NO_STORE))
         }
         Route::Revoke => {
@@ -171,14 +171,14 @@ async fn answer(
 }
 
 async fn keys(tenant: &Tenant) -> Response<Full<Bytes>> {
-    let answer = tenant.issuer.faults().keys_answer_in_time().await;
-    let mut published = tenant.issuer.keys().published();
+    let answer = tenant.issuer.faults().wait_for_keys_answer().await;
+    let mut published = tenant.issuer.keys().jwks();
     match answer {
         KeysAnswer::Good | KeysAnswer::Slow { .. } | KeysAnswer::Hang => {}
         KeysAnswer::Status { status } => return response::empty(failure_status(status)),
         KeysAnswer::Garbage => return response::html("<h1>Not a key in sight</h1>".to_owned(), ""),
         KeysAnswer::Empty => published = serde_json::json!({"keys": []}),
-        KeysAnswer::Huge => published["padding"] = "x".repeat(HUGE).into(),
+        KeysAnswer::Huge => published["padding"] = "x".repeat(HUGE_PADDING_BYTES).into(),
     }
     response::json(&published, DOCUMENT_CACHING)
 }
@@ -197,10 +197,10 @@ async fn authorize(
     from_browser: bool,
 ) -> Response<Full<Bytes>> {
     match authorize::begin(tenant, parameters, issuer, from_browser).await {
-        Ok(Next::Return(location)) => redirect(tenant, &location),
-        Ok(Next::Ask { transaction, request }) => {
+        Ok(Outcome::Redirect(location)) => redirect(tenant, &location),
+        Ok(Outcome::AskForConsent { transaction, request }) => {
             let return_to = authorize::destination(&request);
-            let page = authorize::consent(tenant, &transaction, &request, &return_to);
+            let page = authorize::consent_page(tenant, &transaction, &request, &return_to);
             response::html(pages::consent(&page), &authorize::form_action_source(&request))
         }
         Err(refusal) => refused(tenant, "/authorize", refusal),

@@ -96,7 +96,7 @@ impl Options {
                 problem("has no id or no name");
             }
             for uri in client.redirect_uris.iter().filter(|uri| !redirect_uri::is_acceptable(uri)) {
-                problem(&format!("has the redirect URI `{uri}`; {}", redirect_uri::WHAT_IS_ACCEPTABLE));
+                problem(&format!("has the redirect URI `{uri}`; {}", redirect_uri::ACCEPTED_REDIRECT_URIS));
             }
             for permission in client.permissions.iter().filter(|name| !defined.contains(name.as_str())) {
                 problem(&format!(
