@@ -1,4 +1,4 @@
-//! Every way a request ends without reaching its goal, as RFC 6749 section 5.2's error object.
+//! Refused requests, and their HTTP responses with the error object of RFC 6749 section 5.2.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oauth::error::OAuthError;
 
-/// Why a request is refused.
+/// The reason why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     NotFound,
@@ -40,7 +40,7 @@ impl OAuthError {
         }
     }
 
-    /// RFC 6749 section 5.2 and RFC 6750 section 3 demand a challenge with a 401.
+    /// Returns the challenge that RFC 6749 section 5.2 and RFC 6750 section 3 demand.
     fn challenge(&self) -> Option<HeaderValue> {
         match self.code {
             "invalid_client" => Some(HeaderValue::from_static("Basic realm=\"local tenant\"")),
@@ -52,7 +52,7 @@ impl OAuthError {
     }
 }
 
-/// The error object, as it is sent and as the client reads it.
+/// The error object, as the tenant writes it and the `token` command reads it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ErrorBody {
     pub(crate) error: String,
@@ -94,7 +94,7 @@ impl Problem {
             Self::NotFound => {
                 "there is nothing at this path; start from /.well-known/openid-configuration".into()
             }
-            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
+            Self::MethodNotAllowed { allow } => format!("this path supports {allow}"),
             Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
             Self::ForeignHost => "the local tenant answers to localhost, 127.0.0.1 and [::1] only".into(),
             Self::ForeignOrigin => "web pages may not call this; it is for commands on this machine".into(),
@@ -109,7 +109,7 @@ impl Problem {
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let body = ErrorBody { error: self.error().to_owned(), error_description: self.description() };
-        // Strings: rendering them can't fail.
+        // Serializing strings can't fail.
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = self.status();
@@ -130,7 +130,7 @@ impl Problem {
         response
     }
 
-    /// Whether what is left of the request on the wire is not worth reading.
+    /// Returns whether the connection is closed, because the rest of the request is not read.
     const fn ends_connection(&self) -> bool {
         matches!(self, Self::BodyTooLarge { .. } | Self::BodyTooSlow | Self::BodyBroken | Self::BadHost)
     }

@@ -40,7 +40,7 @@ pub(crate) fn authenticate(
     let client = tenant.clients.lookup(&id).map_err(|error| refused(&error.to_string()))?;
     match (&client.secret, secret) {
         (None, None) => Ok(client),
-        (Some(expected), Some(given)) if expected.is(&given) => Ok(client),
+        (Some(expected), Some(given)) if expected.matches(&given) => Ok(client),
         (Some(_), Some(_)) => Err(refused("the client secret is wrong")),
         (Some(_), None) => Err(refused("this client is confidential: its secret is missing")),
         (None, Some(_)) => Err(refused("this client is public: it has no secret")),

@@ -112,12 +112,12 @@ impl Clients {
         check_sender(id, from_browser)?;
         let (fetcher, url) = (Arc::clone(&self.fetcher), id.to_owned());
         let permit = Arc::clone(&self.fetches).try_acquire_owned().map_err(|_| ClientLookupError::Busy)?;
-        let fetched = tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             // Held until the fetch has ended, even if the request is gone by then.
             let _permit = permit;
             fetcher.fetch(&url)
         });
-        let metadata = fetched.await.map_err(|_| ClientLookupError::Unknown)??;
+        let metadata = task.await.map_err(|_| ClientLookupError::Unknown)??;
         if let Some(bad) = metadata.redirect_uris.iter().find(|uri| !redirect_uri::is_acceptable(uri)) {
             return Err(ClientLookupError::RedirectUri(bad.chars().take(MAX_NAME_CHARS).collect()));
         }

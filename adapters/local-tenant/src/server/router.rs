@@ -1,4 +1,4 @@
-//! From a request to its answer: `Host` first, then the route, `Origin` where it matters, then the method.
+//! Routes requests: checks the `Host`, then the path, the `Origin` where it matters, and the method.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::pages;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
-/// Larger than any verifier reads.
+/// More than any verifier reads.
 const HUGE_PADDING_BYTES: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Route {
         }
     }
 
-    /// Whether any web page may read the answer. None ever reads a consent page: it holds what makes a decision.
+    /// Returns whether any web page may read the response. None may read a consent page, which contains the transaction id.
     const fn is_readable_by_pages(self) -> bool {
         match self {
             Self::Discovery | Self::Keys | Self::Token | Self::Register | Self::UserInfo | Self::Revoke => {
@@ -93,11 +93,11 @@ impl Route {
     }
 }
 
-/// Answers a request, whatever it is.
+/// Responds to any request.
 pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let route = Route::of(&path);
-    let mut response = answer(tenant, route, request).await.unwrap_or_else(|problem| {
+    let mut response = dispatch(tenant, route, request).await.unwrap_or_else(|problem| {
         log::refused(&path, problem.error(), &problem.description());
         problem.into_response()
     });
@@ -107,7 +107,7 @@ pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) ->
     response
 }
 
-async fn answer(
+async fn dispatch(
     tenant: &Arc<Tenant>,
     route: Option<Route>,
     request: Request<Incoming>,
@@ -207,7 +207,8 @@ async fn authorize(
     }
 }
 
-/// A page that a stranger put up can't make the decision: it does not know the transaction, and it is not of our origin.
+/// Handles the consent page's form. Another site's page can't submit it: it does not know the transaction id, and it has
+/// another origin.
 async fn consent(
     tenant: &Tenant,
     host: &str,
@@ -231,7 +232,7 @@ fn refused(tenant: &Tenant, path: &str, refusal: Refusal) -> Response<Full<Bytes
             redirect(tenant, &location)
         }
         Refusal::Page { title, explanation } => {
-            // No client hears of it, but it is what OAuth calls this.
+            // Not sent to any client, but this is OAuth's code for it.
             log::refused(path, "invalid_request", &explanation);
             response::bad_page(pages::failure(title, &explanation))
         }
@@ -249,12 +250,12 @@ fn logout(tenant: &Tenant, query: Option<&str>) -> Response<Full<Bytes>> {
         Ok(None) => response::html(pages::signed_out(), ""),
         Err(explanation) => {
             log::refused("/v2/logout", "invalid_request", &explanation);
-            response::bad_page(pages::failure("An unknown place to return to", &explanation))
+            response::bad_page(pages::failure("An unknown logout URL", &explanation))
         }
     }
 }
 
-/// Of the query, or, in a POST, of the form (OpenID Connect Core section 3.1.2.1).
+/// Returns the parameters in the query, or, of a POST, in the form (OpenID Connect Core section 3.1.2.1).
 async fn parameters(request: Request<Incoming>) -> Result<Parameters, Problem> {
     if request.method() == Method::POST {
         return form(request).await;

@@ -23,19 +23,19 @@ pub(crate) struct ClientMetadata {
 struct Document {
     client_id: String,
     redirect_uris: Vec<String>,
-    #[serde(default, deserialize_with = "required")]
+    #[serde(default, deserialize_with = "non_null")]
     client_name: Option<String>,
-    #[serde(default, deserialize_with = "required")]
+    #[serde(default, deserialize_with = "non_null")]
     grant_types: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "required")]
+    #[serde(default, deserialize_with = "non_null")]
     token_endpoint_auth_method: Option<String>,
-    #[serde(default, deserialize_with = "required")]
+    #[serde(default, deserialize_with = "non_null")]
     client_secret: Option<IgnoredAny>,
-    #[serde(default, deserialize_with = "required")]
+    #[serde(default, deserialize_with = "non_null")]
     client_secret_expires_at: Option<IgnoredAny>,
 }
 
-fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
