@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::http::response::{self, NO_STORE};
 use crate::oauth::error::OAuthError;
 
 /// The reason why a request is refused.
@@ -109,13 +110,9 @@ impl Problem {
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let body = ErrorBody { error: self.error().to_owned(), error_description: self.description() };
-        // Serializing strings can't fail.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let mut response = response::json(&body, NO_STORE);
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
