@@ -25,6 +25,7 @@ use crate::pages::{Consent, RequestedScope, UserChoice};
 
 /// The length of a SHA-256 in base64url (RFC 7636 section 4.2).
 const CHALLENGE_LENGTH: usize = 43;
+
 /// The reason why there is no code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
