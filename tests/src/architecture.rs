@@ -1,6 +1,7 @@
 //! The walls of the hexagon: which crate may depend on which, and which library may be used where.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
@@ -142,4 +143,46 @@ fn every_crate_inherits_the_lints() {
         let manifest: toml::Value = toml::from_str(&manifest).unwrap();
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{} under {root}", package.name);
     }
+}
+
+/// The rooms of the local tenant, and which of the others each may use: only those before it, so there is no circle.
+const TENANT_ROOMS: [(&str, &[&str]); 6] = [
+    ("model", &[]),
+    ("pages", &[]),
+    ("oauth", &["model", "pages"]),
+    ("http", &["model", "oauth"]),
+    ("control", &["model", "oauth", "http"]),
+    ("server", &["model", "pages", "oauth", "http", "control"]),
+];
+
+#[test]
+fn the_local_tenants_rooms_use_only_those_before_them() {
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../adapters/local-tenant/src"));
+    let rooms: BTreeSet<&str> = TENANT_ROOMS.iter().map(|(room, _)| *room).collect();
+    let found: BTreeSet<String> = folders(sources);
+    assert_eq!(found, rooms.iter().map(|&room| room.to_owned()).collect(), "a new room needs a row here");
+    for (room, allowed) in TENANT_ROOMS {
+        let mut files = rust_files(&sources.join(room));
+        files.push(sources.join(room).with_extension("rs"));
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for other in rooms.iter().filter(|other| **other != room && !allowed.contains(other)) {
+                let uses = text.contains(&format!("crate::{other}"));
+                assert!(!uses, "{} may not use {other}", file.display());
+            }
+        }
+    }
+}
+
+fn folders(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files.chain(folders.iter().flat_map(|folder| rust_files(folder))).collect()
 }
