@@ -11,6 +11,9 @@ mod live;
 mod logging;
 pub mod server;
 mod signals;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tool_list;
 pub mod wiring;
 
 pub use config::{Settings, Sources};
@@ -23,4 +26,5 @@ pub use domain::{
     ToolResult, ToolSpec, async_trait, tool_fn,
 };
 pub use server::{Server, ServerBuilder, Setup};
+pub use tool_list::ToolList;
 pub use wiring::{Offer, Ports};

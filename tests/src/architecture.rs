@@ -26,6 +26,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "auth0-verifier",
         "system-clock",
         "local-tenant",
+        "fakes",
     ];
     let fixture = ["domain", "auth0-verifier", "system-clock", "local-tenant", "fastmcp-auth0"];
     let bench = [

@@ -32,6 +32,7 @@ mod login;
 mod modern;
 mod oauth;
 mod overload;
+mod own_server;
 mod pages;
 mod properties;
 mod real_clients;
