@@ -9,7 +9,7 @@ use domain::{
     Service, TokenVerifier, Tool, ToolCatalog, ToolName,
 };
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
-use mcp_protocol::{McpServer, SealingKeys, Snapshot};
+use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use url::Url;
@@ -112,9 +112,14 @@ pub fn sealing_keys(settings: &Settings) -> Arc<SealingKeys> {
 ///
 /// # Errors
 /// When tools and rules do not fit together, or something on offer can't be shown.
-pub fn snapshot(settings: &Settings, ports: Ports, keys: Arc<SealingKeys>) -> anyhow::Result<Snapshot> {
+pub fn snapshot(
+    settings: &Settings,
+    ports: Ports,
+    keys: Arc<SealingKeys>,
+) -> anyhow::Result<ProtocolSnapshot> {
     let service = Arc::new(service(settings, ports)?);
-    Snapshot::new(service, settings.mcp.clone(), keys).context("what is on offer can't be shown to clients")
+    ProtocolSnapshot::new(service, settings.mcp.clone(), keys)
+        .context("what is on offer can't be shown to clients")
 }
 
 /// What the settings make of the ports: whom to believe, and what is on offer to whom.

@@ -9,9 +9,10 @@ use domain::{BearerToken, Denied, Principal, Scope, Service, ToolName, Unverifie
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
-use mcp_protocol::Note;
+use mcp_protocol::LogFields;
 
-use crate::problem::Problem;
+use crate::credentials::bearer_token;
+use crate::problem::{Cause, ErrorFacts};
 
 /// The maximum length of a text that its client chose, in characters, and of the items of a list.
 const MAX_TEXT: usize = 128;
@@ -46,7 +47,7 @@ impl RequestIds {
     }
 }
 
-/// What a request's line will say. A request's query and body never get here, and of its headers only what a refusal is
+/// The content of a request's line. A request's query and body never get here, and of its headers only what a refusal is
 /// about.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -56,7 +57,7 @@ pub(crate) struct Record {
     target: Uri,
     /// Of an authenticated request.
     pub(crate) principal: Option<Principal>,
-    pub(crate) note: Note,
+    pub(crate) protocol: LogFields,
     /// Why the transport refused.
     pub(crate) refused: Option<&'static str>,
     details: Option<Box<Details>>,
@@ -93,7 +94,7 @@ impl Record {
             method: request.method.clone(),
             target: request.uri.clone(),
             principal: None,
-            note: Note::default(),
+            protocol: LogFields::default(),
             refused: None,
             details: None,
             is_probe: false,
@@ -102,19 +103,17 @@ impl Record {
     }
 
     /// Notes why the transport refuses, and what that is about.
-    pub(crate) fn refuse(&mut self, problem: &Problem, request: &Parts, service: &Service) {
-        self.refused = Some(problem.reason());
-        let details = match problem {
-            Problem::BadHost | Problem::ForeignHost => Details { host: host(request), ..Details::default() },
-            Problem::ForeignOrigin => {
-                Details { origin: header(&request.headers, &ORIGIN), ..Details::default() }
-            }
-            Problem::Denied(denied) => Details::denied(denied, self.principal.as_ref()),
-            Problem::Unauthenticated(_) => match crate::credentials::bearer_token(&request.headers) {
+    pub(crate) fn refuse(&mut self, facts: &ErrorFacts<'_>, request: &Parts, service: &Service) {
+        self.refused = Some(facts.reason);
+        let details = match facts.cause {
+            Cause::Unspecific => return,
+            Cause::Host => Details { host: host(request), ..Details::default() },
+            Cause::Origin => Details { origin: header(&request.headers, &ORIGIN), ..Details::default() },
+            Cause::Scopes(denied) => Details::denied(denied, self.principal.as_ref()),
+            Cause::Token => match bearer_token(&request.headers) {
                 Ok(Some(token)) => Details::unverified(&token, service),
                 _ => return,
             },
-            _ => return,
         };
         self.details = Some(Box::new(details));
     }
@@ -136,9 +135,9 @@ impl Record {
                     ms = (took.as_secs_f64() * 1e6).round() / 1e3,
                     sub = principal.map(Principal::subject),
                     client_id = principal.map(Principal::client),
-                    rpc = self.note.method,
-                    tool = self.note.tool.as_ref().map(ToolName::as_str),
-                    reason = self.refused.or(self.note.reason),
+                    rpc = self.protocol.method.as_deref(),
+                    tool = self.protocol.tool.as_ref().map(ToolName::as_str),
+                    reason = self.refused.or(self.protocol.reason),
                     host = details.host.as_deref(),
                     origin = details.origin.as_deref(),
                     held_scopes = details.held_scopes.as_ref().map(display),
@@ -160,8 +159,9 @@ impl Record {
 
 impl Details {
     /// The scopes that this server knows come first: a list that is cut then still shows them.
-    fn denied(denied: &Denied, who: Option<&Principal>) -> Self {
-        let held = who.map(|who| list(denied.held.union(who.scopes()).iter().map(Scope::as_str)));
+    fn denied(denied: &Denied, principal: Option<&Principal>) -> Self {
+        let held =
+            principal.map(|principal| list(denied.held.union(principal.scopes()).iter().map(Scope::as_str)));
         let missing = list(denied.missing.iter().map(Scope::as_str));
         Self { held_scopes: held, missing_scopes: Some(missing), ..Self::default() }
     }
@@ -228,9 +228,9 @@ fn shown(text: &str, max: usize) -> String {
     shown
 }
 
-/// A client chooses its path and method, so both are cut.
-fn cut(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+/// Returns the beginning of a text that a client chose.
+fn cut(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ const LAST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long, and how much, is read and thrown away of a request that was refused, or came too late. TCP resets a connection
 /// that is closed with bytes unread, and the client loses the answer that is on its way (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
-const MOST_LINGERED: usize = 8 * 1024 * 1024;
+const MAX_LINGERED: usize = 8 * 1024 * 1024;
 
 /// A connection's state, shared by its I/O, its requests and its watch.
 pub(crate) struct Activity {
@@ -330,7 +330,7 @@ impl WatchedIo {
     /// Throws away what the client still sends, until it has seen our end and closes, or it is too much.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut waste = [0; 8192];
-        while self.lingered.is_some_and(|bytes| bytes <= MOST_LINGERED) {
+        while self.lingered.is_some_and(|bytes| bytes <= MAX_LINGERED) {
             let mut buf = ReadBuf::new(&mut waste);
             std::task::ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {

@@ -17,7 +17,7 @@ use crate::shared::Shared;
 /// The maximum length of a body that is read although its request was refused, in bytes.
 const MAX_DISCARDED: usize = 16 * 1024;
 
-/// Checks that the body is as it is, or chunked.
+/// Checks that the body has no transfer coding but chunked.
 ///
 /// RFC 9112 section 6.1: nobody applies chunked twice, and what no server here understands is refused. hyper looks at the
 /// last coding only, so it would read one layer and hand on the next, which a proxy in front may have read otherwise.
@@ -44,13 +44,13 @@ pub(crate) async fn read(
     head_bytes: usize,
     holder: Holder,
 ) -> Result<(Bytes, Memory), Problem> {
-    let (limits, capacity) = (&shared.limits, &shared.capacity);
+    let (limits, limiter) = (&shared.limits, &shared.limiter);
     // Not reading is also not sending "100 Continue".
     if body.size_hint().lower() > limits.body_bytes as u64 {
         return Err(Problem::BodyTooLarge { limit: limits.body_bytes });
     }
-    let mut memory = capacity.memory(holder);
-    let exhausted = |exhausted| capacity.refused("limits.memory_bytes", exhausted);
+    let mut memory = limiter.memory(holder);
+    let exhausted = |exhausted| limiter.refused("limits.memory_bytes", exhausted);
     memory.add(head_bytes).map_err(exhausted)?;
     // In place, not in a variable: a future that is moved into its `await` takes its room twice, for every request.
     let body = async {
@@ -59,7 +59,7 @@ pub(crate) async fn read(
         if let Some(read) = at_once(reading.as_mut()).await {
             return read;
         }
-        let _receiving = capacity.receive(holder)?;
+        let _receiving = limiter.try_acquire_receiving(holder)?;
         tokio::select! {
             biased;
             read = reading => read,
@@ -70,7 +70,7 @@ pub(crate) async fn read(
     Ok((body, memory))
 }
 
-/// What a future comes to if it does so in two polls: hyper reads a body only after somebody has asked for it.
+/// Returns the output of a future that is ready within two polls: hyper reads a body only after it was asked for.
 async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut asked = false;
     poll_fn(|cx| match future.as_mut().poll(cx) {

@@ -17,13 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
-use mcp_protocol::{McpServer, SealingKeys, Snapshot};
+use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, WatchedIo};
-use crate::capacity::{ConnectionPlace, SPARE_PATIENCE};
+use crate::limiter::{ConnectionPermit, SPARE_PATIENCE};
 use crate::outbox::StreamExecutor;
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
@@ -31,8 +31,8 @@ use crate::shared::Shared;
 /// How much longer than the limit a head may be and still be read, so that its answer says what was wrong: hyper's own
 /// 431, for those that are longer yet, has no body and no log line.
 const HEAD_SLACK: usize = 8 * 1024;
-/// How many requests an HTTP/2 connection may have under way: RFC 9113 section 6.5.2 advises against fewer than 100.
-const MOST_STREAMS: u32 = 100;
+/// The maximum number of concurrent requests of an HTTP/2 connection: RFC 9113 section 6.5.2 advises against fewer than 100.
+const MAX_STREAMS: u32 = 100;
 /// How much of one request's body, and of all on a connection, is held unread, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
@@ -40,7 +40,7 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The maximum number of connections that are taken when the socket is closed: what the kernel holds ready, not a flood.
 const MAX_LAST: usize = 4096;
-/// What a connection beyond the limit and the spare places gets.
+/// The response on a connection beyond the limit and the spare ones.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -58,14 +58,14 @@ pub struct ReloadHandle(Arc<Shared>);
 impl ReloadHandle {
     /// Serves by other settings and another snapshot from now on, all of it at once; clients that listen are told what
     /// differs. Requests under way go on with what they found.
-    pub fn replace(&self, settings: &HttpSettings, snapshot: Snapshot) {
+    pub fn replace(&self, settings: &HttpSettings, snapshot: ProtocolSnapshot) {
         self.0.replace(settings, snapshot);
     }
 
     /// The present snapshot's keys, for the next one where they stay.
     #[must_use]
     pub fn sealing_keys(&self) -> Arc<SealingKeys> {
-        Arc::clone(self.0.snapshot().mcp.sealing_keys())
+        Arc::clone(self.0.snapshot().protocol.sealing_keys())
     }
 }
 
@@ -86,7 +86,7 @@ impl Server {
         settings: &HttpSettings,
         limits: Limits,
         mcp: Arc<McpServer>,
-        snapshot: Snapshot,
+        snapshot: ProtocolSnapshot,
     ) -> Self {
         Self { listener, second: None, shared: Arc::new(Shared::new(settings, limits, mcp, snapshot)) }
     }
@@ -167,7 +167,7 @@ impl Connections {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.shared.capacity.connection() else {
+        let Some(permit) = self.shared.limiter.try_acquire_connection() else {
             // The socket's buffer is empty, so this does not block; if it fails, closing says the same.
             let _ = stream.try_write(BUSY);
             return;
@@ -178,7 +178,7 @@ impl Connections {
             (Arc::clone(&self.shared), self.draining.clone(), self.closing.clone());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = serve(shared, (stream, peer), place, draining) => {}
+                () = serve(shared, (stream, peer), permit, draining) => {}
                 () = closing.cancelled() => {}
             }
         });
@@ -235,11 +235,11 @@ fn ignore_handshakes(_: &TcpListener) {}
 async fn serve(
     shared: Arc<Shared>,
     (stream, peer): (TcpStream, SocketAddr),
-    place: ConnectionPlace,
+    permit: ConnectionPermit,
     draining: CancellationToken,
 ) {
     let limits = &shared.limits;
-    let is_spare = place.is_spare;
+    let is_spare = permit.is_spare;
     // A spare connection ends with its first request: HTTP/1.1 is told so in the answer, HTTP/2 by this.
     let ending = if is_spare { draining.child_token() } else { draining };
     let patience = if is_spare { SPARE_PATIENCE } else { Duration::MAX };
@@ -341,7 +341,7 @@ fn either(limits: &Limits) -> auto::Builder<StreamExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         // What h2 holds of bodies that are not read yet; the defaults are 1 MiB each.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use domain::{Clock, Service};
-use mcp_protocol::McpServer;
+use mcp_protocol::{McpServer, ProtocolSnapshot};
 
 use crate::access_log::RequestIds;
-use crate::authority::Acquaintances;
-use crate::capacity::Capacity;
+use crate::host_policy::HostPolicy;
+use crate::limiter::Limiter;
 use crate::public::Endpoints;
 use crate::settings::{HttpSettings, Limits};
 
@@ -19,32 +19,33 @@ pub(crate) struct Shared {
     pub(crate) mcp: Arc<McpServer>,
     clock: Arc<dyn Clock>,
     pub(crate) ids: RequestIds,
-    pub(crate) capacity: Arc<Capacity>,
+    pub(crate) limiter: Arc<Limiter>,
     snapshot: ArcSwap<Snapshot>,
     draining: AtomicBool,
     readiness: Readiness,
 }
 
-/// Everything that a reload can change, rendered. It is loaded once for a request and handed down, so that the request is
-/// judged by one configuration from its first to its last step.
+/// Everything that a reload can change, rendered: the service and its lists (the protocol's part), hosts, challenges and
+/// documents (the transport's). It is loaded once for a request and handed down, so that the request is judged by one
+/// configuration from its first to its last step.
 pub(crate) struct Snapshot {
-    pub(crate) mcp: Arc<mcp_protocol::Snapshot>,
-    pub(crate) acquaintances: Acquaintances,
+    pub(crate) protocol: Arc<ProtocolSnapshot>,
+    pub(crate) host_policy: HostPolicy,
     pub(crate) endpoints: Endpoints,
 }
 
 impl Snapshot {
-    fn new(settings: &HttpSettings, mcp: mcp_protocol::Snapshot) -> Self {
-        let scopes = mcp.service().scopes.login_scopes().clone();
+    fn new(settings: &HttpSettings, protocol: ProtocolSnapshot) -> Self {
+        let scopes = protocol.service().scopes.login_scopes().clone();
         Self {
-            mcp: Arc::new(mcp),
-            acquaintances: Acquaintances::new(settings),
+            protocol: Arc::new(protocol),
+            host_policy: HostPolicy::new(settings),
             endpoints: Endpoints::new(settings, &scopes),
         }
     }
 
     pub(crate) fn service(&self) -> &Service {
-        self.mcp.service()
+        self.protocol.service()
     }
 }
 
@@ -53,12 +54,12 @@ impl Shared {
         settings: &HttpSettings,
         limits: Limits,
         mcp: Arc<McpServer>,
-        snapshot: mcp_protocol::Snapshot,
+        snapshot: ProtocolSnapshot,
     ) -> Self {
         let clock = Arc::clone(&snapshot.service().clock);
         Self {
             ids: RequestIds::new(),
-            capacity: Arc::new(Capacity::new(&limits, Arc::clone(&clock))),
+            limiter: Arc::new(Limiter::new(&limits, Arc::clone(&clock))),
             snapshot: ArcSwap::from_pointee(Snapshot::new(settings, snapshot)),
             draining: AtomicBool::new(false),
             readiness: Readiness::default(),
@@ -68,16 +69,16 @@ impl Shared {
         }
     }
 
-    /// The present snapshot. A request asks for it once.
+    /// Returns the present snapshot. [`Shared::respond`] loads it, once a request; everything else is handed it.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Serves by another snapshot from now on, and tells clients that listen what differs.
-    pub(crate) fn replace(&self, settings: &HttpSettings, snapshot: mcp_protocol::Snapshot) {
-        let now = Arc::new(Snapshot::new(settings, snapshot));
-        self.snapshot.store(Arc::clone(&now));
-        self.mcp.reloaded(&now.mcp);
+    /// Serves by another snapshot from now on, and notifies subscribers of what differs.
+    pub(crate) fn replace(&self, settings: &HttpSettings, snapshot: ProtocolSnapshot) {
+        let snapshot = Arc::new(Snapshot::new(settings, snapshot));
+        self.snapshot.store(Arc::clone(&snapshot));
+        self.mcp.reloaded(&snapshot.protocol);
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -88,7 +89,7 @@ impl Shared {
         Arc::clone(&self.clock)
     }
 
-    /// From here on the server says that it is not ready, and every answer ends its HTTP/1.1 connection, so that clients
+    /// Begins the drain: from here on the server says that it is not ready, and every answer ends its HTTP/1.1 connection, so that clients
     /// and proxies go elsewhere of themselves.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

@@ -8,8 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::fields::{Field, METHOD, NAME, RequestFields, decoded};
-use crate::message::Request;
-use crate::params::text;
+use crate::params::{Params, text};
 use crate::reply::{Failure, code};
 
 const PREFIX: &str = "mcp-param-";
@@ -67,7 +66,7 @@ impl ParamHeaders {
         Ok(())
     }
 
-    /// Whether the fields say what the arguments' text says.
+    /// Checks that the fields have the values that the arguments have.
     ///
     /// # Errors
     /// -32020.
@@ -170,22 +169,41 @@ impl Decimal {
     }
 }
 
-/// `Mcp-Method`.
-pub(crate) fn check_method(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
-    check(fields, METHOD, "Mcp-Method", Some(&request.method), false)
+/// The member of `params` that `Mcp-Name` mirrors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MirroredParam {
+    /// `params.name`.
+    Name,
+    /// `params.uri`.
+    Uri,
 }
 
-/// `Mcp-Name`, for the methods that have one.
-pub(crate) fn check_name(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
-    let source = match request.method.as_ref() {
-        "tools/call" | "prompts/get" => &request.params.name,
-        "resources/read" => &request.params.uri,
-        _ => return Ok(()),
+/// Checks `Mcp-Method`.
+///
+/// # Errors
+/// -32020.
+pub(crate) fn check_method(fields: &dyn RequestFields, method: &str) -> Result<(), Failure> {
+    check(fields, METHOD, "Mcp-Method", Some(method), false)
+}
+
+/// Checks `Mcp-Name`, for the methods that have one.
+///
+/// # Errors
+/// -32020.
+pub(crate) fn check_name(
+    fields: &dyn RequestFields,
+    params: &Params<'_>,
+    mirrored: Option<MirroredParam>,
+) -> Result<(), Failure> {
+    let param = match mirrored {
+        Some(MirroredParam::Name) => &params.name,
+        Some(MirroredParam::Uri) => &params.uri,
+        None => return Ok(()),
     };
-    check(fields, NAME, "Mcp-Name", text(source.as_ref()), true)
+    check(fields, NAME, "Mcp-Name", text(param.as_ref()), true)
 }
 
-/// Whether the header field says what the body says.
+/// Checks that a header field has the value that the body has.
 ///
 /// # Errors
 /// -32020.

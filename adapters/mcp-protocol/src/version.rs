@@ -1,11 +1,10 @@
 //! Which protocol versions are served, and what the server can do in any of them.
 
-use domain::{Address, Service};
+use domain::{Address, Catalog, Service};
 use serde_json::{Value, json};
 
-use crate::Era;
+use crate::era::Era;
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
-use crate::message::invalid;
 use crate::reply::{Failure, code};
 
 /// The version of the modern era.
@@ -37,7 +36,7 @@ pub(crate) fn check_header(fields: &dyn RequestFields) -> Result<(), Failure> {
         Field::Absent => Ok(()),
         Field::Value(version) if supported().contains(&version) => Ok(()),
         Field::Value(version) => Err(unsupported_version(version)),
-        Field::Malformed => Err(invalid("the MCP-Protocol-Version header is malformed")),
+        Field::Malformed => Err(Failure::invalid_request("the MCP-Protocol-Version header is malformed")),
     }
 }
 
@@ -48,9 +47,9 @@ pub(crate) fn check_header(fields: &dyn RequestFields) -> Result<(), Failure> {
 pub(crate) fn check_batch(fields: &dyn RequestFields) -> Result<(), Failure> {
     check_header(fields)?;
     match fields.field(PROTOCOL_VERSION) {
-        Field::Value(version) if !WITH_BATCHES.contains(&version) => {
-            Err(invalid("batches are not served in this protocol version: send each message alone"))
-        }
+        Field::Value(version) if !WITH_BATCHES.contains(&version) => Err(Failure::invalid_request(
+            "batches are not served in this protocol version: send each message alone",
+        )),
         _ => Ok(()),
     }
 }
@@ -62,16 +61,41 @@ pub(crate) fn unsupported_version(requested: &str) -> Failure {
         .with_data(json!({"supported": supported(), "requested": requested}))
 }
 
-/// `ServerCapabilities` in the schema. Changes can be listened to in the modern era only: the legacy one has no stream
+/// What a catalog may or may not have, and methods depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// Present in every catalog.
+    Always,
+    Resources,
+    Prompts,
+    /// Resources or prompts: either has arguments that can be completed.
+    Completions,
+}
+
+impl Feature {
+    /// Returns whether a catalog has it.
+    pub(crate) fn is_in(self, catalog: &Catalog) -> bool {
+        let resources = || catalog.resources.specs().next().is_some();
+        let prompts = || catalog.prompts.specs().next().is_some();
+        match self {
+            Self::Always => true,
+            Self::Resources => resources(),
+            Self::Prompts => prompts(),
+            Self::Completions => resources() || prompts(),
+        }
+    }
+}
+
+/// Returns `ServerCapabilities` of the schema. Changes can be listened to in the modern era only: the legacy one has no stream
 /// without a session that could carry them.
 pub(crate) fn capabilities(service: &Service, era: Era) -> Value {
     let changes = era == Era::Modern;
     let catalog = &service.catalog;
     let mut capabilities = json!({"tools": {"listChanged": changes}, "logging": {}});
-    if catalog.resources.specs().next().is_some() {
+    if Feature::Resources.is_in(catalog) {
         capabilities["resources"] = json!({"listChanged": changes, "subscribe": true});
     }
-    if catalog.prompts.specs().next().is_some() {
+    if Feature::Prompts.is_in(catalog) {
         capabilities["prompts"] = json!({"listChanged": changes});
     }
     let has_templates = catalog.resources.specs().any(|spec| matches!(spec.address, Address::Template(_)));
