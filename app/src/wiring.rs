@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use auth0_verifier::Auth0Verifier;
 use domain::{
-    Announcer, Catalog, Clock, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet,
-    Service, TokenVerifier, Tool, ToolCatalog, ToolName,
+    Announcer, Catalog, Clock, Method, MethodCatalog, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog,
+    ScopePolicy, ScopeSet, Service, TokenVerifier, Tool, ToolCatalog, ToolName,
 };
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys};
@@ -29,6 +29,8 @@ pub struct Ports {
     pub resources: Vec<Arc<dyn Resource>>,
     /// Conversations can start from them.
     pub prompts: Vec<Arc<dyn Prompt>>,
+    /// Methods of the server's own, beside MCP's.
+    pub methods: Vec<Arc<dyn Method>>,
     /// Tells clients that listen of changes; tools that change something announce it here.
     pub announcer: Announcer,
 }
@@ -38,7 +40,15 @@ impl Ports {
     #[must_use]
     pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, tools: Vec<Arc<dyn Tool>>) -> Self {
         let announcer = Announcer::default();
-        Self { verifier, clock, tools, resources: Vec::new(), prompts: Vec::new(), announcer }
+        Self {
+            verifier,
+            clock,
+            tools,
+            resources: Vec::new(),
+            prompts: Vec::new(),
+            methods: Vec::new(),
+            announcer,
+        }
     }
 
     /// The real ones: the tenant's keys, the machine's clock, the shipped tools. Must be called within a tokio runtime.
@@ -55,7 +65,7 @@ impl Ports {
     /// # Errors
     /// When a description is at fault.
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
-        catalog(self.tools.clone(), self.resources.clone(), self.prompts.clone())
+        catalog(self.tools.clone(), self.resources.clone(), self.prompts.clone(), self.methods.clone())
     }
 }
 
@@ -74,18 +84,20 @@ fn shipped_prompts() -> Vec<Arc<dyn Prompt>> {
 /// # Errors
 /// When a description is at fault.
 pub fn shipped_catalog() -> anyhow::Result<Catalog> {
-    catalog(domain::tools::shipped(), shipped_resources(), shipped_prompts())
+    catalog(domain::tools::shipped(), shipped_resources(), shipped_prompts(), Vec::new())
 }
 
 fn catalog(
     tools: Vec<Arc<dyn Tool>>,
     resources: Vec<Arc<dyn Resource>>,
     prompts: Vec<Arc<dyn Prompt>>,
+    methods: Vec<Arc<dyn Method>>,
 ) -> anyhow::Result<Catalog> {
     Ok(Catalog {
         tools: ToolCatalog::new(tools).context("the tools can't be offered")?,
         resources: ResourceCatalog::new(resources).context("the resources can't be offered")?,
         prompts: PromptCatalog::new(prompts).context("the prompts can't be offered")?,
+        methods: MethodCatalog::new(methods).context("the methods can't be served")?,
     })
 }
 
@@ -127,7 +139,8 @@ pub fn snapshot(
 /// # Errors
 /// When tools and rules do not fit together.
 pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
-    let catalog = without_switched_off(settings, catalog(ports.tools, ports.resources, ports.prompts)?);
+    let catalog =
+        without_switched_off(settings, catalog(ports.tools, ports.resources, ports.prompts, ports.methods)?);
     let scopes = scopes(settings, &catalog)?;
     Ok(Service {
         verifier: ports.verifier,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::method::{Method, MethodSpec, MethodSpecError};
 use crate::prompt::{Prompt, PromptSpec};
 use crate::resource::{Address, Resource, ResourceSpec, ResourceSpecError};
 use crate::scope::{InvalidScope, ScopeSet};
@@ -17,15 +18,19 @@ pub struct Catalog {
     pub resources: ResourceCatalog,
     /// What conversations can start from.
     pub prompts: PromptCatalog,
+    /// The methods of the server's own.
+    pub methods: MethodCatalog,
 }
 
 impl Catalog {
-    /// Every scope that something on offer asks for: the tools' first, by `rule`, then the resources' and the prompts'.
+    /// Every scope that something on offer asks for: the tools' first, by `rule`, then the resources', the prompts' and
+    /// the methods'.
     pub fn asked_scopes<'a>(&'a self, rule: impl Fn(&'a ToolSpec) -> &'a ScopeSet) -> ScopeSet {
         let tools = self.tools.specs().map(rule);
         let resources = self.resources.specs().map(|spec| &spec.scopes);
         let prompts = self.prompts.specs().map(|spec| &spec.scopes);
-        tools.chain(resources).chain(prompts).flat_map(ScopeSet::iter).cloned().collect()
+        let methods = self.methods.specs().map(|spec| &spec.scopes);
+        tools.chain(resources).chain(prompts).chain(methods).flat_map(ScopeSet::iter).cloned().collect()
     }
 }
 
@@ -54,6 +59,12 @@ pub struct PromptCatalog {
     entries: Vec<(PromptSpec, Arc<dyn Prompt>)>,
 }
 
+/// Methods of the server's own, found by name.
+#[derive(Default)]
+pub struct MethodCatalog {
+    entries: Vec<(MethodSpec, Arc<dyn Method>)>,
+}
+
 /// Why a catalog can't be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
@@ -66,6 +77,9 @@ pub enum CatalogError {
     /// A prompt's own description is at fault.
     #[error(transparent)]
     Prompt(#[from] InvalidScope),
+    /// A method's own description is at fault.
+    #[error(transparent)]
+    Method(#[from] MethodSpecError),
     /// Two tools have one name.
     #[error("two tools are named {0}")]
     Duplicate(ToolName),
@@ -75,6 +89,9 @@ pub enum CatalogError {
     /// Two prompts have one name.
     #[error("two prompts are named {0:?}")]
     DuplicatePrompt(String),
+    /// Two methods have one name.
+    #[error("two methods are named {0:?}")]
+    DuplicateMethod(String),
 }
 
 impl ToolCatalog {
@@ -186,6 +203,33 @@ impl PromptCatalog {
 
     pub(crate) fn named(&self, name: &str) -> Option<&(PromptSpec, Arc<dyn Prompt>)> {
         self.entries.iter().find(|(spec, _)| spec.name == name)
+    }
+}
+
+impl MethodCatalog {
+    /// Asks every method for its spec.
+    ///
+    /// # Errors
+    /// [`CatalogError`] for the first method that can't be served.
+    pub fn new(methods: impl IntoIterator<Item = Arc<dyn Method>>) -> Result<Self, CatalogError> {
+        let mut entries: Vec<(MethodSpec, Arc<dyn Method>)> = Vec::new();
+        for method in methods {
+            let spec = method.spec()?;
+            if entries.iter().any(|(other, _)| other.name() == spec.name()) {
+                return Err(CatalogError::DuplicateMethod(spec.name().to_owned()));
+            }
+            entries.push((spec, method));
+        }
+        Ok(Self { entries })
+    }
+
+    /// Returns the spec of every method, in order.
+    pub fn specs(&self) -> impl Iterator<Item = &MethodSpec> {
+        self.entries.iter().map(|(spec, _)| spec)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&(MethodSpec, Arc<dyn Method>)> {
+        self.entries.iter().find(|(spec, _)| spec.name() == name)
     }
 }
 

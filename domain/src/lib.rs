@@ -20,6 +20,7 @@ pub mod context;
 pub mod fuzzing;
 pub mod hierarchy;
 pub mod icon;
+pub mod method;
 pub mod policy;
 pub mod pool;
 pub mod principal;
@@ -37,7 +38,7 @@ pub mod tool;
 pub mod tools;
 
 pub use announcer::{Announcer, Change, Subscription};
-pub use catalog::{Catalog, CatalogError, PromptCatalog, ResourceCatalog, ToolCatalog};
+pub use catalog::{Catalog, CatalogError, MethodCatalog, PromptCatalog, ResourceCatalog, ToolCatalog};
 pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
 pub use context::{
@@ -46,6 +47,7 @@ pub use context::{
 };
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
 pub use icon::{Icon, IconTheme};
+pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
 use crate::content::ResourceContents;
 use crate::context::{Cancellation, ClientCapabilities, Context, Feedback, InputResponses, Message, Outcome};
+use crate::method::{MethodCall, MethodError};
 use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
@@ -67,6 +68,9 @@ pub enum CallError {
     /// No prompt has that name.
     #[error("there is no prompt of that name")]
     UnknownPrompt,
+    /// No method of the server's own has that name.
+    #[error("there is no method of that name")]
+    UnknownMethod,
     /// The token lacks scopes.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -204,6 +208,28 @@ impl Service {
         let watch = CancelOnDrop::default();
         let call = PromptCall { context: self.context(request, &watch), arguments };
         Ok(self.bounded(prompt.get(call)).await?.map_err(CallError::from)?)
+    }
+
+    /// Calls a method of the server's own for a caller. Its params are asked for as a tool's arguments are.
+    ///
+    /// # Errors
+    /// [`CallError`], or why there are no params.
+    pub async fn call_method<E: From<CallError>>(
+        &self,
+        request: &RequestContext<'_>,
+        name: &str,
+        params: impl FnOnce() -> Result<Map<String, Value>, E> + Send,
+    ) -> Result<Outcome<Map<String, Value>>, E> {
+        let (spec, method) = self.catalog.methods.named(name).ok_or(CallError::UnknownMethod)?;
+        self.scopes.check(request.principal, &spec.scopes).map_err(CallError::from)?;
+        let params = &params()?;
+        let watch = CancelOnDrop::default();
+        let call = MethodCall { context: self.context(request, &watch), params };
+        let result = self.bounded(method.call(call)).await?;
+        Ok(result.map_err(|error| match error {
+            MethodError::InvalidParams(text) => CallError::InvalidArguments(text),
+            MethodError::Failed(error) => CallError::Failed(error),
+        })?)
     }
 
     /// Suggests values of an argument for a caller.

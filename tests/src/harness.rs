@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Announcer, Claims, Prompt, Resource, Tool, UnixMillis, VerifyError};
+use domain::{Announcer, Claims, Method, Prompt, Resource, Tool, UnixMillis, VerifyError};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::wiring;
 use fastmcp_auth0::{Ports, Settings, Sources};
@@ -40,6 +40,7 @@ pub struct Choices {
     tools: Vec<Arc<dyn Tool>>,
     resources: Vec<Arc<dyn Resource>>,
     prompts: Vec<Arc<dyn Prompt>>,
+    methods: Vec<Arc<dyn Method>>,
 }
 
 impl Choices {
@@ -49,7 +50,13 @@ impl Choices {
             .set("test", "auth0.issuer", ISSUER)
             .set("test", "auth0.audience", AUDIENCE)
             .set("test", "server.url", URL);
-        Self { sources, tools: domain::tools::shipped(), resources: Vec::new(), prompts: Vec::new() }
+        Self {
+            sources,
+            tools: domain::tools::shipped(),
+            resources: Vec::new(),
+            prompts: Vec::new(),
+            methods: Vec::new(),
+        }
     }
 
     pub fn set(mut self, key: &str, value: impl Into<config::ValueKind>) -> Self {
@@ -73,15 +80,30 @@ impl Choices {
         self
     }
 
+    pub fn method(mut self, method: Arc<dyn Method>) -> Self {
+        self.methods.push(method);
+        self
+    }
+
     pub async fn start(self) -> Harness {
         Harness::start(self).await
+    }
+
+    /// Whether this would start, as far as that can be said without a socket.
+    pub fn try_snapshot(self) -> Result<(), String> {
+        let sources = self.sources.clone();
+        let ports = self.ports();
+        let catalog = ports.catalog().map_err(|error| format!("{error:#}"))?;
+        let settings = Settings::load(sources, &catalog).unwrap();
+        let keys = wiring::sealing_keys(&settings);
+        wiring::snapshot(&settings, ports, keys).map(drop).map_err(|error| format!("{error:#}"))
     }
 
     /// What is on offer, behind ports that nobody uses.
     pub fn ports(self) -> Ports {
         let (verifier, clock) = (Arc::new(ScriptedVerifier::new()), Arc::new(ManualClock::at(NOW)));
         let ports = Ports::new(verifier, clock, self.tools);
-        Ports { resources: self.resources, prompts: self.prompts, ..ports }
+        Ports { resources: self.resources, prompts: self.prompts, methods: self.methods, ..ports }
     }
 }
 
@@ -118,7 +140,8 @@ impl Harness {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.tools);
-        (ports.resources, ports.prompts) = (choices.resources, choices.prompts);
+        (ports.resources, ports.prompts, ports.methods) =
+            (choices.resources, choices.prompts, choices.methods);
         let settings = Settings::load(choices.sources, &ports.catalog().unwrap()).unwrap();
         let announcer = ports.announcer.clone();
         let server = wiring::server(listener, &settings, ports.clone()).unwrap();

@@ -28,6 +28,7 @@ mod legacy;
 mod limits;
 mod local_tenant;
 mod login;
+mod methods;
 mod modern;
 mod oauth;
 mod overload;

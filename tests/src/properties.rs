@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use domain::{
-    Announcer, Catalog, Holder, LoginScopes, Memory, Pool, PromptCatalog, ResourceCatalog, Scope,
-    ScopeHierarchy, ScopePolicy, ScopeSet, Service, Tool, ToolCatalog, ToolName, UnixSeconds,
+    Announcer, Catalog, Holder, LoginScopes, Memory, Pool, Scope, ScopeHierarchy, ScopePolicy, ScopeSet,
+    Service, Tool, ToolCatalog, ToolName, UnixSeconds,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
@@ -58,11 +58,7 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn Tool>>) -> Served {
     for (name, rule) in TOOLS.into_iter().zip(rules) {
         scopes.insert(ToolName::parse(name).unwrap(), set(rule));
     }
-    let catalog = Catalog {
-        tools,
-        resources: ResourceCatalog::new([]).unwrap(),
-        prompts: PromptCatalog::new([]).unwrap(),
-    };
+    let catalog = Catalog { tools, ..Catalog::default() };
     let service = Service {
         verifier: Arc::new(ScriptedVerifier::new()),
         clock: Arc::new(ManualClock::at(NOW)),

@@ -7,7 +7,7 @@ use crate::exchange::{Exchange, Served};
 use crate::fields::RequestFields;
 use crate::job::Job;
 use crate::message::Request;
-use crate::methods::{self, Handler, INITIALIZE, Method};
+use crate::methods::{self, Found, Handler, INITIALIZE, Method};
 use crate::params::bad_params;
 use crate::reply::{Failure, LogFields, Refusal, Reply};
 use crate::{legacy, modern, streaming, version};
@@ -21,8 +21,9 @@ pub(crate) async fn answer(
     may_stream: bool,
 ) -> Reply {
     let id = request.id;
-    let method = methods::find(&request.method);
-    let log = LogFields { method: method.map(|method| method.name.into()), ..LogFields::default() };
+    let found = methods::find(&request.method, &served.snapshot.service().catalog);
+    let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
+    let log = LogFields { method: name, ..LogFields::default() };
     let era = match era(fields, &request) {
         Ok(era) => era,
         Err(failure) => return Reply::refused(id, failure.into(), log),
@@ -31,7 +32,7 @@ pub(crate) async fn answer(
     let outcome = match admit(&exchange, method).map(|method| (method, &method.handler)) {
         Ok((method, Handler::Job(target))) => {
             let job = target(&mut exchange)
-                .and_then(|target| Job::new(&mut exchange, method.name.into(), target, log.clone()));
+                .and_then(|target| Job::new(&mut exchange, method.name, target, log.clone()));
             match job {
                 Ok(job) => return streaming::reply(*job, may_stream).await,
                 Err(refusal) => Err(refusal),

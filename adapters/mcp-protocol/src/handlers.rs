@@ -47,6 +47,12 @@ pub(crate) fn get_prompt(exchange: &mut Exchange<'_, '_>) -> Result<Target, Refu
     Ok(Target::Prompt { name, arguments: Arguments::of(params)? })
 }
 
+/// Handles the methods of the catalog.
+pub(crate) fn call_method(exchange: &mut Exchange<'_, '_>) -> Result<Target, Refusal> {
+    let params = exchange.request.all_params(exchange.served.snapshot.settings.json_depth)?;
+    Ok(Target::Method { name: exchange.request.method.to_string(), params: Arguments::from(params) })
+}
+
 /// Handles `completion/complete`.
 pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<RenderedResult, Refusal> {
     let malformed = || bad_params("params.ref or params.argument is missing or malformed");

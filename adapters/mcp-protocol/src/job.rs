@@ -1,7 +1,6 @@
-//! Calls that take their time: of a tool, a resource, a prompt. A job owns all that it needs, so that it can go on while its
+//! Calls that take their time: of a tool, a resource, a prompt, a method of the catalog. A job owns all that it needs, so that it can go on while its
 //! stream is read.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use domain::{
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::content::{capability, input_request};
 use crate::era::Era;
@@ -42,7 +41,8 @@ pub(crate) struct Job {
     principal: Principal,
     era: Era,
     id: Box<RawValue>,
-    method: Cow<'static, str>,
+    /// The name of its entry in the table of methods.
+    method: &'static str,
     target: Target,
     capabilities: ClientCapabilities,
     input_responses: InputResponses,
@@ -59,6 +59,7 @@ pub(crate) enum Target {
     Tool { name: String, arguments: Arguments },
     Resource { uri: String },
     Prompt { name: String, arguments: Arguments },
+    Method { name: String, params: Arguments },
 }
 
 /// Arguments as text: a tree of them can take a hundred times as much, and is made only while it is needed. `None` is `{}`.
@@ -68,6 +69,15 @@ impl Arguments {
     /// Copies the arguments out of a request's params.
     pub(crate) fn of(params: &Params<'_>) -> Result<Self, Refusal> {
         Ok(Self(params.arguments()?.map(Unparsed::to_owned)))
+    }
+
+    /// Returns the params of a method of the catalog, without the members that are the protocol's.
+    fn params(&self) -> Map<String, Value> {
+        let mut params = if let Value::Object(params) = self.parse() { params } else { Map::new() };
+        for member in ["_meta", "inputResponses", "requestState"] {
+            params.remove(member);
+        }
+        params
     }
 
     fn tree_bytes(&self) -> usize {
@@ -94,12 +104,19 @@ impl Arguments {
     }
 }
 
+impl From<Option<Unparsed<&RawValue>>> for Arguments {
+    fn from(text: Option<Unparsed<&RawValue>>) -> Self {
+        Self(text.as_ref().map(Unparsed::to_owned))
+    }
+}
+
 /// Returns the memory of a job, which has copies of what it needs of the request's body.
 fn job_memory(memory: Option<Memory>, target: &Target) -> Result<Memory, Refusal> {
     // There is none only if the request was answered before.
     let mut memory = memory.ok_or(Exhausted::Pool)?;
     let arguments = match target {
         Target::Tool { arguments, .. } | Target::Prompt { arguments, .. } => arguments.text_bytes(),
+        Target::Method { params, .. } => params.text_bytes(),
         Target::Resource { .. } => 0,
     };
     memory.add(target.name().len() + arguments)?;
@@ -129,7 +146,7 @@ impl From<Exhausted> for JobError {
 impl Target {
     fn name(&self) -> &str {
         match self {
-            Self::Tool { name, .. } | Self::Prompt { name, .. } => name,
+            Self::Tool { name, .. } | Self::Prompt { name, .. } | Self::Method { name, .. } => name,
             Self::Resource { uri } => uri,
         }
     }
@@ -140,6 +157,7 @@ impl Target {
             Self::Tool { arguments, .. } | Self::Prompt { arguments, .. } => {
                 ArgumentsDigest::of(&arguments.parse())
             }
+            Self::Method { params, .. } => ArgumentsDigest::of(&Value::Object(params.params())),
             Self::Resource { .. } => ArgumentsDigest::of(&Value::Null),
         }
     }
@@ -155,7 +173,7 @@ impl Job {
     /// Creates a job out of a request.
     pub(crate) fn new(
         exchange: &mut Exchange<'_, '_>,
-        method: Cow<'static, str>,
+        method: &'static str,
         target: Target,
         log: LogFields,
     ) -> Result<Box<Self>, Refusal> {
@@ -192,7 +210,7 @@ impl Job {
         let Some(sealed) = &params.request_state else {
             return Ok(());
         };
-        let binding = Binding::new(&self.principal, &self.method, self.target.name());
+        let binding = Binding::new(&self.principal, self.method, self.target.name());
         let now = self.service().clock.now().seconds();
         let opened =
             sealed.text().and_then(|sealed| self.snapshot.sealing_keys().open(sealed, &binding, now));
@@ -243,7 +261,10 @@ impl Job {
                 (Era::Legacy, Some(sink)) => self.request_input(required, sink).await?,
                 (Era::Legacy, None) => {
                     let text = "this needs to ask you something: call it alone, in no batch, and accept text/event-stream";
-                    return Ok(self.renderer().tool_error(text.to_owned()));
+                    return match self.target {
+                        Target::Method { .. } => Err(Failure::inline(code::INTERNAL_ERROR, text).into()),
+                        _ => Ok(self.renderer().tool_error(text.to_owned())),
+                    };
                 }
             }
         }
@@ -284,6 +305,15 @@ impl Job {
                 let outcome = service.prompt(&context, name, texts).await;
                 outcome.map(|outcome| round(outcome, |messages| renderer.prompt_messages(messages)))
             }
+            Target::Method { name, params } => {
+                let parsed = || {
+                    memory.add(params.tree_bytes())?;
+                    tree = params.tree_bytes();
+                    Ok(params.params())
+                };
+                let outcome = service.call_method(&context, name, parsed).await;
+                outcome.map(|outcome| round(outcome, |result| renderer.method_result(result)))
+            }
         };
         // The tree went with the call: while a request for input is pending, no more than the text is held.
         self.memory.remove(tree);
@@ -318,6 +348,7 @@ impl Job {
                 let uri: String = target.chars().take(2048).collect();
                 Err(Failure::inline(number, "resource not found").with_data(json!({"uri": uri})).into())
             }
+            (CallError::UnknownMethod, _) => Err(self.era.method_not_found()),
             (CallError::UnknownPrompt, _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, "unknown prompt").into())
             }
@@ -325,7 +356,7 @@ impl Job {
             (CallError::InvalidArguments(_), _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, error.to_string()).into())
             }
-            (_, Target::Resource { .. } | Target::Prompt { .. }) => {
+            (_, Target::Resource { .. } | Target::Prompt { .. } | Target::Method { .. }) => {
                 Err(Failure::inline(code::INTERNAL_ERROR, error.to_string()).into())
             }
         }
@@ -340,7 +371,7 @@ impl Job {
             return Err(Failure::malformed(code::MISSING_CAPABILITY, message).with_data(data).into());
         }
         let now = self.service().clock.now().seconds();
-        let binding = Binding::new(&self.principal, &self.method, self.target.name());
+        let binding = Binding::new(&self.principal, self.method, self.target.name());
         let sealed = required.request_state.map(|state| {
             let digest = self.target.arguments_digest();
             self.snapshot.sealing_keys().seal(state, digest, &binding, now).ok_or_else(no_randomness)
@@ -423,6 +454,7 @@ const fn reason(error: &CallError) -> &'static str {
         CallError::UnknownTool => "unknown_tool",
         CallError::UnknownResource => "unknown_resource",
         CallError::UnknownPrompt => "unknown_prompt",
+        CallError::UnknownMethod => "method_not_found",
         CallError::Denied(_) => "insufficient_scope",
         CallError::InvalidArguments(_) => "invalid_arguments",
         CallError::Failed(_) => "tool_failed",
@@ -439,6 +471,7 @@ fn log_failure(log: &LogFields, error: &CallError) {
         CallError::UnknownTool
         | CallError::UnknownResource
         | CallError::UnknownPrompt
+        | CallError::UnknownMethod
         | CallError::Denied(_)
         | CallError::InvalidArguments(_) => {}
         CallError::Failed(failure) => {

@@ -7,6 +7,7 @@
 //! Each module uses only modules of its own line and of the lines below it, and never in a circle:
 //!
 //! - `server`, `batch`, `dispatch`: a POST, its messages, each message's method
+//! - `publish`: what a service must be like
 //! - `methods`: the table of methods; a new one is an entry there and its handler
 //! - `handlers`, `modern`, `legacy`, `listen`: what handles them, in both eras or in one
 //! - `streaming`, `job`, `exchange`: calls that take their time, and what a handler is given
@@ -35,6 +36,7 @@ mod methods;
 mod mirror;
 mod modern;
 mod params;
+mod publish;
 mod reply;
 mod results;
 mod seal;
@@ -47,6 +49,7 @@ mod version;
 
 pub use fields::{Field, RequestFields};
 pub use listing::ListingError;
+pub use publish::PublishError;
 pub use reply::{Body, LogFields, Messages, Reply, Source, Status};
 pub use seal::{KEY_BYTES, SealingKeys};
 pub use server::{McpServer, PostRequest};

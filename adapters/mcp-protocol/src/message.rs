@@ -53,6 +53,8 @@ pub(crate) struct Request<'a> {
     pub(crate) id: &'a RawValue,
     pub(crate) method: Cow<'a, str>,
     pub(crate) params: Params<'a>,
+    /// The message that it was read from.
+    pub(crate) text: &'a [u8],
     /// Where its work counts its memory; whoever does the work takes it.
     pub(crate) memory: Option<Memory>,
 }
@@ -129,7 +131,7 @@ fn judge<'a>(
     match read {
         Ok(Json::Object(envelope)) => {
             let id = envelope.id.filter(|id| is_id(id) && envelope.is_request());
-            incoming(envelope).map_err(|failure| InvalidMessage::new(id, failure))
+            incoming(envelope, text).map_err(|failure| InvalidMessage::new(id, failure))
         }
         Ok(_) => {
             Err(InvalidMessage::new(None, Failure::invalid_request("not a JSON-RPC message: not an object")))
@@ -163,7 +165,7 @@ impl Envelope<'_> {
     }
 }
 
-fn incoming(envelope: Envelope<'_>) -> Result<Incoming<'_>, Failure> {
+fn incoming<'a>(envelope: Envelope<'a>, message: &'a [u8]) -> Result<Incoming<'a>, Failure> {
     let Envelope { jsonrpc, id, method, params, result, has_error } = envelope;
     if jsonrpc.as_ref().and_then(Json::text) != Some("2.0") {
         return Err(Failure::invalid_request("not a JSON-RPC message: jsonrpc is not \"2.0\""));
@@ -192,7 +194,7 @@ fn incoming(envelope: Envelope<'_>) -> Result<Incoming<'_>, Failure> {
         Some(params) => params.object().ok_or_else(|| Failure::invalid_request("params is not an object"))?,
     };
     Ok(match id {
-        Some(id) => Incoming::Request(Request { id, method, params, memory: None }),
+        Some(id) => Incoming::Request(Request { id, method, params, text: message, memory: None }),
         None => Incoming::Notification,
     })
 }
@@ -200,6 +202,32 @@ fn incoming(envelope: Envelope<'_>) -> Result<Incoming<'_>, Failure> {
 /// The text of a JSON string; `None` for any other value.
 fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
+}
+
+/// The whole of `params`.
+#[derive(Default)]
+struct AllParams<'a>(Option<Unparsed<&'a RawValue>>);
+
+impl<'a> Members<'a> for AllParams<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "params" => self.0 = Some(value.unparsed()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads all of `params` as text, from the message; `None` for null and absence.
+    ///
+    /// # Errors
+    /// As [`parse`], which has read the message before.
+    pub(crate) fn all_params(&self, max_depth: usize) -> Result<Option<Unparsed<&'a RawValue>>, Failure> {
+        let message = strict_json::read(self.text, max_depth).map_err(|error| refused(&error))?;
+        let AllParams(params) = message.object().unwrap_or_default();
+        Ok(params.filter(|params| params.text() != "null"))
+    }
 }
 
 #[cfg(test)]

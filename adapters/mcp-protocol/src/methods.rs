@@ -2,8 +2,9 @@
 //! and its handler.
 //!
 //! No method of MCP's asks for a scope by itself: [`domain::Service`] judges what a request names (a tool, a resource, a
-//! prompt), and lists show what the principal may use.
+//! prompt), and lists show what the principal may use. A method of the catalog asks for the scopes of its spec.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -163,9 +164,41 @@ static METHODS: [Method; 15] = [
 /// The handshake of the legacy era, which is no part of a batch, and comes before the version is known.
 pub(crate) const INITIALIZE: &str = "initialize";
 
-/// Returns the method of this name.
-pub(crate) fn find(name: &str) -> Option<&'static Method> {
-    METHODS.iter().find(|method| method.name == name)
+/// Every method of the catalog.
+static CATALOG_METHOD: Method = Method {
+    name: "a method of the catalog",
+    eras: Eras::Both,
+    mcp_name: None,
+    feature: Feature::Always,
+    handler: Handler::Job(handlers::call_method),
+};
+
+/// Namespaces that are MCP's beside those of its methods here: of messages that clients handle, of extensions, JSON-RPC's own.
+const RESERVED: [&str; 6] = ["notifications", "sampling", "elicitation", "roots", "tasks", "rpc"];
+
+/// A method, and the name that logs may show: what a client made up is in no log.
+pub(crate) struct Found {
+    pub(crate) method: &'static Method,
+    pub(crate) name: Cow<'static, str>,
+}
+
+/// Returns the method of this name: MCP's, or one of the catalog.
+pub(crate) fn find(name: &str, catalog: &Catalog) -> Option<Found> {
+    if let Some(method) = METHODS.iter().find(|method| method.name == name) {
+        return Some(Found { method, name: method.name.into() });
+    }
+    let spec = catalog.methods.specs().find(|spec| spec.name() == name)?;
+    Some(Found { method: &CATALOG_METHOD, name: spec.name().to_owned().into() })
+}
+
+/// Returns whether a method's name is in a namespace of MCP's or of JSON-RPC's, so that no method of the catalog may have it.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    let namespace = |name: &str| name.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let own = namespace(name);
+    let mut labels = own.split('.');
+    METHODS.iter().any(|method| namespace(method.name) == own)
+        || labels.clone().next().is_some_and(|first| RESERVED.contains(&first))
+        || labels.any(|label| label == "mcp" || label == "modelcontextprotocol")
 }
 
 impl Method {
@@ -177,5 +210,19 @@ impl Method {
             Eras::Legacy => era == Era::Legacy,
         };
         has_era && self.feature.is_in(catalog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_one_entry_and_a_reserved_name() {
+        for (index, method) in METHODS.iter().enumerate() {
+            assert!(METHODS[..index].iter().all(|other| other.name != method.name), "{}", method.name);
+            assert!(is_reserved(method.name), "{}", method.name);
+        }
+        assert!(!is_reserved("com.example/tools") && !is_reserved("toolsmith/call"));
     }
 }

@@ -149,6 +149,15 @@ impl Renderer {
         self.complete(&Prompted { messages }, Caching::None)
     }
 
+    /// Renders what a method of the catalog returned, without the members that an era adds.
+    pub(crate) fn method_result(&self, mut result: Map<String, Value>) -> RenderedResult {
+        if self.era == Era::Modern {
+            result.remove("_meta");
+            result.remove("resultType");
+        }
+        self.complete(&result, Caching::None)
+    }
+
     /// Renders suggestions.
     pub(crate) fn completion(&self, completion: Completion) -> RenderedResult {
         let has_more = completion.has_more || completion.values.len() > MAX_VALUES;

@@ -25,10 +25,7 @@ pub struct ProtocolSnapshot {
 
 impl ProtocolSnapshot {
     /// Renders once whatever does not change between requests.
-    ///
-    /// # Errors
-    /// [`ListingError`] when something in the catalog can't be shown to clients.
-    pub fn new(
+    pub(crate) fn render(
         service: Arc<Service>,
         settings: McpSettings,
         keys: Arc<SealingKeys>,
