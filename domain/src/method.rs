@@ -11,11 +11,11 @@ use crate::tool::ToolError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodSpec {
     name: String,
-    /// All of them are needed to call it.
+    /// The scopes that are required to call it.
     pub scopes: ScopeSet,
 }
 
-/// Why a method can't be served; for the developer who wrote it.
+/// Why a method's spec is invalid; for the developer who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MethodSpecError {
     /// Not a name.
@@ -67,15 +67,15 @@ impl MethodSpec {
     }
 }
 
-/// One call, as the method sees it.
+/// A call of [`Method::call`].
 pub struct MethodCall<'a> {
-    /// The caller, its client, and the way back to it.
+    /// The caller and its client.
     pub context: Context<'a>,
     /// The members of `params`, without those that are the protocol's: nothing has checked them.
     pub params: &'a Map<String, Value>,
 }
 
-/// The result of a call: the members of `result`.
+/// The result of [`Method::call`]: the members of `result`.
 pub type MethodResult = Result<Outcome<Map<String, Value>>, MethodError>;
 
 /// Why a call has no result.
@@ -98,7 +98,7 @@ pub trait Method: Send + Sync {
     /// [`MethodSpecError`]; it stops the start.
     fn spec(&self) -> Result<MethodSpec, MethodSpecError>;
 
-    /// Calls it.
+    /// Returns the members of `result`.
     ///
     /// # Errors
     /// [`MethodError`].

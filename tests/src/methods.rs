@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    ElicitResult, InputRequest, InputRequired, Method, MethodCall, MethodError, MethodResult, MethodSpec,
-    MethodSpecError, Outcome, Progress, ToolError,
+    Context, ElicitResult, InputRequest, InputRequired, Method, MethodCall, MethodError, MethodResult,
+    MethodSpec, MethodSpecError, Outcome, Progress, ToolError,
 };
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
@@ -33,17 +33,7 @@ impl Method for Report {
                 context.feedback.progress(Progress { progress: 1.0, total: None, message: None });
                 Ok(Outcome::Complete(Map::new()))
             }
-            Some("ask") => match context.input_responses.elicit_result("title") {
-                Some(ElicitResult::Accept(form)) => {
-                    let state = context.request_state.cloned().unwrap_or_default();
-                    let params = Value::Object(params.clone());
-                    Ok(Outcome::Complete(object(json!({"form": form, "state": state, "params": params}))))
-                }
-                _ => {
-                    let request = InputRequest::Elicit { message: "Title?".into(), schema: json!({}) };
-                    InputRequired::new("title", request).with_state(json!(7)).into()
-                }
-            },
+            Some("ask") => ask(&context, params),
             _ => {
                 let subject = context.principal.subject();
                 let odd = json!({"_meta": "m", "resultType": "odd", "subject": subject, "params": params});
@@ -51,6 +41,15 @@ impl Method for Report {
             }
         }
     }
+}
+
+fn ask(context: &Context<'_>, params: &Map<String, Value>) -> MethodResult {
+    if let Some(ElicitResult::Accept(form)) = context.input_responses.elicit_result("title") {
+        let result = json!({"form": form, "state": context.request_state, "params": params});
+        return Ok(Outcome::Complete(object(result)));
+    }
+    let request = InputRequest::Elicit { message: "Title?".into(), schema: json!({}) };
+    InputRequired::new("title", request).with_state(json!(7)).into()
 }
 
 fn object(value: Value) -> Map<String, Value> {
