@@ -23,8 +23,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Returns every scope that something in the catalog asks for: the tools' first, by `rule`, then the resources', the prompts' and
-    /// the methods'.
+    /// Returns every scope that something in the catalog asks for: the tools' first, by `rule`, then the resources', the
+    /// prompts' and the methods'.
     pub fn asked_scopes<'a>(&'a self, rule: impl Fn(&'a ToolSpec) -> &'a ScopeSet) -> ScopeSet {
         let tools = self.tools.specs().map(rule);
         let resources = self.resources.specs().map(|spec| &spec.scopes);

@@ -38,7 +38,8 @@ impl ScopeAuthority {
     }
 }
 
-/// The subject of an admitted token. Only [`TokenPolicy::admit`] creates one, so holding one proves that it ran. Clones are cheap.
+/// The subject of an admitted token. Only [`TokenPolicy::admit`] creates one, so holding one proves that it ran. Clones are
+/// cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     claims: Arc<Claims>,
@@ -277,7 +278,8 @@ pub struct TokenPolicy {
     pub resources: Vec<Arc<str>>,
     /// The accepted values of `aud` besides the resource's own.
     pub additional_audiences: Vec<String>,
-    /// The maximum difference between the issuer's clock and this one. It keeps a token valid this long past `exp`, so it is small.
+    /// The maximum difference between the issuer's clock and this one. It keeps a token valid this long past `exp`, so it is
+    /// small.
     pub leeway: Duration,
     /// The claims that grant scopes.
     pub authority: ScopeAuthority,
@@ -350,8 +352,9 @@ impl TokenPolicy {
     }
 }
 
-/// Returns whether a `typ` is an access token's. RFC 9068 section 4 demands `at+jwt`; Auth0's own dialect says `JWT`. Media types compare without regard to case
-/// (RFC 7515 section 4.1.9). An ID token also says `JWT`: the audience check is what stops it.
+/// Returns whether a `typ` is an access token's. RFC 9068 section 4 demands `at+jwt`; Auth0's own dialect says `JWT`. Media
+/// types compare without regard to case (RFC 7515 section 4.1.9). An ID token also says `JWT`: the audience check is what
+/// stops it.
 fn is_access_token_type(typ: &str) -> bool {
     ["at+jwt", "application/at+jwt", "JWT"].iter().any(|known| known.eq_ignore_ascii_case(typ))
 }

@@ -296,7 +296,8 @@ pub struct RequestContext<'a> {
     pub feedback: &'a dyn Feedback,
 }
 
-/// The prompt or template whose argument is being completed (`PromptReference` and `ResourceTemplateReference` in MCP's schema).
+/// The prompt or template whose argument is being completed (`PromptReference` and `ResourceTemplateReference` in MCP's
+/// schema).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompletionRef<'a> {
     /// A prompt, by its name.

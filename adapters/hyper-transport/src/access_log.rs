@@ -22,7 +22,7 @@ const MAX_ITEMS: usize = 16;
 
 const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
-/// Gives out request ids: unique in a process, and unlikely to meet another replica's.
+/// The source of request ids: unique in a process, and unlikely to be another replica's.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     /// The process's part, and a dash.
@@ -47,18 +47,17 @@ impl RequestIds {
     }
 }
 
-/// The content of a request's line. A request's query and body never get here, and of its headers only what a refusal is
-/// about.
+/// The content of a request's line. It has nothing of the query and the body, and of the headers only what a refusal is about.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// The other end of the connection: the client, or the proxy before the server.
     peer: SocketAddr,
     method: Method,
     target: Uri,
-    /// Of an authenticated request.
+    /// The principal of an authenticated request.
     pub(crate) principal: Option<Principal>,
     pub(crate) protocol: LogFields,
-    /// Why the transport refused.
+    /// The reason for which the transport refused.
     pub(crate) refused: Option<&'static str>,
     details: Option<Box<Details>>,
     pub(crate) is_probe: bool,
@@ -74,8 +73,7 @@ pub(crate) enum BodyRead {
     Whole,
 }
 
-/// What a refusal is about: escaped, cut, and for lists as JSON. Nothing of a token but what is named here, and nobody
-/// vouches for that.
+/// The details of a refusal: escaped, cut, and lists as JSON. The claims of a token are unverified.
 #[derive(Debug, Default)]
 struct Details {
     host: Option<String>,
@@ -102,7 +100,7 @@ impl Record {
         }
     }
 
-    /// Notes why the transport refuses, and what that is about.
+    /// Records the reason and the details of a refusal.
     pub(crate) fn refuse(&mut self, facts: &ErrorFacts<'_>, request: &Parts, service: &Service) {
         self.refused = Some(facts.reason);
         let details = match facts.cause {
@@ -118,7 +116,7 @@ impl Record {
         self.details = Some(Box::new(details));
     }
 
-    /// Writes the line. Probes that are answered as they should be come every few seconds, and would bury the others.
+    /// Writes the line, at debug level for successful probes, which come every few seconds.
     pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
         let principal = self.principal.as_ref();
         let none = Details::default();
@@ -158,7 +156,7 @@ impl Record {
 }
 
 impl Details {
-    /// The scopes that this server knows come first: a list that is cut then still shows them.
+    /// Returns held and missing scopes. Those that this server knows come first, since a list may be cut.
     fn denied(denied: &Denied, principal: Option<&Principal>) -> Self {
         let held =
             principal.map(|principal| list(denied.held.union(principal.scopes()).iter().map(Scope::as_str)));

@@ -38,7 +38,7 @@ pub(crate) enum AnswerBody {
 pub(crate) struct Whole {
     left: Bytes,
     delivery: Option<Arc<Delivery>>,
-    /// Its last part is not its end: the stream goes on until that was taken, so that it can be reset until then.
+    /// The HTTP/2 stream stays open until the last part was taken, so that it can be reset until then.
     stays: bool,
 }
 
@@ -150,7 +150,7 @@ impl Events {
                     return Poll::Pending;
                 }
                 self.silence = silence(&self.clock);
-                // The new silence has to be waited for, too.
+                // The new timer must be polled, too.
                 cx.waker().wake_by_ref();
                 Poll::Ready(self.watched(COMMENT))
             }

@@ -45,8 +45,8 @@ enum Accepts {
     Stream,
 }
 
-/// Answers one request. Only POST has an answer, but whatever the method, whoever has no good token is told to log in first:
-/// clients begin their login with a GET, HEAD or DELETE as much as with a POST.
+/// Answers one request. Only POST is served, but a request of any method is authenticated first: clients begin their login
+/// with a GET, HEAD or DELETE as much as with a POST.
 pub(crate) async fn answer(
     shared: &Shared,
     snapshot: &Snapshot,
@@ -80,7 +80,7 @@ pub(crate) async fn answer(
     respond(shared, reply, accepts, (holder, lease), record)
 }
 
-/// Returns the principal. It is called before any of the body is read: whoever is refused costs no more than a head.
+/// Authenticates a request before any of its body is read, so that a refused one costs no more than a head.
 async fn authenticate(
     snapshot: &Snapshot,
     resource: &Arc<str>,
@@ -90,7 +90,8 @@ async fn authenticate(
     snapshot.service().authenticate(token.as_ref(), resource).await.map_err(Problem::Unauthenticated)
 }
 
-/// Checks that the body has no content coding: nothing is decompressed here, so that no body is larger than what was sent of it.
+/// Checks that the body has no content coding: nothing is decompressed here, so that no body is larger than what was sent of
+/// it.
 fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &HeaderValue| {
         value.to_str().is_ok_and(|list| {
@@ -106,7 +107,7 @@ fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
 /// Checks the body's media type, and returns those that the client accepts.
 fn check_media_types(headers: &HeaderMap) -> Result<Accepts, Problem> {
     let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
-    // One, so that nobody before the server can have read another (RFC 9110 section 5.3).
+    // Exactly one, so that no proxy can have read another (RFC 9110 section 5.3).
     let mut content_types = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().ok());
     if !content_types.next().flatten().is_some_and(is_json) || content_types.next().is_some() {
         return Err(Problem::UnsupportedMediaType);
@@ -117,7 +118,7 @@ fn check_media_types(headers: &HeaderMap) -> Result<Accepts, Problem> {
     for range in accepted.flat_map(|list| list.split(',')).map(essence) {
         takes_all = false;
         takes_json |= is_json(range) || matches!(range, "*/*" | "application/*");
-        // Only who names it: many that take anything read no stream.
+        // Only by its name: many clients that accept anything read no stream.
         takes_stream |= range.eq_ignore_ascii_case("text/event-stream");
     }
     match (takes_all || takes_json, takes_stream) {
@@ -153,8 +154,7 @@ fn respond(
     };
     let (body, content_type) = match body {
         Body::Empty => (AnswerBody::empty(), None),
-        // The answer to who takes nothing but a stream, which then has one event. Other statuses than 200 are HTTP's to
-        // tell, and their bodies explain them.
+        // A client that accepts only a stream gets one of one event. Other statuses than 200 have a JSON body.
         Body::Whole(document) if accepts == Accepts::Stream && status == StatusCode::OK => {
             (AnswerBody::whole(event(&document)), Some(EVENT_STREAM))
         }

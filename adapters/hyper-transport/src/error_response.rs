@@ -1,4 +1,4 @@
-//! The response to a [`Problem`](crate::problem::Problem): an OAuth error object, and what its headers say.
+//! The response to a [`Problem`](crate::problem::Problem): an OAuth error object, and its headers.
 
 use std::time::Duration;
 

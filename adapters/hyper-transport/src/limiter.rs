@@ -1,5 +1,5 @@
-//! How much is taken on at a time: connections, requests, streams, memory. What goes beyond is refused at once, and costs
-//! little. One subject and one client get a bounded share of it, so that nobody can take it all.
+//! The limits of what is served at a time: connections, requests, streams, memory. What exceeds them is refused at once, at
+//! little cost. One subject and one client get a bounded share of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +63,7 @@ impl Limiter {
     }
 
     /// Acquires a lease for a request whose body is there, until its answer is made or has become a stream. A request that
-    /// waits for keys or for its body has none: whoever sends slowly, or sends what can't be verified, takes no other's.
+    /// waits for keys or for its body has none: slow senders, and those whose token can't be verified, take none from others.
     ///
     /// # Errors
     /// [`Problem::Exhausted`].
@@ -97,8 +97,8 @@ impl Limiter {
         Memory::of_request(&self.memory, holder)
     }
 
-    /// Acquires a lease for an answer of so many bytes that waits to be taken. One that is larger than a share counts as a share: it
-    /// is sent if its holder has nothing else.
+    /// Acquires a lease for an answer of so many bytes that waits to be taken. One that is larger than a share counts as a
+    /// share: it is sent if its holder has nothing else.
     ///
     /// # Errors
     /// [`Problem::Exhausted`].
@@ -148,8 +148,8 @@ mod tests {
     #[test]
     fn a_warning_is_given_once_a_second() {
         let warnings = Warnings::default();
-        let given =
+        let due =
             [0, 10, 999, 1000, 900, 1500, 5000].map(|millis| warnings.is_due(Duration::from_millis(millis)));
-        assert_eq!(given, [true, false, false, true, false, false, true]);
+        assert_eq!(due, [true, false, false, true, false, false, true]);
     }
 }

@@ -1,4 +1,4 @@
-//! Every way a request ends without reaching its goal, and all that its response and its log line say of it.
+//! Every reason to refuse a request, with the facts of its response and its log line.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -34,13 +34,13 @@ pub(crate) enum Problem {
     BadAuthorization,
     Unauthenticated(AuthError),
     Denied(Denied),
-    /// There is nothing left of something: for everyone (503), or for this subject or client (429).
+    /// A limit is reached: of the server (503), or of this subject or client (429).
     Exhausted(Exhausted),
     /// The connection's client has yet to take earlier answers.
     NotTaken,
 }
 
-/// A problem as data.
+/// The facts of a problem.
 #[derive(Debug)]
 pub(crate) struct ErrorFacts<'p> {
     pub(crate) status: StatusCode,
@@ -48,13 +48,13 @@ pub(crate) struct ErrorFacts<'p> {
     pub(crate) error: &'static str,
     /// The code for the log: finer than `error` where a token was rejected.
     pub(crate) reason: &'static str,
-    /// What to do about it, for people.
+    /// The text for people: what is wrong, or what to do.
     pub(crate) description: Cow<'static, str>,
     /// The header that the response has because of it.
     pub(crate) header: ErrorHeader,
-    /// What the log line shows of the request.
+    /// The part of the request that the log line shows.
     pub(crate) cause: Cause<'p>,
-    /// Whether what is left of the request on the wire is not worth reading.
+    /// Whether the connection ends, because the rest of the request is not read.
     pub(crate) ends_connection: bool,
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum ErrorHeader {
 /// The part of a request that a problem is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause<'p> {
-    /// No part that a log could show.
+    /// No part that the log line shows.
     Unspecific,
     Host,
     Origin,
@@ -119,7 +119,7 @@ impl<'p> ErrorFacts<'p> {
 }
 
 impl Problem {
-    /// Returns the problem as data: one arm a problem.
+    /// Returns the facts, in one arm for each problem.
     pub(crate) fn facts(&self) -> ErrorFacts<'_> {
         match self {
             Self::NotFound { endpoint } => ErrorFacts::new(

@@ -25,7 +25,7 @@ use crate::shared::{Shared, Snapshot};
 use crate::{body, cors, endpoint};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// How long a metadata document may be kept: a deployment that changes it is seen within minutes.
+/// How long a metadata document may be cached: a change is visible within minutes.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// The endpoint and the route of a request, and the snapshot that it is judged by.
@@ -37,8 +37,8 @@ struct Target<'s> {
 }
 
 impl Shared {
-    /// Answers a request: the id, the conversion of a problem and the log line are here, once. On a spare connection only
-    /// probes are answered, and one request.
+    /// Answers a request: the id, the conversion of a problem and the log line are made here, once. On a spare connection only
+    /// probes are answered, and only one request.
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
@@ -241,8 +241,8 @@ fn plain(status: StatusCode, json: String) -> Response<AnswerBody> {
     response
 }
 
-/// Adds the headers of every response. `closes` ends an HTTP/1.1 connection with this answer: what follows a body that was not read to its verified end may be
-/// anybody's request.
+/// Adds the headers of every response. `closes` ends an HTTP/1.1 connection with this answer: what follows a body that was not
+/// read to its verified end may be anybody's request.
 fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version, closes: bool) {
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,4 +1,4 @@
-//! What every request needs: the parts that last as long as the server, and the snapshot that a reload replaces.
+//! The state that all requests share: parts that last as long as the server, and the snapshot that a reload replaces.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,13 +89,13 @@ impl Shared {
         Arc::clone(&self.clock)
     }
 
-    /// Begins the drain: from here on the server says that it is not ready, and every answer ends its HTTP/1.1 connection, so that clients
-    /// and proxies go elsewhere of themselves.
+    /// Begins the drain: from here on the server says that it is not ready, and every answer ends its HTTP/1.1 connection, so
+    /// that clients and proxies go elsewhere.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Logs what `/ready` says when it differs from what it said before: each probe alone is no news.
+    /// Logs a change of what `/ready` reports.
     pub(crate) fn note_readiness(&self, reason: Option<&str>) {
         if !self.readiness.changes_to(reason.is_none()) {
             return;
@@ -111,7 +111,7 @@ impl Shared {
     }
 }
 
-/// What `/ready` said last; before it was asked, that all is well.
+/// The last report of `/ready`; before the first one, readiness.
 #[derive(Default)]
 struct Readiness {
     is_lost: AtomicBool,
@@ -128,10 +128,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readiness_is_news_when_it_changes() {
+    fn only_changes_of_readiness_are_logged() {
         let readiness = Readiness::default();
         let asked = [true, true, false, false, false, true, true, false];
-        let news = asked.map(|is_ready| readiness.changes_to(is_ready));
-        assert_eq!(news, [false, false, true, false, false, true, false, true]);
+        let changes = asked.map(|is_ready| readiness.changes_to(is_ready));
+        assert_eq!(changes, [false, false, true, false, false, true, false, true]);
     }
 }

@@ -1,7 +1,7 @@
 //! Batches (2025-03-26, basic, "Batching"): several messages in one body, answered in one array.
 //!
-//! The messages are judged and answered one after another, in the place of one request, each as if it had come alone; but
-//! nothing is streamed, so that progress and log messages are dropped, and a tool can't ask its client.
+//! The messages are handled one after another, within the limits of one request, each as if it were sent alone; but nothing is
+//! streamed, so that progress and log messages are dropped, and a tool can't request input.
 
 use domain::{Denied, Memory, Principal};
 use serde_json::json;
@@ -14,24 +14,24 @@ use crate::methods::INITIALIZE;
 use crate::reply::{Body, Failure, LogFields, Refusal, Reply, Status, code};
 use crate::{dispatch, version};
 
-/// The parts of a batch, as they were read.
+/// The parts of a batch, each parsed.
 pub(crate) type Parts<'a> = Vec<Result<Incoming<'a>, InvalidMessage<'a>>>;
 
-/// The answers so far.
-struct Answers {
-    /// The array, still open.
+/// The responses so far.
+struct Responses {
+    /// The JSON array, without its end.
     body: Vec<u8>,
-    /// How many there are, and how many of them say that scopes are missing.
+    /// The number of responses, and of those that report missing scopes.
     count: usize,
     denied_count: usize,
     denied: Option<Denied>,
-    /// Something was done that must not be done again.
+    /// A response was passed on, so the batch must not be sent again.
     took_response: bool,
     /// Where the memory of the array is counted.
     memory: Memory,
 }
 
-/// Answers all parts.
+/// Responses a batch.
 pub(crate) async fn answer(
     served: Served<'_>,
     principal: &Principal,
@@ -44,33 +44,33 @@ pub(crate) async fn answer(
         return Reply::failure(None, &failure, log);
     }
     let is_malformed = parts.iter().all(Result::is_err);
-    let mut answers =
-        Answers { body: Vec::new(), count: 0, denied_count: 0, denied: None, took_response: false, memory };
+    let mut responses =
+        Responses { body: Vec::new(), count: 0, denied_count: 0, denied: None, took_response: false, memory };
     for part in parts {
         match part {
             Ok(Incoming::Request(request)) => {
                 let id = request.id;
-                let memory = answers.memory.part();
+                let memory = responses.memory.part();
                 let reply =
                     answer_request(served, principal, fields, Request { memory: Some(memory), ..request });
-                answers.add(Some(id), reply.await);
+                responses.add(Some(id), reply.await);
             }
             Ok(Incoming::Response { id, result }) => {
-                answers.took_response = true;
+                responses.took_response = true;
                 served.input_requests.respond(
                     principal,
                     id.as_deref(),
                     result.as_ref(),
-                    answers.memory.part(),
+                    responses.memory.part(),
                 );
             }
             Ok(Incoming::Notification) => {}
             Err(InvalidMessage { id, failure }) => {
-                answers.add(id, Reply::failure(id, &failure, LogFields::default()));
+                responses.add(id, Reply::failure(id, &failure, LogFields::default()));
             }
         }
     }
-    answers.into_reply(is_malformed, log)
+    responses.into_reply(is_malformed, log)
 }
 
 async fn answer_request(
@@ -88,7 +88,7 @@ async fn answer_request(
     dispatch::answer(served, principal, fields, request, false).await
 }
 
-impl Answers {
+impl Responses {
     fn add(&mut self, id: Option<&RawValue>, reply: Reply) {
         let LogFields { method, tool, reason } = &reply.log;
         let method = method.as_deref();
@@ -108,7 +108,7 @@ impl Answers {
         };
         let body = match self.memory.add(body.len()) {
             Ok(()) => body,
-            // What was done is done, but there is no room to say what came of it.
+            // The work is done, but there is no memory for its response.
             Err(exhausted) => document(match id {
                 Some(id) => Reply::refused(id, Refusal::Exhausted(exhausted), LogFields::default()),
                 None => Reply::failure(
@@ -127,7 +127,7 @@ impl Answers {
         if self.count == 0 {
             return Reply::accepted(log);
         }
-        // Nothing was done: said by HTTP, so that clients that ask for scopes by its challenge do so.
+        // Nothing was done: HTTP's challenge then has clients ask for the scopes.
         let nothing_done = self.denied_count == self.count && !self.took_response;
         if let Some(denied) = self.denied.take().filter(|_| nothing_done) {
             return Reply::denied(denied, log);
@@ -139,7 +139,7 @@ impl Answers {
     }
 }
 
-/// What 403 says of a request that comes alone.
+/// Returns the error that has the content of the 403 for a single request.
 fn lacks_scopes(denied: &Denied) -> Failure {
     let message = format!("the token lacks scopes that this needs: {}", denied.missing);
     let data = json!({"error": "insufficient_scope", "scope": denied.to_request.to_string()});
@@ -153,7 +153,7 @@ fn document(reply: Reply) -> Vec<u8> {
 fn document_of(body: Body) -> Vec<u8> {
     match body {
         Body::Whole(document) => document,
-        // Only principal takes streams gets one, and only scopes are refused without a document.
+        // Parts are not streamed, and only missing scopes are refused without a document.
         Body::Empty | Body::Stream(_) => b"null".to_vec(),
     }
 }

@@ -24,7 +24,7 @@ struct Waiting {
     response: oneshot::Sender<InputResponse>,
 }
 
-/// One request that waits; it waits no longer when this is dropped.
+/// One request that waits for its response, until this is dropped.
 pub(crate) struct PendingInputRequest {
     pub(crate) id: String,
     pub(crate) response: oneshot::Receiver<InputResponse>,
@@ -53,7 +53,7 @@ impl InputResponse {
 pub(crate) enum NotOpened {
     /// Too many are pending.
     Exhausted(Exhausted),
-    /// The machine gives no randomness.
+    /// The machine has no randomness.
     NoRandomness,
 }
 

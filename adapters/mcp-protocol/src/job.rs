@@ -1,5 +1,5 @@
-//! Calls that take their time: of a tool, a resource, a prompt, a method of the catalog. A job owns all that it needs, so that it can go on while its
-//! stream is read.
+//! Calls that may take long: of a tool, a resource, a prompt, a method of the catalog. A job owns all that it needs, so that
+//! it can go on while its stream is read.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -112,7 +112,7 @@ impl From<Option<Unparsed<&RawValue>>> for Arguments {
 
 /// Returns the memory of a job, which has copies of what it needs of the request's body.
 fn job_memory(memory: Option<Memory>, target: &Target) -> Result<Memory, Refusal> {
-    // There is none only if the request was answered before.
+    // The memory of a request is taken once.
     let mut memory = memory.ok_or(Exhausted::Pool)?;
     let arguments = match target {
         Target::Tool { arguments, .. } | Target::Prompt { arguments, .. } => arguments.text_bytes(),
@@ -204,7 +204,7 @@ impl Job {
         Ok(job)
     }
 
-    /// Takes up what the modern client brings from the round before: its responses, and the state.
+    /// Restores what the modern client sends of the round before: its responses, and the state.
     fn resume(&mut self, params: &Params<'_>) -> Result<(), Refusal> {
         self.input_responses = InputResponses::new(params.input_responses(&mut self.memory)?);
         let Some(sealed) = &params.request_state else {
@@ -390,7 +390,7 @@ impl Job {
                 NotOpened::Exhausted(exhausted) => exhausted.into(),
                 NotOpened::NoRandomness => no_randomness(),
             })?;
-            // A stream that is gone takes this job with it.
+            // If the stream is gone, this job is dropped with it.
             let _ = messages.send(json_rpc_request(&pending.id, input_request(request, false))).await;
             waiting.push((name, pending));
         }

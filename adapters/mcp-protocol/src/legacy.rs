@@ -54,8 +54,7 @@ pub(crate) fn subscribe(exchange: &mut Exchange<'_, '_>) -> Result<RenderedResul
     Err(failure.with_data(json!({"uri": uri})).into())
 }
 
-/// Checks the headers that mirror the body. This era has none; a client that sends them all the same must not say one thing to
-/// a gateway and another to this server.
+/// Checks the headers that mirror the body. This era has none, but where a client sends them, a gateway may act by them.
 pub(crate) fn check_mirrors_if_present(
     fields: &dyn RequestFields,
     request: &Request<'_>,

@@ -1,5 +1,5 @@
-//! `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions): a stream of changes, until the client closes it, its token
-//! expires, or the server ends. Every change is judged by the snapshot that is present when it is sent.
+//! `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions): a stream of changes, until the client closes it, its
+//! token expires, or the server ends. Every change is judged by the snapshot that is present when it is sent.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

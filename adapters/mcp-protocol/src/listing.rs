@@ -223,7 +223,8 @@ impl Listing {
     }
 }
 
-/// Returns a page. A cursor names the last item of the page before, so that a list that changes meanwhile loses nothing but what is gone.
+/// Returns a page. A cursor names the last item of the page before, so that a list that changes meanwhile loses nothing but
+/// what is gone.
 fn page<'a>(
     items: &[(&str, &'a RawValue)],
     cursor: Option<&Json<'_>>,

@@ -14,7 +14,7 @@ use crate::reply::{Failure, code};
 /// The maximum number of messages in one batch.
 pub(crate) const MAX_BATCH: usize = 16;
 
-/// What a body holds.
+/// The content of a body.
 #[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
 pub(crate) enum Parsed<'a> {
     One(Incoming<'a>),
@@ -24,7 +24,7 @@ pub(crate) enum Parsed<'a> {
 /// Something that is no JSON-RPC message, and why.
 #[derive(Debug)]
 pub(crate) struct InvalidMessage<'a> {
-    /// The id of what would be a request, where it has one that means one thing.
+    /// The id, if it is a request's and unambiguous.
     pub(crate) id: Option<&'a RawValue>,
     pub(crate) failure: Box<Failure>,
 }
@@ -40,7 +40,7 @@ impl<'a> InvalidMessage<'a> {
 pub(crate) enum Incoming<'a> {
     Request(Request<'a>),
     Notification,
-    /// A client's answer to a server request: its id, and its result unless it is an error.
+    /// A client's response to a request for input: its id, and its result unless it is an error.
     Response {
         id: Option<String>,
         result: Option<Unparsed<&'a RawValue>>,
@@ -55,7 +55,7 @@ pub(crate) struct Request<'a> {
     pub(crate) params: Params<'a>,
     /// The message that it was read from.
     pub(crate) text: &'a [u8],
-    /// Where its work counts its memory; whoever does the work takes it.
+    /// Where its work counts its memory; taken by the handler that does the work.
     pub(crate) memory: Option<Memory>,
 }
 
@@ -123,7 +123,7 @@ fn refused(error: &StrictJsonError) -> Failure {
     Failure::malformed(code, error.to_string())
 }
 
-/// `text` is where an id is looked for in what could not be read.
+/// Judges a message that was read; of one that could not be, `text` may still have an id.
 fn judge<'a>(
     read: Result<Json<'a, Envelope<'a>>, StrictJsonError>,
     text: &'a [u8],
@@ -136,13 +136,13 @@ fn judge<'a>(
         Ok(_) => {
             Err(InvalidMessage::new(None, Failure::invalid_request("not a JSON-RPC message: not an object")))
         }
-        // What is no JSON has no members.
+        // Text that is no JSON has no id.
         Err(error @ StrictJsonError::Syntax { .. }) => Err(InvalidMessage::new(None, refused(&error))),
         Err(error) => Err(InvalidMessage::new(request_id(text), refused(&error))),
     }
 }
 
-/// The id of a request that is refused for what it holds elsewhere. Nothing here recurses or keeps anything.
+/// Returns the id of a request that is refused because of another member. This neither recurses nor allocates.
 fn request_id(text: &[u8]) -> Option<&RawValue> {
     #[derive(Deserialize)]
     struct Head<'a> {
@@ -151,15 +151,15 @@ fn request_id(text: &[u8]) -> Option<&RawValue> {
         result: Option<IgnoredAny>,
         error: Option<IgnoredAny>,
     }
-    // Two ids are none.
+    // An id that is there twice is an error.
     let Head { id, result, error } = serde_json::from_slice(text).ok()?;
-    // It was not read before, so it may be no JSON of its own.
+    // It was not checked before, so it may be invalid.
     let is_sound = |id: &RawValue| is_id(id) && strict_json::check(id.get().as_bytes(), 1).is_ok();
     id.filter(|id| is_sound(id) && result.is_none() && error.is_none())
 }
 
 impl Envelope<'_> {
-    /// Whether it is no response, and so asks for one if it has an id.
+    /// Returns whether it is a request or a notification, not a response.
     fn is_request(&self) -> bool {
         self.method.is_some() || (self.result.is_none() && !self.has_error)
     }
@@ -199,7 +199,7 @@ fn incoming<'a>(envelope: Envelope<'a>, message: &'a [u8]) -> Result<Incoming<'a
     })
 }
 
-/// The text of a JSON string; `None` for any other value.
+/// Returns the text of a JSON string; `None` for any other value.
 fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
@@ -356,8 +356,8 @@ mod tests {
             .map(|part| part.as_ref().map(|_| ()).map_err(|fault| fault.id.map(RawValue::get)))
             .collect();
         assert_eq!(judge, [Ok(()), Err(Some("2")), Err(None), Err(None), Ok(())]);
-        let most = format!("[{}]", vec![ping; MAX_BATCH].join(","));
-        assert!(matches!(parse(most.as_bytes(), 128), Ok(Parsed::Batch(_))));
+        let largest = format!("[{}]", vec![ping; MAX_BATCH].join(","));
+        assert!(matches!(parse(largest.as_bytes(), 128), Ok(Parsed::Batch(_))));
         refused(&format!("[{}]", vec![ping; MAX_BATCH + 1].join(",")), code::INVALID_REQUEST);
     }
 }

@@ -42,9 +42,9 @@ enum Eras {
 pub(crate) enum Handler {
     /// Answers at once.
     Immediate(fn(&mut Exchange<'_, '_>) -> Result<RenderedResult, Refusal>),
-    /// Waits for code of the catalog's, and is not heard of before it has its result.
+    /// Waits for code of the catalog's, and sends nothing before its result.
     Waiting(for<'x> fn(&'x mut Exchange<'_, '_>) -> Waiting<'x>),
-    /// Has a [`crate::job::Job`] call the target, which may send messages and requests for input before its result.
+    /// Has a job call the target, which may send messages and requests for input before its result.
     Job(fn(&mut Exchange<'_, '_>) -> Result<Target, Refusal>),
     /// Answers with a stream, and so only clients that take one.
     Stream(fn(&mut Exchange<'_, '_>, LogFields) -> Result<Reply, Refusal>),
@@ -52,7 +52,7 @@ pub(crate) enum Handler {
 
 pub(crate) type Waiting<'x> = Pin<Box<dyn Future<Output = Result<RenderedResult, Refusal>> + Send + 'x>>;
 
-/// MCP's own methods, the one that is called most first.
+/// MCP's own methods, the most frequent one first.
 static METHODS: [Method; 15] = [
     Method {
         name: "tools/call",

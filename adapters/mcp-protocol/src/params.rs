@@ -1,4 +1,4 @@
-//! The members of `params`, and what several methods read of them.
+//! The members of `params` that methods read.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::reply::{Failure, Refusal, code};
 
-/// The members of `params` that some method reads.
+/// The members of `params`, of whatever method.
 #[derive(Default)]
 pub(crate) struct Params<'a> {
     pub(crate) meta: Option<Meta<'a>>,
@@ -76,7 +76,7 @@ fn present<M>(json: Json<'_, M>) -> Option<Json<'_, M>> {
     (!matches!(json, Json::Null)).then_some(json)
 }
 
-/// `ClientCapabilities` in the schema: each an object where the client has it.
+/// `ClientCapabilities` in the schema: a capability is an object if the client has it.
 #[derive(Default)]
 pub(crate) struct Capabilities(ClientCapabilities);
 
@@ -124,7 +124,7 @@ impl Reference<'_> {
     }
 }
 
-/// The `argument` of `CompleteRequestParams` in the schema: its name, and what was typed of its value.
+/// The `argument` of `CompleteRequestParams` in the schema: its name, and the value so far.
 #[derive(Default)]
 pub(crate) struct CompletionArgument<'a> {
     pub(crate) name: Option<Json<'a>>,

@@ -1,4 +1,4 @@
-//! What goes back: JSON-RPC results and errors as bytes, and what HTTP has to know of them.
+//! Replies: JSON-RPC results and errors as bytes, with what a transport needs to send them.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -22,25 +22,25 @@ pub(crate) mod code {
     pub(crate) const HEADER_MISMATCH: i32 = -32020;
     pub(crate) const MISSING_CAPABILITY: i32 = -32021;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
-    /// This server's own, outside the range that JSON-RPC reserves: the HTTP statuses that say the same.
+    /// This server's own, outside the range that JSON-RPC reserves: the equivalent HTTP statuses.
     pub(crate) const FORBIDDEN: i32 = 403;
     pub(crate) const OVERLOADED: i32 = 503;
     pub(crate) const SHARE_EXHAUSTED: i32 = 429;
 }
 
-/// What a reply consists of.
+/// The body of a reply.
 pub enum Body {
-    /// Nothing.
+    /// No body.
     Empty,
     /// One JSON document.
     Whole(Vec<u8>),
-    /// JSON documents one by one, as they come; the last one answers the request.
+    /// A stream of JSON documents; the last one is the response.
     Stream(Messages),
 }
 
-/// Messages as they come. Dropping them ends whatever makes them.
+/// A stream of messages. Dropping it ends the work behind it.
 pub struct Messages {
-    /// What makes them.
+    /// The work behind it.
     pub source: Source,
     /// The messages.
     pub stream: Pin<Box<dyn Stream<Item = Vec<u8>> + Send>>,
@@ -48,50 +48,50 @@ pub struct Messages {
     pub log: Arc<Mutex<LogFields>>,
 }
 
-/// What is behind a stream.
+/// The work behind a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// Work that was asked for: it ends by itself, or by its deadline.
+    /// A call: it ends by itself, or by its deadline.
     Call,
-    /// A subscription: it lasts for as long as the client likes, and nothing is lost when it is refused.
+    /// A subscription: it lasts until the client ends it, and nothing is lost when it is refused.
     Subscription,
 }
 
-/// What a transport sends back for one message.
+/// The reply to one HTTP request.
 pub struct Reply {
-    /// For the status line.
+    /// The outcome, for the status line.
     pub status: Status,
-    /// What to send.
+    /// The body.
     pub body: Body,
-    /// For the log.
+    /// The fields of the log line.
     pub log: LogFields,
 }
 
-/// The outcome, for the transport to say in its own terms.
+/// The outcome in neutral terms, each with the HTTP status that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// A JSON-RPC response. HTTP 200.
     Ok,
-    /// Taken without an answer. HTTP 202, no body.
+    /// A notification or a response was accepted. HTTP 202, no body.
     Accepted,
-    /// The message itself is at fault. HTTP 400.
+    /// The message is invalid. HTTP 400.
     BadRequest,
     /// A modern request for a method that is not served. HTTP 404.
     NotFound,
     /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
     Denied(Box<Denied>),
-    /// There is no room for it now: HTTP 503, or 429 where the subject or client has its share. The body is a JSON-RPC error.
+    /// A limit is reached: HTTP 503, or 429 for the share of a subject or client. The body is a JSON-RPC error.
     Exhausted(Exhausted),
 }
 
-/// The fields of a message's log line; nothing in them is the client's own text.
+/// The protocol's fields of a log line; none has text of the client's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogFields {
     /// The method, if it is one of MCP's or of the catalog.
     pub method: Option<Cow<'static, str>>,
-    /// The tool, if there is one of that name.
+    /// The tool, if it is in the catalog.
     pub tool: Option<ToolName>,
-    /// Why there is no plain success, as a stable code.
+    /// The stable code of the reason for anything but success.
     pub reason: Option<&'static str>,
 }
 
@@ -99,9 +99,9 @@ pub struct LogFields {
 pub(crate) enum Refusal {
     /// A JSON-RPC error.
     Failure(Failure),
-    /// The token lacks scopes; that is HTTP's to say (403), not JSON-RPC's.
+    /// The token lacks scopes, which HTTP reports (403), not JSON-RPC.
     Denied(Denied),
-    /// There is no room for it.
+    /// A limit is reached.
     Exhausted(Exhausted),
 }
 
@@ -120,7 +120,7 @@ impl From<Failure> for Refusal {
 /// The `result` of a response, as JSON text.
 pub(crate) struct RenderedResult(Vec<u8>);
 
-/// How long most results are, in bytes: what is made longer is moved as it grows.
+/// The usual length of a result, in bytes: a longer one is reallocated as it grows.
 const USUAL_BYTES: usize = 512;
 
 /// Renders a result. Texts, numbers and values made from JSON: that can't fail, and if it did, the result would be `null`.
@@ -133,7 +133,7 @@ pub(crate) fn rendered(result: &impl Serialize) -> RenderedResult {
     RenderedResult(text)
 }
 
-/// A JSON-RPC error in the making.
+/// A JSON-RPC error.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
@@ -223,7 +223,7 @@ impl Reply {
         Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, log }
     }
 
-    /// A request that has no result.
+    /// Creates the reply to a request that has no result.
     pub(crate) fn refused(id: &RawValue, refusal: Refusal, log: LogFields) -> Self {
         match refusal {
             Refusal::Denied(denied) => Self::denied(denied, log),

@@ -1,4 +1,4 @@
-//! Results in each era: what the modern one adds to every result, and what a result of each method consists of.
+//! The results of each method, and what the modern era adds to all of them.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ pub(crate) struct Renderer {
     pub(crate) snapshot: Arc<ProtocolSnapshot>,
 }
 
-/// Whether a client may keep a result.
+/// Whether a client may cache a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caching {
-    /// For a while, for itself: what the server says depends on the token, so nothing of it is public.
+    /// For a while, and privately, since results depend on the token.
     Private,
     None,
 }
 
-/// A result with what its era adds.
+/// A result with the members that its era adds.
 #[derive(Serialize)]
 struct Complete<'a, R> {
     #[serde(flatten)]
@@ -88,7 +88,7 @@ struct CompletionWire {
     has_more: bool,
 }
 
-/// `ListToolsResult` and its kind, whose items stand in a member of their own name.
+/// `ListToolsResult` and the like, whose items are in a member that is named after them.
 struct Listed<'a> {
     member: &'static str,
     items: &'a [&'a RawValue],

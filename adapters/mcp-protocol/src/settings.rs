@@ -1,4 +1,4 @@
-//! What the protocol can be told, and how the server introduces itself.
+//! The settings of the protocol, and the identity of the server.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::content::icons;
 
-/// What the server says of itself (`Implementation` in the schema).
+/// The identity of the server (`Implementation` in the schema).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Identity {
     /// The name for programs.
@@ -28,7 +28,7 @@ pub struct Identity {
 /// The settings of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct McpSettings {
-    /// What the server says of itself.
+    /// The identity of the server.
     pub identity: Identity,
     /// The deepest nesting of a request, in levels; at most [`domain::strict_json::MAX_DEPTH`].
     pub json_depth: usize,

@@ -25,7 +25,7 @@ pub(crate) async fn reply(mut job: Job, may_stream: bool) -> Reply {
     let work: Work = Box::pin(job.run(Some(sink)));
     match select(work, messages.next()).await {
         Either::Left((reply, _)) => {
-            // The sink went with the work, so the channel ends behind its messages.
+            // The sink was dropped with the work, so the channel ends after its messages.
             let before: Vec<Vec<u8>> = messages.collect().now_or_never().unwrap_or_default();
             if before.is_empty() { reply } else { completed_stream(before, reply) }
         }
@@ -57,7 +57,7 @@ impl Rest {
         if let Some(work) = &mut self.work {
             match select(self.messages.next(), work).await {
                 Either::Left((Some(message), _)) => return Some(message),
-                // The sink goes with the work; its response is next.
+                // The sink was dropped; the response is next.
                 Either::Left((None, work)) => self.last = response(work.await, log),
                 Either::Right((reply, _)) => self.last = response(reply, log),
             }
