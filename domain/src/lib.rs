@@ -7,7 +7,7 @@
 //!    any other way.
 //! 3. [`ScopePolicy::permit`] compares the principal's [`ScopeSet`], and what that implies by the [`ScopeHierarchy`], with
 //!    what a tool requires.
-//! 4. A [`Tool`] (a port) from the [`ToolCatalog`] runs.
+//! 4. A [`Tool`] (a port) from the [`Catalog`] runs, or a [`Resource`], a [`Prompt`] or a [`Method`] (ports, too).
 //!
 //! [`Service`] is the one door to all of it. This crate does no I/O and knows no HTTP, no JSON-RPC and no Auth0.
 

@@ -89,14 +89,12 @@ impl Choices {
         Harness::start(self).await
     }
 
-    /// Whether this would start, as far as that can be said without a socket.
-    pub fn try_snapshot(self) -> Result<(), String> {
+    /// What a server would be made of; or why there can't be one.
+    pub fn ports_and_settings(self) -> Result<(Ports, Settings), String> {
         let sources = self.sources.clone();
         let ports = self.ports();
         let catalog = ports.catalog().map_err(|error| format!("{error:#}"))?;
-        let settings = Settings::load(sources, &catalog).unwrap();
-        let keys = wiring::sealing_keys(&settings);
-        wiring::snapshot(&settings, ports, keys).map(drop).map_err(|error| format!("{error:#}"))
+        Ok((ports, Settings::load(sources, &catalog).unwrap()))
     }
 
     /// What is on offer, behind ports that nobody uses.

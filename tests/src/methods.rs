@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    Context, ElicitResult, InputRequest, InputRequired, Method, MethodCall, MethodError, MethodResult,
-    MethodSpec, MethodSpecError, Outcome, Progress, ToolError,
+    Context, ElicitResult, Holder, InputRequest, InputRequired, Memory, Method, MethodCall, MethodError,
+    MethodResult, MethodSpec, MethodSpecError, Outcome, Pool, Progress, ToolError,
 };
+use fastmcp_auth0::wiring;
 use http_body_util::Full;
+use mcp_protocol::{Field, McpServer, PostRequest, RequestFields};
 use serde_json::{Map, Value, json};
 
-use crate::harness::{ADMIN, Choices, Harness, USER};
+use crate::harness::{ADMIN, Choices, Harness, NOW, USER, good_claims};
 
 const NAME: &str = "com.example/report";
 
@@ -202,12 +204,43 @@ async fn a_name_that_nobody_has_is_not_found() {
     assert_eq!((answer.status.as_u16(), answer.code()), (404, -32601));
 }
 
+struct NoFields;
+
+impl RequestFields for NoFields {
+    fn field(&self, _: &str) -> Field<'_> {
+        Field::Absent
+    }
+}
+
+#[tokio::test]
+async fn logs_name_methods_of_the_catalog_and_nothing_that_a_client_made_up() {
+    let (ports, settings) = Choices::new().method(Arc::new(Report(NAME))).ports_and_settings().unwrap();
+    let claims = Arc::new(good_claims("tool:greet"));
+    let principal = settings.tokens.admit(&claims, &settings.audience, NOW.seconds()).unwrap();
+    let pool = Arc::new(Pool::new(1 << 20, settings.limits.shares));
+    let server = McpServer::new(ports.announcer.clone(), Arc::clone(&pool));
+    let keys = wiring::sealing_keys(&settings);
+    let snapshot = Arc::new(wiring::snapshot(&settings, ports, keys).unwrap());
+    for (method, logged) in
+        [(NAME, Some(NAME)), ("com.example/other", None), ("tools/list", Some("tools/list"))]
+    {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string();
+        let memory = Memory::of_request(&pool, Holder::of(&principal));
+        let (fields, body) = (&NoFields, body.as_bytes());
+        let post = PostRequest { principal: &principal, fields, body, may_stream: true, memory };
+        let reply = server.answer(&snapshot, post).await;
+        assert_eq!(reply.log.method.as_deref(), logged, "{method}");
+    }
+}
+
 #[test]
 fn malformed_and_double_names_and_those_of_mcp_stop_the_start() {
     let start = |names: &[&'static str]| {
         let choices =
             names.iter().fold(Choices::new(), |choices, name| choices.method(Arc::new(Report(name))));
-        choices.try_snapshot()
+        let (ports, settings) = choices.ports_and_settings()?;
+        let keys = wiring::sealing_keys(&settings);
+        wiring::snapshot(&settings, ports, keys).map(drop).map_err(|error| format!("{error:#}"))
     };
     assert_eq!(start(&["acme/tools", "acme.tools/call", "x/initialize"]), Ok(()));
     for reserved in [

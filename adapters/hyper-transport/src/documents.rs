@@ -1,5 +1,5 @@
 //! The metadata documents, rendered once: the protected resource's (RFC 9728) and, for clients of MCP 2025-03-26 that
-//! look for it here, the authorization server's (RFC 8414), which says what the tenant's own says.
+//! look for it here, the authorization server's (RFC 8414), with the content of the tenant's own.
 
 use bytes::Bytes;
 use domain::{Scope, ScopeSet};
@@ -47,7 +47,7 @@ impl Documents {
     }
 }
 
-/// A member without elements must be left out (RFC 9728 section 3.2, RFC 8414 section 3.2).
+/// Renders a document without empty lists, which must be left out (RFC 9728 section 3.2, RFC 8414 section 3.2).
 fn rendered(mut document: Value) -> Bytes {
     if let Value::Object(members) = &mut document {
         members.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));

@@ -1,5 +1,5 @@
-//! Which `Host` and `Origin` a request may name: what stands between a local server and a web page that had its own
-//! name resolve to it (DNS rebinding; MCP 2026-07-28, basic/transports/streamable-http, "Security & Endpoint").
+//! The policy for `Host` and `Origin`, which protects a local server from web pages whose own name resolves to it (DNS
+//! rebinding; MCP 2026-07-28, basic/transports/streamable-http, "Security & Endpoint").
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;

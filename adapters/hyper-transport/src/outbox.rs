@@ -150,7 +150,7 @@ impl Outbox {
 pub(crate) struct Delivery {
     outbox: Arc<Outbox>,
     id: u64,
-    /// Those that hyper or h2 have.
+    /// The number of chunks that hyper or h2 hold.
     chunks: AtomicUsize,
     /// Wakes the task that waits for them to be taken.
     taken: AtomicWaker,
@@ -164,7 +164,7 @@ impl Delivery {
         Chunk { bytes, delivery: Some(Arc::clone(self)) }
     }
 
-    /// Ready when no part is on its way.
+    /// Returns ready when no part is on its way.
     pub(crate) fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.taken.register(cx.waker());
         if self.chunks.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }

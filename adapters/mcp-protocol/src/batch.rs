@@ -31,7 +31,7 @@ struct Responses {
     memory: Memory,
 }
 
-/// Responses a batch.
+/// Answers a batch.
 pub(crate) async fn answer(
     served: Served<'_>,
     principal: &Principal,
