@@ -213,7 +213,7 @@ impl Problem {
             )
             .caused_by(Cause::Scopes(denied))
             .with_header(ErrorHeader::ErrorChallenge),
-            Self::Exhausted(exhausted) => out_of(*exhausted),
+            Self::Exhausted(exhausted) => limit_reached(*exhausted),
             Self::NotTaken => ErrorFacts::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "answers_not_taken",
@@ -224,7 +224,7 @@ impl Problem {
     }
 }
 
-fn out_of(exhausted: Exhausted) -> ErrorFacts<'static> {
+fn limit_reached(exhausted: Exhausted) -> ErrorFacts<'static> {
     let (status, error) = match exhausted {
         Exhausted::Pool => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
         Exhausted::Share => (StatusCode::TOO_MANY_REQUESTS, "share_exhausted"),
