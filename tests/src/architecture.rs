@@ -86,7 +86,8 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     for (library, users) in [
         ("ureq", &["jwks-verifier", "local-tenant"][..]),
         ("jsonwebtoken", &["jwks-verifier", "local-tenant", "end-to-end", "load"]),
-        ("hyper", &["hyper-transport", "local-tenant", "end-to-end", "load", "soak"]),
+        // The last one for its feature `testing` alone, whose client it is.
+        ("hyper", &["hyper-transport", "local-tenant", "end-to-end", "load", "soak", "fastmcp-auth0"]),
         (
             "tokio",
             &[
@@ -102,7 +103,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "soak",
             ],
         ),
-        ("anyhow", &["fastmcp-auth0", "conformance-server", "load", "soak"]),
+        ("anyhow", &["fastmcp-auth0", "conformance-server", "end-to-end", "load", "soak"]),
         ("config", &["fastmcp-auth0", "end-to-end"]),
     ] {
         for package in metadata.workspace_packages() {
@@ -186,4 +187,77 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     files.chain(folders.iter().flat_map(|folder| rust_files(folder))).collect()
+}
+
+/// The modules of these crates use each other in no circle, and none of them what the crate's root re-exports.
+#[test]
+fn modules_use_each_other_in_no_circle() {
+    for crate_path in ["adapters/mcp-protocol", "adapters/hyper-transport"] {
+        let uses = module_uses(crate_path);
+        let mut left: BTreeSet<&str> = uses.keys().map(String::as_str).collect();
+        // A module that uses none of those that are left is in no circle with them.
+        while let Some(free) = left.iter().copied().find(|module| uses[*module].is_disjoint(&owned(&left))) {
+            left.remove(free);
+        }
+        assert!(left.is_empty(), "{crate_path}: a circle among {left:?}");
+    }
+}
+
+fn owned(names: &BTreeSet<&str>) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The modules of a crate without its root, each with the modules that it uses outside of its tests.
+fn module_uses(crate_path: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let folder = format!("{}/../{crate_path}/src", env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let modules = files.filter(|path| path.file_name().is_some_and(|name| name != "lib.rs"));
+    modules
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let mut uses = used_modules(&text);
+            uses.remove(&name);
+            (name, uses)
+        })
+        .collect()
+}
+
+fn used_modules(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let mut used = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        match rest.strip_prefix('{') {
+            None => used.extend(first_name(rest)),
+            Some(group) => {
+                let mut depth = 1;
+                for item in group.split_inclusive([',', '{', '}']) {
+                    if depth == 1 {
+                        used.extend(first_name(item));
+                    }
+                    depth += item.matches('{').count();
+                    depth -= item.matches('}').count();
+                    if depth == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    used
+}
+
+fn first_name(text: &str) -> Option<String> {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    Some(text[..end].to_owned()).filter(|name| !name.is_empty())
+}
+
+#[test]
+fn what_a_module_uses_is_found() {
+    let text = "use crate::a::{B, C};\nuse crate::{d, e::{F, g}, h};\n// crate::no\nlet x = crate::i::j();\n\
+                #[cfg(test)]\nmod tests {\n use crate::k;\n}";
+    let found: Vec<String> = used_modules(text).into_iter().collect();
+    assert_eq!(found, ["a", "d", "e", "h", "i"]);
 }

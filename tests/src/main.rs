@@ -29,6 +29,7 @@ mod legacy;
 mod limits;
 mod local_tenant;
 mod login;
+mod methods;
 mod modern;
 mod oauth;
 mod overload;
