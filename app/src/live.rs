@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::TokenVerifier;
 use hyper_transport::ReloadHandle;
 
-use crate::config::Settings;
+use crate::config::{Reload, Settings, reload};
 use crate::signals::Hangups;
 use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
 
@@ -76,10 +76,10 @@ impl Live {
     async fn apply(&mut self, new: Settings) -> anyhow::Result<Vec<String>> {
         let changed = changed(&self.settings, &new);
         let fixed: Vec<&str> =
-            changed.iter().map(String::as_str).filter(|key| restart_required(key)).collect();
+            changed.iter().map(String::as_str).filter(|key| reload(key) == Reload::RestartRequired).collect();
         anyhow::ensure!(fixed.is_empty(), "it changes {}, which takes a restart", fixed.join(", "));
         let mut ports = self.ports.clone();
-        if changed.iter().any(|key| is_about_signing_keys(key)) {
+        if changed.iter().any(|key| reload(key) == Reload::FetchesKeys) {
             ports.verifier = ready_verifier(&new, &ports).await?;
         }
         self.replace(&new, &ports)?;
@@ -89,7 +89,7 @@ impl Live {
 
     fn replace(&self, settings: &Settings, ports: &Ports) -> anyhow::Result<()> {
         // The one that a process made is kept: states that it sealed are on their way.
-        let same = settings.state_keys == self.settings.state_keys;
+        let same = settings.mcp.state_keys == self.settings.mcp.state_keys;
         let keys = if same { self.handle.sealing_keys() } else { sealing_keys(settings) };
         self.handle.replace(&http_settings(settings, self.port), snapshot(settings, ports.clone(), keys)?);
         Ok(())
@@ -119,26 +119,8 @@ fn changed(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changed: Vec<String> =
         keys.into_iter().filter(|key| before.get(*key) != now.get(*key)).cloned().collect();
     // Their values are not shown, and so not compared above.
-    if old.state_keys != new.state_keys && !changed.iter().any(|key| key == "mcp.state_keys") {
+    if old.mcp.state_keys != new.mcp.state_keys && !changed.iter().any(|key| key == "mcp.state_keys") {
         changed.push("mcp.state_keys".to_owned());
     }
     changed
-}
-
-/// Whether a key takes a restart: what belongs to the socket, to the pools that exist, to the log, and to the set-up.
-fn restart_required(key: &str) -> bool {
-    const RELOADED_LIMITS: [&str; 2] = ["limits.tool_seconds", "limits.json_depth"];
-    const RELOADED: [&str; 9] =
-        ["server", "auth0", "tokens", "keys", "http", "mcp", "tools", "endpoints", "scopes"];
-    let section = key.split('.').next().unwrap_or_default();
-    match section {
-        "server" => ["server.bind", "server.port"].contains(&key),
-        "limits" => !RELOADED_LIMITS.contains(&key),
-        _ => !RELOADED.contains(&section),
-    }
-}
-
-/// Keys of which signing keys depend: where they come from, and how they are kept.
-fn is_about_signing_keys(key: &str) -> bool {
-    key == "auth0.domain" || key == "auth0.issuer" || key.starts_with("keys.")
 }

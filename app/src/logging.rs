@@ -12,13 +12,13 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{Log, LogFormat};
 
 /// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
 const LISTS: [&str; 4] = ["kids", "held_scopes", "missing_scopes", "unverified_aud"];
 
 /// Sends every `tracing` event to standard error from now on. A second call changes nothing.
-pub(crate) fn start(settings: LogSettings) {
+pub(crate) fn start(settings: Log) {
     let json = match settings.format {
         LogFormat::Auto => !stderr().is_terminal(),
         LogFormat::Human => false,

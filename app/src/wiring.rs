@@ -121,17 +121,17 @@ pub fn shipped() -> Offer {
 /// When tools and rules do not fit together, or the socket is gone.
 pub fn server(listener: TcpListener, settings: &Settings, ports: Ports) -> anyhow::Result<Server> {
     let port = listener.local_addr().context("the listening socket is gone")?.port();
-    let questions = Pool::new(settings.questions, settings.limits.shares);
+    let questions = Pool::new(settings.limits.questions, settings.limits.http.shares);
     let mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
     let snapshot = snapshot(settings, ports, sealing_keys(settings))?;
     let http = http_settings(settings, port);
-    Ok(Server::new(listener, &http, settings.limits.clone(), Arc::new(mcp), snapshot))
+    Ok(Server::new(listener, &http, settings.limits.http.clone(), Arc::new(mcp), snapshot))
 }
 
 /// The keys that seal what tools want remembered: the configured ones, or one that this process makes.
 #[must_use]
 pub fn sealing_keys(settings: &Settings) -> Arc<SealingKeys> {
-    Arc::new(SealingKeys::new(&settings.state_keys.0).unwrap_or_else(SealingKeys::of_this_process))
+    Arc::new(SealingKeys::new(&settings.mcp.state_keys.0).unwrap_or_else(SealingKeys::of_this_process))
 }
 
 /// Everything that a request is judged by, as one.
@@ -140,7 +140,7 @@ pub fn sealing_keys(settings: &Settings) -> Arc<SealingKeys> {
 /// When tools and rules do not fit together, or something on offer can't be shown.
 pub fn snapshot(settings: &Settings, ports: Ports, keys: Arc<SealingKeys>) -> anyhow::Result<Snapshot> {
     let service = Arc::new(service(settings, ports)?);
-    Snapshot::new(service, settings.mcp.clone(), keys).context("what is on offer can't be shown to clients")
+    Snapshot::new(service, settings.protocol(), keys).context("what is on offer can't be shown to clients")
 }
 
 /// What the settings make of the ports: whom to believe, and what is on offer to whom.
@@ -153,10 +153,10 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     Ok(Service {
         verifier: ports.verifier,
         clock: ports.clock,
-        tokens: settings.tokens.clone(),
+        tokens: settings.token_policy(),
         catalog,
         scopes,
-        tool_deadline: settings.tool_deadline,
+        tool_deadline: settings.limits.tool_deadline,
     })
 }
 
@@ -182,7 +182,7 @@ pub fn asked_scopes(settings: &Settings, catalog: &Catalog) -> ScopeSet {
 /// When tools and rules do not fit together.
 pub fn scopes(settings: &Settings, catalog: &Catalog) -> anyhow::Result<ScopePolicy> {
     let rules = rules(settings, &catalog.tools);
-    let policy = ScopePolicy::new(rules, catalog, &settings.tokens.hierarchy, settings.login.clone());
+    let policy = ScopePolicy::new(rules, catalog, &settings.scopes.hierarchy, settings.scopes.login.clone());
     policy.context("the tools' rules do not fit")
 }
 
@@ -205,8 +205,8 @@ pub fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, Scope
 pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
     let public = |base: Url, audience: Option<&Arc<str>>| PublicEndpoint {
         base,
-        path: settings.path.clone(),
-        resource: Arc::clone(audience.unwrap_or(&settings.audience)),
+        path: settings.server.path.clone(),
+        resource: Arc::clone(audience.unwrap_or(&settings.auth0.audience)),
     };
     let others =
         settings.endpoints.iter().map(|endpoint| public(endpoint.url.clone(), endpoint.audience.as_ref()));
@@ -214,10 +214,10 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
         main: public(settings.base_url(port), None),
         others: others.collect(),
         resource_name: settings.mcp.identity.title.clone(),
-        issuer: settings.issuer.clone(),
-        authorization_server: settings.identity_provider.metadata(&settings.issuer),
-        allowed_origins: settings.allowed_origins.clone(),
-        allowed_hosts: settings.allowed_hosts.clone(),
+        issuer: settings.auth0.issuer.clone(),
+        authorization_server: settings.identity_provider.metadata(&settings.auth0.issuer),
+        allowed_origins: settings.http.allowed_origins.clone(),
+        allowed_hosts: settings.http.allowed_hosts.clone(),
     }
 }
 

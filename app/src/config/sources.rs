@@ -10,7 +10,7 @@ use jwks_verifier::IdentityProvider;
 
 use super::own::Section;
 use super::problem::{Problem, Problems};
-use super::{dot_env, files, known, shown, toml_text};
+use super::{dot_env, files, known, settings, shown, toml_text};
 use crate::identity;
 
 /// config/default.toml, compiled in: the documented defaults are the defaults.
@@ -21,14 +21,6 @@ pub const LOCAL: &str = include_str!("../../../config/local.toml");
 /// The name of [`DEFAULTS`] in messages.
 pub(super) const BUILT_IN: &str = "config/default.toml, built in";
 
-/// The variables with names of their own, and their keys.
-pub(super) const NAMED: [(&str, &str); 5] = [
-    ("AUTH0_DOMAIN", "auth0.domain"),
-    ("AUTH0_AUDIENCE", "auth0.audience"),
-    ("AUTH0_ISSUER", "auth0.issuer"),
-    ("MCP_SERVER_URL", "server.url"),
-    ("PORT", "server.port"),
-];
 pub(super) const PREFIX: &str = "FASTMCP__";
 
 /// The sources of one configuration; a later one wins. Their `Debug` shows no value: some are secret.
@@ -154,14 +146,14 @@ impl Sources {
             name: entry.name,
             value: entry.value,
         });
-        self.variables(variables, &NAMED);
+        self.variables(variables, &named());
         self
     }
 
     /// Adds environment variables.
     #[must_use]
     pub fn environment(mut self, variables: &[(String, String)]) -> Self {
-        self.variables(of_environment(variables), &NAMED);
+        self.variables(of_environment(variables), &named());
         self
     }
 
@@ -258,8 +250,13 @@ struct Variable {
 
 /// The variable that one that nothing reads was probably meant to be.
 fn unread(name: &str, named: &[(&str, &str)]) -> Option<String> {
-    let is_read = name.starts_with(PREFIX) || NAMED.iter().any(|(known, _)| *known == name);
+    let is_read = name.starts_with(PREFIX) || settings::named_variables().any(|(known, _)| known == name);
     if is_read { None } else { known::misspelled_variable(name, named) }
+}
+
+/// The variables with names of their own, and their keys.
+fn named() -> Vec<(&'static str, &'static str)> {
+    settings::named_variables().collect()
 }
 
 fn of_environment(variables: &[(String, String)]) -> impl Iterator<Item = Variable> {
