@@ -4,13 +4,13 @@ mod addresses;
 mod dot_env;
 mod files;
 mod key;
-mod known;
 mod own;
 mod problem;
 mod reader;
 pub mod settings;
 mod shown;
 mod sources;
+mod suggestions;
 mod tables;
 mod toml_text;
 

@@ -25,7 +25,7 @@ const PLACEHOLDERS: [&str; 16] = [
     "change-me",
     "replace-me",
 ];
-/// Names that are nobody's (RFC 2606).
+/// Names that are reserved for documentation (RFC 2606).
 const DOCUMENTATION: [&str; 5] = ["example.com", "example.net", "example.org", "example", "invalid"];
 
 /// Returns `http://localhost/`.
@@ -34,7 +34,7 @@ pub(super) fn localhost() -> Url {
     Url::parse("http://localhost/").expect("a URL")
 }
 
-/// Judges the URL below which a server with the endpoint `path` is reached.
+/// Parses the URL below which a server with the endpoint `path` is reached.
 pub(super) fn base(read: &mut Reader, key: &str, text: &str, path: &str) -> Option<Url> {
     if refuse_placeholder(read, key, text) {
         return None;
@@ -70,7 +70,7 @@ pub(super) fn is_free_path(path: &str) -> bool {
     is_plain_path(path) && !["health", "ready", "ping", ".well-known"].contains(&first)
 }
 
-/// Whether a path is empty, or segments of unreserved characters (RFC 3986 section 2.3), which nobody on the way rewrites.
+/// Whether a path is empty, or segments of unreserved characters (RFC 3986 section 2.3), which no proxy rewrites.
 fn is_plain_path(path: &str) -> bool {
     let is_segment = |segment: &str| {
         !matches!(segment, "" | "." | "..")
@@ -94,7 +94,7 @@ impl Issuer {
     }
 }
 
-/// Judges one issuer.
+/// Parses an issuer.
 pub(super) fn issuer_at(
     read: &mut Reader,
     key: &str,

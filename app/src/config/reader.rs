@@ -11,7 +11,7 @@ use super::key::{Flag, Key, Text, Texts, Whole, WordOr, Words};
 use super::own::{self, OwnSections, Section};
 use super::problem::{Problem, Problems};
 use super::sources::PREFIX;
-use super::{known, settings, shown};
+use super::{settings, shown, suggestions};
 
 /// A value in force, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -301,7 +301,7 @@ fn unknown(path: &[String], value: &Value) -> Problem {
         return Problem { key: shown::unknown_key(path), source: source(value), message: message.to_owned() };
     }
     let is_variable = value.origin().is_some_and(is_variable);
-    let meant = if is_variable { known::variable_like(path) } else { known::key_like(path) };
+    let meant = if is_variable { suggestions::variable_like(path) } else { suggestions::key_like(path) };
     let advice = match meant {
         Some(known) => format!("did you mean {known}?"),
         None => "`config default` prints them all".to_owned(),

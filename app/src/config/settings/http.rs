@@ -50,7 +50,7 @@ fn allowed_origins(read: &mut Reader) -> Vec<AllowedOrigin> {
     origins
 }
 
-/// Reads a list of hosts or origins; each entry that is none is a problem of its own.
+/// Reads a list of hosts or origins; each entry that can't be parsed is a problem of its own.
 fn allow_list<T>(
     read: &mut Reader,
     key: &Key<Texts>,

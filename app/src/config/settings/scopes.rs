@@ -9,7 +9,7 @@ use super::tools::ToolRule;
 use super::{Completeness, Context};
 use crate::config::key::{Key, Reload, Texts, WordOr};
 use crate::config::reader::{Reader, WordOrTexts};
-use crate::config::{known, shown};
+use crate::config::{shown, suggestions};
 
 static LOGIN: Key<WordOr> = Key::new(
     "scopes.login",
@@ -72,7 +72,7 @@ fn hierarchy(read: &mut Reader, context: &Context<'_>, asked: &ScopeSet, names: 
     })
 }
 
-/// What each scope implies directly, as far as it can be read.
+/// Reads what each scope implies directly; entries with faults are left out.
 fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
     let mut implied = BTreeMap::new();
     for name in names {
@@ -89,7 +89,7 @@ fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
                 implied.insert(scope, narrower);
             }
             (Err(error), _) | (Ok(_), Some(Err(error))) => read.problem(&key(name), error.to_string()),
-            // Its type is wrong, and noted.
+            // The reader has noted the wrong type.
             (Ok(_), None) => {}
         }
     }
@@ -126,7 +126,7 @@ fn login(read: &mut Reader, context: &Context<'_>, asked: &ScopeSet, names: &[St
 }
 
 fn unknown_scope(scope: &Scope, known: &[&str], context: &Context<'_>) -> String {
-    let advice = match known::scope_like(scope.as_str(), known) {
+    let advice = match suggestions::scope_like(scope.as_str(), known) {
         Some(meant) => format!("did you mean {meant}?"),
         None if OPENID_CONNECT.contains(&scope.as_str()) => {
             format!(

@@ -44,10 +44,10 @@ pub(super) fn variable_like(path: &[String]) -> Option<String> {
     key_like(path).map(|key| variable(&key))
 }
 
-/// Returns the variable that the name of one that nothing reads is a misspelling of; `named` are the variables with names
-/// of their own. Other programs' variables are not as close to any of ours.
+/// Returns the variable that an unread one is a misspelling of; `named` are the variables with names of their own. Other
+/// programs' variables differ from ours by more letters.
 pub(super) fn misspelled_variable(name: &str, named: &[(&str, &str)]) -> Option<String> {
-    // As if for one that is short, everything is close.
+    // A short name differs from any other by a few letters.
     let long = named.iter().map(|(name, _)| *name).filter(|name| name.len() > 2 * MAX_EDITS);
     let known = long.map(str::to_owned).chain(keys().map(variable));
     let plain = |name: &str| {
@@ -59,7 +59,7 @@ pub(super) fn misspelled_variable(name: &str, named: &[(&str, &str)]) -> Option<
     distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
-/// The variable that sets a key.
+/// Returns the variable that sets a key.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
@@ -69,7 +69,7 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
-/// Returns the scope that an unknown one was probably meant to be; a short one must be closer, or any would do.
+/// Returns the scope that an unknown one was probably meant to be; the shorter it is, the fewer letters may differ.
 pub(super) fn scope_like(scope: &str, known: &[&str]) -> Option<String> {
     let meant = closest(scope, known.iter().copied())?;
     (2 * strsim::osa_distance(scope, meant) < scope.len()).then(|| meant.to_owned())
@@ -82,7 +82,7 @@ pub(super) fn key_at_line(text: &str, line: usize) -> Option<String> {
     let (index, name) = lines.iter().enumerate().rev().find_map(|(index, line)| {
         let (name, _) = line.split_once('=')?;
         let name = name.trim();
-        // Base64 ends in `=`: a longer name is not one, but a value that stands alone on its line.
+        // Base64 ends in `=`: what is longer than a key is a value on a line of its own.
         let is_name = !line.starts_with('#') && name.len() <= MAX_KEY_PART && !name.is_empty();
         is_name.then_some((index, name))
     })?;
