@@ -1,7 +1,7 @@
 //! The validated configuration: its sections, each of which owns its keys. Whoever holds [`Settings`] need not check anything
 //! again.
 //!
-//! A key is a [`Key`] in its section's file, read into a field there. A section is a file with `KEYS` and `read`, named as a
+//! A key is a `Key` in its section's file, read into a field there. A section is a file with `KEYS` and `read`, named as a
 //! module and in `sections!` below. config/default.toml has the default and the comment, and `cargo run --example
 //! config_tables` writes the tables of docs/configuration.md.
 

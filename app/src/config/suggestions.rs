@@ -1,4 +1,4 @@
-//! The keys and variables that exist, for messages about those that do not.
+//! Suggestions for keys, variables and scopes that do not exist: what was probably meant.
 
 use super::settings;
 use super::shown::MAX_KEY_PART;
