@@ -203,25 +203,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_belongs_to_the_socket_the_pools_the_log_and_the_set_up_takes_a_restart() {
-        let is_fixed = |key: &str| {
-            let section = key.split('.').next().unwrap();
-            ["server.bind", "server.port"].contains(&key)
-                || section == "log"
-                || section == "limits" && !["limits.tool_seconds", "limits.json_depth"].contains(&key)
-        };
-        for key in keys().map(|key| key.name) {
-            assert_eq!(reload(key) == Reload::RestartRequired, is_fixed(key), "{key}");
-        }
-        assert_eq!(reload("orders.url"), Reload::RestartRequired);
-        assert_eq!(reload("tools.\"a.b\".scopes"), Reload::Applied);
-    }
-
-    #[test]
-    fn keys_are_fetched_again_where_they_come_from_elsewhere_or_are_kept_otherwise() {
-        for key in keys().map(|key| key.name) {
-            let fetches = key.starts_with("keys.") || ["auth0.domain", "auth0.issuer"].contains(&key);
-            assert_eq!(reload(key) == Reload::FetchesKeys, fetches, "{key}");
+    fn a_reload_is_judged_by_the_key_and_unknown_ones_take_a_restart() {
+        for (key, expected) in [
+            ("server.bind", Reload::RestartRequired),
+            ("server.port", Reload::RestartRequired),
+            ("server.url", Reload::Applied),
+            ("auth0.domain", Reload::FetchesKeys),
+            ("auth0.issuer", Reload::FetchesKeys),
+            ("auth0.audience", Reload::Applied),
+            ("keys.refresh_seconds", Reload::FetchesKeys),
+            ("limits.connections", Reload::RestartRequired),
+            ("limits.memory_bytes", Reload::RestartRequired),
+            ("limits.tool_seconds", Reload::Applied),
+            ("limits.json_depth", Reload::Applied),
+            ("log.level", Reload::RestartRequired),
+            ("tools.\"a.b\".scopes", Reload::Applied),
+            ("endpoints.internal.url", Reload::Applied),
+            ("scopes.implies.\"notes:admin\"", Reload::Applied),
+            ("orders.url", Reload::RestartRequired),
+        ] {
+            assert_eq!(reload(key), expected, "{key}");
         }
     }
 }
