@@ -14,9 +14,9 @@ use super::{dot_env, files, settings, shown, suggestions, toml_text};
 use crate::identity;
 
 /// config/default.toml, compiled in: the documented defaults are the defaults.
-pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// config/local.toml, compiled in: what `dev` adds to the defaults.
-pub const LOCAL: &str = include_str!("../../../config/local.toml");
+pub const LOCAL: &str = include_str!("../../config/local.toml");
 
 /// The name of [`DEFAULTS`] in messages.
 pub(super) const BUILT_IN: &str = "config/default.toml, built in";
