@@ -67,6 +67,7 @@ pub struct MethodCatalog {
 
 /// Why a catalog can't be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CatalogError {
     /// A tool's spec is invalid.
     #[error(transparent)]

@@ -15,6 +15,7 @@ use crate::time::Clock;
 use crate::tool::ToolError;
 
 /// A request's context: its caller, the client's capabilities, and the way back to the client.
+#[non_exhaustive]
 pub struct Context<'a> {
     /// The caller. It has the scopes that the operation requires.
     pub principal: &'a Principal,
@@ -123,6 +124,7 @@ pub enum InputRequest {
 
 /// The parameters of `sampling/createMessage`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CreateMessageParams {
     /// The conversation so far.
     pub messages: Vec<Message>,
@@ -130,6 +132,14 @@ pub struct CreateMessageParams {
     pub system_prompt: Option<String>,
     /// The maximum length of the answer, in tokens.
     pub max_tokens: u32,
+}
+
+impl CreateMessageParams {
+    /// Creates the parameters of a conversation without a system prompt.
+    #[must_use]
+    pub fn new(messages: Vec<Message>, max_tokens: u32) -> Self {
+        Self { messages, system_prompt: None, max_tokens }
+    }
 }
 
 /// A turn of a conversation.
@@ -267,6 +277,7 @@ pub trait Feedback: Send + Sync {
 
 /// The progress of a call. `progress` must grow from one message to the next.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The progress so far, in any unit.
     pub progress: f64,
@@ -276,8 +287,29 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
+impl Progress {
+    /// Creates a message of the progress so far.
+    #[must_use]
+    pub fn new(progress: f64) -> Self {
+        Self { progress, total: None, message: None }
+    }
+
+    /// Sets the whole.
+    #[must_use]
+    pub fn of(self, total: f64) -> Self {
+        Self { total: Some(total), ..self }
+    }
+
+    /// Sets the text for the user.
+    #[must_use]
+    pub fn message(self, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..self }
+    }
+}
+
 /// A message for the client's log: no secrets, no personal data.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LogMessage {
     /// Its severity.
     pub level: LogLevel,
@@ -285,6 +317,20 @@ pub struct LogMessage {
     pub logger: Option<String>,
     /// The message: a text, or any JSON value.
     pub data: Value,
+}
+
+impl LogMessage {
+    /// Creates a message without a logger's name.
+    #[must_use]
+    pub fn new(level: LogLevel, data: impl Into<Value>) -> Self {
+        Self { level, logger: None, data: data.into() }
+    }
+
+    /// Sets the logger's name.
+    #[must_use]
+    pub fn logger(self, logger: impl Into<String>) -> Self {
+        Self { logger: Some(logger.into()), ..self }
+    }
 }
 
 /// The severities of RFC 5424 section 6.2.1, in ascending order.

@@ -9,6 +9,7 @@ use crate::tool::ToolError;
 
 /// The name of a method, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MethodSpec {
     name: String,
     /// The scopes that are required to call it.
@@ -17,6 +18,7 @@ pub struct MethodSpec {
 
 /// Why a method's spec is invalid; for the developer who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MethodSpecError {
     /// Not a name.
     #[error(
@@ -68,6 +70,7 @@ impl MethodSpec {
 }
 
 /// A call of [`Method::call`].
+#[non_exhaustive]
 pub struct MethodCall<'a> {
     /// The caller and its client.
     pub context: Context<'a>,

@@ -44,6 +44,7 @@ impl Permit<'_> {
 /// The principal lacks scopes. Every scope here is one that this server knows, whatever the token holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("needs the scopes {required:?}, lacks {missing:?}")]
+#[non_exhaustive]
 pub struct Denied {
     /// The scopes that the operation requires.
     pub required: ScopeSet,
@@ -79,6 +80,7 @@ impl Denied {
 
 /// Why rules and a catalog do not fit together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PolicyError {
     /// A rule names no tool of the catalog.
     #[error("there is a rule for {0:?}, but no such tool")]

@@ -12,6 +12,7 @@ use crate::tool::ToolError;
 
 /// The description of a prompt for clients, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PromptSpec {
     /// The name, unique in a catalog.
     pub name: String,
@@ -29,6 +30,7 @@ pub struct PromptSpec {
 
 /// An argument of a prompt; its value is text.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PromptArgument {
     /// The name for programs.
     pub name: String,
@@ -78,6 +80,7 @@ impl PromptSpec {
 }
 
 /// A call of [`Prompt::get`].
+#[non_exhaustive]
 pub struct PromptCall<'a> {
     /// The caller and its client.
     pub context: Context<'a>,

@@ -13,6 +13,7 @@ use crate::tool::ToolError;
 
 /// The description of a resource for clients, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResourceSpec {
     /// Its URI or template.
     pub address: Address,
@@ -54,6 +55,7 @@ enum Part {
 
 /// Why a resource's spec is invalid; for the developer who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ResourceSpecError {
     /// Not a template of level 1.
     #[error("not a URI template of RFC 6570 level 1: {0:?}")]
@@ -192,6 +194,7 @@ impl ResourceSpec {
 }
 
 /// A call of [`Resource::read`].
+#[non_exhaustive]
 pub struct ReadCall<'a> {
     /// The caller and its client.
     pub context: Context<'a>,

@@ -1,5 +1,5 @@
-//! The [`DynTool`] port and the words around it: what a tool says of itself, what it is given, what it gives back. Most
-//! tools are written as a [`Tool`] or by [`tool_fn`] (`typed`).
+//! The [`DynTool`] port and its types: a tool's spec, a call, its result. Most tools are written as a [`Tool`] or made by
+//! [`tool_fn`] (`typed`).
 
 mod typed;
 
@@ -31,10 +31,10 @@ impl Borrow<str> for ToolName {
 }
 
 impl ToolName {
-    /// Checks the grammar.
+    /// Parses a name.
     ///
     /// # Errors
-    /// [`SpecError::Name`].
+    /// [`SpecError::Name`] for one outside the grammar.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         let in_grammar = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
         if (1..=128).contains(&text.len()) && text.bytes().all(in_grammar) {
@@ -44,7 +44,7 @@ impl ToolName {
         }
     }
 
-    /// The name's text.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -59,6 +59,7 @@ impl fmt::Display for ToolName {
 
 /// Why a tool can't be offered; for the developer who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
     /// Not a tool name.
     #[error("not a tool name (1 to 128 of A-Z a-z 0-9 _ . -): {0:?}")]
@@ -71,30 +72,32 @@ pub enum SpecError {
     Schema(#[from] SchemaError),
 }
 
-/// What a tool tells clients of itself, and which scopes it asks for.
+/// A tool's description for clients, and the scopes that a call requires.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ToolSpec {
-    /// Unique in a catalog.
+    /// The name, unique in a catalog.
     pub name: ToolName,
-    /// For people.
+    /// The name for people.
     pub title: String,
-    /// For the model: what it does, and when to use it.
+    /// What the tool does and when to use it, for the model.
     pub description: String,
-    /// The form of `arguments`; whatever does not fit never reaches the tool.
+    /// The schema of the arguments; a call whose arguments do not fit never reaches the tool.
     pub input: Schema,
-    /// The form of the structured result.
+    /// The schema of the structured content.
     pub output: Option<Schema>,
-    /// Every one of them is needed to see and to call the tool. The configuration may name others instead.
+    /// The scopes that are required to see and to call the tool, all of them. The configuration may name others instead.
     pub scopes: ScopeSet,
     /// What a call does beyond its result.
     pub hints: ToolHints,
-    /// What clients may show beside it.
+    /// Icons that clients may show.
     pub icons: Vec<Icon>,
 }
 
 /// What a tool's calls do to its environment (`ToolAnnotations` in MCP's schema). Clients ask their users by these, and
 /// directories of servers demand them; nothing here is judged by them. The defaults are MCP's: they assume the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "the schema has four")]
 pub struct ToolHints {
     /// A call changes nothing (`readOnlyHint`).
@@ -175,15 +178,15 @@ impl ToolSpec {
         })
     }
 
-    /// A tool whose input schema was written by hand, without a structured result, asking for no scope.
+    /// Creates the spec of a tool with this input schema, without structured content, asking for no scope.
     ///
     /// # Errors
-    /// [`SpecError`] when the name is none, or the schema is not usable.
+    /// [`SpecError`] for a name outside the grammar, or a schema that is not usable.
     pub fn with_schema(name: &str, title: &str, description: &str, input: Value) -> Result<Self, SpecError> {
         Self::with_input(name, title, description, Schema::from_json(input)?)
     }
 
-    /// Asks for these scopes, all of them.
+    /// Requires these scopes, all of them.
     ///
     /// # Errors
     /// [`SpecError::Scope`].
@@ -228,21 +231,21 @@ impl ToolSpec {
     }
 }
 
-/// One call, as the tool sees it.
+/// A call of a tool.
 pub struct ToolCall<'a> {
-    /// Who calls.
+    /// The caller and its client.
     pub context: Context<'a>,
     arguments: &'a Value,
 }
 
 impl<'a> ToolCall<'a> {
-    /// A call with arguments, an object that fits the tool's schema.
+    /// Creates a call with these arguments, an object that fits the tool's schema.
     #[must_use]
     pub fn new(context: Context<'a>, arguments: &'a Value) -> Self {
         Self { context, arguments }
     }
 
-    /// The arguments as the type the tool's schema came from; members that the type does not know are ignored, unless it
+    /// Returns the arguments as the type that the tool's schema was made from; members that the type does not know are ignored, unless it
     /// says `#[serde(deny_unknown_fields)]`.
     ///
     /// # Errors
@@ -252,14 +255,14 @@ impl<'a> ToolCall<'a> {
     }
 }
 
-/// What a tool gives back when it is done.
+/// A finished call's result (`CallToolResult` in MCP's schema).
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallToolResult {
-    /// For the model to read.
+    /// Content for the model.
     pub content: Vec<Content>,
-    /// For programs: fits [`ToolSpec::output`].
+    /// Data for programs; it fits [`ToolSpec::output`].
     pub structured_content: Option<Value>,
-    /// Whether it tells of a failure, in more than the words of a [`ToolError`].
+    /// Whether the call failed, for a failure that needs more than the text of a [`ToolError`].
     pub is_error: bool,
 }
 
@@ -288,7 +291,7 @@ impl CallToolResult {
         Ok(Self { content, structured_content: Some(structured), is_error: false })
     }
 
-    /// Content alone, for a tool without an output schema.
+    /// Returns content alone, as a finished call, for a tool without an output schema.
     ///
     /// # Errors
     /// None; it has the form of a tool's result.
@@ -353,13 +356,13 @@ impl From<InputRequired> for ToolError {
     note = "or make one from a function with `tool_fn`"
 )]
 pub trait DynTool: Send + Sync {
-    /// What the tool says of itself. Asked once, when the catalog is built.
+    /// Returns the tool's spec. Called when a catalog is built.
     ///
     /// # Errors
     /// [`SpecError`]; it stops the start.
     fn spec(&self) -> Result<ToolSpec, SpecError>;
 
-    /// Does it. Dropped when the client goes away or the deadline passes; a panic fails this call and nothing else.
+    /// Runs a call. The future is dropped when the client goes away or the deadline passes; a panic fails this call alone.
     ///
     /// # Errors
     /// [`ToolError`] with a text that the model can act on.

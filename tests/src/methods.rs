@@ -26,13 +26,13 @@ impl Method for Report {
     }
 
     async fn call(&self, call: MethodCall<'_>) -> MethodResult {
-        let MethodCall { context, params } = call;
+        let MethodCall { context, params, .. } = call;
         match params.get("action").and_then(Value::as_str) {
             Some("fail") => Err(ToolError::new("the printer is on fire").into()),
             Some("panic") => panic!("the printer is on fire"),
             Some("refuse") => Err(MethodError::InvalidParams("no such action".into())),
             Some("progress") => {
-                context.feedback.progress(Progress { progress: 1.0, total: None, message: None });
+                context.feedback.progress(Progress::new(1.0));
                 Ok(Outcome::Complete(Map::new()))
             }
             Some("ask") => ask(&context, params),

@@ -54,14 +54,9 @@ impl DynTool for Chatty {
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         let guard = OnDrop(&self.dropped);
         for n in 1..=self.messages {
-            let progress = Progress { progress: f64::from(n), total: None, message: Some("on it".into()) };
-            call.context.feedback.progress(progress);
+            call.context.feedback.progress(Progress::new(f64::from(n)).message("on it"));
             for level in [LogLevel::Debug, LogLevel::Warning] {
-                call.context.feedback.log(LogMessage {
-                    level,
-                    logger: Some("chatty".into()),
-                    data: json!(n),
-                });
+                call.context.feedback.log(LogMessage::new(level, n).logger("chatty"));
             }
         }
         if self.waits {

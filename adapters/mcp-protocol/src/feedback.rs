@@ -71,7 +71,7 @@ impl Feedback for Sink {
         let Some(progress_token) = &self.progress_token else {
             return;
         };
-        let Progress { progress, total, message } = progress;
+        let Progress { progress, total, message, .. } = progress;
         let params = ProgressParams { progress_token, progress, total, message };
         self.try_send(notification("notifications/progress", &params));
     }

@@ -247,7 +247,7 @@ fn page<'a>(
 }
 
 fn tool(spec: &ToolSpec) -> ToolWire<'_> {
-    let ToolHints { read_only, destructive, idempotent, open_world } = spec.hints;
+    let ToolHints { read_only, destructive, idempotent, open_world, .. } = spec.hints;
     ToolWire {
         name: spec.name.as_str(),
         title: &spec.title,

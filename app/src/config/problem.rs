@@ -4,6 +4,7 @@ use std::fmt;
 
 /// One key that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Problem {
     /// The key, as `section.key`.
     pub key: String,
@@ -24,6 +25,7 @@ impl fmt::Display for Problem {
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub struct Problems {
     /// One for each key that can't be used.
     pub problems: Vec<Problem>,

@@ -85,7 +85,7 @@ fn name_form() -> InputRequest {
 
 fn model(prompt: &str) -> InputRequest {
     let messages = vec![Message { role: Role::User, content: prompt.into() }];
-    InputRequest::CreateMessage(CreateMessageParams { messages, system_prompt: None, max_tokens: 100 })
+    InputRequest::CreateMessage(CreateMessageParams::new(messages, 100))
 }
 
 /// The text that a form was filled in with, if it was.

@@ -119,7 +119,7 @@ impl DynTool for WithProgress {
 
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         for progress in [0.0, 50.0, 100.0] {
-            call.context.feedback.progress(Progress { progress, total: Some(100.0), message: None });
+            call.context.feedback.progress(Progress::new(progress).of(100.0));
             call.context.clock.sleep(PAUSE).await;
         }
         CallToolResult::of(["The work is done."])
@@ -137,7 +137,7 @@ impl DynTool for WithLogging {
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         for text in ["Tool execution started", "Tool processing data", "Tool execution completed"] {
             let data = Value::from(text);
-            call.context.feedback.log(LogMessage { level: LogLevel::Info, logger: None, data });
+            call.context.feedback.log(LogMessage::new(LogLevel::Info, data));
             call.context.clock.sleep(PAUSE).await;
         }
         CallToolResult::of(["Everything was logged."])

@@ -134,8 +134,7 @@ impl DynTool for Loud {
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
         let _given_up = self.dropped.clone().acquire_owned().await.unwrap();
         for _ in 0..16 {
-            let message = Some("x".repeat(1 << 20));
-            call.context.feedback.progress(Progress { progress: 0.0, total: None, message });
+            call.context.feedback.progress(Progress::new(0.0).message("x".repeat(1 << 20)));
         }
         std::future::pending().await
     }
