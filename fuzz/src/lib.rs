@@ -220,7 +220,7 @@ fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {
     let who = settings.tokens.admit(&Arc::new(claims), &settings.audience, now).unwrap_or_else(|error| panic!("{error}"));
     let clock = Arc::new(ManualClock::at(NOW));
     let mut ports = conformance_server::ports(Arc::new(ScriptedVerifier::new()), clock);
-    ports.tools.extend(domain::tools::shipped());
+    ports.offer.tools.extend(domain::tools::shipped());
     let announcer = ports.announcer.clone();
     let keys = wiring::sealing_keys(&settings);
     let snapshot = wiring::snapshot(&settings, ports, keys).unwrap_or_else(|error| panic!("{error:#}"));

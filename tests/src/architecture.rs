@@ -51,6 +51,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("conformance-server", BTreeSet::from(fixture)),
         ("load", BTreeSet::from(bench)),
         ("soak", BTreeSet::from(["local-tenant"])),
+        ("xtask", BTreeSet::new()),
     ])
 }
 
