@@ -52,6 +52,9 @@ impl Live {
 
     /// Serves what the providers have now.
     fn refresh(&mut self) {
+        if self.ports.offer.providers.is_empty() {
+            return;
+        }
         match self.replace(&self.settings, &self.ports) {
             Ok(()) => tracing::info!("a provider's tools changed"),
             Err(error) => tracing::error!("a provider's tools can't be offered, the old ones are: {error:#}"),
@@ -68,6 +71,8 @@ impl Live {
             Ok(changed) => tracing::info!(changed = changed.join(", "), "the configuration was read again"),
             Err(error) => {
                 tracing::error!("the new configuration is refused, the old one serves on: {error:#}");
+                // The providers were asked for their tools, and say nothing more of what they had then.
+                self.refresh();
             }
         }
     }

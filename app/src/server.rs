@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::{Announcer, Catalog, Clock, DynTool, Prompt, Resource, ToolProvider, ToolSpec};
+use domain::{Announcer, Catalog, Clock, DynTool, Method, Prompt, Resource, ToolProvider, ToolSpec};
 use hyper_transport::Drained;
 use jwks_verifier::IdentityProvider;
 use serde::de::DeserializeOwned;
@@ -212,6 +212,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds a method of the protocol, beside MCP's own.
+    #[must_use]
+    pub fn method(mut self, method: impl Method + 'static) -> Self {
+        self.offer.methods.push(Arc::new(method));
+        self
+    }
+
     /// Describes a scope for whoever is asked to consent.
     #[must_use]
     pub fn describe_scope(mut self, scope: &'static str, description: &'static str) -> Self {
@@ -397,6 +404,13 @@ impl Setup {
     #[must_use]
     pub fn prompt(mut self, prompt: impl Prompt + 'static) -> Self {
         self.offer.prompts.push(Arc::new(prompt));
+        self
+    }
+
+    /// Adds a method of the protocol, beside MCP's own.
+    #[must_use]
+    pub fn method(mut self, method: impl Method + 'static) -> Self {
+        self.offer.methods.push(Arc::new(method));
         self
     }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use domain::{
-    Announcer, Catalog, Clock, DynTool, Pool, Prompt, PromptCatalog, Resource, ResourceCatalog, ScopePolicy,
-    ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName, ToolProvider,
+    Announcer, Catalog, Clock, DynTool, Method, MethodCatalog, Pool, Prompt, PromptCatalog, Resource,
+    ResourceCatalog, ScopePolicy, ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName, ToolProvider,
 };
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
 use jwks_verifier::{IdentityProvider, JwksVerifier};
-use mcp_protocol::{McpServer, SealingKeys, Snapshot};
+use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use url::Url;
@@ -27,6 +27,8 @@ pub struct Offer {
     pub resources: Vec<Arc<dyn Resource>>,
     /// Prompts.
     pub prompts: Vec<Arc<dyn Prompt>>,
+    /// Methods of the server's own, beside MCP's.
+    pub methods: Vec<Arc<dyn Method>>,
 }
 
 impl Offer {
@@ -53,6 +55,7 @@ impl Offer {
             resources: ResourceCatalog::new(self.resources.clone())
                 .context("the resources can't be offered")?,
             prompts: PromptCatalog::new(self.prompts.clone()).context("the prompts can't be offered")?,
+            methods: MethodCatalog::new(self.methods.clone()).context("the methods can't be served")?,
         })
     }
 
@@ -138,9 +141,14 @@ pub fn sealing_keys(settings: &Settings) -> Arc<SealingKeys> {
 ///
 /// # Errors
 /// When tools and rules do not fit together, or something on offer can't be shown.
-pub fn snapshot(settings: &Settings, ports: Ports, keys: Arc<SealingKeys>) -> anyhow::Result<Snapshot> {
+pub fn snapshot(
+    settings: &Settings,
+    ports: Ports,
+    keys: Arc<SealingKeys>,
+) -> anyhow::Result<ProtocolSnapshot> {
     let service = Arc::new(service(settings, ports)?);
-    Snapshot::new(service, settings.mcp.clone(), keys).context("what is on offer can't be shown to clients")
+    ProtocolSnapshot::new(service, settings.mcp.clone(), keys)
+        .context("what is on offer can't be shown to clients")
 }
 
 /// What the settings make of the ports: whom to believe, and what is on offer to whom.

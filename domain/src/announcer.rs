@@ -1,4 +1,4 @@
-//! Telling whoever listens that something on offer has changed.
+//! Notifications of changes to the catalog, for subscribers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,42 +6,42 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Which tools there are.
+    /// The list of tools.
     Tools,
-    /// Which prompts there are.
+    /// The list of prompts.
     Prompts,
-    /// Which resources there are.
+    /// The list of resources.
     Resources,
     /// The content of the resource at this URI.
     Resource(String),
-    /// The configuration was read again: who may see what may be different now.
+    /// The configuration was reloaded: what a principal may see may differ.
     Reloaded,
-    /// Nothing more will be told: the server is ending.
+    /// The server is ending; this is the last change.
     Ending,
 }
 
 type Listener = Box<dyn Fn(&Change) + Send + Sync>;
 
-/// Passes changes on to its listeners, in order. Cheap to clone; clones share their listeners.
+/// Passes changes on to its listeners, in order. Clones are cheap, and share their listeners.
 #[derive(Clone, Default)]
 pub struct Announcer(Arc<Mutex<Listeners>>);
 
 #[derive(Default)]
 struct Listeners {
     next: u64,
-    /// [`Change::Ending`] was announced; who comes later hears of it, too.
+    /// [`Change::Ending`] was announced; later listeners get it at once.
     is_ending: bool,
     listening: HashMap<u64, Listener>,
 }
 
-/// Listens until it is dropped.
+/// A listener's registration, which ends when this is dropped.
 pub struct Subscription {
     announcer: Announcer,
     id: u64,
 }
 
 impl Announcer {
-    /// Tells every listener.
+    /// Calls every listener with a change.
     pub fn announce(&self, change: &Change) {
         let mut listeners = self.lock();
         listeners.is_ending |= *change == Change::Ending;
@@ -50,8 +50,8 @@ impl Announcer {
         }
     }
 
-    /// Calls `listener` with every change from now on, for as long as the subscription is kept. It must not block, and must
-    /// not announce or subscribe itself.
+    /// Registers a listener, which is called with every change from now on, for as long as the subscription is kept. It must
+    /// not block, and must not announce or subscribe itself.
     #[must_use]
     pub fn subscribe(&self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Subscription {
         let mut listeners = self.lock();
@@ -80,25 +80,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listeners_hear_everything_until_they_go() {
+    fn listeners_get_every_change_until_they_are_dropped() {
         let announcer = Announcer::default();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let note = Arc::clone(&heard);
-        let subscription = announcer.subscribe(move |change| note.lock().unwrap().push(change.clone()));
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&received);
+        let subscription = announcer.subscribe(move |change| log.lock().unwrap().push(change.clone()));
         announcer.announce(&Change::Tools);
         announcer.clone().announce(&Change::Resource("a:b".into()));
         drop(subscription);
         announcer.announce(&Change::Prompts);
-        assert_eq!(*heard.lock().unwrap(), [Change::Tools, Change::Resource("a:b".into())]);
+        assert_eq!(*received.lock().unwrap(), [Change::Tools, Change::Resource("a:b".into())]);
     }
 
     #[test]
-    fn who_comes_after_the_end_hears_of_it_at_once() {
+    fn a_listener_after_the_end_gets_it_at_once() {
         let announcer = Announcer::default();
         announcer.announce(&Change::Ending);
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let note = Arc::clone(&heard);
-        let _subscription = announcer.subscribe(move |change| note.lock().unwrap().push(change.clone()));
-        assert_eq!(*heard.lock().unwrap(), [Change::Ending]);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&received);
+        let _subscription = announcer.subscribe(move |change| log.lock().unwrap().push(change.clone()));
+        assert_eq!(*received.lock().unwrap(), [Change::Ending]);
     }
 }

@@ -1,31 +1,36 @@
-//! What is on offer, in the order in which it was named: tools, resources, prompts.
+//! The tools, resources, prompts and methods of a server, in the order in which they were registered.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::method::{Method, MethodSpec, MethodSpecError};
 use crate::prompt::{Prompt, PromptSpec};
 use crate::resource::{Address, Resource, ResourceSpec, ResourceSpecError};
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool::{DynTool, SpecError, ToolName, ToolSpec};
 
-/// Everything on offer.
+/// Everything that a server has for its clients.
 #[derive(Default)]
 pub struct Catalog {
-    /// What can be called.
+    /// The tools.
     pub tools: ToolCatalog,
-    /// What can be read.
+    /// The resources.
     pub resources: ResourceCatalog,
-    /// What conversations can start from.
+    /// The prompts.
     pub prompts: PromptCatalog,
+    /// The methods of the server's own.
+    pub methods: MethodCatalog,
 }
 
 impl Catalog {
-    /// Every scope that something on offer asks for: the tools' first, by `rule`, then the resources' and the prompts'.
+    /// Returns every scope that something in the catalog asks for: the tools' first, by `rule`, then the resources', the
+    /// prompts' and the methods'.
     pub fn asked_scopes<'a>(&'a self, rule: impl Fn(&'a ToolSpec) -> &'a ScopeSet) -> ScopeSet {
         let tools = self.tools.specs().map(rule);
         let resources = self.resources.specs().map(|spec| &spec.scopes);
         let prompts = self.prompts.specs().map(|spec| &spec.scopes);
-        tools.chain(resources).chain(prompts).flat_map(ScopeSet::iter).cloned().collect()
+        let methods = self.methods.specs().map(|spec| &spec.scopes);
+        tools.chain(resources).chain(prompts).chain(methods).flat_map(ScopeSet::iter).cloned().collect()
     }
 }
 
@@ -36,7 +41,7 @@ pub struct ToolCatalog {
     by_name: HashMap<ToolName, usize>,
 }
 
-/// A tool with what it said of itself.
+/// A tool with its spec.
 pub(crate) struct CatalogEntry {
     pub(crate) spec: ToolSpec,
     pub(crate) tool: Arc<dyn DynTool>,
@@ -54,18 +59,27 @@ pub struct PromptCatalog {
     entries: Vec<(PromptSpec, Arc<dyn Prompt>)>,
 }
 
+/// Methods of the server's own, found by name.
+#[derive(Default)]
+pub struct MethodCatalog {
+    entries: Vec<(MethodSpec, Arc<dyn Method>)>,
+}
+
 /// Why a catalog can't be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
-    /// A tool's own description is at fault.
+    /// A tool's spec is invalid.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// A resource's own description is at fault.
+    /// A resource's spec is invalid.
     #[error(transparent)]
     Resource(#[from] ResourceSpecError),
-    /// A prompt's own description is at fault.
+    /// A prompt's spec is invalid.
     #[error(transparent)]
     Prompt(#[from] InvalidScope),
+    /// A method's spec is invalid.
+    #[error(transparent)]
+    Method(#[from] MethodSpecError),
     /// Two tools have one name.
     #[error("two tools are named {0}")]
     Duplicate(ToolName),
@@ -75,10 +89,13 @@ pub enum CatalogError {
     /// Two prompts have one name.
     #[error("two prompts are named {0:?}")]
     DuplicatePrompt(String),
+    /// Two methods have one name.
+    #[error("two methods are named {0:?}")]
+    DuplicateMethod(String),
 }
 
 impl ToolCatalog {
-    /// Asks every tool for its spec.
+    /// Creates a catalog; asks every tool for its spec.
     ///
     /// # Errors
     /// [`CatalogError`] for the first tool that can't be offered.
@@ -104,7 +121,7 @@ impl ToolCatalog {
         Ok(())
     }
 
-    /// The catalog without the tools for which `keep` says no.
+    /// Returns the catalog with only the tools for which `keep` returns true.
     #[must_use]
     pub fn retain(self, keep: impl Fn(&ToolName) -> bool) -> Self {
         let entries: Vec<_> = self.entries.into_iter().filter(|entry| keep(&entry.spec.name)).collect();
@@ -113,12 +130,12 @@ impl ToolCatalog {
         Self { entries, by_name }
     }
 
-    /// What every tool says of itself, in order.
+    /// Returns the spec of every tool, in order.
     pub fn specs(&self) -> impl Iterator<Item = &ToolSpec> {
         self.entries.iter().map(|entry| &entry.spec)
     }
 
-    /// What one tool says of itself.
+    /// Returns the spec of one tool.
     #[must_use]
     pub fn spec(&self, name: &str) -> Option<&ToolSpec> {
         self.entry(name).map(|entry| &entry.spec)
@@ -130,10 +147,10 @@ impl ToolCatalog {
 }
 
 impl ResourceCatalog {
-    /// Asks every resource for its spec.
+    /// Creates a catalog; asks every resource for its spec.
     ///
     /// # Errors
-    /// [`CatalogError`] for the first resource that can't be offered.
+    /// [`CatalogError`] for the first resource that can't be registered.
     pub fn new(resources: impl IntoIterator<Item = Arc<dyn Resource>>) -> Result<Self, CatalogError> {
         let mut entries: Vec<(ResourceSpec, Arc<dyn Resource>)> = Vec::new();
         for resource in resources {
@@ -146,12 +163,12 @@ impl ResourceCatalog {
         Ok(Self { entries })
     }
 
-    /// What every resource says of itself, in order.
+    /// Returns the spec of every resource, in order.
     pub fn specs(&self) -> impl Iterator<Item = &ResourceSpec> {
         self.entries.iter().map(|(spec, _)| spec)
     }
 
-    /// The resource at exactly this URI, or else the first template that it fits.
+    /// Returns the resource at exactly this URI, or else that of the first template that it fits.
     pub(crate) fn at(&self, uri: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
         let is_exact = |spec: &ResourceSpec| matches!(&spec.address, Address::Uri(own) if own == uri);
         let fits = |spec: &ResourceSpec| match &spec.address {
@@ -162,7 +179,7 @@ impl ResourceCatalog {
         exact.or_else(|| self.entries.iter().find(|(spec, _)| fits(spec)))
     }
 
-    /// The resource with exactly this template.
+    /// Returns the resource with exactly this template.
     pub(crate) fn with_template(&self, template: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
         self.entries.iter().find(|(spec, _)| match &spec.address {
             Address::Template(own) => own.as_str() == template,
@@ -172,10 +189,10 @@ impl ResourceCatalog {
 }
 
 impl PromptCatalog {
-    /// Asks every prompt for its spec.
+    /// Creates a catalog; asks every prompt for its spec.
     ///
     /// # Errors
-    /// [`CatalogError`] for the first prompt that can't be offered.
+    /// [`CatalogError`] for the first prompt that can't be registered.
     pub fn new(prompts: impl IntoIterator<Item = Arc<dyn Prompt>>) -> Result<Self, CatalogError> {
         let mut entries: Vec<(PromptSpec, Arc<dyn Prompt>)> = Vec::new();
         for prompt in prompts {
@@ -188,13 +205,40 @@ impl PromptCatalog {
         Ok(Self { entries })
     }
 
-    /// What every prompt says of itself, in order.
+    /// Returns the spec of every prompt, in order.
     pub fn specs(&self) -> impl Iterator<Item = &PromptSpec> {
         self.entries.iter().map(|(spec, _)| spec)
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&(PromptSpec, Arc<dyn Prompt>)> {
         self.entries.iter().find(|(spec, _)| spec.name == name)
+    }
+}
+
+impl MethodCatalog {
+    /// Creates a catalog; asks every method for its spec.
+    ///
+    /// # Errors
+    /// [`CatalogError`] for the first method that can't be registered.
+    pub fn new(methods: impl IntoIterator<Item = Arc<dyn Method>>) -> Result<Self, CatalogError> {
+        let mut entries: Vec<(MethodSpec, Arc<dyn Method>)> = Vec::new();
+        for method in methods {
+            let spec = method.spec()?;
+            if entries.iter().any(|(other, _)| other.name() == spec.name()) {
+                return Err(CatalogError::DuplicateMethod(spec.name().to_owned()));
+            }
+            entries.push((spec, method));
+        }
+        Ok(Self { entries })
+    }
+
+    /// Returns the spec of every method, in order.
+    pub fn specs(&self) -> impl Iterator<Item = &MethodSpec> {
+        self.entries.iter().map(|(spec, _)| spec)
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&(MethodSpec, Arc<dyn Method>)> {
+        self.entries.iter().find(|(spec, _)| spec.name() == name)
     }
 }
 

@@ -7,7 +7,7 @@
 //!    any other way.
 //! 3. [`ScopePolicy::permit`] compares the principal's [`ScopeSet`], and what that implies by the [`ScopeHierarchy`], with
 //!    what a tool requires.
-//! 4. A [`DynTool`] (a port) from the [`ToolCatalog`] runs.
+//! 4. A [`DynTool`] (a port) from the [`Catalog`] runs, or a [`Resource`], a [`Prompt`] or a [`Method`] (ports, too).
 //!
 //! [`Service`] is the one door to all of it. This crate does no I/O and knows no HTTP, no JSON-RPC and no Auth0.
 
@@ -20,6 +20,7 @@ pub mod context;
 pub mod fuzzing;
 pub mod hierarchy;
 pub mod icon;
+pub mod method;
 pub mod policy;
 pub mod pool;
 pub mod principal;
@@ -40,7 +41,7 @@ pub mod tools;
 pub use async_trait::async_trait;
 
 pub use announcer::{Announcer, Change, Subscription};
-pub use catalog::{Catalog, CatalogError, PromptCatalog, ResourceCatalog, ToolCatalog};
+pub use catalog::{Catalog, CatalogError, MethodCatalog, PromptCatalog, ResourceCatalog, ToolCatalog};
 pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
 pub use context::{
@@ -49,6 +50,7 @@ pub use context::{
 };
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
 pub use icon::{Icon, IconTheme};
+pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};

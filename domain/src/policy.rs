@@ -1,4 +1,4 @@
-//! Which scopes each tool needs, and what a challenge may name: decided once at the start and asked on every request.
+//! The scopes that each tool requires, and those that a challenge may name: built once at the start, applied to every request.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,17 +13,17 @@ use crate::tool::ToolName;
 pub struct ScopePolicy {
     rules: HashMap<ToolName, ScopeSet>,
     login: ScopeSet,
-    /// Every scope that something on offer asks for, that a login asks for, or that the hierarchy names.
+    /// Every scope that something in the catalog asks for, that a login asks for, or that the hierarchy names.
     known: HashSet<Scope>,
 }
 
-/// Which scopes a first login asks for.
+/// The scopes that a first login asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum LoginScopes {
-    /// Every scope that something on offer asks for.
+    /// Every scope that something in the catalog asks for.
     #[default]
     All,
-    /// These.
+    /// These scopes.
     Listed(ScopeSet),
 }
 
@@ -34,38 +34,38 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// The tool that may be called.
+    /// Returns the tool that may be called.
     #[must_use]
     pub fn tool(&self) -> &ToolName {
         self.tool
     }
 }
 
-/// The principal lacks scopes. Every scope in it is one that this server knows, whatever the token holds.
+/// The principal lacks scopes. Every scope here is one that this server knows, whatever the token holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("needs the scopes {required:?}, lacks {missing:?}")]
 pub struct Denied {
-    /// Every scope that the operation needs.
+    /// The scopes that the operation requires.
     pub required: ScopeSet,
-    /// Those of them that the token grants neither itself nor by a broader scope.
+    /// The required scopes that the token grants neither itself nor by a broader scope.
     pub missing: ScopeSet,
     /// The token's scopes that this server knows, in the token's order.
     pub held: ScopeSet,
-    /// What the client is to ask the authorization server for (RFC 6750 section 3): what the operation needs, unless
-    /// [`Denied::keeping_held`] says otherwise.
+    /// The scopes that the client is to ask the authorization server for (RFC 6750 section 3): the required ones, unless
+    /// [`Denied::keeping_held`] changes them.
     pub to_request: ScopeSet,
 }
 
 impl Denied {
-    /// For clients that ask for exactly what a challenge names: what the token has, so that they keep it, then what is
-    /// missing.
+    /// Returns the denial for clients that ask for exactly the scopes that a challenge names: those that the token has, so
+    /// that they keep them, then the missing ones.
     #[must_use]
     pub fn keeping_held(self) -> Self {
         let to_request = self.held.union(&self.missing);
         Self { to_request, ..self }
     }
 
-    /// Joins what two operations of one principal lack.
+    /// Joins the denials of two operations of one principal.
     #[must_use]
     pub fn and(self, other: &Self) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Denied {
     }
 }
 
-/// Why rules do not fit a catalog.
+/// Why rules and a catalog do not fit together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// A rule names no tool of the catalog.
@@ -89,7 +89,7 @@ pub enum PolicyError {
 }
 
 impl ScopePolicy {
-    /// Takes one rule a tool.
+    /// Creates the policy from one rule for each tool.
     ///
     /// # Errors
     /// [`PolicyError`] unless rules and catalog name exactly the same tools: a tool without a rule never starts.
@@ -116,46 +116,46 @@ impl ScopePolicy {
         Ok(Self { rules, login, known })
     }
 
-    /// The rules that the tools themselves ask for.
+    /// Returns the rules that the tools themselves ask for.
     #[must_use]
     pub fn as_specified(catalog: &ToolCatalog) -> HashMap<ToolName, ScopeSet> {
         catalog.specs().map(|spec| (spec.name.clone(), spec.scopes.clone())).collect()
     }
 
-    /// Whether `who` may call `tool`.
+    /// Checks that a principal may call a tool.
     ///
     /// # Errors
     /// [`Denied`] when a scope is missing, and for a name without a rule.
-    pub fn permit<'a>(&self, who: &Principal, tool: &'a ToolName) -> Result<Permit<'a>, Denied> {
+    pub fn permit<'a>(&self, principal: &Principal, tool: &'a ToolName) -> Result<Permit<'a>, Denied> {
         let required = self.rules.get(tool).ok_or_else(Denied::default)?;
-        self.check(who, required)?;
+        self.check(principal, required)?;
         Ok(Permit { tool })
     }
 
-    /// Whether `who` may call `tool`, for lists, where a reason would be in vain.
+    /// Returns whether a principal may call a tool, for lists, which need no reason.
     #[must_use]
-    pub fn permits(&self, who: &Principal, tool: &ToolName) -> bool {
-        self.rules.get(tool).is_some_and(|required| who.holds_all(required))
+    pub fn permits(&self, principal: &Principal, tool: &ToolName) -> bool {
+        self.rules.get(tool).is_some_and(|required| principal.holds_all(required))
     }
 
-    /// Whether `who` may do what asks for these scopes.
+    /// Checks that a principal holds these scopes.
     ///
     /// # Errors
     /// [`Denied`] when one is missing.
-    pub fn check(&self, who: &Principal, required: &ScopeSet) -> Result<(), Denied> {
-        if who.holds_all(required) {
+    pub fn check(&self, principal: &Principal, required: &ScopeSet) -> Result<(), Denied> {
+        if principal.holds_all(required) {
             return Ok(());
         }
-        let held = who.scopes().iter().filter(|scope| self.known.contains(scope)).cloned().collect();
+        let held = principal.scopes().iter().filter(|scope| self.known.contains(scope)).cloned().collect();
         Err(Denied {
             required: required.clone(),
-            missing: who.missing(required),
+            missing: principal.missing(required),
             held,
             to_request: required.clone(),
         })
     }
 
-    /// What a first login asks for.
+    /// Returns the scopes that a first login asks for.
     #[must_use]
     pub fn login_scopes(&self) -> &ScopeSet {
         &self.login
@@ -230,8 +230,11 @@ mod tests {
         let policy = policy(LoginScopes::Listed(set("start")));
         let greet = tool("greet");
         for permitted in ["extra read", "write extra", "admin extra", "extra admin stray"] {
-            let who = holder(permitted);
-            assert!(policy.permit(&who, &greet).is_ok() && policy.permits(&who, &greet), "{permitted}");
+            let principal = holder(permitted);
+            assert!(
+                policy.permit(&principal, &greet).is_ok() && policy.permits(&principal, &greet),
+                "{permitted}"
+            );
         }
         for (token, missing, held, keeping) in [
             ("", "read extra", "", "read extra"),
@@ -241,9 +244,9 @@ mod tests {
             ("extra", "read", "extra", "extra read"),
             ("reader READ", "read extra", "", "read extra"),
         ] {
-            let who = holder(token);
-            assert!(!policy.permits(&who, &greet), "{token}");
-            let denied = policy.permit(&who, &greet).unwrap_err();
+            let principal = holder(token);
+            assert!(!policy.permits(&principal, &greet), "{token}");
+            let denied = policy.permit(&principal, &greet).unwrap_err();
             let expected = Denied {
                 required: set("read extra"),
                 missing: set(missing),
@@ -259,9 +262,9 @@ mod tests {
     #[test]
     fn a_tool_without_a_rule_is_permitted_to_nobody() {
         let policy = policy(LoginScopes::All);
-        let who = holder("admin extra");
-        assert_eq!(policy.permit(&who, &tool("other")), Err(Denied::default()));
-        assert!(!policy.permits(&who, &tool("other")));
+        let principal = holder("admin extra");
+        assert_eq!(policy.permit(&principal, &tool("other")), Err(Denied::default()));
+        assert!(!policy.permits(&principal, &tool("other")));
     }
 
     #[test]

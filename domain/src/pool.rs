@@ -1,5 +1,5 @@
 //! Units that all requests share, of which one subject and one client get a bounded part: requests under way, streams,
-//! open questions, bytes of memory.
+//! pending requests for input, bytes of memory.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -7,16 +7,16 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::principal::Principal;
 
-/// What one subject, and one client, may hold of a pool, in percent; 100 is all of it.
+/// The maximum share of a pool that one subject, and one client, may hold, in percent; 100 is all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
-    /// Of one subject (`sub`), whatever clients it uses.
+    /// The share of one subject (`sub`), whatever clients it uses.
     pub subject_percent: usize,
-    /// Of one OAuth client (`client_id`), whatever subjects it speaks for.
+    /// The share of one OAuth client (`client_id`), whatever subjects it acts for.
     pub client_percent: usize,
 }
 
-/// A number of units, and who holds how many of them.
+/// A number of units, and how many of them each holder has.
 #[derive(Debug)]
 pub struct Pool {
     limit: usize,
@@ -31,18 +31,18 @@ struct Held {
     by_holder: HashMap<u64, usize, BuildHasherDefault<IsHash>>,
 }
 
-/// Why there are no units to be had.
+/// Why units can't be leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exhausted {
-    /// All are held.
+    /// Too few are free.
     #[error("the server has as much to do as it takes on")]
     Pool,
-    /// The subject or the client holds its share.
+    /// The subject or the client would exceed its share.
     #[error("this subject or client has its share of the server under way")]
     Share,
 }
 
-/// Who holds units: keyed hashes of a subject and of a client.
+/// A holder of units: keyed hashes of a subject and of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
     subject: u64,
@@ -50,20 +50,23 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Everyone who has not shown a token, together.
+    /// The one holder for all requests without a principal.
     pub const NOBODY: Self = Self { subject: 0, client: 1 };
 
-    /// The holder that a principal is.
+    /// Returns the holder for a principal.
     #[must_use]
-    pub fn of(who: &Principal) -> Self {
+    pub fn of(principal: &Principal) -> Self {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         // The number keeps a subject apart from a client of the same name.
-        Self { subject: KEYS.hash_one((1_u8, who.subject())), client: KEYS.hash_one((2_u8, who.client())) }
+        Self {
+            subject: KEYS.hash_one((1_u8, principal.subject())),
+            client: KEYS.hash_one((2_u8, principal.client())),
+        }
     }
 }
 
 impl Pool {
-    /// A pool of `limit` units.
+    /// Creates a pool of `limit` units.
     #[must_use]
     pub fn new(limit: usize, shares: Shares) -> Self {
         let share = |percent: usize| {
@@ -77,7 +80,7 @@ impl Pool {
         }
     }
 
-    /// Takes units for as long as the lease is kept.
+    /// Leases units for as long as the lease is kept.
     ///
     /// # Errors
     /// [`Exhausted`].
@@ -87,13 +90,13 @@ impl Pool {
         Ok(lease)
     }
 
-    /// The most that one holder can have.
+    /// Returns the maximum that one holder can have.
     #[must_use]
     pub fn share(&self) -> usize {
         self.per_subject.min(self.per_client)
     }
 
-    /// The units that are held now, by everyone.
+    /// Returns the number of units that are held now, by all holders together.
     #[must_use]
     pub fn in_use(&self) -> usize {
         self.held().in_all
@@ -135,7 +138,7 @@ impl Pool {
     }
 }
 
-/// Units of a pool, given back when dropped.
+/// Units of a pool, returned when dropped.
 #[derive(Debug)]
 pub struct Lease {
     pool: Arc<Pool>,
@@ -156,7 +159,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Gives units back, so that `units` are left at most.
+    /// Returns units to the pool, so that at most `units` are left.
     pub fn shrink_to(&mut self, units: usize) {
         if let Some(more) = self.units.checked_sub(units).filter(|more| *more > 0) {
             self.pool.give_back(self.holder, more);
@@ -180,24 +183,24 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What a request may use without a lease, in bytes: nearly all requests need no more.
+    /// The memory that a request may use without a lease, in bytes: nearly all requests need no more.
     pub const FREE_BYTES: usize = 16 * 1024;
 
-    /// A request that has used nothing yet.
+    /// Creates the account of a request that has used nothing yet.
     #[must_use]
     pub fn of_request(pool: &Arc<Pool>, holder: Holder) -> Self {
         Self { lease: Lease { pool: Arc::clone(pool), holder, units: 0 }, bytes: 0 }
     }
 
-    /// Memory of the same request, for a part of its work that is done apart: every byte of it is leased, since the
-    /// request has its free bytes once.
+    /// Creates an account for a separate part of the same request's work: every byte of it is leased, since the request has
+    /// its free bytes once.
     #[must_use]
     pub fn part(&self) -> Self {
         let lease = Lease { pool: Arc::clone(&self.lease.pool), holder: self.lease.holder, units: 0 };
         Self { lease, bytes: Self::FREE_BYTES }
     }
 
-    /// Counts `bytes` more, before they are allocated.
+    /// Adds `bytes`, before they are allocated.
     ///
     /// # Errors
     /// [`Exhausted`]; then nothing is counted.
@@ -208,14 +211,14 @@ impl Memory {
         Ok(())
     }
 
-    /// Counts `bytes` less, after they were freed.
+    /// Removes `bytes`, after they were freed.
     pub fn remove(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
         self.lease.shrink_to(self.bytes.saturating_sub(Self::FREE_BYTES));
     }
 }
 
-/// For keys that are hashes.
+/// A hasher for keys that are hashes.
 #[derive(Default)]
 struct IsHash(u64);
 
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_what_is_not_there() {
+    fn units_that_are_not_free_are_not_leased() {
         let pool = pool(10, 100, 100);
         let ada = pool.lease(ADA, 9).unwrap();
         assert_eq!(pool.lease(EVE, 2).err(), Some(Exhausted::Pool));
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_leased_beyond_what_every_request_has() {
+    fn memory_is_leased_beyond_the_free_bytes() {
         let pool = pool(1000, 100, 100);
         let mut memory = Memory::of_request(&pool, ADA);
         memory.add(Memory::FREE_BYTES).unwrap();

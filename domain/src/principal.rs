@@ -1,4 +1,4 @@
-//! From claims to a [`Principal`]: the policy that judges a proved token at a moment in time.
+//! From claims to a [`Principal`]: the policy that judges a verified token at a moment in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::time::UnixSeconds;
 use crate::token::{Actor, Claims, CustomClaimError, ExtraClaims, Untrusted};
 use crate::tool::ToolError;
 
-/// Which claims say what a token may do.
+/// The claims that grant scopes.
 ///
 /// With Auth0's RBAC, `scope` is what the user consented to and `permissions` is what the user's roles allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ScopeAuthority {
-    /// `scope` alone.
+    /// The `scope` claim alone.
     #[default]
     Scope,
-    /// `permissions` alone.
+    /// The `permissions` claim alone.
     Permissions,
-    /// What stands in both.
+    /// The scopes that are in both claims.
     Both,
-    /// What stands in either.
+    /// The scopes that are in either claim.
     Either,
 }
 
@@ -38,7 +38,8 @@ impl ScopeAuthority {
     }
 }
 
-/// Who a token speaks for. Private fields: whoever holds one knows that [`TokenPolicy::admit`] ran. A clone costs nothing.
+/// The subject of an admitted token. Only [`TokenPolicy::admit`] creates one, so holding one proves that it ran. Clones are
+/// cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     claims: Arc<Claims>,
@@ -47,7 +48,7 @@ pub struct Principal {
     hierarchy: Arc<ScopeHierarchy>,
 }
 
-/// Which scopes a token grants: those of a claim, unless two claims decide together.
+/// The scopes that a token grants: those of one claim, or computed from both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Granted {
     AsScope,
@@ -56,97 +57,97 @@ enum Granted {
 }
 
 impl Principal {
-    /// `sub`, never empty: `auth0|...` for a user, `ID@clients` for a machine.
+    /// Returns the `sub` claim, never empty: `auth0|...` for a user, `ID@clients` for a machine.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.claims.subject
     }
 
-    /// The OAuth client: `client_id`, or else `azp`.
+    /// Returns the OAuth client: `client_id`, or else `azp`.
     #[must_use]
     pub fn client(&self) -> &str {
         self.client_id().or(self.authorized_party()).unwrap_or_default()
     }
 
-    /// The `client_id` claim.
+    /// Returns the `client_id` claim.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.claims.client_id.as_deref()
     }
 
-    /// The `azp` claim.
+    /// Returns the `azp` claim.
     #[must_use]
     pub fn authorized_party(&self) -> Option<&str> {
         self.claims.authorized_party.as_deref()
     }
 
-    /// The `name` claim.
+    /// Returns the `name` claim.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.claims.name.as_deref()
     }
 
-    /// The `email` claim.
+    /// Returns the `email` claim.
     #[must_use]
     pub fn email(&self) -> Option<&str> {
         self.claims.email.as_deref()
     }
 
-    /// The `org_id` claim: the Auth0 organization the user logged in through.
+    /// Returns the `org_id` claim: the Auth0 organization that the user logged in through.
     #[must_use]
     pub fn organization_id(&self) -> Option<&str> {
         self.claims.organization_id.as_deref()
     }
 
-    /// The `org_name` claim: the name of that organization, if the tenant puts it into tokens.
+    /// Returns the `org_name` claim: the name of that organization, if the tenant puts it into tokens.
     #[must_use]
     pub fn organization_name(&self) -> Option<&str> {
         self.extra()?.organization_name.as_deref()
     }
 
-    /// The `act` claim: the party that acts for the subject now (RFC 8693 section 4.1).
+    /// Returns the `act` claim: the party that acts for the subject now (RFC 8693 section 4.1).
     #[must_use]
     pub fn actor(&self) -> Option<&Actor> {
         self.actors().first()
     }
 
-    /// The chain of delegations: the current actor first, then the prior ones, which are for information only.
+    /// Returns the chain of delegations: the current actor first, then the prior ones, which are for information only.
     #[must_use]
     pub fn actors(&self) -> &[Actor] {
         self.extra().map_or(&[], |extra| &extra.actors)
     }
 
-    /// The `jti` claim: the token's identifier.
+    /// Returns the `jti` claim: the token's identifier.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.claims.token_id.as_deref()
     }
 
-    /// The `acr` claim: the authentication context class.
+    /// Returns the `acr` claim: the authentication context class.
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
         self.extra()?.authentication_context.as_deref()
     }
 
-    /// The `amr` claim: how the user authenticated, for example with `mfa`. Empty if it is absent.
+    /// Returns the `amr` claim: how the user authenticated, for example with `mfa`. Empty if it is absent.
     #[must_use]
     pub fn authentication_methods(&self) -> &[String] {
         self.extra().map_or(&[], |extra| &extra.authentication_methods)
     }
 
-    /// The `auth_time` claim: when the user authenticated.
+    /// Returns the `auth_time` claim: when the user authenticated.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<UnixSeconds> {
         self.extra()?.authenticated_at
     }
 
-    /// The `gty` claim: the grants that the token came from, for example `client-credentials`. Empty if it is absent.
+    /// Returns the `gty` claim: the grants that the token came from, for example `client-credentials`. Empty if it is absent.
     #[must_use]
     pub fn grant_types(&self) -> &[String] {
         self.extra().map_or(&[], |extra| &extra.grant_types)
     }
 
-    /// The custom claim of that name, an https or http URL, as a `T`; `None` if it is absent or null.
+    /// Returns the custom claim of that name, an https or http URL, as a `T`; `None` if it is absent or null.
     ///
     /// # Errors
     /// [`CustomClaimError`], also for an absent claim if the token's custom claims are too long to be kept.
@@ -158,8 +159,8 @@ impl Principal {
         self.claims.extra.as_deref()
     }
 
-    /// What the token itself grants, by the policy's [`ScopeAuthority`]. Whether that is enough for something,
-    /// [`Principal::holds`] says.
+    /// Returns the scopes that the token itself grants, by the policy's [`ScopeAuthority`]. To decide whether they suffice, use
+    /// [`Principal::holds`].
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
         match &self.granted {
@@ -169,39 +170,39 @@ impl Principal {
         }
     }
 
-    /// Whether the token grants a scope, itself or by a broader one. Every decision about scopes is made by this.
+    /// Returns whether the token grants a scope, itself or by a broader one. Every decision about scopes is made by this.
     #[must_use]
     pub fn holds(&self, scope: &Scope) -> bool {
         let granted = self.scopes();
         granted.contains(scope) || self.hierarchy.broader(scope).any(|broader| granted.contains(broader))
     }
 
-    /// Whether the token grants all of these scopes.
+    /// Returns whether the token grants all of these scopes.
     #[must_use]
     pub fn holds_all(&self, required: &ScopeSet) -> bool {
         required.iter().all(|scope| self.holds(scope))
     }
 
-    /// Those of the required scopes that the token does not grant.
+    /// Returns the required scopes that the token does not grant.
     #[must_use]
     pub fn missing(&self, required: &ScopeSet) -> ScopeSet {
         required.iter().filter(|scope| !self.holds(scope)).cloned().collect()
     }
 
-    /// The identifier of the protected resource that it was admitted to.
+    /// Returns the identifier of the protected resource that it was admitted to.
     #[must_use]
     pub fn resource(&self) -> &str {
         &self.resource
     }
 
-    /// `exp`, without leeway.
+    /// Returns the `exp` claim, without leeway.
     #[must_use]
     pub fn expires_at(&self) -> UnixSeconds {
         self.claims.expires_at
     }
 }
 
-/// Lets a tool use `?`.
+/// Lets tools use `?` on custom claims.
 impl From<CustomClaimError> for ToolError {
     fn from(error: CustomClaimError) -> Self {
         Self::new(error.to_string())
@@ -211,7 +212,7 @@ impl From<CustomClaimError> for ToolError {
 /// Why a token is not accepted. [`Rejection::code`] is stable: logs, challenges and docs/troubleshooting.md use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// Nobody vouches for it.
+    /// Its signature or its form does not verify.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// `typ` is not that of an access token.
@@ -243,7 +244,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// A code for people and programs to search by; it never changes.
+    /// Returns the code for people and programs to search by; it never changes.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -268,7 +269,7 @@ impl Rejection {
     }
 }
 
-/// When a token is acceptable.
+/// The rules by which a token is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenPolicy {
     /// The values of `typ` that mark an access token of the identity provider, compared without regard to case (RFC 7515
@@ -278,13 +279,14 @@ pub struct TokenPolicy {
     pub issuers: Vec<String>,
     /// The identifiers of the protected resources that are served, one for each public endpoint (RFC 8707).
     pub resources: Vec<Arc<str>>,
-    /// The values of `aud` that are accepted besides the resource's own.
+    /// The accepted values of `aud` besides the resource's own.
     pub additional_audiences: Vec<String>,
-    /// How far the issuer's clock may be off ours. It keeps a token alive this long past `exp`, so it is small.
+    /// The maximum difference between the issuer's clock and this one. It keeps a token valid this long past `exp`, so it is
+    /// small.
     pub leeway: Duration,
-    /// Which claims grant scopes.
+    /// The claims that grant scopes.
     pub authority: ScopeAuthority,
-    /// Which scopes those imply.
+    /// The scopes that those imply.
     pub hierarchy: Arc<ScopeHierarchy>,
 }
 
@@ -333,12 +335,12 @@ impl TokenPolicy {
         })
     }
 
-    /// Judges a principal's claims again for the same resource, for what lasts longer than the policy that admitted it.
+    /// Judges a principal's claims again for the same resource, where something outlasts the policy that admitted it.
     ///
     /// # Errors
     /// As [`TokenPolicy::admit`].
-    pub fn readmit(&self, who: &Principal, now: UnixSeconds) -> Result<Principal, Rejection> {
-        self.admit(&who.claims, &who.resource, now)
+    pub fn readmit(&self, principal: &Principal, now: UnixSeconds) -> Result<Principal, Rejection> {
+        self.admit(&principal.claims, &principal.resource, now)
     }
 
     fn check_time(&self, claims: &Claims, now: UnixSeconds) -> Result<(), Rejection> {
@@ -466,34 +468,42 @@ mod tests {
             grant_types: vec!["client-credentials".into()],
             custom,
         };
-        let who = admit(Claims { token_id: Some("j".into()), extra: Some(Box::new(extra)), ..claims() });
-        assert_eq!((who.token_id(), who.organization_name()), (Some("j"), Some("acme")));
+        let principal =
+            admit(Claims { token_id: Some("j".into()), extra: Some(Box::new(extra)), ..claims() });
+        assert_eq!((principal.token_id(), principal.organization_name()), (Some("j"), Some("acme")));
         assert_eq!(
-            (who.actor(), who.actors()),
+            (principal.actor(), principal.actors()),
             (Some(&actor("agent")), &[actor("agent"), actor("prior")][..])
         );
         assert_eq!(
-            (who.authentication_context(), who.authentication_methods()),
+            (principal.authentication_context(), principal.authentication_methods()),
             (Some("acr"), &["mfa".to_owned()][..])
         );
         assert_eq!(
-            (who.authenticated_at(), who.grant_types()),
+            (principal.authenticated_at(), principal.grant_types()),
             (Some(UnixSeconds(5)), &["client-credentials".to_owned()][..])
         );
-        assert_eq!(who.custom_claim("https://a/team"), Ok(Some("blue".to_owned())));
-        let error = ToolError::from(who.custom_claim::<u8>("https://a/team").unwrap_err());
+        assert_eq!(principal.custom_claim("https://a/team"), Ok(Some("blue".to_owned())));
+        let error = ToolError::from(principal.custom_claim::<u8>("https://a/team").unwrap_err());
         assert_eq!(
             error.to_string(),
             "the token's custom claim https://a/team has another type than this tool expects"
         );
-        let who = admit(claims());
-        assert_eq!((who.token_id(), who.organization_name(), who.actor()), (None, None, None));
+        let principal = admit(claims());
         assert_eq!(
-            (who.actors().len(), who.authentication_methods().len(), who.grant_types().len()),
+            (principal.token_id(), principal.organization_name(), principal.actor()),
+            (None, None, None)
+        );
+        assert_eq!(
+            (
+                principal.actors().len(),
+                principal.authentication_methods().len(),
+                principal.grant_types().len()
+            ),
             (0, 0, 0)
         );
-        assert_eq!((who.authentication_context(), who.authenticated_at()), (None, None));
-        assert_eq!(who.custom_claim::<String>("https://a/team"), Ok(None));
+        assert_eq!((principal.authentication_context(), principal.authenticated_at()), (None, None));
+        assert_eq!(principal.custom_claim::<String>("https://a/team"), Ok(None));
     }
 
     #[test]

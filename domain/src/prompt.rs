@@ -10,36 +10,36 @@ use crate::icon::Icon;
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool::ToolError;
 
-/// What a prompt tells clients of itself, and which scopes it asks for.
+/// The description of a prompt for clients, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptSpec {
-    /// Unique in a catalog.
+    /// The name, unique in a catalog.
     pub name: String,
-    /// For people.
+    /// The name for people.
     pub title: String,
-    /// What it is for.
+    /// The description.
     pub description: String,
-    /// What it can be given.
+    /// The arguments.
     pub arguments: Vec<PromptArgument>,
-    /// What clients may show beside it.
+    /// The icons that clients may show.
     pub icons: Vec<Icon>,
-    /// Every one of them is needed to see and to get it.
+    /// The scopes that are required to see and to get it.
     pub scopes: ScopeSet,
 }
 
 /// An argument of a prompt; its value is text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptArgument {
-    /// For programs.
+    /// The name for programs.
     pub name: String,
-    /// What it means.
+    /// The description.
     pub description: String,
-    /// Whether the prompt can't do without.
+    /// Whether it must be given.
     pub required: bool,
 }
 
 impl PromptSpec {
-    /// A prompt without arguments, asking for no scope.
+    /// Creates the spec of a prompt without arguments that asks for no scope.
     #[must_use]
     pub fn new(name: &str, title: &str, description: &str) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl PromptSpec {
         }
     }
 
-    /// Takes an argument that it can't do without.
+    /// Adds a required argument.
     #[must_use]
     pub fn takes(mut self, name: &str, description: &str) -> Self {
         let (name, description) = (name.to_owned(), description.to_owned());
@@ -77,27 +77,27 @@ impl PromptSpec {
     }
 }
 
-/// One use, as the prompt sees it.
+/// A call of [`Prompt::get`].
 pub struct PromptCall<'a> {
-    /// Who uses it.
+    /// The caller and its client.
     pub context: Context<'a>,
-    /// The arguments; the required ones are there.
+    /// The arguments; all required ones are present.
     pub arguments: &'a BTreeMap<String, String>,
 }
 
-/// What a use gives.
+/// The result of [`Prompt::get`].
 pub type GetPromptResult = Result<Outcome<Vec<Message>>, ToolError>;
 
 /// The port for every prompt.
 #[async_trait]
 pub trait Prompt: Send + Sync {
-    /// What it says of itself. Asked once, when the catalog is built.
+    /// Returns its spec. Asked once, when the catalog is built.
     ///
     /// # Errors
     /// [`InvalidScope`]; it stops the start.
     fn spec(&self) -> Result<PromptSpec, InvalidScope>;
 
-    /// The conversation.
+    /// Returns the conversation.
     ///
     /// # Errors
     /// [`ToolError`].

@@ -11,29 +11,29 @@ use crate::icon::Icon;
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool::ToolError;
 
-/// What a resource tells clients of itself, and which scopes it asks for.
+/// The description of a resource for clients, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceSpec {
-    /// Where it is.
+    /// Its URI or template.
     pub address: Address,
-    /// For programs.
+    /// The name for programs.
     pub name: String,
-    /// For people.
+    /// The name for people.
     pub title: String,
-    /// What it is.
+    /// The description.
     pub description: String,
-    /// Such as `text/plain`.
+    /// The media type, such as `text/plain`.
     pub mime_type: Option<String>,
-    /// What clients may show beside it.
+    /// The icons that clients may show.
     pub icons: Vec<Icon>,
-    /// Every one of them is needed to see and to read it.
+    /// The scopes that are required to see and to read it.
     pub scopes: ScopeSet,
 }
 
-/// One URI, or many.
+/// One URI, or all URIs of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// Exactly this one.
+    /// Exactly this URI.
     Uri(String),
     /// Every URI that fits.
     Template(UriTemplate),
@@ -52,7 +52,7 @@ enum Part {
     Variable(String),
 }
 
-/// Why a resource can't be offered; for the developer who wrote it.
+/// Why a resource's spec is invalid; for the developer who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResourceSpecError {
     /// Not a template of level 1.
@@ -64,7 +64,7 @@ pub enum ResourceSpecError {
 }
 
 impl Address {
-    /// The URI or the template.
+    /// Returns the URI or the template's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -99,13 +99,13 @@ impl UriTemplate {
         Ok(Self { text: text.to_owned(), parts })
     }
 
-    /// The template's text.
+    /// Returns the template's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The variables' values, as they stand in `uri`; `None` if it does not fit.
+    /// Returns the variables' values as they are in `uri`; `None` if it does not fit.
     #[must_use]
     pub fn variables(&self, uri: &str) -> Option<BTreeMap<String, String>> {
         let mut values = BTreeMap::new();
@@ -133,13 +133,13 @@ impl UriTemplate {
 }
 
 impl ResourceSpec {
-    /// A resource at one URI, asking for no scope.
+    /// Creates the spec of a resource at one URI that asks for no scope.
     #[must_use]
     pub fn at(uri: &str, name: &str, title: &str, description: &str) -> Self {
         Self::new(Address::Uri(uri.to_owned()), name, title, description)
     }
 
-    /// A resource at every URI of a template, asking for no scope.
+    /// Creates the spec of a resource at every URI of a template that asks for no scope.
     ///
     /// # Errors
     /// [`ResourceSpecError::Template`].
@@ -164,7 +164,7 @@ impl ResourceSpec {
         }
     }
 
-    /// Says what it is made of, such as `text/plain`.
+    /// Sets the media type, such as `text/plain`.
     #[must_use]
     pub fn of_type(mut self, mime_type: &str) -> Self {
         self.mime_type = Some(mime_type.to_owned());
@@ -191,40 +191,40 @@ impl ResourceSpec {
     }
 }
 
-/// One reading, as the resource sees it.
+/// A call of [`Resource::read`].
 pub struct ReadCall<'a> {
-    /// Who reads.
+    /// The caller and its client.
     pub context: Context<'a>,
-    /// What is read.
+    /// The URI.
     pub uri: &'a str,
-    /// The template's variables, as they stand in the URI.
+    /// The template's variables, as they are in the URI.
     pub variables: BTreeMap<String, String>,
 }
 
-/// What a reading gives.
+/// The result of [`Resource::read`].
 pub type ReadResourceResult = Result<Outcome<Vec<ResourceContents>>, ReadError>;
 
-/// Why there is nothing to read.
+/// Why a resource can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A template fits the URI, but nothing is there.
+    /// A template fits the URI, but no resource is there.
     #[error("there is no such resource")]
     NotFound,
-    /// It is there, but can't be read.
+    /// Reading it failed.
     #[error(transparent)]
     Failed(#[from] ToolError),
 }
 
-/// The port for everything that can be read.
+/// The port for every resource.
 #[async_trait]
 pub trait Resource: Send + Sync {
-    /// What it says of itself. Asked once, when the catalog is built.
+    /// Returns its spec. Asked once, when the catalog is built.
     ///
     /// # Errors
     /// [`ResourceSpecError`]; it stops the start.
     fn spec(&self) -> Result<ResourceSpec, ResourceSpecError>;
 
-    /// Reads it.
+    /// Returns its contents.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
 use crate::content::ResourceContents;
 use crate::context::{Cancellation, ClientCapabilities, Context, Feedback, InputResponses, Message, Outcome};
+use crate::method::{MethodCall, MethodError};
 use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
@@ -24,27 +25,27 @@ use crate::tool::{CallToolResult, ToolCall, ToolError, ToolSpec};
 
 /// The ports and policies behind every request.
 pub struct Service {
-    /// Proves signatures.
+    /// Verifies signatures.
     pub verifier: Arc<dyn TokenVerifier>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Judges claims.
+    /// The rules for tokens.
     pub tokens: TokenPolicy,
-    /// What is on offer.
+    /// The tools, resources, prompts and methods.
     pub catalog: Catalog,
-    /// Which scopes the tools need.
+    /// The scopes that they require.
     pub scopes: ScopePolicy,
-    /// How long one call may take.
+    /// The maximum duration of one call.
     pub tool_deadline: Duration,
 }
 
 /// Why a request has no principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// It carries no token.
+    /// It has no token.
     #[error("no access token")]
     NoToken,
-    /// Its token is not acceptable.
+    /// Its token was rejected.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// Its token can't be judged at the moment.
@@ -55,31 +56,34 @@ pub enum AuthError {
     },
 }
 
-/// Why a call has no output.
+/// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// No tool has that name.
     #[error("there is no tool of that name")]
     UnknownTool,
-    /// No resource is there.
+    /// No resource has that URI.
     #[error("there is no such resource")]
     UnknownResource,
     /// No prompt has that name.
     #[error("there is no prompt of that name")]
     UnknownPrompt,
+    /// No method of the server's own has that name.
+    #[error("there is no method of that name")]
+    UnknownMethod,
     /// The token lacks scopes.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The arguments do not fit the tool's schema; the text says where.
     #[error("invalid arguments: {0}")]
     InvalidArguments(String),
-    /// The tool said no.
+    /// The tool failed.
     #[error(transparent)]
     Failed(#[from] ToolError),
-    /// The tool panicked. What it panicked with stays out of the answer.
+    /// The tool panicked. The panic's message is in no answer.
     #[error("the tool failed unexpectedly")]
     Panicked,
-    /// The tool took longer than it may.
+    /// The tool exceeded the deadline.
     #[error("the tool took longer than {} s", .0.as_secs_f64())]
     DeadlineExceeded(Duration),
     /// The tool's structured result does not fit its own output schema.
@@ -88,8 +92,7 @@ pub enum CallError {
 }
 
 impl Service {
-    /// Who the bearer of `token` is, at this moment, for the protected resource of this identifier. Admission is never
-    /// remembered.
+    /// Authenticates the bearer of a token for the protected resource of this identifier. Admission is never cached.
     ///
     /// # Errors
     /// [`AuthError`].
@@ -107,28 +110,28 @@ impl Service {
         Ok(self.tokens.admit(&claims, resource, self.clock.now().seconds())?)
     }
 
-    /// The tools that `who` may call, in the catalog's order.
-    pub fn tools_for(&self, who: &Principal) -> impl Iterator<Item = &ToolSpec> {
-        self.catalog.tools.specs().filter(|spec| self.scopes.permits(who, &spec.name))
+    /// Returns the tools that a principal may call, in the catalog's order.
+    pub fn tools_for(&self, principal: &Principal) -> impl Iterator<Item = &ToolSpec> {
+        self.catalog.tools.specs().filter(|spec| self.scopes.permits(principal, &spec.name))
     }
 
-    /// The resources that `who` may read, in the catalog's order.
-    pub fn resources_for(&self, who: &Principal) -> impl Iterator<Item = &ResourceSpec> {
-        self.catalog.resources.specs().filter(|spec| who.holds_all(&spec.scopes))
+    /// Returns the resources that a principal may read, in the catalog's order.
+    pub fn resources_for(&self, principal: &Principal) -> impl Iterator<Item = &ResourceSpec> {
+        self.catalog.resources.specs().filter(|spec| principal.holds_all(&spec.scopes))
     }
 
-    /// Whether `who` may read what is at this URI, if something is.
+    /// Returns whether there is a resource at this URI that a principal may read.
     #[must_use]
-    pub fn may_read(&self, who: &Principal, uri: &str) -> bool {
-        self.catalog.resources.at(uri).is_some_and(|(spec, _)| who.holds_all(&spec.scopes))
+    pub fn may_read(&self, principal: &Principal, uri: &str) -> bool {
+        self.catalog.resources.at(uri).is_some_and(|(spec, _)| principal.holds_all(&spec.scopes))
     }
 
-    /// The prompts that `who` may get, in the catalog's order.
-    pub fn prompts_for(&self, who: &Principal) -> impl Iterator<Item = &PromptSpec> {
-        self.catalog.prompts.specs().filter(|spec| who.holds_all(&spec.scopes))
+    /// Returns the prompts that a principal may get, in the catalog's order.
+    pub fn prompts_for(&self, principal: &Principal) -> impl Iterator<Item = &PromptSpec> {
+        self.catalog.prompts.specs().filter(|spec| principal.holds_all(&spec.scopes))
     }
 
-    /// Whether requests can be authenticated now.
+    /// Checks that requests can be authenticated now.
     ///
     /// # Errors
     /// [`NotReady`] with the reason.
@@ -136,10 +139,10 @@ impl Service {
         self.verifier.ready()
     }
 
-    /// Calls a tool for a caller. Its arguments are asked for only once it is known that the call is permitted.
+    /// Calls a tool. `arguments` is called only once the call is permitted.
     ///
     /// # Errors
-    /// [`CallError`], or why there are no arguments. Scopes are judged before arguments: who may not call learns nothing of
+    /// [`CallError`], or that of `arguments`. Scopes are judged before arguments: a caller that is denied learns nothing of
     /// them.
     pub async fn call<E: From<CallError>>(
         &self,
@@ -159,7 +162,7 @@ impl Service {
         Ok(outcome)
     }
 
-    /// Reads a resource for a caller.
+    /// Reads a resource.
     ///
     /// # Errors
     /// [`CallError`].
@@ -183,10 +186,10 @@ impl Service {
         }
     }
 
-    /// Gets a prompt for a caller. Its arguments are asked for as a tool's are.
+    /// Gets a prompt. `arguments` is called only once that is permitted.
     ///
     /// # Errors
-    /// [`CallError`], or why there are no arguments.
+    /// [`CallError`], or that of `arguments`.
     pub async fn prompt<E: From<CallError>>(
         &self,
         request: &RequestContext<'_>,
@@ -207,7 +210,29 @@ impl Service {
         Ok(settle(self.bounded(prompt.get(call)).await?)?)
     }
 
-    /// Suggests values of an argument for a caller.
+    /// Calls a method of the server's own. `params` is called only once that is permitted.
+    ///
+    /// # Errors
+    /// [`CallError`], or that of `params`.
+    pub async fn call_method<E: From<CallError>>(
+        &self,
+        request: &RequestContext<'_>,
+        name: &str,
+        params: impl FnOnce() -> Result<Map<String, Value>, E> + Send,
+    ) -> Result<Outcome<Map<String, Value>>, E> {
+        let (spec, method) = self.catalog.methods.named(name).ok_or(CallError::UnknownMethod)?;
+        self.scopes.check(request.principal, &spec.scopes).map_err(CallError::from)?;
+        let params = &params()?;
+        let watch = CancelOnDrop::default();
+        let call = MethodCall { context: self.context(request, &watch), params };
+        Ok(match self.bounded(method.call(call)).await? {
+            Err(MethodError::InvalidParams(text)) => Err(CallError::InvalidArguments(text)),
+            Err(MethodError::Failed(error)) => settle(Err(error)),
+            Ok(outcome) => Ok(outcome),
+        }?)
+    }
+
+    /// Suggests values of an argument.
     ///
     /// # Errors
     /// [`CallError`].
@@ -246,7 +271,7 @@ impl Service {
         }
     }
 
-    /// Runs foreign code: a panic and an endless one fail this call and nothing else.
+    /// Runs code of the catalog's: a panic, or a missed deadline, fails this call and nothing else.
     async fn bounded<T>(&self, work: impl Future<Output = T>) -> Result<T, CallError> {
         let running = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
         let deadline = self.clock.sleep(self.tool_deadline);
@@ -263,21 +288,22 @@ fn settle<T>(result: Result<Outcome<T>, ToolError>) -> Result<Outcome<T>, CallEr
     result.or_else(|error| Ok(Outcome::InputRequired(error.into_input_required()?)))
 }
 
-/// What a request brings: the part of a [`Context`] that comes from outside.
+/// The part of a [`Context`] that comes from the request.
 pub struct RequestContext<'a> {
     /// The caller.
     pub principal: &'a Principal,
-    /// What the client can do.
+    /// The client's capabilities.
     pub capabilities: ClientCapabilities,
     /// The responses to earlier requests for input.
     pub input_responses: &'a InputResponses,
-    /// The state of the round before.
+    /// The state that the round before returned.
     pub request_state: Option<&'a Value>,
     /// Where progress and log messages go.
     pub feedback: &'a dyn Feedback,
 }
 
-/// What an argument belongs to that is being completed (`PromptReference` and `ResourceTemplateReference` in MCP's schema).
+/// The prompt or template whose argument is being completed (`PromptReference` and `ResourceTemplateReference` in MCP's
+/// schema).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompletionRef<'a> {
     /// A prompt, by its name.
@@ -286,7 +312,7 @@ pub enum CompletionRef<'a> {
     Template(&'a str),
 }
 
-/// Cancels when the call's future goes, whether it is done or nobody wants it any more.
+/// Cancels when the call's future is dropped, complete or not.
 #[derive(Default)]
 struct CancelOnDrop(Cancellation);
 
@@ -296,7 +322,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// MCP 2026-07-28, server/tools, "Output Schema": a structured result MUST fit the schema.
+/// Checks a structured result against the tool's output schema (MCP 2026-07-28, server/tools, "Output Schema").
 fn check_output(entry: &CatalogEntry, output: &CallToolResult) -> Result<(), CallError> {
     let fits = match (&entry.spec.output, &output.structured_content) {
         (None, _) => true,

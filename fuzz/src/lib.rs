@@ -11,7 +11,7 @@ use domain::{Holder, Memory, Pool, Principal, UnixMillis};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::{Settings, Sources, wiring};
 use futures_util::StreamExt as _;
-use mcp_protocol::{Body, Field, McpServer, Posted, Reply, RequestFields, Snapshot, Status};
+use mcp_protocol::{Body, Field, McpServer, PostRequest, Reply, RequestFields, ProtocolSnapshot, Status};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -136,13 +136,13 @@ impl Fields {
 }
 
 fn answer(fields: &Fields, body: &[u8]) {
-    static SERVER: OnceLock<(Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal)> = OnceLock::new();
+    static SERVER: OnceLock<(Arc<McpServer>, Arc<ProtocolSnapshot>, Arc<Pool>, Principal)> = OnceLock::new();
     let (server, snapshot, pool, who) = SERVER.get_or_init(server);
     // The clock stands: whatever waits for time, or for a client's answer, waits for ever, and is given up here.
     let mut context = Context::from_waker(Waker::noop());
     let memory = Memory::of_request(pool, Holder::of(who));
-    let posted = Posted { who, fields, body, may_stream: true, memory };
-    let answering = pin!(server.answer(snapshot, posted));
+    let post = PostRequest { principal: who, fields, body, may_stream: true, memory };
+    let answering = pin!(server.answer(snapshot, post));
     if let Poll::Ready(reply) = answering.poll(&mut context) {
         assert_is_answer(reply, body, &mut context);
     }
@@ -210,7 +210,7 @@ fn batch(bytes: &[u8], body: &[u8]) {
     }
 }
 
-fn server() -> (Arc<McpServer>, Arc<Snapshot>, Arc<Pool>, Principal) {
+fn server() -> (Arc<McpServer>, Arc<ProtocolSnapshot>, Arc<Pool>, Principal) {
     let broken = |error| -> Settings { panic!("{error}") };
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
     let catalog = wiring::shipped().catalog().unwrap_or_else(|error| panic!("{error}"));

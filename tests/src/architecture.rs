@@ -1,6 +1,7 @@
 //! The walls of the hexagon: which crate may depend on which, and which library may be used where.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
@@ -25,6 +26,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "auth0-verifier",
         "system-clock",
         "local-tenant",
+        "fakes",
     ];
     let fixture = ["domain", "auth0-verifier", "system-clock", "local-tenant", "fastmcp-auth0"];
     let bench = [
@@ -85,7 +87,8 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     for (library, users) in [
         ("ureq", &["jwks-verifier", "local-tenant"][..]),
         ("jsonwebtoken", &["jwks-verifier", "local-tenant", "end-to-end", "load"]),
-        ("hyper", &["hyper-transport", "local-tenant", "end-to-end", "load", "soak"]),
+        // The last one for its feature `testing` alone, whose client it is.
+        ("hyper", &["hyper-transport", "local-tenant", "end-to-end", "load", "soak", "fastmcp-auth0"]),
         (
             "tokio",
             &[
@@ -101,7 +104,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "soak",
             ],
         ),
-        ("anyhow", &["fastmcp-auth0", "conformance-server", "load", "soak"]),
+        ("anyhow", &["fastmcp-auth0", "conformance-server", "end-to-end", "load", "soak"]),
         ("config", &["fastmcp-auth0", "end-to-end"]),
     ] {
         for package in metadata.workspace_packages() {
@@ -143,4 +146,119 @@ fn every_crate_inherits_the_lints() {
         let manifest: toml::Value = toml::from_str(&manifest).unwrap();
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{} under {root}", package.name);
     }
+}
+
+/// The rooms of the local tenant, and which of the others each may use: only those before it, so there is no circle.
+const TENANT_ROOMS: [(&str, &[&str]); 6] = [
+    ("model", &[]),
+    ("pages", &[]),
+    ("oauth", &["model", "pages"]),
+    ("http", &["model", "oauth"]),
+    ("control", &["model", "oauth", "http"]),
+    ("server", &["model", "pages", "oauth", "http", "control"]),
+];
+
+#[test]
+fn the_local_tenants_rooms_use_only_those_before_them() {
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../adapters/local-tenant/src"));
+    let rooms: BTreeSet<&str> = TENANT_ROOMS.iter().map(|(room, _)| *room).collect();
+    let found: BTreeSet<String> = folders(sources);
+    assert_eq!(found, rooms.iter().map(|&room| room.to_owned()).collect(), "a new room needs a row here");
+    for (room, allowed) in TENANT_ROOMS {
+        let mut files = rust_files(&sources.join(room));
+        files.push(sources.join(room).with_extension("rs"));
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for other in rooms.iter().filter(|other| **other != room && !allowed.contains(other)) {
+                let uses = text.contains(&format!("crate::{other}"));
+                assert!(!uses, "{} may not use {other}", file.display());
+            }
+        }
+    }
+}
+
+fn folders(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files.chain(folders.iter().flat_map(|folder| rust_files(folder))).collect()
+}
+
+/// The modules of these crates use each other in no circle, and none of them what the crate's root re-exports.
+#[test]
+fn modules_use_each_other_in_no_circle() {
+    for crate_path in ["adapters/mcp-protocol", "adapters/hyper-transport"] {
+        let uses = module_uses(crate_path);
+        let mut left: BTreeSet<&str> = uses.keys().map(String::as_str).collect();
+        // A module that uses none of those that are left is in no circle with them.
+        while let Some(free) = left.iter().copied().find(|module| uses[*module].is_disjoint(&owned(&left))) {
+            left.remove(free);
+        }
+        assert!(left.is_empty(), "{crate_path}: a circle among {left:?}");
+    }
+}
+
+fn owned(names: &BTreeSet<&str>) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The modules of a crate without its root, each with the modules that it uses outside of its tests.
+fn module_uses(crate_path: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let folder = format!("{}/../{crate_path}/src", env!("CARGO_MANIFEST_DIR"));
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let modules = files.filter(|path| path.file_name().is_some_and(|name| name != "lib.rs"));
+    modules
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let mut uses = used_modules(&text);
+            uses.remove(&name);
+            (name, uses)
+        })
+        .collect()
+}
+
+fn used_modules(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let mut used = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        match rest.strip_prefix('{') {
+            None => used.extend(first_name(rest)),
+            Some(group) => {
+                let mut depth = 1;
+                for item in group.split_inclusive([',', '{', '}']) {
+                    if depth == 1 {
+                        used.extend(first_name(item));
+                    }
+                    depth += item.matches('{').count();
+                    depth -= item.matches('}').count();
+                    if depth == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    used
+}
+
+fn first_name(text: &str) -> Option<String> {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    Some(text[..end].to_owned()).filter(|name| !name.is_empty())
+}
+
+#[test]
+fn what_a_module_uses_is_found() {
+    let text = "use crate::a::{B, C};\nuse crate::{d, e::{F, g}, h};\n// crate::no\nlet x = crate::i::j();\n\
+                #[cfg(test)]\nmod tests {\n use crate::k;\n}";
+    let found: Vec<String> = used_modules(text).into_iter().collect();
+    assert_eq!(found, ["a", "d", "e", "h", "i"]);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Announcer, Claims, DynTool, Prompt, Resource, UnixMillis, VerifyError};
+use domain::{Announcer, Claims, DynTool, Method, Prompt, Resource, UnixMillis, VerifyError};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::wiring;
 use fastmcp_auth0::{Offer, Ports, Settings, Sources};
@@ -71,8 +71,21 @@ impl Choices {
         self
     }
 
+    pub fn method(mut self, method: Arc<dyn Method>) -> Self {
+        self.offer.methods.push(method);
+        self
+    }
+
     pub async fn start(self) -> Harness {
         Harness::start(self).await
+    }
+
+    /// What a server would be made of; or why there can't be one.
+    pub fn ports_and_settings(self) -> Result<(Ports, Settings), String> {
+        let sources = self.sources.clone();
+        let ports = self.ports();
+        let catalog = ports.offer.catalog().map_err(|error| format!("{error:#}"))?;
+        Ok((ports, Settings::load(sources, &catalog).unwrap()))
     }
 
     /// What is on offer, behind ports that nobody uses.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use domain::{
-    Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, Pool, PromptCatalog, ResourceCatalog, Scope,
-    ScopeHierarchy, ScopePolicy, ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds,
+    Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, Pool, Scope, ScopeHierarchy, ScopePolicy,
+    ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
 use futures_util::StreamExt as _;
-use mcp_protocol::{Body, Field, McpServer, Posted, Reply, RequestFields, SealingKeys, Snapshot, Status};
+use mcp_protocol::{
+    Body, Field, McpServer, PostRequest, ProtocolSnapshot, Reply, RequestFields, SealingKeys, Status,
+};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde::Deserialize;
@@ -44,7 +46,7 @@ impl RequestFields for Fields {
 }
 
 /// A server, what it serves, and where its requests count their memory.
-type Served = (Arc<McpServer>, Arc<Snapshot>, Settings, Arc<Pool>);
+type Served = (Arc<McpServer>, Arc<ProtocolSnapshot>, Settings, Arc<Pool>);
 
 fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
     let sources =
@@ -56,11 +58,7 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
     for (name, rule) in TOOLS.into_iter().zip(rules) {
         scopes.insert(ToolName::parse(name).unwrap(), set(rule));
     }
-    let catalog = Catalog {
-        tools,
-        resources: ResourceCatalog::new([]).unwrap(),
-        prompts: PromptCatalog::new([]).unwrap(),
-    };
+    let catalog = Catalog { tools, ..Catalog::default() };
     let service = Service {
         verifier: Arc::new(ScriptedVerifier::new()),
         clock: Arc::new(ManualClock::at(NOW)),
@@ -70,7 +68,7 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
         tool_deadline: settings.tool_deadline,
     };
     let keys = Arc::new(SealingKeys::of_this_process());
-    let snapshot = Snapshot::new(Arc::new(service), settings.mcp.clone(), keys).unwrap();
+    let snapshot = ProtocolSnapshot::new(Arc::new(service), settings.mcp.clone(), keys).unwrap();
     let pool = Arc::new(Pool::new(1 << 26, settings.limits.shares));
     let server = McpServer::new(Announcer::default(), Arc::clone(&pool));
     (Arc::new(server), Arc::new(snapshot), settings, pool)
@@ -107,8 +105,9 @@ fn ask(
     let params = params.to_string().replacen("\"TOKEN\"", token, 1);
     let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
     let memory = Memory::of_request(pool, Holder::of(&who));
-    let posted = Posted { who: &who, fields: &fields, body: body.as_bytes(), may_stream: true, memory };
-    at_once(server.answer(snapshot, posted))
+    let post =
+        PostRequest { principal: &who, fields: &fields, body: body.as_bytes(), may_stream: true, memory };
+    at_once(server.answer(snapshot, post))
 }
 
 /// What needs neither time nor a client to come about.

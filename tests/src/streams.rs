@@ -1,5 +1,6 @@
 //! What takes its time and talks meanwhile: progress, log messages, questions, subscriptions; and what is read, not called.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,10 +194,14 @@ fn methods(events: &[Value]) -> Vec<&str> {
 }
 
 /// An open stream, read message by message.
-struct Stream(TcpStream, String);
+pub struct Stream(TcpStream, String);
 
 impl Stream {
     async fn open(harness: &Harness, token: &str, method: &str, name: Option<&str>, body: &str) -> Self {
+        Self::open_at(harness.address, token, method, name, body).await
+    }
+
+    async fn open_at(address: SocketAddr, token: &str, method: &str, name: Option<&str>, body: &str) -> Self {
         let version = if body.contains("_meta") { VERSION } else { "2025-11-25" };
         let mut head = format!(
             "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
@@ -207,13 +212,13 @@ impl Stream {
         if let Some(name) = name {
             head = format!("{head}mcp-name: {name}\r\n");
         }
-        let mut stream = harness.connect().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.unwrap();
         Self(stream, String::new())
     }
 
     /// Everything read so far, once it holds `text`.
-    async fn until(&mut self, text: &str) -> &str {
+    pub async fn until(&mut self, text: &str) -> &str {
         while !self.1.contains(text) {
             let mut more = [0; 4096];
             let read = soon(self.0.read(&mut more)).await.unwrap();
@@ -560,8 +565,12 @@ async fn lists_come_in_pages() {
 // Subscriptions.
 
 async fn listen(harness: &Harness, token: &str, filter: Value) -> Stream {
+    listen_at(harness.address, token, filter).await
+}
+
+pub async fn listen_at(address: SocketAddr, token: &str, filter: Value) -> Stream {
     let body = modern_body("subscriptions/listen", json!({"notifications": filter}), json!({}));
-    let mut stream = Stream::open(harness, token, "subscriptions/listen", None, &body).await;
+    let mut stream = Stream::open_at(address, token, "subscriptions/listen", None, &body).await;
     stream.until("notifications/subscriptions/acknowledged").await;
     stream.until("\n\n").await;
     stream

@@ -9,9 +9,10 @@ use domain::{BearerToken, Denied, Principal, Scope, Service, ToolName, Unverifie
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
-use mcp_protocol::Note;
+use mcp_protocol::LogFields;
 
-use crate::problem::Problem;
+use crate::credentials::bearer_token;
+use crate::problem::{Cause, ErrorFacts};
 
 /// The maximum length of a text that its client chose, in characters, and of the items of a list.
 const MAX_TEXT: usize = 128;
@@ -21,7 +22,7 @@ const MAX_ITEMS: usize = 16;
 
 const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
-/// Gives out request ids: unique in a process, and unlikely to meet another replica's.
+/// The source of request ids: unique in a process, and unlikely to be another replica's.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     /// The process's part, and a dash.
@@ -46,18 +47,17 @@ impl RequestIds {
     }
 }
 
-/// What a request's line will say. A request's query and body never get here, and of its headers only what a refusal is
-/// about.
+/// The content of a request's line. It has nothing of the query and the body, and of the headers only what a refusal is about.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// The other end of the connection: the client, or the proxy before the server.
     peer: SocketAddr,
     method: Method,
     target: Uri,
-    /// Of an authenticated request.
+    /// The principal of an authenticated request.
     pub(crate) principal: Option<Principal>,
-    pub(crate) note: Note,
-    /// Why the transport refused.
+    pub(crate) protocol: LogFields,
+    /// The reason for which the transport refused.
     pub(crate) refused: Option<&'static str>,
     details: Option<Box<Details>>,
     pub(crate) is_probe: bool,
@@ -73,8 +73,7 @@ pub(crate) enum BodyRead {
     Whole,
 }
 
-/// What a refusal is about: escaped, cut, and for lists as JSON. Nothing of a token but what is named here, and nobody
-/// vouches for that.
+/// The details of a refusal: escaped, cut, and lists as JSON. The claims of a token are unverified.
 #[derive(Debug, Default)]
 struct Details {
     host: Option<String>,
@@ -93,7 +92,7 @@ impl Record {
             method: request.method.clone(),
             target: request.uri.clone(),
             principal: None,
-            note: Note::default(),
+            protocol: LogFields::default(),
             refused: None,
             details: None,
             is_probe: false,
@@ -101,25 +100,23 @@ impl Record {
         }
     }
 
-    /// Notes why the transport refuses, and what that is about.
-    pub(crate) fn refuse(&mut self, problem: &Problem, request: &Parts, service: &Service) {
-        self.refused = Some(problem.reason());
-        let details = match problem {
-            Problem::BadHost | Problem::ForeignHost => Details { host: host(request), ..Details::default() },
-            Problem::ForeignOrigin => {
-                Details { origin: header(&request.headers, &ORIGIN), ..Details::default() }
-            }
-            Problem::Denied(denied) => Details::denied(denied, self.principal.as_ref()),
-            Problem::Unauthenticated(_) => match crate::credentials::bearer_token(&request.headers) {
+    /// Records the reason and the details of a refusal.
+    pub(crate) fn refuse(&mut self, facts: &ErrorFacts<'_>, request: &Parts, service: &Service) {
+        self.refused = Some(facts.reason);
+        let details = match facts.cause {
+            Cause::Unspecific => return,
+            Cause::Host => Details { host: host(request), ..Details::default() },
+            Cause::Origin => Details { origin: header(&request.headers, &ORIGIN), ..Details::default() },
+            Cause::Scopes(denied) => Details::denied(denied, self.principal.as_ref()),
+            Cause::Token => match bearer_token(&request.headers) {
                 Ok(Some(token)) => Details::unverified(&token, service),
                 _ => return,
             },
-            _ => return,
         };
         self.details = Some(Box::new(details));
     }
 
-    /// Writes the line. Probes that are answered as they should be come every few seconds, and would bury the others.
+    /// Writes the line, at debug level for successful probes, which come every few seconds.
     pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
         let principal = self.principal.as_ref();
         let none = Details::default();
@@ -136,9 +133,9 @@ impl Record {
                     ms = (took.as_secs_f64() * 1e6).round() / 1e3,
                     sub = principal.map(Principal::subject),
                     client_id = principal.map(Principal::client),
-                    rpc = self.note.method,
-                    tool = self.note.tool.as_ref().map(ToolName::as_str),
-                    reason = self.refused.or(self.note.reason),
+                    rpc = self.protocol.method.as_deref(),
+                    tool = self.protocol.tool.as_ref().map(ToolName::as_str),
+                    reason = self.refused.or(self.protocol.reason),
                     host = details.host.as_deref(),
                     origin = details.origin.as_deref(),
                     held_scopes = details.held_scopes.as_ref().map(display),
@@ -159,9 +156,10 @@ impl Record {
 }
 
 impl Details {
-    /// The scopes that this server knows come first: a list that is cut then still shows them.
-    fn denied(denied: &Denied, who: Option<&Principal>) -> Self {
-        let held = who.map(|who| list(denied.held.union(who.scopes()).iter().map(Scope::as_str)));
+    /// Returns held and missing scopes. Those that this server knows come first, since a list may be cut.
+    fn denied(denied: &Denied, principal: Option<&Principal>) -> Self {
+        let held =
+            principal.map(|principal| list(denied.held.union(principal.scopes()).iter().map(Scope::as_str)));
         let missing = list(denied.missing.iter().map(Scope::as_str));
         Self { held_scopes: held, missing_scopes: Some(missing), ..Self::default() }
     }
@@ -228,9 +226,9 @@ fn shown(text: &str, max: usize) -> String {
     shown
 }
 
-/// A client chooses its path and method, so both are cut.
-fn cut(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+/// Returns the beginning of a text that a client chose.
+fn cut(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

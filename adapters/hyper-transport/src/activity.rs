@@ -1,4 +1,4 @@
-//! What a connection is doing, so that one that does nothing, or too slowly, can be closed.
+//! The activity of a connection, so that an idle or a slow one can be closed.
 //!
 //! hyper has one timer for the time between requests and for a request's head; clients need 75 s of the one and should
 //! not get 75 s for the other. It also closes at once, both when a client has sent all that it will, which may well wait
@@ -20,15 +20,15 @@ use crate::outbox::{Delivery, FREE_UNSENT, MAX_UNSENT, Outbox, Stall, StreamHand
 use crate::problem::Problem;
 use crate::settings::Limits;
 
-/// How long a client that has shut its side down is worked for. It may wait for its answer (RFC 9112 section 9.6) or be
-/// gone, and nobody knows which before something is written.
+/// How long a request is worked on after its client has shut its side down. The client may wait for its answer (RFC 9112
+/// section 9.6) or be gone, and only a write tells.
 const HALF_CLOSED: Duration = Duration::from_secs(10);
 /// How long a connection is kept for a request that may be on its way when the server stops.
 const LAST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long, and how much, is read and thrown away of a request that was refused, or came too late. TCP resets a connection
 /// that is closed with bytes unread, and the client loses the answer that is on its way (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
-const MOST_LINGERED: usize = 8 * 1024 * 1024;
+const MAX_LINGERED: usize = 8 * 1024 * 1024;
 
 /// A connection's state, shared by its I/O, its requests and its watch.
 pub(crate) struct Activity {
@@ -37,22 +37,22 @@ pub(crate) struct Activity {
     keep_alive: Duration,
     answer_stall: Duration,
     state: Mutex<State>,
-    /// Its `sooner` is notified of every deadline that came nearer, here as there.
+    /// Its `sooner` is notified of every deadline that came nearer, of the activity, too.
     outbox: Arc<Outbox>,
 }
 
 struct State {
     phase: Phase,
-    /// Since when, by the clock's uptime.
+    /// The beginning of the phase, in the clock's uptime.
     since: Duration,
-    /// Requests whose answers are not yet made.
+    /// The number of requests without an answer.
     requests: usize,
-    /// Requests so far.
+    /// The number of requests so far.
     total: usize,
     multiplexed: bool,
-    /// When a client that has shut its side down is given up.
+    /// The deadline after the client has shut its side down.
     half_closed_until: Option<Duration>,
-    /// Since when the client has taken nothing of what is to be sent.
+    /// Since when the client takes none of the bytes that are to be sent.
     blocked_since: Option<Duration>,
     /// An answer under way is a stream.
     streams: bool,
@@ -73,7 +73,7 @@ enum Phase {
 }
 
 impl Activity {
-    /// No phase but a request's own takes longer than `patience`.
+    /// Creates the activity of a new connection. No phase but that of a request takes longer than `patience`.
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: &Limits, patience: Duration) -> Self {
         let since = clock.uptime();
         let answer_stall = limits.answer_stall.min(patience);
@@ -111,7 +111,7 @@ impl Activity {
         }
     }
 
-    /// How long until the state should be looked at again; `None` when its time is up.
+    /// Returns the time until the state must be checked again; `None` when the connection's time is up.
     fn time_left(&self) -> Option<Duration> {
         let now = self.clock.uptime();
         let outbox = self.outbox.judge(now);
@@ -123,7 +123,7 @@ impl Activity {
             (Phase::Idle, Stall::NoneSince(since)) => state.since.max(since) + self.keep_alive,
             (phase, outbox) => self.phase_until(phase, &state, now).min(outbox.until()),
         };
-        // Whatever else the client does meanwhile: who reads nothing has so long.
+        // A client that reads nothing has this long, whatever else it does.
         let blocked = state.blocked_since.map_or(Duration::MAX, |since| since + self.answer_stall);
         until.min(blocked).checked_sub(now).filter(|left| !left.is_zero())
     }
@@ -133,12 +133,12 @@ impl Activity {
             Phase::Idle => state.since + self.keep_alive,
             Phase::Head => state.since + self.header_read,
             Phase::Lingering => state.since + LINGER,
-            // Without a half-close nothing ends here, and whatever comes next starts afresh.
+            // Without a half-close nothing ends here, and the next phase begins a new interval.
             Phase::Busy => state.half_closed_until.unwrap_or(now + self.keep_alive),
         }
     }
 
-    /// A request's head has been read. Its answer is made when the returned guard is dropped.
+    /// Notes that a request's head was read. Its answer is complete when the returned guard is dropped.
     pub(crate) fn request_began(self: &Arc<Self>, multiplexed: bool) -> RequestGuard {
         let mut state = self.state();
         state.phase = Phase::Busy;
@@ -149,10 +149,10 @@ impl Activity {
         RequestGuard { activity: Arc::clone(self), multiplexed }
     }
 
-    /// How long the connection outlives the end of listening without a request. One may be on its way, and a proxy does not
-    /// send it again: a client that has connected has the time to send its first one, and where there is a drain delay, so
-    /// has a connection that waits for its next, since a proxy that finds nobody listening uses up the connections that it
-    /// has. HTTP/2 says which of its requests came too late.
+    /// Returns how long an idle connection is kept after the end of listening. A request may be on its way, and a proxy does
+    /// not send it again: a new connection has time for its first request, and where there is a drain delay, a kept one has
+    /// time for its next, since a proxy that can't connect uses the connections that it has. HTTP/2 tells a client which of
+    /// its requests came too late.
     pub(crate) fn last_request_patience(&self, drain_delay: Duration) -> Duration {
         let state = self.state();
         match (state.total, state.multiplexed) {
@@ -162,13 +162,13 @@ impl Activity {
         }
     }
 
-    /// Whether it matters that a client shuts its side down. Between requests hyper sees it, as does HTTP/2 always.
+    /// Returns whether a half-close must be looked for: between requests, and in HTTP/2, hyper does it.
     fn awaits_half_close(&self) -> bool {
         let state = self.state();
         state.phase == Phase::Busy && !state.multiplexed && state.half_closed_until.is_none()
     }
 
-    /// To close a stream is how a modern client cancels what it tells of: that is not put off.
+    /// Notes a half-close. A modern client cancels a call by closing its stream, which takes effect at once.
     fn half_closed(&self, patience: Duration) {
         let mut state = self.state();
         let patience = if state.streams { Duration::ZERO } else { patience };
@@ -176,8 +176,8 @@ impl Activity {
         self.outbox.sooner.notify_one();
     }
 
-    /// The answers are sent. Whether what still comes is to be read: after a head that hyper refused, a body that we did, or a
-    /// request that is there although the answer before it was the last, as it is when the server stops.
+    /// Returns whether further bytes are to be read once the answers are sent: after a head that hyper refused, after a body
+    /// that was refused here, or for a request that arrived after the last answer, as when the server stops.
     fn lingers(&self, is_more_there: bool) -> bool {
         let mut state = self.state();
         let came_too_late = is_more_there && !state.multiplexed;
@@ -191,21 +191,21 @@ impl Activity {
 
     fn bytes_read(&self) {
         let mut state = self.state();
-        // Between HTTP/2 requests come frames that are no heads.
+        // HTTP/2 has frames between requests that are no heads.
         if state.phase == Phase::Idle && !state.multiplexed {
             state.phase = Phase::Head;
             state.since = self.clock.uptime();
         }
     }
 
-    /// hyper waits for more of a head: only now does its deadline matter.
+    /// Notes that hyper waits for more of a head, whose deadline now matters.
     fn starved(&self) {
         if self.state().phase == Phase::Head {
             self.outbox.sooner.notify_one();
         }
     }
 
-    /// A slow reader is not idle. In HTTP/2 answers to pings are written, too, and mean nothing.
+    /// Notes progress of a write: a slow reader is not idle. In HTTP/2 replies to pings are written, too, and do not count.
     fn bytes_written(&self) {
         let mut state = self.state();
         state.blocked_since = None;
@@ -214,7 +214,7 @@ impl Activity {
         }
     }
 
-    /// The client reads nothing, and a stream would wait for it without end.
+    /// Notes that the client reads nothing.
     fn blocked(&self) {
         let mut state = self.state();
         if state.blocked_since.is_none() {
@@ -235,23 +235,23 @@ pub(crate) struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// The request's body was not read to its end.
+    /// Notes that the request's body was not read to its end.
     pub(crate) fn left_unread(&self) {
         self.activity.state().left_unread = true;
     }
 
-    /// Whether so much is unsent on the connection that nothing more is done for it.
+    /// Returns whether so much is unsent on the connection that further requests are refused.
     pub(crate) fn must_read_first(&self) -> bool {
         self.multiplexed && self.activity.outbox.unsent() >= MAX_UNSENT
     }
 
-    /// Where the connection's answers are watched.
+    /// Returns the outbox that watches the connection's answers.
     pub(crate) fn outbox(&self) -> Arc<Outbox> {
         Arc::clone(&self.activity.outbox)
     }
 
     /// Begins to watch an answer of so many bytes, where it could be held: in HTTP/2, where each waits for its own window,
-    /// and where it is large. `lease` is asked for what the connection does not have free.
+    /// and where it is large. `lease` is called for bytes beyond the connection's free ones.
     ///
     /// # Errors
     /// [`Problem::NotTaken`], and those of `lease`.
@@ -272,7 +272,7 @@ impl RequestGuard {
         Ok(Some(outbox.deliver(bytes, lease, StreamHandle::current())))
     }
 
-    /// The answer is a stream.
+    /// Notes that the answer is a stream.
     pub(crate) fn streams(&self) {
         let half_closed = {
             let mut state = self.activity.state();
@@ -297,11 +297,11 @@ impl Drop for RequestGuard {
     }
 }
 
-/// A connection's I/O that notes what happens on it.
+/// A connection's I/O, which reports to its activity.
 pub(crate) struct WatchedIo {
     io: TokioIo<TcpStream>,
     activity: Arc<Activity>,
-    /// How much was thrown away since our side was shut down.
+    /// The number of bytes that were discarded since this side was shut down.
     lingered: Option<usize>,
 }
 
@@ -310,8 +310,8 @@ impl WatchedIo {
         Self { io: TokioIo::new(stream), activity, lingered: None }
     }
 
-    /// Looks whether the client has shut its side down, and has the task woken when it does. While it answers, hyper either
-    /// ends the connection then, or (`half_close`) does not look.
+    /// Checks whether the client has shut its side down, and wakes the task when it does. During a request hyper either ends
+    /// the connection then, or (`half_close`) does not check.
     fn watch_for_half_close(&self, cx: &mut Context<'_>) {
         if !self.activity.awaits_half_close() {
             return;
@@ -327,10 +327,10 @@ impl WatchedIo {
         self.io.inner().poll_peek(cx, &mut ReadBuf::new(&mut [0]))
     }
 
-    /// Throws away what the client still sends, until it has seen our end and closes, or it is too much.
+    /// Discards what the client still sends, until it closes, or until it is too much.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut waste = [0; 8192];
-        while self.lingered.is_some_and(|bytes| bytes <= MOST_LINGERED) {
+        while self.lingered.is_some_and(|bytes| bytes <= MAX_LINGERED) {
             let mut buf = ReadBuf::new(&mut waste);
             std::task::ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {

@@ -1,4 +1,4 @@
-//! What is sent: a document, or a stream of events (Server-Sent Events) that is made while it is sent.
+//! The body of a response: a document, or a stream of events (Server-Sent Events) that is made while it is sent.
 //!
 //! hyper asks for the next part only when it can send it, so a client that reads slowly slows its own answer and nothing
 //! else; and it drops the body when the client goes away, which ends the work behind it.
@@ -18,7 +18,7 @@ use mcp_protocol::Messages;
 
 use crate::access_log::Record;
 use crate::activity::RequestGuard;
-use crate::capacity::Capacity;
+use crate::limiter::Limiter;
 use crate::outbox::{Chunk, Delivery, FREE_UNSENT, Outbox, StreamHandle};
 
 /// Proxies end connections on which nothing happens, commonly after 30 or 60 s.
@@ -38,7 +38,7 @@ pub(crate) enum AnswerBody {
 pub(crate) struct Whole {
     left: Bytes,
     delivery: Option<Arc<Delivery>>,
-    /// Its last part is not its end: the stream goes on until that was taken, so that it can be reset until then.
+    /// The HTTP/2 stream stays open until the last part was taken, so that it can be reset until then.
     stays: bool,
 }
 
@@ -55,14 +55,14 @@ pub(crate) struct Events {
     _lease: Lease,
 }
 
-/// What it takes to watch events.
+/// What watches events.
 struct Watch {
     outbox: Arc<Outbox>,
     holder: Holder,
-    capacity: Arc<Capacity>,
+    limiter: Arc<Limiter>,
 }
 
-/// What is due when a stream ends, however it ends: its line in the log, and the end of its connection's activity.
+/// What happens when a stream ends, however it ends: its line is logged, and its connection's activity ends.
 struct Ending {
     record: Record,
     id: String,
@@ -100,7 +100,7 @@ impl Whole {
         self.left.len()
     }
 
-    /// Has it watched until it was taken.
+    /// Watches it until it was taken.
     pub(crate) fn watch(&mut self, delivery: Option<Arc<Delivery>>) {
         self.stays = delivery.is_some() && self.len() > FREE_UNSENT;
         self.delivery = delivery;
@@ -128,12 +128,12 @@ impl Events {
         self.ending = Some(Ending { record, id, clock, started, _guard: guard });
     }
 
-    /// Has each event watched until it was taken.
-    pub(crate) fn watch(&mut self, outbox: Arc<Outbox>, holder: Holder, capacity: Arc<Capacity>) {
-        self.watch = Some(Watch { outbox, holder, capacity });
+    /// Watches each event until it was taken.
+    pub(crate) fn watch(&mut self, outbox: Arc<Outbox>, holder: Holder, limiter: Arc<Limiter>) {
+        self.watch = Some(Watch { outbox, holder, limiter });
     }
 
-    /// The next event, once the one before was taken: no more than one is held.
+    /// Returns the next event, once the one before was taken: no more than one is held.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         if let Some(delivery) = &self.delivery {
             ready!(delivery.poll_taken(cx));
@@ -150,20 +150,20 @@ impl Events {
                     return Poll::Pending;
                 }
                 self.silence = silence(&self.clock);
-                // The new silence has to be waited for, too.
+                // The new timer must be polled, too.
                 cx.waker().wake_by_ref();
                 Poll::Ready(self.watched(COMMENT))
             }
         }
     }
 
-    /// The event as a watched part; none where there is no memory for it, which ends the stream.
+    /// Returns the event as a watched part; `None` where there is no memory for it, which ends the stream.
     fn watched(&mut self, event: Bytes) -> Option<Chunk> {
-        let Some(Watch { outbox, holder, capacity }) = &self.watch else {
+        let Some(Watch { outbox, holder, limiter }) = &self.watch else {
             return Some(Chunk::plain(event));
         };
         let large = event.len() > FREE_UNSENT;
-        let lease = if large { Some(capacity.unsent(*holder, event.len()).ok()?) } else { None };
+        let lease = if large { Some(limiter.try_acquire_unsent(*holder, event.len()).ok()?) } else { None };
         let delivery = outbox.deliver(event.len(), lease, StreamHandle::current());
         let chunk = delivery.chunk(event);
         self.delivery = Some(delivery);
@@ -174,7 +174,7 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         if let Some(mut ending) = self.ending.take() {
-            ending.record.note = self.messages.note.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            ending.record.protocol = self.messages.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let took = ending.clock.uptime().saturating_sub(ending.started);
             ending.record.log(&ending.id, StatusCode::OK, took);
         }
@@ -216,7 +216,7 @@ fn silence(clock: &Arc<dyn Clock>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move { clock.sleep(KEEP_ALIVE).await })
 }
 
-/// A message is JSON on one line, so it is one `data` field.
+/// Returns an event. A message is JSON on one line, so it is one `data` field.
 pub(crate) fn event(message: &[u8]) -> Bytes {
     [b"event: message\ndata: ", message, b"\n\n"].concat().into()
 }

@@ -1,4 +1,4 @@
-//! Reading a request's body within a size and a time.
+//! Reading a request's body, bounded in size and time.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -17,9 +17,9 @@ use crate::shared::Shared;
 /// The maximum length of a body that is read although its request was refused, in bytes.
 const MAX_DISCARDED: usize = 16 * 1024;
 
-/// Checks that the body is as it is, or chunked.
+/// Checks that the body has no transfer coding but chunked.
 ///
-/// RFC 9112 section 6.1: nobody applies chunked twice, and what no server here understands is refused. hyper looks at the
+/// RFC 9112 section 6.1: chunked is applied once, and unknown codings are refused. hyper looks at the
 /// last coding only, so it would read one layer and hand on the next, which a proxy in front may have read otherwise.
 ///
 /// # Errors
@@ -44,22 +44,22 @@ pub(crate) async fn read(
     head_bytes: usize,
     holder: Holder,
 ) -> Result<(Bytes, Memory), Problem> {
-    let (limits, capacity) = (&shared.limits, &shared.capacity);
+    let (limits, limiter) = (&shared.limits, &shared.limiter);
     // Not reading is also not sending "100 Continue".
     if body.size_hint().lower() > limits.body_bytes as u64 {
         return Err(Problem::BodyTooLarge { limit: limits.body_bytes });
     }
-    let mut memory = capacity.memory(holder);
-    let exhausted = |exhausted| capacity.refused("limits.memory_bytes", exhausted);
+    let mut memory = limiter.memory(holder);
+    let exhausted = |exhausted| limiter.refused("limits.memory_bytes", exhausted);
     memory.add(head_bytes).map_err(exhausted)?;
     // In place, not in a variable: a future that is moved into its `await` takes its room twice, for every request.
     let body = async {
         let mut reading = pin!(collect(body, limits.body_bytes, &mut memory, &exhausted));
-        // A body that follows its head at once needs no timer, and is nobody's slow one.
+        // A body that follows its head at once needs no timer, and is not among the slow ones.
         if let Some(read) = at_once(reading.as_mut()).await {
             return read;
         }
-        let _receiving = capacity.receive(holder)?;
+        let _receiving = limiter.try_acquire_receiving(holder)?;
         tokio::select! {
             biased;
             read = reading => read,
@@ -70,7 +70,7 @@ pub(crate) async fn read(
     Ok((body, memory))
 }
 
-/// What a future comes to if it does so in two polls: hyper reads a body only after somebody has asked for it.
+/// Returns the output of a future that is ready within two polls: hyper reads a body only after it was asked for.
 async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut asked = false;
     poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -85,18 +85,18 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// The maximum number of pieces that are thrown away.
+/// The maximum number of frames that are discarded.
 const MAX_DISCARDED_FRAMES: usize = 16;
 
-/// Reads and throws away a body that nobody wants, if it is small and there at once; returns whether it was read to its
-/// verified end, so that what follows it is the next request. Nothing is waited for.
+/// Discards an unread body that is small and already there; returns whether it was read to its verified end, so that the next
+/// request follows it. It never waits.
 pub(crate) async fn discard(body: &mut Incoming) -> bool {
     // Not reading is also not sending "100 Continue".
     if body.size_hint().lower() > MAX_DISCARDED as u64 {
         return false;
     }
     let mut discarded = 0;
-    // Each piece costs the same, however small it is.
+    // Each frame costs the same, however small it is.
     for _ in 0..MAX_DISCARDED_FRAMES {
         if discarded > MAX_DISCARDED {
             return false;
@@ -123,7 +123,7 @@ async fn collect(
     let mut collected = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        // Trailers, which nobody here needs. hyper takes a bare LF for the end of their section and swallows what follows,
+        // Trailers are refused. hyper takes a bare LF for the end of their section and swallows what follows,
         // up to the next empty line: a request of its own to a proxy that does the same (RFC 9112 sections 7.1.2, 11.2).
         let data = frame.ok().and_then(|frame| frame.into_data().ok()).ok_or(Problem::BodyBroken)?;
         if collected.len() + more.len() + data.len() > limit {

@@ -1,13 +1,15 @@
-//! `WWW-Authenticate` values (RFC 6750 section 3, RFC 9728 section 5.1), in our own words only.
+//! `WWW-Authenticate` values (RFC 6750 section 3, RFC 9728 section 5.1), without any text of a client's.
 
-use domain::{Denied, ScopeSet};
+use domain::ScopeSet;
 use hyper::header::HeaderValue;
+
+use crate::problem::{Cause, ErrorFacts};
 
 /// The challenges of one endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Challenges {
     metadata_url: String,
-    /// What a first login asks for.
+    /// The scopes that a first login asks for.
     scopes: ScopeSet,
 }
 
@@ -16,18 +18,18 @@ impl Challenges {
         Self { metadata_url, scopes }
     }
 
-    /// RFC 6750 section 3.1: without credentials in the request there is no `error`.
-    pub(crate) fn no_token(&self) -> HeaderValue {
+    /// Returns the challenge to a request without credentials, which has no `error` (RFC 6750 section 3.1).
+    pub(crate) fn login(&self) -> HeaderValue {
         self.render(None, &self.scopes)
     }
 
-    pub(crate) fn rejected(&self, error: &str, description: &str) -> HeaderValue {
-        self.render(Some((error, description)), &self.scopes)
-    }
-
-    /// With what the client is to ask for.
-    pub(crate) fn denied(&self, denied: &Denied, description: &str) -> HeaderValue {
-        self.render(Some(("insufficient_scope", description)), &denied.to_request)
+    /// Returns the challenge with an error, and with the scopes that the client is to ask for.
+    pub(crate) fn error(&self, facts: &ErrorFacts<'_>) -> HeaderValue {
+        let scopes = match facts.cause {
+            Cause::Scopes(denied) => &denied.to_request,
+            Cause::Unspecific | Cause::Host | Cause::Origin | Cause::Token => &self.scopes,
+        };
+        self.render(Some((facts.error, &facts.description)), scopes)
     }
 
     fn render(&self, error: Option<(&str, &str)>, scopes: &ScopeSet) -> HeaderValue {
@@ -46,7 +48,7 @@ impl Challenges {
     }
 }
 
-/// A quoted-string of the characters that RFC 6750 section 3 allows in every parameter; others become `'`.
+/// Returns a quoted-string of the characters that RFC 6750 section 3 allows in every parameter; others become `'`.
 fn quoted(text: &str) -> String {
     let allowed = |c: char| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~');
     let text: String = text.chars().map(|c| if allowed(c) { c } else { '\'' }).collect();
@@ -65,6 +67,6 @@ mod tests {
     #[test]
     fn without_scopes_the_parameter_is_left_out() {
         let challenges = Challenges::new("https://s/m".into(), ScopeSet::EMPTY);
-        assert_eq!(challenges.no_token(), "Bearer resource_metadata=\"https://s/m\"");
+        assert_eq!(challenges.login(), "Bearer resource_metadata=\"https://s/m\"");
     }
 }

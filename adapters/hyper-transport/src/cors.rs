@@ -7,7 +7,7 @@ use hyper::header::{
     HeaderValue, VARY,
 };
 
-use crate::authority::Caller;
+use crate::host_policy::Caller;
 
 /// The headers that clients send: MCP's own, a session's, which is ignored, and the usual ones. `Mcp-Param-*` is for people; to
 /// browsers it is one name.
@@ -21,13 +21,13 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const MAX_REPEATED: usize = 32;
 const MAX_NAME_BYTES: usize = 128;
 
-/// Who may read a route's answers.
+/// The pages that may read a route's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// Any page: the answer is the same for everyone.
     Anyone,
     /// Pages of origins that may call.
-    KnownOrigins,
+    AllowedOrigins,
 }
 
 /// Lets the calling page read the answer, an error as much as a success.
@@ -36,9 +36,9 @@ pub(crate) fn allow(readers: Readers, caller: Caller<'_>, response: &mut HeaderM
         Readers::Anyone => {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
-        Readers::KnownOrigins => {
+        Readers::AllowedOrigins => {
             response.insert(VARY, HeaderValue::from_static("Origin"));
-            if let Caller::Known(origin) = caller
+            if let Caller::AllowedOrigin(origin) = caller
                 && let Ok(origin) = HeaderValue::from_str(origin)
             {
                 response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -68,7 +68,7 @@ pub(crate) fn preflight(
 /// is repeated is bounded, and of the grammar of header names, so that it can be neither another header nor a wildcard.
 fn allowed_headers(caller: Caller<'_>, request: &HeaderMap) -> HeaderValue {
     let mut names = ALLOWED_HEADERS.to_owned();
-    if matches!(caller, Caller::Known(_)) {
+    if matches!(caller, Caller::AllowedOrigin(_)) {
         let requested =
             request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|value| value.to_str().ok());
         let further =
@@ -102,14 +102,10 @@ mod tests {
 
     #[test]
     fn names_of_the_grammar_are_repeated_to_pages_that_may_call() {
-        let known = Caller::Known("https://app.example.com");
+        let page = Caller::AllowedOrigin("https://app.example.com");
+        check(page, "authorization,  traceparent ,tracestate, baggage", ", traceparent, tracestate, baggage");
         check(
-            known,
-            "authorization,  traceparent ,tracestate, baggage",
-            ", traceparent, tracestate, baggage",
-        );
-        check(
-            known,
+            page,
             "Mcp-Param-Region, mcp-param-a b, x=y, \"x\", x:y, *, , x\ty, x-Z",
             ", Mcp-Param-Region, x-Z",
         );
@@ -118,10 +114,10 @@ mod tests {
 
     #[test]
     fn what_is_repeated_is_bounded_in_number_and_length() {
-        let known = Caller::Known("https://app.example.com");
+        let page = Caller::AllowedOrigin("https://app.example.com");
         let many: Vec<String> = (0..100).map(|n| format!("x-{n}")).collect();
-        check(known, &many.join(","), &format!(", {}", many[..32].join(", ")));
+        check(page, &many.join(","), &format!(", {}", many[..32].join(", ")));
         let (long, too_long) = ("x".repeat(128), "y".repeat(129));
-        check(known, &format!("{too_long},{long}"), &format!(", {long}"));
+        check(page, &format!("{too_long},{long}"), &format!(", {long}"));
     }
 }

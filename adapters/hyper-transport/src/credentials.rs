@@ -6,7 +6,7 @@ use hyper::header::AUTHORIZATION;
 
 use crate::problem::Problem;
 
-/// The bearer token of a request; none when there is no `Authorization` or it is of another scheme.
+/// Returns the bearer token of a request; `None` without an `Authorization` header or with another scheme.
 ///
 /// # Errors
 /// [`Problem::BadAuthorization`] for more than one header, [`Rejection::Untrusted`] for what can't be a token.

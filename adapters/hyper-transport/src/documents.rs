@@ -33,7 +33,7 @@ impl Documents {
     }
 }
 
-/// A member without elements must be left out (RFC 9728 section 3.2, RFC 8414 section 3.2).
+/// Renders a document without empty lists, which must be left out (RFC 9728 section 3.2, RFC 8414 section 3.2).
 fn rendered(mut document: Value) -> Bytes {
     if let Value::Object(members) = &mut document {
         members.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));

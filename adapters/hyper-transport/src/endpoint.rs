@@ -9,14 +9,14 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode};
-use mcp_protocol::{Body, Field, Posted, Reply, RequestFields, Source, Status};
+use mcp_protocol::{Body, Field, PostRequest, Reply, RequestFields, Source, Status};
 
 use crate::access_log::{BodyRead, Record};
 use crate::answer_body::{AnswerBody, event};
 use crate::body;
 use crate::credentials::bearer_token;
+use crate::head::head_bytes;
 use crate::problem::Problem;
-use crate::router::head_bytes;
 use crate::shared::{Shared, Snapshot};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -37,16 +37,16 @@ impl RequestFields for Fields<'_> {
     }
 }
 
-/// How the client takes its answer.
+/// The media types that the client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Takes {
+enum Accepts {
     Json,
     JsonOrStream,
     Stream,
 }
 
-/// Answers one request. Only POST has an answer, but whatever the method, whoever has no good token is told to log in first:
-/// clients begin their login with a GET, HEAD or DELETE as much as with a POST.
+/// Answers one request. Only POST is served, but a request of any method is authenticated first: clients begin their login
+/// with a GET, HEAD or DELETE as much as with a POST.
 pub(crate) async fn answer(
     shared: &Shared,
     snapshot: &Snapshot,
@@ -55,26 +55,32 @@ pub(crate) async fn answer(
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let who = authenticate(snapshot, resource, &head.headers).await?;
-    let holder = Holder::of(&who);
-    record.principal = Some(who.clone());
+    let principal = authenticate(snapshot, resource, &head.headers).await?;
+    let holder = Holder::of(&principal);
+    record.principal = Some(principal.clone());
     if head.method != Method::POST {
         return Err(Problem::MethodNotAllowed { allow: "POST" });
     }
     check_content_coding(&head.headers)?;
-    let takes = check_media_types(&head.headers)?;
+    let accepts = check_media_types(&head.headers)?;
     record.body = BodyRead::Begun;
     let (body, memory) = body::read(shared, body, head_bytes(head), holder).await?;
     record.body = BodyRead::Whole;
-    let lease = shared.capacity.request(holder)?;
-    let may_stream = takes != Takes::Json;
-    let posted = Posted { who: &who, fields: &Fields(&head.headers), body: &body, may_stream, memory };
+    let lease = shared.limiter.try_acquire_request(holder)?;
+    let may_stream = accepts != Accepts::Json;
+    let post = PostRequest {
+        principal: &principal,
+        fields: &Fields(&head.headers),
+        body: &body,
+        may_stream,
+        memory,
+    };
     // In a box of its own: two thirds of a request's future, which the many that wait for their bodies do not need.
-    let reply = Box::pin(shared.mcp.answer(&snapshot.mcp, posted)).await;
-    respond(shared, reply, takes, (holder, lease), record)
+    let reply = Box::pin(shared.mcp.answer(&snapshot.protocol, post)).await;
+    respond(shared, reply, accepts, (holder, lease), record)
 }
 
-/// Before any of the body is read: whoever has no business here costs no more than a head.
+/// Authenticates a request before any of its body is read, so that a refused one costs no more than a head.
 async fn authenticate(
     snapshot: &Snapshot,
     resource: &Arc<str>,
@@ -84,7 +90,8 @@ async fn authenticate(
     snapshot.service().authenticate(token.as_ref(), resource).await.map_err(Problem::Unauthenticated)
 }
 
-/// Checks that the body is as it is: nothing is decompressed here, so that no body is larger than what was sent of it.
+/// Checks that the body has no content coding: nothing is decompressed here, so that no body is larger than what was sent of
+/// it.
 fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &HeaderValue| {
         value.to_str().is_ok_and(|list| {
@@ -97,10 +104,10 @@ fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
     if good { Ok(()) } else { Err(Problem::UnsupportedContentCoding) }
 }
 
-/// Checks the body's type, and finds out how the client takes its answer.
-fn check_media_types(headers: &HeaderMap) -> Result<Takes, Problem> {
+/// Checks the body's media type, and returns those that the client accepts.
+fn check_media_types(headers: &HeaderMap) -> Result<Accepts, Problem> {
     let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
-    // One, so that nobody before the server can have read another (RFC 9110 section 5.3).
+    // Exactly one, so that no proxy can have read another (RFC 9110 section 5.3).
     let mut content_types = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().ok());
     if !content_types.next().flatten().is_some_and(is_json) || content_types.next().is_some() {
         return Err(Problem::UnsupportedMediaType);
@@ -111,13 +118,13 @@ fn check_media_types(headers: &HeaderMap) -> Result<Takes, Problem> {
     for range in accepted.flat_map(|list| list.split(',')).map(essence) {
         takes_all = false;
         takes_json |= is_json(range) || matches!(range, "*/*" | "application/*");
-        // Only who names it: many that take anything read no stream.
+        // Only by its name: many clients that accept anything read no stream.
         takes_stream |= range.eq_ignore_ascii_case("text/event-stream");
     }
     match (takes_all || takes_json, takes_stream) {
-        (true, false) => Ok(Takes::Json),
-        (true, true) => Ok(Takes::JsonOrStream),
-        (false, true) => Ok(Takes::Stream),
+        (true, false) => Ok(Accepts::Json),
+        (true, true) => Ok(Accepts::JsonOrStream),
+        (false, true) => Ok(Accepts::Stream),
         (false, false) => Err(Problem::NotAcceptable),
     }
 }
@@ -130,12 +137,12 @@ fn essence(value: &str) -> &str {
 fn respond(
     shared: &Shared,
     reply: Reply,
-    takes: Takes,
+    accepts: Accepts,
     (holder, lease): (Holder, Lease),
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let Reply { status, body, note } = reply;
-    record.note = note;
+    let Reply { status, body, log } = reply;
+    record.protocol = log;
     let status = match status {
         Status::Ok => StatusCode::OK,
         Status::Accepted => StatusCode::ACCEPTED,
@@ -147,16 +154,15 @@ fn respond(
     };
     let (body, content_type) = match body {
         Body::Empty => (AnswerBody::empty(), None),
-        // The answer to who takes nothing but a stream, which then has one event. Other statuses than 200 are HTTP's to
-        // tell, and their bodies explain them.
-        Body::Whole(document) if takes == Takes::Stream && status == StatusCode::OK => {
+        // A client that accepts only a stream gets one of one event. Other statuses than 200 have a JSON body.
+        Body::Whole(document) if accepts == Accepts::Stream && status == StatusCode::OK => {
             (AnswerBody::whole(event(&document)), Some(EVENT_STREAM))
         }
         Body::Whole(document) => (AnswerBody::whole(document.into()), Some(JSON)),
         Body::Stream(messages) => {
             let lease = match messages.source {
-                Source::Subscription => shared.capacity.subscription(holder)?,
-                Source::Call => shared.capacity.streaming_call(holder, lease),
+                Source::Subscription => shared.limiter.try_acquire_subscription(holder)?,
+                Source::Call => shared.limiter.streaming_call(holder, lease),
             };
             (AnswerBody::events(messages, shared.owned_clock(), lease), Some(EVENT_STREAM))
         }
@@ -182,7 +188,7 @@ fn respond(
 mod tests {
     use super::*;
 
-    fn check(content_type: Option<&str>, accept: &[&str]) -> Result<Takes, Problem> {
+    fn check(content_type: Option<&str>, accept: &[&str]) -> Result<Accepts, Problem> {
         let mut headers = HeaderMap::new();
         if let Some(value) = content_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn bodies_are_json() {
         for good in ["application/json", "Application/JSON; charset=utf-8", "application/json ;x=y"] {
-            assert_eq!(check(Some(good), &[]), Ok(Takes::Json), "{good}");
+            assert_eq!(check(Some(good), &[]), Ok(Accepts::Json), "{good}");
         }
         for bad in [None, Some("text/plain"), Some("application/jsonx"), Some("")] {
             assert_eq!(check(bad, &[]), Err(Problem::UnsupportedMediaType), "{bad:?}");
@@ -206,16 +212,16 @@ mod tests {
     #[test]
     fn a_stream_is_for_those_who_name_it() {
         for (accept, expected) in [
-            (&["*/*"][..], Ok(Takes::Json)),
-            (&["application/*"], Ok(Takes::Json)),
-            (&["application/json;q=0.5"], Ok(Takes::Json)),
-            (&["text/html", "application/json"], Ok(Takes::Json)),
-            (&["application/json, text/event-stream"], Ok(Takes::JsonOrStream)),
-            (&["TEXT/event-stream;q=0.1, */*"], Ok(Takes::JsonOrStream)),
-            (&["text/event-stream", "application/json"], Ok(Takes::JsonOrStream)),
-            (&["text/event-stream"], Ok(Takes::Stream)),
-            (&["Text/Event-Stream; x=y"], Ok(Takes::Stream)),
-            (&["text/event-stream, text/html"], Ok(Takes::Stream)),
+            (&["*/*"][..], Ok(Accepts::Json)),
+            (&["application/*"], Ok(Accepts::Json)),
+            (&["application/json;q=0.5"], Ok(Accepts::Json)),
+            (&["text/html", "application/json"], Ok(Accepts::Json)),
+            (&["application/json, text/event-stream"], Ok(Accepts::JsonOrStream)),
+            (&["TEXT/event-stream;q=0.1, */*"], Ok(Accepts::JsonOrStream)),
+            (&["text/event-stream", "application/json"], Ok(Accepts::JsonOrStream)),
+            (&["text/event-stream"], Ok(Accepts::Stream)),
+            (&["Text/Event-Stream; x=y"], Ok(Accepts::Stream)),
+            (&["text/event-stream, text/html"], Ok(Accepts::Stream)),
             (&["text/html"], Err(Problem::NotAcceptable)),
             (&["text/*"], Err(Problem::NotAcceptable)),
             (&[""], Err(Problem::NotAcceptable)),

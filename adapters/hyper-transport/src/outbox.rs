@@ -1,4 +1,4 @@
-//! Answers on their way: how many bytes of them a connection's client has yet to take, and since when it has taken none.
+//! Answers on their way: the bytes that a connection's client has yet to take, and since when it has taken none.
 //!
 //! hyper and h2 hold what a client does not take for as long as it keeps its connection: an HTTP/2 client with a window of
 //! 0 could have a hundred finished answers held. So each answer that may wait is a [`Delivery`]: its memory is leased, and
@@ -19,10 +19,10 @@ use hyper::rt::Executor;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What a multiplexed connection may have unsent, in bytes: then its client must take some before it asks for more. One
-/// answer alone may be larger.
+/// The maximum of unsent bytes of a multiplexed connection: then its client must take some before it sends another request. A
+/// single answer may be larger.
 pub(crate) const MAX_UNSENT: usize = 4 * 1024 * 1024;
-/// What a connection may have unsent without a lease, in bytes: about what an idle one takes anyway.
+/// The unsent bytes that a connection may have without a lease: about what an idle one takes anyway.
 pub(crate) const FREE_UNSENT: usize = 16 * 1024;
 
 /// The answers of one connection that were not yet taken.
@@ -52,7 +52,7 @@ struct Waiting {
     stream: Option<StreamHandle>,
 }
 
-/// What a connection's deadlines come to.
+/// The state of a connection's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stall {
     /// An answer waits, and its time is up then.
@@ -64,7 +64,7 @@ pub(crate) enum Stall {
 }
 
 impl Stall {
-    /// When something is due.
+    /// Returns the time at which something is due.
     pub(crate) const fn until(self) -> Duration {
         match self {
             Self::Until(until) => until,
@@ -79,7 +79,7 @@ impl Outbox {
         Self { clock, stall, state: Mutex::default(), sooner: Notify::new() }
     }
 
-    /// The bytes that were not yet taken.
+    /// Returns the number of bytes that were not yet taken.
     pub(crate) fn unsent(&self) -> usize {
         self.state().unsent
     }
@@ -112,7 +112,7 @@ impl Outbox {
         })
     }
 
-    /// Resets the streams whose answers have waited too long, and says what else is due.
+    /// Resets the streams whose answers have waited too long, and returns what else is due.
     pub(crate) fn judge(&self, now: Duration) -> Stall {
         let mut state = self.state();
         for waiting in state.waiting.iter_mut().filter(|waiting| waiting.since + self.stall <= now) {
@@ -146,25 +146,25 @@ impl Outbox {
     }
 }
 
-/// An answer that is watched until all of it was taken, or given up.
+/// An answer that is watched until all of it was taken, or dropped.
 pub(crate) struct Delivery {
     outbox: Arc<Outbox>,
     id: u64,
-    /// Those that hyper or h2 have.
+    /// The number of chunks that hyper or h2 hold.
     chunks: AtomicUsize,
-    /// Whoever waits for them to be taken.
+    /// Wakes the task that waits for them to be taken.
     taken: AtomicWaker,
     _lease: Option<Lease>,
 }
 
 impl Delivery {
-    /// A part of the answer, for hyper.
+    /// Returns a part of the answer, for hyper.
     pub(crate) fn chunk(self: &Arc<Self>, bytes: Bytes) -> Chunk {
         self.chunks.fetch_add(1, Ordering::AcqRel);
         Chunk { bytes, delivery: Some(Arc::clone(self)) }
     }
 
-    /// Ready when no part is on its way.
+    /// Returns ready when no part is on its way.
     pub(crate) fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.taken.register(cx.waker());
         if self.chunks.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }
@@ -184,7 +184,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// Bytes that nobody watches.
+    /// Creates a chunk that is not watched.
     pub(crate) const fn plain(bytes: Bytes) -> Self {
         Self { bytes, delivery: None }
     }
@@ -235,12 +235,12 @@ struct StreamState {
 }
 
 impl StreamHandle {
-    /// The stream that the present task serves; none in HTTP/1.1.
+    /// Returns the stream that the present task serves; `None` in HTTP/1.1.
     pub(crate) fn current() -> Option<Self> {
         STREAM.try_with(Clone::clone).ok()
     }
 
-    /// Ends the task; false if it has ended already, or was told so before.
+    /// Ends the task; returns false if it has ended, or was ended before.
     fn reset(&self) -> bool {
         if self.0.ended.load(Ordering::Acquire) || self.0.cancelled.is_cancelled() {
             return false;

@@ -1,21 +1,15 @@
-//! Every way a request ends without reaching its goal, and the response that says so.
+//! Every reason to refuse a request, with the facts of its response and its log line.
 
-use bytes::Bytes;
-use domain::{AuthError, Denied, Exhausted, Rejection};
-use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
-};
-use hyper::{Response, StatusCode};
-use serde::Serialize;
+use std::borrow::Cow;
+use std::time::Duration;
 
-use crate::answer_body::AnswerBody;
-use crate::challenge::Challenges;
+use domain::{AuthError, Denied, Exhausted};
+use hyper::StatusCode;
 
-/// Why a request is refused. Each has one status, one code and one text; none repeats what the client sent.
+/// Why a request is refused. None repeats what the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// The MCP endpoint is elsewhere, and where.
+    /// The MCP endpoint is at another path.
     NotFound {
         endpoint: String,
     },
@@ -40,181 +34,229 @@ pub(crate) enum Problem {
     BadAuthorization,
     Unauthenticated(AuthError),
     Denied(Denied),
-    /// There is nothing left of something: for everyone (503), or for this subject or client (429).
+    /// A limit is reached: of the server (503), or of this subject or client (429).
     Exhausted(Exhausted),
     /// The connection's client has yet to take earlier answers.
     NotTaken,
 }
 
-/// RFC 6749 section 5.2's error object, which clients know how to read.
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    error: &'a str,
-    error_description: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<String>,
+/// The facts of a problem.
+#[derive(Debug)]
+pub(crate) struct ErrorFacts<'p> {
+    pub(crate) status: StatusCode,
+    /// The `error` of the body and of the challenge.
+    pub(crate) error: &'static str,
+    /// The code for the log: finer than `error` where a token was rejected.
+    pub(crate) reason: &'static str,
+    /// The text for people: what is wrong, or what to do.
+    pub(crate) description: Cow<'static, str>,
+    /// The header that the response has because of it.
+    pub(crate) header: ErrorHeader,
+    /// The part of the request that the log line shows.
+    pub(crate) cause: Cause<'p>,
+    /// Whether the connection ends, because the rest of the request is not read.
+    pub(crate) ends_connection: bool,
+}
+
+/// A header of an error response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorHeader {
+    None,
+    /// `Allow`, with the methods of the path.
+    Allow(&'static str),
+    /// `Accept-Encoding: identity` (RFC 9110 section 12.5.3: what a request may have that gets this answer).
+    AcceptIdentity,
+    /// `Retry-After`.
+    RetryAfter(Duration),
+    /// `WWW-Authenticate` without an error (RFC 6750 section 3.1: the request has no credentials).
+    LoginChallenge,
+    /// `WWW-Authenticate` with the error.
+    ErrorChallenge,
+}
+
+/// The part of a request that a problem is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause<'p> {
+    /// No part that the log line shows.
+    Unspecific,
+    Host,
+    Origin,
+    Token,
+    Scopes(&'p Denied),
+}
+
+/// When to try again, where the server knows no time.
+const SOON: Duration = Duration::from_secs(1);
+
+impl<'p> ErrorFacts<'p> {
+    fn new(status: StatusCode, error: &'static str, description: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            error,
+            reason: error,
+            description: description.into(),
+            header: ErrorHeader::None,
+            cause: Cause::Unspecific,
+            ends_connection: false,
+        }
+    }
+
+    fn with_reason(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+
+    fn with_header(self, header: ErrorHeader) -> Self {
+        Self { header, ..self }
+    }
+
+    fn caused_by(self, cause: Cause<'p>) -> Self {
+        Self { cause, ..self }
+    }
+
+    fn ending_connection(self) -> Self {
+        Self { ends_connection: true, ..self }
+    }
 }
 
 impl Problem {
-    pub(crate) const fn status(&self) -> StatusCode {
+    /// Returns the facts, in one arm for each problem.
+    pub(crate) fn facts(&self) -> ErrorFacts<'_> {
         match self {
-            Self::NotFound { .. } => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadHost | Self::BodyBroken | Self::BadCoding | Self::BadAuthorization => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::ForeignHost | Self::ForeignOrigin | Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::UnsupportedMediaType | Self::UnsupportedContentCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Unauthenticated(AuthError::NoToken | AuthError::Rejected(_)) => StatusCode::UNAUTHORIZED,
-            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) | Self::Exhausted(Exhausted::Pool) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Exhausted(Exhausted::Share) | Self::NotTaken => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotFound { endpoint } => ErrorFacts::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                format!("there is nothing at this path; the MCP endpoint is {endpoint}"),
+            ),
+            Self::MethodNotAllowed { allow } => ErrorFacts::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("this path takes {allow}"),
+            )
+            .with_header(ErrorHeader::Allow(allow)),
+            Self::BadHost => ErrorFacts::new(
+                StatusCode::BAD_REQUEST,
+                "bad_host",
+                "the request must name one host (RFC 9112 section 3.2)",
+            )
+            .caused_by(Cause::Host)
+            .ending_connection(),
+            Self::ForeignHost => ErrorFacts::new(
+                StatusCode::FORBIDDEN,
+                "foreign_host",
+                "this server does not answer to that host; see http.allowed_hosts",
+            )
+            .caused_by(Cause::Host),
+            Self::ForeignOrigin => ErrorFacts::new(
+                StatusCode::FORBIDDEN,
+                "foreign_origin",
+                "this origin may not call the endpoint; see http.allowed_origins",
+            )
+            .caused_by(Cause::Origin),
+            Self::HeadTooLarge { limit } => ErrorFacts::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+                format!("the request's head is longer than {limit} bytes, or has too many fields"),
+            )
+            .ending_connection(),
+            Self::NotAcceptable => ErrorFacts::new(
+                StatusCode::NOT_ACCEPTABLE,
+                "not_acceptable",
+                "the answer is application/json or text/event-stream; accept one of them",
+            ),
+            Self::UnsupportedMediaType => ErrorFacts::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body must be application/json",
+            ),
+            Self::UnsupportedContentCoding => ErrorFacts::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+                "send the body without a Content-Encoding",
+            )
+            .with_header(ErrorHeader::AcceptIdentity),
+            Self::BodyTooLarge { limit } => ErrorFacts::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the request's body is longer than {limit} bytes"),
+            )
+            .ending_connection(),
+            Self::BodyTooSlow => ErrorFacts::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_too_slow",
+                "the request's body did not arrive in time",
+            )
+            .ending_connection(),
+            Self::BodyBroken => ErrorFacts::new(
+                StatusCode::BAD_REQUEST,
+                "body_broken",
+                "the request's body broke off or is malformed",
+            )
+            .ending_connection(),
+            Self::BadCoding => ErrorFacts::new(
+                StatusCode::BAD_REQUEST,
+                "bad_transfer_coding",
+                "the only transfer coding is chunked, once (RFC 9112 section 6.1)",
+            )
+            .ending_connection(),
+            Self::BadAuthorization => ErrorFacts::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "bad_authorization: there is more than one Authorization header",
+            )
+            .with_reason("bad_authorization")
+            .with_header(ErrorHeader::ErrorChallenge),
+            Self::Unauthenticated(error) => unauthenticated(error),
+            Self::Denied(denied) => ErrorFacts::new(
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                format!("the token lacks scopes that this tool needs: {}", denied.missing),
+            )
+            .caused_by(Cause::Scopes(denied))
+            .with_header(ErrorHeader::ErrorChallenge),
+            Self::Exhausted(exhausted) => limit_reached(*exhausted),
+            Self::NotTaken => ErrorFacts::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "answers_not_taken",
+                "earlier answers on this connection have yet to be read; read them first",
+            )
+            .with_header(ErrorHeader::RetryAfter(SOON)),
         }
-    }
-
-    /// The `error` of the body and of the challenge.
-    pub(crate) const fn error(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "not_found",
-            Self::MethodNotAllowed { .. } => "method_not_allowed",
-            Self::BadHost => "bad_host",
-            Self::ForeignHost => "foreign_host",
-            Self::ForeignOrigin => "foreign_origin",
-            Self::HeadTooLarge { .. } => "head_too_large",
-            Self::NotAcceptable => "not_acceptable",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::UnsupportedContentCoding => "unsupported_content_encoding",
-            Self::BodyTooLarge { .. } => "body_too_large",
-            Self::BodyTooSlow => "body_too_slow",
-            Self::BodyBroken => "body_broken",
-            Self::BadCoding => "bad_transfer_coding",
-            Self::BadAuthorization => "invalid_request",
-            Self::Unauthenticated(AuthError::NoToken) => "unauthorized",
-            Self::Unauthenticated(AuthError::Rejected(_)) => "invalid_token",
-            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => "temporarily_unavailable",
-            Self::Denied(_) => "insufficient_scope",
-            Self::Exhausted(Exhausted::Pool) => "overloaded",
-            Self::Exhausted(Exhausted::Share) => "share_exhausted",
-            Self::NotTaken => "answers_not_taken",
-        }
-    }
-
-    /// The code for the log: finer than [`Problem::error`] where a token was rejected.
-    pub(crate) const fn reason(&self) -> &'static str {
-        match self {
-            Self::Unauthenticated(AuthError::NoToken) => "no_token",
-            Self::Unauthenticated(AuthError::Rejected(rejection)) => rejection.code(),
-            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => "keys_unavailable",
-            Self::BadAuthorization => "bad_authorization",
-            other => other.error(),
-        }
-    }
-
-    /// What to do about it.
-    pub(crate) fn description(&self) -> String {
-        match self {
-            Self::NotFound { endpoint } => {
-                format!("there is nothing at this path; the MCP endpoint is {endpoint}")
-            }
-            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
-            Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
-            Self::ForeignHost => "this server does not answer to that host; see http.allowed_hosts".into(),
-            Self::ForeignOrigin => "this origin may not call the endpoint; see http.allowed_origins".into(),
-            Self::HeadTooLarge { limit } => {
-                format!("the request's head is longer than {limit} bytes, or has too many fields")
-            }
-            Self::NotAcceptable => {
-                "the answer is application/json or text/event-stream; accept one of them".into()
-            }
-            Self::UnsupportedMediaType => "the body must be application/json".into(),
-            Self::UnsupportedContentCoding => "send the body without a Content-Encoding".into(),
-            Self::BodyTooLarge { limit } => format!("the request's body is longer than {limit} bytes"),
-            Self::BodyTooSlow => "the request's body did not arrive in time".into(),
-            Self::BodyBroken => "the request's body broke off or is malformed".into(),
-            Self::BadCoding => "the only transfer coding is chunked, once (RFC 9112 section 6.1)".into(),
-            Self::BadAuthorization => "bad_authorization: there is more than one Authorization header".into(),
-            Self::Unauthenticated(AuthError::NoToken) => {
-                "no_token: send an access token in the Authorization header (Bearer)".into()
-            }
-            Self::Unauthenticated(AuthError::Rejected(rejection)) => described(*rejection),
-            Self::Unauthenticated(AuthError::KeysUnavailable { .. }) => {
-                "keys_unavailable: the issuer's signing keys can't be had at the moment; try again".into()
-            }
-            Self::Exhausted(exhausted) => format!("{exhausted}; try again"),
-            Self::NotTaken => {
-                "earlier answers on this connection have yet to be read; read them first".into()
-            }
-            Self::Denied(denied) => {
-                format!("the token lacks scopes that this tool needs: {}", denied.missing)
-            }
-        }
-    }
-
-    /// The response, challenge included.
-    pub(crate) fn into_response(self, challenges: &Challenges) -> Response<AnswerBody> {
-        let scope = match &self {
-            Self::Denied(denied) => Some(denied.to_request.to_string()),
-            _ => None,
-        };
-        let description = self.description();
-        let body = ErrorBody { error: self.error(), error_description: &description, scope };
-        // Strings: rendering them can't fail.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some((name, value)) = self.header(challenges) {
-            headers.insert(name, value);
-        }
-        if self.ends_connection() {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-
-    /// The one header that this problem brings.
-    fn header(&self, challenges: &Challenges) -> Option<(HeaderName, HeaderValue)> {
-        match self {
-            Self::MethodNotAllowed { allow } => Some((ALLOW, HeaderValue::from_static(allow))),
-            // RFC 9110 section 12.5.3: what a request may have that gets this answer.
-            Self::UnsupportedContentCoding => Some((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
-            Self::Unauthenticated(AuthError::KeysUnavailable { retry_after }) => {
-                // Whole seconds (RFC 9110 section 10.2.3), never too early.
-                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-                Some((RETRY_AFTER, HeaderValue::from(seconds.max(1))))
-            }
-            Self::Exhausted(_) | Self::NotTaken => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
-            Self::Unauthenticated(AuthError::NoToken) => Some((WWW_AUTHENTICATE, challenges.no_token())),
-            Self::Unauthenticated(AuthError::Rejected(_)) | Self::BadAuthorization => {
-                Some((WWW_AUTHENTICATE, challenges.rejected(self.error(), &self.description())))
-            }
-            Self::Denied(denied) => Some((WWW_AUTHENTICATE, challenges.denied(denied, &self.description()))),
-            _ => None,
-        }
-    }
-
-    /// Whether what is left of the request on the wire is not worth reading.
-    const fn ends_connection(&self) -> bool {
-        matches!(
-            self,
-            Self::BodyTooLarge { .. }
-                | Self::BodyTooSlow
-                | Self::BodyBroken
-                | Self::BadCoding
-                | Self::HeadTooLarge { .. }
-                | Self::BadHost
-        )
     }
 }
 
-/// The stable code, then words: what docs/troubleshooting.md is searched by.
-fn described(rejection: Rejection) -> String {
-    format!("{}: {rejection}", rejection.code())
+fn limit_reached(exhausted: Exhausted) -> ErrorFacts<'static> {
+    let (status, error) = match exhausted {
+        Exhausted::Pool => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        Exhausted::Share => (StatusCode::TOO_MANY_REQUESTS, "share_exhausted"),
+    };
+    ErrorFacts::new(status, error, format!("{exhausted}; try again"))
+        .with_header(ErrorHeader::RetryAfter(SOON))
+}
+
+fn unauthenticated(error: &AuthError) -> ErrorFacts<'static> {
+    match error {
+        AuthError::NoToken => ErrorFacts::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "no_token: send an access token in the Authorization header (Bearer)",
+        )
+        .with_reason("no_token")
+        .with_header(ErrorHeader::LoginChallenge),
+        // The stable code, then words: what docs/troubleshooting.md is searched by.
+        AuthError::Rejected(rejection) => ErrorFacts::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_token",
+            format!("{}: {rejection}", rejection.code()),
+        )
+        .with_reason(rejection.code())
+        .with_header(ErrorHeader::ErrorChallenge),
+        AuthError::KeysUnavailable { retry_after } => ErrorFacts::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "keys_unavailable: the issuer's signing keys can't be had at the moment; try again",
+        )
+        .with_reason("keys_unavailable")
+        .with_header(ErrorHeader::RetryAfter(*retry_after)),
+    }
+    .caused_by(Cause::Token)
 }

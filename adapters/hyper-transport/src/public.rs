@@ -19,19 +19,19 @@ pub(crate) struct Endpoints {
     others: Vec<Endpoint>,
 }
 
-/// A public endpoint, and what the server says there.
+/// A public endpoint with its challenges and documents.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     base: Url,
     prefix: String,
     path: String,
-    /// What a token must have in `aud`.
+    /// The identifier of the protected resource, which a token must have in `aud`.
     pub(crate) resource: Arc<str>,
     pub(crate) challenges: Challenges,
     pub(crate) documents: Documents,
 }
 
-/// What a path names.
+/// The resource that a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Endpoint,
@@ -118,7 +118,7 @@ impl Endpoint {
 }
 
 impl Route {
-    /// What a preflight is told.
+    /// Returns the methods, for a preflight.
     pub(crate) const fn methods(self) -> &'static str {
         match self {
             Self::Endpoint => "POST, OPTIONS",
@@ -126,15 +126,15 @@ impl Route {
         }
     }
 
-    /// Metadata is for everyone; what a probe tells is for operators.
+    /// Returns the pages that may read the answers: metadata is for everyone, probes are for operators.
     pub(crate) const fn readers(self) -> Readers {
         match self {
             Self::ProtectedResource | Self::AuthorizationServer => Readers::Anyone,
-            _ => Readers::KnownOrigins,
+            _ => Readers::AllowedOrigins,
         }
     }
 
-    /// Probes come from orchestrators and load balancers that name the instance's own address.
+    /// Returns whether this is a probe: those come from orchestrators and load balancers that name the instance's own address.
     pub(crate) const fn is_probe(self) -> bool {
         matches!(self, Self::Health | Self::Ready | Self::Ping)
     }

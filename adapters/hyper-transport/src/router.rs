@@ -1,4 +1,4 @@
-//! From a request to its route: `Host` and `Origin` first, then who may read, then the method.
+//! From a request to its route: `Host` and `Origin` first, then CORS, then the method.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,23 +16,19 @@ use tracing::Instrument;
 use crate::access_log::{BodyRead, Record};
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
-use crate::authority::{Caller, named_authority, names_none};
-use crate::body;
-use crate::cors;
-use crate::endpoint;
+use crate::error_response::error_response;
+use crate::head::check_head_size;
+use crate::host_policy::{Caller, named_authority, names_none};
 use crate::problem::Problem;
 use crate::public::{Endpoint, Route};
 use crate::shared::{Shared, Snapshot};
+use crate::{body, cors, endpoint};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// How long a metadata document may be kept: a deployment that changes it is seen within minutes.
+/// How long a metadata document may be cached: a change is visible within minutes.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// How many header fields a request may have; hyper keeps to it in HTTP/1.1. In HTTP/2 a field can be one byte on the wire
-/// (RFC 7541) and many in memory.
-const MOST_FIELDS: usize = 100;
-
-/// What a request is for.
+/// The endpoint and the route of a request, and the snapshot that it is judged by.
 #[derive(Clone, Copy)]
 struct Target<'s> {
     snapshot: &'s Snapshot,
@@ -41,8 +37,8 @@ struct Target<'s> {
 }
 
 impl Shared {
-    /// Answers a request: the id, the conversion of a problem and the log line are here, once. On a spare connection only
-    /// probes are answered, and one request.
+    /// Answers a request: the id, the conversion of a problem and the log line are made here, once. On a spare connection only
+    /// probes are answered, and only one request.
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
@@ -61,11 +57,11 @@ impl Shared {
         let endpoint = snapshot.endpoints.find(authority.as_ref().ok(), head.uri.path());
         let route = endpoint.route(head.uri.path());
         record.is_probe = route.is_some_and(Route::is_probe);
-        let admitted = problem_of_connection(route, &guard, is_spare)
+        let admitted = check_connection(route, &guard, is_spare)
             .and_then(|()| self.admit(&snapshot, route, &head, authority));
         let target = Target { snapshot: &snapshot, endpoint, route };
         let mut response = match admitted {
-            Err(problem) => refuse(target, &head, problem, &mut record),
+            Err(problem) => refuse(target, &head, &problem, &mut record),
             Ok(()) => self.route(target, &head, &mut body, &mut record).instrument(span).await,
         };
         if has_body && may_discard(&head, &record, &response, is_spare) && body::discard(&mut body).await {
@@ -75,8 +71,8 @@ impl Shared {
             *response.body_mut() = AnswerBody::empty();
         }
         if let Err(problem) = self.hold(&mut response, &record, &guard) {
-            response = refuse(target, &head, problem, &mut record);
-            // However little is left, this much is said; the words only where they fit.
+            response = refuse(target, &head, &problem, &mut record);
+            // The status and the headers are always sent; the body only where there is memory for it.
             if self.hold(&mut response, &record, &guard).is_err() {
                 *response.body_mut() = AnswerBody::empty();
             }
@@ -95,7 +91,7 @@ impl Shared {
         response
     }
 
-    /// Watches the answer until its client has taken it, and leases what it takes until then.
+    /// Watches the answer until its client has taken it, and leases the memory that it needs until then.
     fn hold(
         &self,
         response: &mut Response<AnswerBody>,
@@ -105,10 +101,11 @@ impl Shared {
         let holder = record.principal.as_ref().map_or(Holder::NOBODY, Holder::of);
         match response.body_mut() {
             AnswerBody::Whole(whole) => {
-                let delivery = guard.deliver(whole.len(), |bytes| self.capacity.unsent(holder, bytes))?;
+                let delivery =
+                    guard.deliver(whole.len(), |bytes| self.limiter.try_acquire_unsent(holder, bytes))?;
                 whole.watch(delivery);
             }
-            AnswerBody::Events(events) => events.watch(guard.outbox(), holder, Arc::clone(&self.capacity)),
+            AnswerBody::Events(events) => events.watch(guard.outbox(), holder, Arc::clone(&self.limiter)),
         }
         Ok(())
     }
@@ -122,22 +119,23 @@ impl Shared {
     ) -> Response<AnswerBody> {
         let Target { snapshot, endpoint, route } = target;
         let Some(route) = route else {
-            return refuse(target, head, Problem::NotFound { endpoint: endpoint.public_path() }, record);
+            let problem = Problem::NotFound { endpoint: endpoint.public_path() };
+            return refuse(target, head, &problem, record);
         };
-        let caller = snapshot.acquaintances.check_origin(&head.headers).unwrap_or(Caller::Direct);
+        let caller = snapshot.host_policy.check_origin(&head.headers).unwrap_or(Caller::Direct);
         let mut response = if head.method == Method::OPTIONS {
             preflight(route, caller, &head.headers)
         } else {
             match self.dispatch(snapshot, endpoint, route, head, body, record).await {
                 Ok(response) => response,
-                Err(problem) => refuse(target, head, problem, record),
+                Err(problem) => refuse(target, head, &problem, record),
             }
         };
         cors::allow(route.readers(), caller, response.headers_mut());
         response
     }
 
-    /// What is checked before a route is taken.
+    /// Checks what every request must fulfil, whatever its route.
     fn admit(
         &self,
         snapshot: &Snapshot,
@@ -150,12 +148,12 @@ impl Shared {
         let is_probe = route.is_some_and(Route::is_probe);
         // Every request names one host, and a probe any (RFC 9112 section 3.2).
         match authority {
-            Ok(authority) if !is_probe => snapshot.acquaintances.check_host(&authority)?,
+            Ok(authority) if !is_probe => snapshot.host_policy.check_host(&authority)?,
             Err(_) if is_probe && names_none(head) => {}
             authority => drop(authority?),
         }
         if route.is_none_or(|route| route == Route::Endpoint) {
-            snapshot.acquaintances.check_origin(&head.headers)?;
+            snapshot.host_policy.check_origin(&head.headers)?;
         }
         Ok(())
     }
@@ -200,15 +198,15 @@ impl Shared {
     }
 }
 
-/// Why nothing is done for a connection at the moment.
-fn problem_of_connection(route: Option<Route>, guard: &RequestGuard, is_spare: bool) -> Result<(), Problem> {
+/// Checks that the connection may have a request answered now.
+fn check_connection(route: Option<Route>, guard: &RequestGuard, is_spare: bool) -> Result<(), Problem> {
     if is_spare && !route.is_some_and(Route::is_probe) {
         return Err(Problem::Exhausted(Exhausted::Pool));
     }
     if guard.must_read_first() { Err(Problem::NotTaken) } else { Ok(()) }
 }
 
-/// Whether a body that nobody read may be thrown away, so that the connection can be kept. Never after a part of it was
+/// Returns whether an unread body may be thrown away, so that the connection can be kept. Never after a part of it was
 /// read, since what is wrong with it may be known already; nor where its client waits for the go-ahead to send it.
 fn may_discard(head: &Parts, record: &Record, response: &Response<AnswerBody>, is_spare: bool) -> bool {
     let is_kept = !is_spare && !response.headers().contains_key(CONNECTION);
@@ -216,26 +214,10 @@ fn may_discard(head: &Parts, record: &Record, response: &Response<AnswerBody>, i
     is_kept && is_http1 && record.body == BodyRead::Nothing && !head.headers.contains_key(EXPECT)
 }
 
-fn refuse(target: Target<'_>, head: &Parts, problem: Problem, record: &mut Record) -> Response<AnswerBody> {
-    record.refuse(&problem, head, target.snapshot.service());
-    problem.into_response(&target.endpoint.challenges)
-}
-
-/// A request's head, in bytes.
-pub(crate) fn head_bytes(head: &Parts) -> usize {
-    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    // Methods are names that a client may make up.
-    head.method.as_str().len() + target + fields
-}
-
-/// hyper bounds its buffer, which is larger (`HEAD_SLACK`), and not a head.
-fn check_head_size(head: &Parts, limit: usize) -> Result<(), Problem> {
-    if head_bytes(head) > limit || head.headers.len() > MOST_FIELDS {
-        Err(Problem::HeadTooLarge { limit })
-    } else {
-        Ok(())
-    }
+fn refuse(target: Target<'_>, head: &Parts, problem: &Problem, record: &mut Record) -> Response<AnswerBody> {
+    let facts = problem.facts();
+    record.refuse(&facts, head, target.snapshot.service());
+    error_response(&facts, &target.endpoint.challenges)
 }
 
 fn preflight(route: Route, caller: Caller<'_>, request: &HeaderMap) -> Response<AnswerBody> {
@@ -259,8 +241,8 @@ fn plain(status: StatusCode, json: String) -> Response<AnswerBody> {
     response
 }
 
-/// `closes` ends an HTTP/1.1 connection with this answer: what follows a body that was not read to its verified end may be
-/// anybody's request.
+/// Adds the headers of every response. `closes` ends an HTTP/1.1 connection with this answer: what follows a body that was not
+/// read to its verified end may be anybody's request.
 fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version, closes: bool) {
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -17,30 +17,30 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
-use mcp_protocol::{McpServer, SealingKeys, Snapshot};
+use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, WatchedIo};
-use crate::capacity::{ConnectionPlace, SPARE_PATIENCE};
+use crate::limiter::{ConnectionPermit, SPARE_PATIENCE};
 use crate::outbox::StreamExecutor;
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
 
-/// How much longer than the limit a head may be and still be read, so that its answer says what was wrong: hyper's own
-/// 431, for those that are longer yet, has no body and no log line.
+/// How far a head may exceed the limit and still be read, so that its answer explains the refusal: hyper's own 431, for longer
+/// ones, has no body and no log line.
 const HEAD_SLACK: usize = 8 * 1024;
-/// How many requests an HTTP/2 connection may have under way: RFC 9113 section 6.5.2 advises against fewer than 100.
-const MOST_STREAMS: u32 = 100;
-/// How much of one request's body, and of all on a connection, is held unread, in bytes.
+/// The maximum number of concurrent requests of an HTTP/2 connection: RFC 9113 section 6.5.2 advises against fewer than 100.
+const MAX_STREAMS: u32 = 100;
+/// The maximum of unread bytes of one request's body, and of all on a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// After a failed accept, usually for want of descriptors: time for connections to end.
+/// The pause after a failed accept, usually for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The maximum number of connections that are taken when the socket is closed: what the kernel holds ready, not a flood.
 const MAX_LAST: usize = 4096;
-/// What a connection beyond the limit and the spare places gets.
+/// The response on a connection beyond the limit and the spare ones.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -52,20 +52,20 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// The way to change what a running server serves.
+/// Changes what a running server serves.
 pub struct ReloadHandle(Arc<Shared>);
 
 impl ReloadHandle {
-    /// Serves by other settings and another snapshot from now on, all of it at once; clients that listen are told what
-    /// differs. Requests under way go on with what they found.
-    pub fn replace(&self, settings: &HttpSettings, snapshot: Snapshot) {
+    /// Serves by other settings and another snapshot from now on, all of it at once; subscribers are notified of what differs.
+    /// Requests under way go on with the snapshot that they began with.
+    pub fn replace(&self, settings: &HttpSettings, snapshot: ProtocolSnapshot) {
         self.0.replace(settings, snapshot);
     }
 
-    /// The present snapshot's keys, for the next one where they stay.
+    /// Returns the present snapshot's keys, for the next one.
     #[must_use]
     pub fn sealing_keys(&self) -> Arc<SealingKeys> {
-        Arc::clone(self.0.snapshot().mcp.sealing_keys())
+        Arc::clone(self.0.snapshot().protocol.sealing_keys())
     }
 }
 
@@ -74,19 +74,19 @@ impl ReloadHandle {
 pub enum Drained {
     /// Every request under way was answered.
     Complete,
-    /// The time was up; this many connections were closed as they were.
+    /// The drain limit was reached; this many connections were closed.
     Abandoned(usize),
 }
 
 impl Server {
-    /// A server that has not yet accepted anything.
+    /// Creates a server that has not yet accepted anything.
     #[must_use]
     pub fn new(
         listener: TcpListener,
         settings: &HttpSettings,
         limits: Limits,
         mcp: Arc<McpServer>,
-        snapshot: Snapshot,
+        snapshot: ProtocolSnapshot,
     ) -> Self {
         Self { listener, second: None, shared: Arc::new(Shared::new(settings, limits, mcp, snapshot)) }
     }
@@ -97,22 +97,22 @@ impl Server {
         Self { second: Some(listener), ..self }
     }
 
-    /// The way to change what a running server serves.
+    /// Returns a handle that changes what the running server serves.
     #[must_use]
     pub fn reload_handle(&self) -> ReloadHandle {
         ReloadHandle(Arc::clone(&self.shared))
     }
 
-    /// The address it listens on.
+    /// Returns the address that it listens on.
     ///
     /// # Errors
-    /// As the operating system says.
+    /// The error of the operating system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` completes; then says that it is not ready, after the drain delay accepts nothing more, and
-    /// finishes what is under way within the drain limit.
+    /// Serves until `stop` completes; then reports that it is not ready, accepts nothing more after the drain delay, and
+    /// finishes the requests under way within the drain limit.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
         let connections = Connections::new(Arc::clone(&self.shared));
         self.accept_until(stop, &connections).await;
@@ -167,8 +167,8 @@ impl Connections {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.shared.capacity.connection() else {
-            // The socket's buffer is empty, so this does not block; if it fails, closing says the same.
+        let Some(permit) = self.shared.limiter.try_acquire_connection() else {
+            // The socket's buffer is empty, so this does not block; if it fails, the connection is just closed.
             let _ = stream.try_write(BUSY);
             return;
         };
@@ -178,14 +178,14 @@ impl Connections {
             (Arc::clone(&self.shared), self.draining.clone(), self.closing.clone());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = serve(shared, (stream, peer), place, draining) => {}
+                () = serve(shared, (stream, peer), permit, draining) => {}
                 () = closing.cancelled() => {}
             }
         });
     }
 
-    /// Takes what is connected already, and closes the socket, which resets what nobody has taken. The kernel is asked: tokio
-    /// knows of a connection only once its reactor has run.
+    /// Accepts the connections that the kernel has ready, and closes the socket, which resets all others. The kernel is asked
+    /// directly: tokio learns of a connection only once its reactor has run.
     fn take_last(&self, listener: TcpListener) {
         ignore_handshakes(&listener);
         let Ok(listener) = listener.into_std() else {
@@ -235,12 +235,12 @@ fn ignore_handshakes(_: &TcpListener) {}
 async fn serve(
     shared: Arc<Shared>,
     (stream, peer): (TcpStream, SocketAddr),
-    place: ConnectionPlace,
+    permit: ConnectionPermit,
     draining: CancellationToken,
 ) {
     let limits = &shared.limits;
-    let is_spare = place.is_spare;
-    // A spare connection ends with its first request: HTTP/1.1 is told so in the answer, HTTP/2 by this.
+    let is_spare = permit.is_spare;
+    // A spare connection ends with its first request: in HTTP/1.1 by a header of the answer, in HTTP/2 by this.
     let ending = if is_spare { draining.child_token() } else { draining };
     let patience = if is_spare { SPARE_PATIENCE } else { Duration::MAX };
     let activity = Arc::new(Activity::new(shared.owned_clock(), limits, patience));
@@ -280,8 +280,8 @@ async fn ended(ending: &CancellationToken, activity: &Activity, shared: &Shared)
     shared.clock().sleep(activity.last_request_patience(shared.limits.drain_delay)).await;
 }
 
-/// Whether the first bytes are no beginning of HTTP/2's preface (RFC 9113 section 3.4). They stay unread: hyper-util would
-/// hand on those that it reads for this, and hyper, given a head in pieces, makes its buffer twice as large.
+/// Returns whether the first bytes are no beginning of HTTP/2's preface (RFC 9113 section 3.4). They stay unread: hyper-util
+/// would pass on those that it reads for this, and hyper, with a head in pieces, makes its buffer twice as large.
 async fn speaks_http1(stream: &TcpStream) -> bool {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut first = [0; PREFACE.len()];
@@ -321,9 +321,9 @@ fn http1(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // Activity does this, and tells a head from a pause.
+        // Activity does this, and distinguishes a head from a pause.
         .header_read_timeout(None)
-        // Activity does this, too: to hyper a client that has sent all that it will is one that has gone.
+        // Activity does this, too: hyper takes a half-closed connection for a closed one.
         .half_close(true)
         .max_buf_size(limits.header_bytes.saturating_add(HEAD_SLACK));
     builder
@@ -341,7 +341,7 @@ fn either(limits: &Limits) -> auto::Builder<StreamExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         // What h2 holds of bodies that are not read yet; the defaults are 1 MiB each.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

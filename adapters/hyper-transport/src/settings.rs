@@ -1,4 +1,4 @@
-//! What the transport can be told, validated by whoever builds it.
+//! The settings of the transport, which their creator has validated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct PublicEndpoint {
     pub resource: Arc<str>,
 }
 
-/// Bounds on what one client, and all of them, can take. They are read at the start only.
+/// The limits of one client, and of all together. They are read at the start only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// A request's body, in bytes. Beyond it: 413.
@@ -64,14 +64,14 @@ pub struct Limits {
     pub connections: usize,
     /// Requests to the endpoint under way at a time, streams apart. Beyond it: 503.
     pub requests: usize,
-    /// Answers at a time that have become streams. Beyond it subscriptions get 503, calls keep their request's place.
+    /// Answers at a time that have become streams. Beyond it subscriptions get 503, calls keep their request's lease.
     pub streams: usize,
     /// Memory of all requests together, in bytes: bodies, what is parsed of them, answers that wait to be taken. Beyond it:
     /// 503. Each request's first [`domain::Memory::FREE_BYTES`] are not counted.
     pub memory_bytes: usize,
-    /// What one subject, and one client, may have of requests, streams and memory. Beyond it: 429.
+    /// The share of one subject, and of one client, of requests, streams and memory. Beyond it: 429.
     pub shares: Shares,
-    /// How long connections are accepted once the server is told to stop, and says so.
+    /// How long connections are accepted after the server was told to stop, and reports that it is not ready.
     pub drain_delay: Duration,
     /// How long requests under way may take after that.
     pub drain: Duration,

@@ -1,15 +1,15 @@
-//! What every request needs: the parts that last as long as the server, and the snapshot that a reload replaces.
+//! The state that all requests share: parts that last as long as the server, and the snapshot that a reload replaces.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use domain::{Clock, Service};
-use mcp_protocol::McpServer;
+use mcp_protocol::{McpServer, ProtocolSnapshot};
 
 use crate::access_log::RequestIds;
-use crate::authority::Acquaintances;
-use crate::capacity::Capacity;
+use crate::host_policy::HostPolicy;
+use crate::limiter::Limiter;
 use crate::public::Endpoints;
 use crate::settings::{HttpSettings, Limits};
 
@@ -19,32 +19,33 @@ pub(crate) struct Shared {
     pub(crate) mcp: Arc<McpServer>,
     clock: Arc<dyn Clock>,
     pub(crate) ids: RequestIds,
-    pub(crate) capacity: Arc<Capacity>,
+    pub(crate) limiter: Arc<Limiter>,
     snapshot: ArcSwap<Snapshot>,
     draining: AtomicBool,
     readiness: Readiness,
 }
 
-/// Everything that a reload can change, rendered. It is loaded once for a request and handed down, so that the request is
-/// judged by one configuration from its first to its last step.
+/// Everything that a reload can change, rendered: the service and its lists (the protocol's part), hosts, challenges and
+/// documents (the transport's). It is loaded once for a request and handed down, so that the request is judged by one
+/// configuration from its first to its last step.
 pub(crate) struct Snapshot {
-    pub(crate) mcp: Arc<mcp_protocol::Snapshot>,
-    pub(crate) acquaintances: Acquaintances,
+    pub(crate) protocol: Arc<ProtocolSnapshot>,
+    pub(crate) host_policy: HostPolicy,
     pub(crate) endpoints: Endpoints,
 }
 
 impl Snapshot {
-    fn new(settings: &HttpSettings, mcp: mcp_protocol::Snapshot) -> Self {
-        let scopes = mcp.service().scopes.login_scopes().clone();
+    fn new(settings: &HttpSettings, protocol: ProtocolSnapshot) -> Self {
+        let scopes = protocol.service().scopes.login_scopes().clone();
         Self {
-            mcp: Arc::new(mcp),
-            acquaintances: Acquaintances::new(settings),
+            protocol: Arc::new(protocol),
+            host_policy: HostPolicy::new(settings),
             endpoints: Endpoints::new(settings, &scopes),
         }
     }
 
     pub(crate) fn service(&self) -> &Service {
-        self.mcp.service()
+        self.protocol.service()
     }
 }
 
@@ -53,12 +54,12 @@ impl Shared {
         settings: &HttpSettings,
         limits: Limits,
         mcp: Arc<McpServer>,
-        snapshot: mcp_protocol::Snapshot,
+        snapshot: ProtocolSnapshot,
     ) -> Self {
         let clock = Arc::clone(&snapshot.service().clock);
         Self {
             ids: RequestIds::new(),
-            capacity: Arc::new(Capacity::new(&limits, Arc::clone(&clock))),
+            limiter: Arc::new(Limiter::new(&limits, Arc::clone(&clock))),
             snapshot: ArcSwap::from_pointee(Snapshot::new(settings, snapshot)),
             draining: AtomicBool::new(false),
             readiness: Readiness::default(),
@@ -68,16 +69,16 @@ impl Shared {
         }
     }
 
-    /// The present snapshot. A request asks for it once.
+    /// Returns the present snapshot. [`Shared::respond`] loads it, once a request; everything else is handed it.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Serves by another snapshot from now on, and tells clients that listen what differs.
-    pub(crate) fn replace(&self, settings: &HttpSettings, snapshot: mcp_protocol::Snapshot) {
-        let now = Arc::new(Snapshot::new(settings, snapshot));
-        self.snapshot.store(Arc::clone(&now));
-        self.mcp.reloaded(&now.mcp);
+    /// Serves by another snapshot from now on, and notifies subscribers of what differs.
+    pub(crate) fn replace(&self, settings: &HttpSettings, snapshot: ProtocolSnapshot) {
+        let snapshot = Arc::new(Snapshot::new(settings, snapshot));
+        self.snapshot.store(Arc::clone(&snapshot));
+        self.mcp.reloaded(&snapshot.protocol);
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -88,13 +89,13 @@ impl Shared {
         Arc::clone(&self.clock)
     }
 
-    /// From here on the server says that it is not ready, and every answer ends its HTTP/1.1 connection, so that clients
-    /// and proxies go elsewhere of themselves.
+    /// Begins the drain: from here on the server says that it is not ready, and every answer ends its HTTP/1.1 connection, so
+    /// that clients and proxies go elsewhere.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Logs what `/ready` says when it differs from what it said before: each probe alone is no news.
+    /// Logs a change of what `/ready` reports.
     pub(crate) fn note_readiness(&self, reason: Option<&str>) {
         if !self.readiness.changes_to(reason.is_none()) {
             return;
@@ -110,7 +111,7 @@ impl Shared {
     }
 }
 
-/// What `/ready` said last; before it was asked, that all is well.
+/// The last report of `/ready`; before the first one, readiness.
 #[derive(Default)]
 struct Readiness {
     is_lost: AtomicBool,
@@ -127,10 +128,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readiness_is_news_when_it_changes() {
+    fn only_changes_of_readiness_are_logged() {
         let readiness = Readiness::default();
         let asked = [true, true, false, false, false, true, true, false];
-        let news = asked.map(|is_ready| readiness.changes_to(is_ready));
-        assert_eq!(news, [false, false, true, false, false, true, false, true]);
+        let changes = asked.map(|is_ready| readiness.changes_to(is_ready));
+        assert_eq!(changes, [false, false, true, false, false, true, false, true]);
     }
 }

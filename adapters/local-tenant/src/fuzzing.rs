@@ -1,4 +1,4 @@
-//! What must hold for any bytes: called by the fuzz targets of `fuzz/` and by tests. It is in no other build.
+//! Invariants for arbitrary bytes, called by the fuzz targets of `fuzz/` and by tests. In no other build.
 
 use std::pin::pin;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use url::Url;
 use crate::model::keys::{KeyRing, SigningKey};
 use crate::model::options::{Client, GrantType, Options, Secret};
 use crate::model::redirect_uri;
-use crate::oauth::authorize::{self, Next, Refusal};
+use crate::oauth::authorize::{self, Outcome, Refusal};
 use crate::oauth::client_metadata::is_document_url;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::parameters::Parameters;
@@ -18,8 +18,8 @@ use crate::oauth::token_endpoint;
 
 const REDIRECT_URIS: [&str; 2] = ["https://app.example/cb?x=1", "http://127.0.0.1/cb"];
 
-/// A form as every endpoint that takes one could get it: nobody who was not registered hears an answer, nothing is
-/// granted for the asking, and nothing is the tenant's own fault.
+/// A form, sent to every endpoint that takes one: responses go to registered redirect URIs only, nothing is granted without a
+/// decision or a secret, and there is no internal error.
 ///
 /// # Panics
 /// When an invariant does not hold.
@@ -28,11 +28,11 @@ pub fn oauth_form(data: &[u8]) {
     let tenant = TENANT.get_or_init(tenant);
     let form = Parameters::parse(data);
     let redirect_uri = form.one("redirect_uri").ok().flatten();
-    // A document would be fetched.
+    // Otherwise the client's metadata would be fetched.
     if !form.one("client_id").ok().flatten().is_some_and(is_document_url) {
         match begin(tenant, &form) {
-            Ok(Next::Return(location)) => panic!("a code without a decision: {location}"),
-            Ok(Next::Ask { request, .. }) => assert!(is_registered(&request.redirect_uri)),
+            Ok(Outcome::Redirect(location)) => panic!("a code without a decision: {location}"),
+            Ok(Outcome::AskForConsent { request, .. }) => assert!(is_registered(&request.redirect_uri)),
             Err(Refusal::Redirect { location, .. }) => {
                 assert!(redirect_uri.is_some_and(is_registered), "{location}");
                 assert_leads_back(&location, redirect_uri.unwrap_or_default());
@@ -40,9 +40,12 @@ pub fn oauth_form(data: &[u8]) {
             Err(Refusal::Page { .. }) => {}
         }
     }
-    assert!(matches!(authorize::decide(tenant, &form), Err(Refusal::Page { .. })), "a decision of nobody's");
+    assert!(
+        matches!(authorize::decide(tenant, &form), Err(Refusal::Page { .. })),
+        "a decision without a transaction"
+    );
     for authorization in [None, redirect_uri] {
-        let refusal = token_endpoint::answer(tenant, &form, authorization, tenant.issuer.url()).err();
+        let refusal = token_endpoint::handle(tenant, &form, authorization, tenant.issuer.url()).err();
         let refusal = refusal.map(|error| error.code);
         assert!(refusal.is_some_and(|code| code != "server_error"), "{refusal:?}");
     }
@@ -53,7 +56,7 @@ pub fn oauth_form(data: &[u8]) {
     }
 }
 
-fn begin(tenant: &Tenant, form: &Parameters) -> Result<Next, Refusal> {
+fn begin(tenant: &Tenant, form: &Parameters) -> Result<Outcome, Refusal> {
     let beginning = pin!(authorize::begin(tenant, form, tenant.issuer.url(), false));
     match beginning.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
@@ -65,11 +68,11 @@ fn is_registered(redirect_uri: &str) -> bool {
     REDIRECT_URIS.iter().any(|registered| redirect_uri::matches(registered, redirect_uri))
 }
 
-/// The same but for the query, which has an error.
+/// Asserts that a location is the redirect URI, with an error in its query.
 fn assert_leads_back(location: &str, redirect_uri: &str) {
     let (location, expected) = (Url::parse(location), Url::parse(redirect_uri));
     let (Ok(mut location), Ok(mut expected)) = (location, expected) else {
-        panic!("a location or redirect URI that is none");
+        panic!("the location or the redirect URI is not a URL");
     };
     assert!(location.query_pairs().any(|(name, _)| name == "error"), "{location}");
     location.set_query(None);
@@ -88,7 +91,7 @@ fn tenant() -> Tenant {
         grant_types,
         permissions: Vec::new(),
     };
-    // Whoever guessed the secret could have a token.
+    // The fuzzer must not guess the secret, or it could get a token.
     let secret = "0a8c5d0e-0d8a-4f6e-9c39-4be1d3f4a7c2";
     let options = Options {
         clients: vec![
@@ -97,7 +100,9 @@ fn tenant() -> Tenant {
         ],
         ..Options::default().with_api_identifier("http://localhost:3001/mcp")
     };
-    let key = || SigningKey::generate().unwrap_or_else(|| panic!("the machine gives no randomness"));
+    let key = || {
+        SigningKey::generate().unwrap_or_else(|| panic!("the operating system provides no random numbers"))
+    };
     Tenant::new(Issuer::new(options, 3002, KeyRing::new(key(), key())))
 }
 

@@ -1,12 +1,11 @@
 //! An Auth0-shaped issuer for development and tests.
 //!
-//! [`LocalTenant::start`] serves, on 127.0.0.1 and nowhere else, what a client and a resource server need of their tenant:
-//! discovery, registration, login and consent, tokens in Auth0's dialects by Auth0's rules for roles, and keys. Users,
-//! roles, clients and the API come from [`Options`]. Nothing persists: a tenant that starts again has new keys, and
-//! earlier tokens end with it. [`LocalTenant::inject`] makes things go wrong.
+//! [`LocalTenant::start`] serves, on 127.0.0.1 only, what a client and a resource server need of their tenant: discovery,
+//! registration, login and consent, tokens in Auth0's dialects by Auth0's rules for roles, and keys. Users, roles, clients
+//! and the API come from [`Options`]. Nothing persists: a tenant that starts again has new keys, so earlier tokens are no
+//! longer valid. [`LocalTenant::inject`] injects faults.
 //!
-//! It knows nothing of the server that it issues for, not even its identifier: that is
-//! [`Options::with_api_identifier`]'s.
+//! It does not know the server that it issues tokens for; [`Options::with_api_identifier`] sets the API's identifier.
 //!
 //! The rooms, from the inside out; each knows those before it, and none after it:
 //!
@@ -42,18 +41,18 @@ use crate::oauth::tenant::Tenant;
 pub use crate::oauth::token::{IssuedToken, TokenError, TokenRequest};
 use crate::server::Server;
 
-/// A running tenant. It stops when dropped: no connection is accepted from then on.
+/// A running tenant. It stops when it is dropped.
 pub struct LocalTenant {
     tenant: Arc<Tenant>,
     url: String,
-    /// Held for its drop.
+    /// Dropped with the tenant, which stops the thread.
     _server: Server,
 }
 
-/// Why a tenant did not start.
+/// The reason why a tenant did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The options contradict themselves; every problem, not the first.
+    /// The options contradict each other; lists every problem.
     #[error("the tenant's options are wrong: {}", .0.join("; "))]
     Options(Vec<String>),
     /// [`Options::with_api_identifier`] was not called.
@@ -62,9 +61,9 @@ pub enum StartError {
     /// The port is taken, or may not be used.
     #[error("can't listen on 127.0.0.1:{port}: {cause}")]
     Listen {
-        /// The port asked for.
+        /// The requested port.
         port: u16,
-        /// What the operating system says.
+        /// The operating system's error.
         cause: io::Error,
     },
     /// No signing key could be made.
@@ -76,8 +75,8 @@ pub enum StartError {
 }
 
 impl LocalTenant {
-    /// Starts a tenant on 127.0.0.1, on a free port unless [`Options::with_port`] named one. It serves from a thread of its
-    /// own, so it outlives the runtime that started it.
+    /// Starts a tenant on 127.0.0.1, on a free port unless [`Options::with_port`] set one. It serves on a thread of its own,
+    /// so it outlives the runtime that started it.
     ///
     /// # Errors
     /// [`StartError`].
@@ -98,25 +97,25 @@ impl LocalTenant {
         Ok(Self { tenant, url, _server: server })
     }
 
-    /// The issuer identifier, `http://127.0.0.1:PORT/`, with Auth0's trailing slash.
+    /// Returns the issuer identifier, `http://127.0.0.1:PORT/`, with Auth0's trailing slash.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.url
     }
 
-    /// The port that it listens on.
+    /// Returns the port that the tenant listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.tenant.issuer.port()
     }
 
-    /// Everyone who can log in, in the order of the options.
+    /// Returns everyone who can log in, in the order of the options.
     #[must_use]
     pub fn users(&self) -> &[User] {
         &self.tenant.options().users
     }
 
-    /// What the user's roles assign in the API, in the API's order; nothing for an unknown user.
+    /// Returns the scopes of the API that the user's roles assign, in the API's order; none for an unknown user.
     #[must_use]
     pub fn scopes_of(&self, user_key: &str) -> Vec<String> {
         self.tenant.issuer.scopes_of(user_key)
@@ -125,12 +124,12 @@ impl LocalTenant {
     /// Issues an access token, as the control endpoint does.
     ///
     /// # Errors
-    /// [`TokenError`] says what exists instead of what was asked for.
+    /// [`TokenError`], which lists what exists.
     pub fn issue_token(&self, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
         control::token::issue(&self.tenant.issuer, request, self.url.clone())
     }
 
-    /// Makes something go wrong, or right again, from now on. [`Fault::RotateKeys`] makes an RSA key on the calling thread.
+    /// Injects a fault, or ends one. [`Fault::RotateKeys`] makes an RSA key on the calling thread.
     pub fn inject(&self, fault: &Fault) {
         control::faults::inject(&self.tenant, fault);
     }
@@ -142,7 +141,7 @@ impl fmt::Debug for LocalTenant {
     }
 }
 
-/// Two keys at once: making one is most of a start.
+/// Makes two keys in parallel, because that is most of the time of a start.
 async fn fresh_keys() -> Result<KeyRing, StartError> {
     let (current, next) = tokio::join!(
         tokio::task::spawn_blocking(SigningKey::generate),

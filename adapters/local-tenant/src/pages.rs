@@ -1,24 +1,23 @@
-//! The tenant's HTML pages: what the person before the browser reads and decides.
+//! The tenant's HTML pages.
 //!
-//! No script, nothing from elsewhere, one stylesheet of the tenant's own: a CSP of `default-src 'none';
-//! style-src 'self'` (and the form's target) is enough. Whatever comes from outside goes through [`Text`] or
-//! [`Attribute`].
+//! They have no script and load nothing but the tenant's own stylesheet, so the CSP `default-src 'none'; style-src 'self'`
+//! (with the form's target) is enough. Every text that is not the tenant's own is escaped by [`Text`] or [`Attribute`].
 
 mod escape;
 
 use self::escape::{Attribute, Text};
 
-/// What the login and consent page shows.
+/// The content of the login and consent page.
 pub(crate) struct Consent<'a> {
-    /// Unguessable; comes back with the form.
+    /// The unguessable id that the form sends back.
     pub(crate) transaction: &'a str,
-    /// Chosen by whoever registered the client.
+    /// Chosen by the client.
     pub(crate) client_name: &'a str,
     /// May be a URL.
     pub(crate) client_id: &'a str,
     /// The redirect URI's origin, or its scheme alone: `http://127.0.0.1:33418`, `cursor:`.
     pub(crate) return_to: &'a str,
-    /// It registered itself; nobody has vouched for its name.
+    /// Whether the client chose its name itself, so that the page has to warn.
     pub(crate) is_third_party: bool,
     pub(crate) api_name: &'a str,
     /// May be empty.
@@ -39,11 +38,11 @@ pub(crate) struct UserChoice<'a> {
     pub(crate) name: &'a str,
     /// May be empty.
     pub(crate) email: &'a str,
-    /// Those of the requested scopes that this user's roles allow.
+    /// The requested scopes that this user can grant.
     pub(crate) granted: Vec<&'a str>,
 }
 
-/// The page that asks who someone wants to be, and whether the client may go on.
+/// Renders the page on which someone chooses a user and allows or denies the request.
 pub(crate) fn consent(page: &Consent<'_>) -> String {
     let heading = heading(page);
     let facts = facts(page);
@@ -52,7 +51,7 @@ pub(crate) fn consent(page: &Consent<'_>) -> String {
     document("Log in", &format!("{heading}{facts}{scopes}{form}"))
 }
 
-/// A page that ends the flow: what went wrong and what to do.
+/// Renders an error page that ends the login, with an explanation.
 pub(crate) fn failure(title: &str, explanation: &str) -> String {
     let content = format!(
         "<h1><b>{}</b></h1>\n<p>{}</p>\n\
@@ -63,7 +62,7 @@ pub(crate) fn failure(title: &str, explanation: &str) -> String {
     document(title, &content)
 }
 
-/// After `/v2/logout` without a place to return to.
+/// Renders the page after `/v2/logout` without `returnTo`.
 pub(crate) fn signed_out() -> String {
     let content = "<h1><b>You are signed out</b></h1>\n\
          <p>This tenant keeps no session, so there was none to end: every login asks who you are.</p>\n\
@@ -87,7 +86,7 @@ fn document(title: &str, content: &str) -> String {
 <div class="card">
 <header>
 <span class="badge">Local tenant</span>
-<p>This is a development tenant. No account here is anybody’s real one.</p>
+<p>This is a development tenant. Its accounts are not real.</p>
 </header>
 <main>
 {content}</main>
@@ -113,7 +112,7 @@ fn heading(page: &Consent<'_>) -> String {
 fn facts(page: &Consent<'_>) -> String {
     let id = Text(page.client_id);
     let return_to = Text(page.return_to);
-    // A scheme says nothing to most people, and belongs to whichever application took it last.
+    // Most people do not know what a scheme is, and any application can claim one.
     let owner = if page.return_to.contains("://") {
         ""
     } else {
@@ -139,8 +138,8 @@ fn scope(scope: &RequestedScope<'_>) -> String {
     format!("<li><bdi>{description}</bdi> <code>{name}</code></li>\n")
 }
 
-/// Allow comes first: Enter presses a form's first submit button. Without `autocomplete="off"`, Firefox puts
-/// an earlier page's fields back when this one is reloaded, the stale transaction among them.
+/// Allow is the first submit button, which Enter presses. Without `autocomplete="off"`, Firefox restores the fields of an
+/// earlier page on a reload, the used transaction id among them.
 fn form(page: &Consent<'_>) -> String {
     let transaction = Attribute(page.transaction);
     let users: String =
@@ -178,7 +177,7 @@ fn detail(class: &str, value: &str) -> String {
     format!(" <bdi class=\"{class}\">{}</bdi>", Text(value))
 }
 
-/// What a user's roles make of the request; nothing to say when nothing is asked for.
+/// Describes which of the requested scopes a user can grant; empty if none are requested.
 fn grants(user: &UserChoice<'_>, scopes: &[RequestedScope<'_>]) -> String {
     let asked = scopes.iter().map(|scope| scope.name);
     let granted: Vec<&str> = asked.filter(|name| user.granted.contains(name)).collect();

@@ -1,5 +1,5 @@
-//! The thread that serves. It has a runtime of its own, for two reasons: a tenant that tests share outlives the runtime
-//! of the test that started it, and when the thread has ended, the socket is closed for certain.
+//! The serving thread. It has a runtime of its own, so that a tenant that tests share outlives the runtime of the test that
+//! started it, and so that the socket is closed for certain when the thread has ended.
 
 mod listener;
 mod router;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::oauth::tenant::Tenant;
 
-/// A serving thread. Dropping it ends the thread, and waits for that.
+/// A serving thread. Dropping it stops the thread and waits for its end.
 #[derive(Debug)]
 pub(crate) struct Server {
     stop: Option<oneshot::Sender<()>>,
@@ -73,6 +73,6 @@ fn run(
             }
         }
     });
-    // The connections close; a document that is being fetched is not waited for.
+    // Closes the connections, and does not wait for documents that are being fetched.
     runtime.shutdown_background();
 }

@@ -1,91 +1,102 @@
 //! Batches (2025-03-26, basic, "Batching"): several messages in one body, answered in one array.
 //!
-//! The messages are judged and answered one after another, in the place of one request, each as if it had come alone; but
-//! nothing is streamed, so that progress and log messages are dropped, and a tool can't ask its client.
+//! The messages are handled one after another, within the limits of one request, each as if it were sent alone; but nothing is
+//! streamed, so that progress and log messages are dropped, and a tool can't request input.
 
 use domain::{Denied, Memory, Principal};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::exchange::Served;
 use crate::fields::RequestFields;
-use crate::message::{Fault, Incoming, Request, invalid, known_method};
-use crate::reply::{Body, Failure, Note, Reply, Status, code};
-use crate::{Refusal, Served, version};
+use crate::message::{Incoming, InvalidMessage, Request};
+use crate::methods::INITIALIZE;
+use crate::reply::{Body, Failure, LogFields, Refusal, Reply, Status, code};
+use crate::{dispatch, version};
 
-/// The parts of a batch, as they were read.
-pub(crate) type Parts<'a> = Vec<Result<Incoming<'a>, Fault<'a>>>;
+/// The parts of a batch, each parsed.
+pub(crate) type Parts<'a> = Vec<Result<Incoming<'a>, InvalidMessage<'a>>>;
 
-/// The answers so far.
-struct Answers {
-    /// The array, still open.
+/// The responses so far.
+struct Responses {
+    /// The JSON array, without its end.
     body: Vec<u8>,
-    /// How many there are, and how many of them say that scopes are missing.
+    /// The number of responses, and of those that report missing scopes.
     count: usize,
     denied_count: usize,
     denied: Option<Denied>,
-    /// Something was done that must not be done again.
-    took_answer: bool,
+    /// A response was passed on, so the batch must not be sent again.
+    took_response: bool,
     /// Where the memory of the array is counted.
     memory: Memory,
 }
 
-/// Answers all parts.
+/// Answers a batch.
 pub(crate) async fn answer(
-    served: &Served<'_>,
-    who: &Principal,
+    served: Served<'_>,
+    principal: &Principal,
     fields: &dyn RequestFields,
     parts: Parts<'_>,
     memory: Memory,
 ) -> Reply {
-    let note = Note { method: Some("batch"), ..Note::default() };
+    let log = LogFields { method: Some("batch".into()), ..LogFields::default() };
     if let Err(failure) = version::check_batch(fields) {
-        return Reply::failure(None, &failure, note);
+        return Reply::failure(None, &failure, log);
     }
     let is_malformed = parts.iter().all(Result::is_err);
-    let mut answers =
-        Answers { body: Vec::new(), count: 0, denied_count: 0, denied: None, took_answer: false, memory };
+    let mut responses =
+        Responses { body: Vec::new(), count: 0, denied_count: 0, denied: None, took_response: false, memory };
     for part in parts {
         match part {
             Ok(Incoming::Request(request)) => {
                 let id = request.id;
-                let memory = answers.memory.part();
-                let reply = answer_request(served, who, fields, Request { memory: Some(memory), ..request });
-                answers.add(Some(id), reply.await);
+                let memory = responses.memory.part();
+                let reply =
+                    answer_request(served, principal, fields, Request { memory: Some(memory), ..request });
+                responses.add(Some(id), reply.await);
             }
             Ok(Incoming::Response { id, result }) => {
-                answers.took_answer = true;
-                served.server.take_answer(who, id.as_deref(), result.as_ref(), answers.memory.part());
+                responses.took_response = true;
+                served.input_requests.respond(
+                    principal,
+                    id.as_deref(),
+                    result.as_ref(),
+                    responses.memory.part(),
+                );
             }
             Ok(Incoming::Notification) => {}
-            Err(Fault { id, failure }) => answers.add(id, Reply::failure(id, &failure, Note::default())),
+            Err(InvalidMessage { id, failure }) => {
+                responses.add(id, Reply::failure(id, &failure, LogFields::default()));
+            }
         }
     }
-    answers.into_reply(is_malformed, note)
+    responses.into_reply(is_malformed, log)
 }
 
 async fn answer_request(
-    served: &Served<'_>,
-    who: &Principal,
+    served: Served<'_>,
+    principal: &Principal,
     fields: &dyn RequestFields,
     request: Request<'_>,
 ) -> Reply {
-    let note = Note { method: known_method(&request.method), ..Note::default() };
-    if request.method == "initialize" {
+    if request.method == INITIALIZE {
+        let log = LogFields { method: Some(INITIALIZE.into()), ..LogFields::default() };
         // 2025-03-26, basic/lifecycle, "Initialization".
-        let failure = invalid("initialize must not be part of a batch: send it alone");
-        return Reply::failure(Some(request.id), &failure, note);
+        let failure = Failure::invalid_request("initialize must not be part of a batch: send it alone");
+        return Reply::failure(Some(request.id), &failure, log);
     }
-    served.answer_request(who, fields, request, note, false).await
+    dispatch::answer(served, principal, fields, request, false).await
 }
 
-impl Answers {
+impl Responses {
     fn add(&mut self, id: Option<&RawValue>, reply: Reply) {
-        let Note { method, tool, reason } = &reply.note;
+        let LogFields { method, tool, reason } = &reply.log;
+        let method = method.as_deref();
         let tool = tool.as_ref().map(domain::ToolName::as_str);
         tracing::info!(rpc = method, tool, reason, "part of a batch");
         let body = match (reply.status, reply.body) {
             (Status::Denied(denied), _) => {
-                let body = document(Reply::failure(id, &lacks_scopes(&denied), Note::default()));
+                let body = document(Reply::failure(id, &lacks_scopes(&denied), LogFields::default()));
                 self.denied_count += 1;
                 self.denied = Some(match self.denied.take() {
                     Some(before) => before.and(&denied),
@@ -97,10 +108,14 @@ impl Answers {
         };
         let body = match self.memory.add(body.len()) {
             Ok(()) => body,
-            // What was done is done, but there is no room to say what came of it.
+            // The work is done, but there is no memory for its response.
             Err(exhausted) => document(match id {
-                Some(id) => Reply::refused(id, Refusal::Exhausted(exhausted), Note::default()),
-                None => Reply::failure(None, &invalid("not a JSON-RPC message"), Note::default()),
+                Some(id) => Reply::refused(id, Refusal::Exhausted(exhausted), LogFields::default()),
+                None => Reply::failure(
+                    None,
+                    &Failure::invalid_request("not a JSON-RPC message"),
+                    LogFields::default(),
+                ),
             }),
         };
         self.body.push(if self.count == 0 { b'[' } else { b',' });
@@ -108,23 +123,23 @@ impl Answers {
         self.count += 1;
     }
 
-    fn into_reply(mut self, is_malformed: bool, note: Note) -> Reply {
+    fn into_reply(mut self, is_malformed: bool, log: LogFields) -> Reply {
         if self.count == 0 {
-            return Reply::accepted(note);
+            return Reply::accepted(log);
         }
-        // Nothing was done: said by HTTP, so that clients that ask for scopes by its challenge do so.
-        let nothing_done = self.denied_count == self.count && !self.took_answer;
+        // Nothing was done: HTTP's challenge then has clients ask for the scopes.
+        let nothing_done = self.denied_count == self.count && !self.took_response;
         if let Some(denied) = self.denied.take().filter(|_| nothing_done) {
-            return Reply::denied(denied, note);
+            return Reply::denied(denied, log);
         }
         self.body.push(b']');
         let status = if is_malformed { Status::BadRequest } else { Status::Ok };
         let reason = is_malformed.then_some("invalid_request");
-        Reply { status, body: Body::Whole(self.body), note: Note { reason, ..note } }
+        Reply { status, body: Body::Whole(self.body), log: LogFields { reason, ..log } }
     }
 }
 
-/// What 403 says of a request that comes alone.
+/// Returns the error that has the content of the 403 for a single request.
 fn lacks_scopes(denied: &Denied) -> Failure {
     let message = format!("the token lacks scopes that this needs: {}", denied.missing);
     let data = json!({"error": "insufficient_scope", "scope": denied.to_request.to_string()});
@@ -138,7 +153,7 @@ fn document(reply: Reply) -> Vec<u8> {
 fn document_of(body: Body) -> Vec<u8> {
     match body {
         Body::Whole(document) => document,
-        // Only who takes streams gets one, and only scopes are refused without a document.
+        // Parts are not streamed, and only missing scopes are refused without a document.
         Body::Empty | Body::Stream(_) => b"null".to_vec(),
     }
 }

@@ -1,4 +1,4 @@
-//! Content, questions and answers as the schema writes them.
+//! Content, and requests for input, as the schema writes them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -128,9 +128,9 @@ impl From<Message> for MessageWire {
     }
 }
 
-/// A question as the request that asks it: `ElicitRequest`, `CreateMessageRequest`, `ListRootsRequest`.
-pub(crate) fn question(question: InputRequest, names_mode: bool) -> Value {
-    match question {
+/// Returns a request for input as `ElicitRequest`, `CreateMessageRequest` or `ListRootsRequest` in the schema.
+pub(crate) fn input_request(request: InputRequest, names_mode: bool) -> Value {
+    match request {
         InputRequest::Elicit { message, schema } => {
             let mut params = json!({"message": message, "requestedSchema": schema});
             if names_mode {
@@ -150,9 +150,9 @@ pub(crate) fn question(question: InputRequest, names_mode: bool) -> Value {
     }
 }
 
-/// The client capability that a question needs, as `requiredCapabilities` names it.
-pub(crate) const fn capability(question: &InputRequest) -> &'static str {
-    match question {
+/// Returns the client capability that a request needs, as `requiredCapabilities` names it.
+pub(crate) const fn capability(request: &InputRequest) -> &'static str {
+    match request {
         InputRequest::Elicit { .. } => "elicitation",
         InputRequest::CreateMessage(_) => "sampling",
         InputRequest::ListRoots => "roots",

@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 use crate::params::level_name;
 use crate::reply::notification;
 
-/// How many messages wait for a slow client before more are dropped.
-pub(crate) const BACKLOG: usize = 64;
+/// The maximum number of messages that wait for a slow client; more are dropped.
+pub(crate) const MAX_QUEUED: usize = 64;
 
-/// The way to one call's stream.
+/// Sends messages to the stream of one call.
 pub(crate) struct Sink {
     messages: Mutex<mpsc::Sender<Vec<u8>>>,
-    /// Without one, nobody asked for progress.
+    /// `None` if the client did not ask for progress.
     progress_token: Option<Box<RawValue>>,
-    /// Without one, nobody asked for log messages.
+    /// `None` if the client did not ask for log messages.
     log_level: Option<LogLevel>,
 }
 
@@ -32,13 +32,13 @@ impl Sink {
         Self { messages: Mutex::new(messages), progress_token, log_level }
     }
 
-    /// Something that must not get lost.
+    /// Returns a sender for messages that must arrive.
     pub(crate) fn sender(&self) -> mpsc::Sender<Vec<u8>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Something that may: a client that reads slowly does not slow the work.
-    fn offer(&self, message: Vec<u8>) {
+    /// Sends a message that may be dropped: a client that reads slowly does not slow the work.
+    fn try_send(&self, message: Vec<u8>) {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = messages.try_send(message);
     }
@@ -73,15 +73,15 @@ impl Feedback for Sink {
         };
         let Progress { progress, total, message } = progress;
         let params = ProgressParams { progress_token, progress, total, message };
-        self.offer(notification("notifications/progress", &params));
+        self.try_send(notification("notifications/progress", &params));
     }
 
     fn log(&self, message: LogMessage) {
-        if self.log_level.is_none_or(|least| message.level < least) {
+        if self.log_level.is_none_or(|lowest| message.level < lowest) {
             return;
         }
         let params =
             LogParams { level: level_name(message.level), data: message.data, logger: message.logger };
-        self.offer(notification("notifications/message", &params));
+        self.try_send(notification("notifications/message", &params));
     }
 }

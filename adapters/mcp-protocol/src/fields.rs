@@ -9,17 +9,17 @@ use base64::engine::general_purpose::STANDARD;
 /// A header field's value as the transport found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field<'a> {
-    /// Not there.
+    /// The field is absent.
     Absent,
-    /// There once, of visible ASCII, spaces and tabs.
+    /// The field is present once, in visible ASCII, spaces and tabs.
     Value(&'a str),
-    /// There more than once, or with other bytes.
+    /// The field is present more than once, or has other bytes.
     Malformed,
 }
 
-/// Header fields by their name, without regard to case.
+/// The port for header fields.
 pub trait RequestFields: Send + Sync {
-    /// The field of this name.
+    /// Returns the field of this name, in any case.
     fn field(&self, name: &str) -> Field<'_>;
 }
 

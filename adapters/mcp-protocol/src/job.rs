@@ -1,5 +1,5 @@
-//! What takes its time: calling a tool, reading a resource, getting a prompt. A job owns all that it needs, so that it can
-//! go on while its stream is read.
+//! Calls that may take long: of a tool, a resource, a prompt, a method of the catalog. A job owns all that it needs, so that
+//! it can go on while its stream is read.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,43 +13,53 @@ use domain::{
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use syntax::strict_json::Unparsed;
 
-use crate::content::{capability, question};
+use crate::content::{capability, input_request};
+use crate::era::Era;
+use crate::exchange::Exchange;
 use crate::feedback::Sink;
+use crate::input_requests::{
+    InputResponse, NotOpened, PendingInputRequest, PendingInputRequests, json_rpc_request,
+};
 use crate::params::{Params, bad_params, members};
-use crate::questions::{Given, NotOpened, OpenQuestion, request};
-use crate::reply::{Failure, Note, Reply, code};
-use crate::results::{Finished, Shape};
+use crate::reply::{Failure, LogFields, Refusal, RenderedResult, Reply, code};
+use crate::results::Renderer;
 use crate::seal::{ArgumentsDigest, Binding};
-use crate::{Era, McpServer, Refusal, Snapshot};
+use crate::snapshot::ProtocolSnapshot;
+
+/// The lowest level of log messages in the legacy era: without a session nothing says which level a client has set.
+const LEGACY_LOG_LEVEL: LogLevel = LogLevel::Info;
 
 /// One job.
 pub(crate) struct Job {
-    pub(crate) server: Arc<McpServer>,
-    pub(crate) snapshot: Arc<Snapshot>,
+    pending: Arc<PendingInputRequests>,
+    snapshot: Arc<ProtocolSnapshot>,
     /// Where its memory is counted: its own texts always, a tree of its arguments while it runs.
-    pub(crate) memory: Memory,
-    pub(crate) who: Principal,
-    pub(crate) era: Era,
-    pub(crate) id: Box<RawValue>,
-    pub(crate) target: Target,
-    pub(crate) capabilities: ClientCapabilities,
-    pub(crate) input_responses: InputResponses,
-    /// What of the memory are the answers.
-    pub(crate) answers_bytes: usize,
-    pub(crate) request_state: Option<Value>,
+    memory: Memory,
+    principal: Principal,
+    era: Era,
+    id: Box<RawValue>,
+    /// The name of its entry in the table of methods.
+    method: &'static str,
+    target: Target,
+    capabilities: ClientCapabilities,
+    input_responses: InputResponses,
+    /// The part of the memory that the responses take.
+    input_responses_bytes: usize,
+    request_state: Option<Value>,
     pub(crate) progress_token: Option<Box<RawValue>>,
     pub(crate) log_level: Option<LogLevel>,
-    pub(crate) note: Note,
+    pub(crate) log: LogFields,
 }
 
-/// What is asked for.
+/// What is called.
 pub(crate) enum Target {
     Tool { name: String, arguments: Arguments },
     Resource { uri: String },
     Prompt { name: String, arguments: Arguments },
+    Method { name: String, params: Arguments },
 }
 
 /// Arguments as text: a tree of them can take a hundred times as much, and is made only while it is needed. `None` is `{}`.
@@ -61,16 +71,25 @@ impl Arguments {
         Ok(Self(params.arguments()?.map(Unparsed::to_owned)))
     }
 
+    /// Returns the params of a method of the catalog, without the members that are the protocol's.
+    fn params(&self) -> Map<String, Value> {
+        let mut params = if let Value::Object(params) = self.parse() { params } else { Map::new() };
+        for member in ["_meta", "inputResponses", "requestState"] {
+            params.remove(member);
+        }
+        params
+    }
+
     fn tree_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, Unparsed::tree_bytes)
     }
 
-    /// The tree, an object.
+    /// Returns the tree, an object.
     fn parse(&self) -> Value {
         self.0.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), Unparsed::parse)
     }
 
-    /// A prompt's arguments, which are texts.
+    /// Returns a prompt's arguments, which are texts.
     fn texts(&self) -> Result<BTreeMap<String, String>, JobError> {
         let text = |(name, value)| match value {
             Value::String(text) => Ok((name, text)),
@@ -85,12 +104,19 @@ impl Arguments {
     }
 }
 
-/// The memory of a job, which has copies of what it needs of the request's body.
-pub(crate) fn job_memory(memory: Option<Memory>, target: &Target) -> Result<Memory, Refusal> {
-    // There is none only if the request was answered before.
+impl From<Option<Unparsed<&RawValue>>> for Arguments {
+    fn from(text: Option<Unparsed<&RawValue>>) -> Self {
+        Self(text.as_ref().map(Unparsed::to_owned))
+    }
+}
+
+/// Returns the memory of a job, which has copies of what it needs of the request's body.
+fn job_memory(memory: Option<Memory>, target: &Target) -> Result<Memory, Refusal> {
+    // The memory of a request is taken once.
     let mut memory = memory.ok_or(Exhausted::Pool)?;
     let arguments = match target {
         Target::Tool { arguments, .. } | Target::Prompt { arguments, .. } => arguments.text_bytes(),
+        Target::Method { params, .. } => params.text_bytes(),
         Target::Resource { .. } => 0,
     };
     memory.add(target.name().len() + arguments)?;
@@ -118,55 +144,105 @@ impl From<Exhausted> for JobError {
 }
 
 impl Target {
-    pub(crate) const fn method(&self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
-            Self::Tool { .. } => "tools/call",
-            Self::Resource { .. } => "resources/read",
-            Self::Prompt { .. } => "prompts/get",
-        }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Tool { name, .. } | Self::Prompt { name, .. } => name,
+            Self::Tool { name, .. } | Self::Prompt { name, .. } | Self::Method { name, .. } => name,
             Self::Resource { uri } => uri,
         }
     }
 
-    /// What state is bound to, so that an answer is never taken for an answer about other arguments.
-    pub(crate) fn arguments_digest(&self) -> ArgumentsDigest {
+    /// Returns what state is bound to, so that no response counts for other arguments than its request was about.
+    fn arguments_digest(&self) -> ArgumentsDigest {
         match self {
             Self::Tool { arguments, .. } | Self::Prompt { arguments, .. } => {
                 ArgumentsDigest::of(&arguments.parse())
             }
+            Self::Method { params, .. } => ArgumentsDigest::of(&Value::Object(params.params())),
             Self::Resource { .. } => ArgumentsDigest::of(&Value::Null),
         }
     }
 }
 
-/// What one round of a job comes to.
+/// The outcome of one round of a job.
 enum Round {
-    Done(Finished),
-    Asks(InputRequired),
+    Complete(RenderedResult),
+    InputRequired(InputRequired),
 }
 
 impl Job {
-    /// Works to the end. Without a sink nothing is heard of it before.
+    /// Creates a job out of a request.
+    pub(crate) fn new(
+        exchange: &mut Exchange<'_, '_>,
+        method: &'static str,
+        target: Target,
+        log: LogFields,
+    ) -> Result<Box<Self>, Refusal> {
+        let request = &mut *exchange.request;
+        let meta = request.params.meta.take().unwrap_or_default();
+        let mut job = Box::new(Self {
+            pending: Arc::clone(exchange.served.input_requests),
+            snapshot: Arc::clone(exchange.served.snapshot),
+            memory: job_memory(request.memory.take(), &target)?,
+            principal: exchange.principal.clone(),
+            era: exchange.era,
+            id: request.id.to_owned(),
+            method,
+            target,
+            capabilities: ClientCapabilities::ALL,
+            input_responses: InputResponses::default(),
+            input_responses_bytes: 0,
+            request_state: None,
+            progress_token: meta.progress_token(),
+            log_level: Some(LEGACY_LOG_LEVEL),
+            log,
+        });
+        if job.era == Era::Modern {
+            job.resume(&request.params)?;
+            job.capabilities = meta.declared();
+            job.log_level = meta.log_level()?;
+        }
+        Ok(job)
+    }
+
+    /// Restores what the modern client sends of the round before: its responses, and the state.
+    fn resume(&mut self, params: &Params<'_>) -> Result<(), Refusal> {
+        self.input_responses = InputResponses::new(params.input_responses(&mut self.memory)?);
+        let Some(sealed) = &params.request_state else {
+            return Ok(());
+        };
+        let binding = Binding::new(&self.principal, self.method, self.target.name());
+        let now = self.service().clock.now().seconds();
+        let opened =
+            sealed.text().and_then(|sealed| self.snapshot.sealing_keys().open(sealed, &binding, now));
+        // Changed, foreign or too old: the client does not learn which.
+        let opened = opened.ok_or_else(|| {
+            bad_params("params.requestState is not one that this server gave out for this request")
+        })?;
+        if opened.arguments == self.target.arguments_digest() {
+            self.request_state = Some(opened.state);
+        } else {
+            // The responses were to requests about other arguments: the call starts anew.
+            self.input_responses = InputResponses::default();
+        }
+        Ok(())
+    }
+
+    /// Runs to the end. Without a sink no message is sent before.
     pub(crate) async fn run(mut self, sink: Option<Sink>) -> Reply {
-        self.note.tool = self.known_tool();
+        self.log.tool = self.known_tool();
         let outcome = self.rounds(sink.as_ref()).await;
-        let note = std::mem::take(&mut self.note);
+        let log = std::mem::take(&mut self.log);
         match outcome {
-            Ok(finished) => Reply::success(&self.id, &finished, note),
-            Err(refusal) => Reply::refused(&self.id, refusal, note),
+            Ok(result) => Reply::success(&self.id, &result, log),
+            Err(refusal) => Reply::refused(&self.id, refusal, log),
         }
     }
 
     fn service(&self) -> &Service {
-        &self.snapshot.service
+        self.snapshot.service()
     }
 
-    /// Only a name from the catalog reaches the log.
+    /// Returns the tool's name for the log, which shows only names from the catalog.
     fn known_tool(&self) -> Option<ToolName> {
         let Target::Tool { name, .. } = &self.target else {
             return None;
@@ -174,18 +250,21 @@ impl Job {
         self.service().catalog.tools.spec(name).map(|spec| spec.name.clone())
     }
 
-    async fn rounds(&mut self, sink: Option<&Sink>) -> Result<Finished, Refusal> {
+    async fn rounds(&mut self, sink: Option<&Sink>) -> Result<RenderedResult, Refusal> {
         loop {
-            let asked = match self.round(sink).await? {
-                Round::Done(finished) => return Ok(finished),
-                Round::Asks(asked) => asked,
+            let required = match self.round(sink).await? {
+                Round::Complete(result) => return Ok(result),
+                Round::InputRequired(required) => required,
             };
             match (self.era, sink) {
-                (Era::Modern, _) => return self.input_required(asked),
-                (Era::Legacy, Some(sink)) => self.ask(asked, sink).await?,
+                (Era::Modern, _) => return self.input_required(required),
+                (Era::Legacy, Some(sink)) => self.request_input(required, sink).await?,
                 (Era::Legacy, None) => {
                     let text = "this needs to ask you something: call it alone, in no batch, and accept text/event-stream";
-                    return Ok(self.shape().tool_error(text.to_owned()));
+                    return match self.target {
+                        Target::Method { .. } => Err(Failure::inline(code::INTERNAL_ERROR, text).into()),
+                        _ => Ok(self.renderer().tool_error(text.to_owned())),
+                    };
                 }
             }
         }
@@ -193,14 +272,14 @@ impl Job {
 
     async fn round(&mut self, sink: Option<&Sink>) -> Result<Round, Refusal> {
         let feedback: &dyn Feedback = sink.map_or(&NoopFeedback, |sink| sink as &dyn Feedback);
-        let asking = RequestContext {
-            principal: &self.who,
+        let context = RequestContext {
+            principal: &self.principal,
             capabilities: self.capabilities,
             input_responses: &self.input_responses,
             request_state: self.request_state.as_ref(),
             feedback,
         };
-        let (shape, service, memory) = (self.shape(), &self.snapshot.service, &mut self.memory);
+        let (renderer, service, memory) = (self.renderer(), self.snapshot.service(), &mut self.memory);
         let mut tree = 0;
         let outcome: Result<Round, JobError> = match &self.target {
             Target::Tool { name, arguments } => {
@@ -209,13 +288,13 @@ impl Job {
                     tree = arguments.tree_bytes();
                     Ok(arguments.parse())
                 };
-                let outcome = service.call(&asking, name, parsed).await;
-                outcome.map(|outcome| round(outcome, |output| shape.called(output)))
+                let outcome = service.call(&context, name, parsed).await;
+                outcome.map(|outcome| round(outcome, |result| renderer.tool_result(result)))
             }
             Target::Resource { uri } => {
-                let outcome = service.read(&asking, uri).await;
+                let outcome = service.read(&context, uri).await;
                 let outcome = outcome.map_err(JobError::from);
-                outcome.map(|outcome| round(outcome, |contents| shape.read(contents)))
+                outcome.map(|outcome| round(outcome, |contents| renderer.resource_contents(contents)))
             }
             Target::Prompt { name, arguments } => {
                 let texts = || {
@@ -223,32 +302,41 @@ impl Job {
                     tree = arguments.tree_bytes();
                     arguments.texts()
                 };
-                let outcome = service.prompt(&asking, name, texts).await;
-                outcome.map(|outcome| round(outcome, |messages| shape.prompted(messages)))
+                let outcome = service.prompt(&context, name, texts).await;
+                outcome.map(|outcome| round(outcome, |messages| renderer.prompt_messages(messages)))
+            }
+            Target::Method { name, params } => {
+                let parsed = || {
+                    memory.add(params.tree_bytes())?;
+                    tree = params.tree_bytes();
+                    Ok(params.params())
+                };
+                let outcome = service.call_method(&context, name, parsed).await;
+                outcome.map(|outcome| round(outcome, |result| renderer.method_result(result)))
             }
         };
-        // The tree went with the call: who is asked something holds no more than the text meanwhile.
+        // The tree went with the call: while a request for input is pending, no more than the text is held.
         self.memory.remove(tree);
         match outcome {
             Ok(round) => Ok(round),
-            Err(JobError::Call(error)) => self.failed(error).map(Round::Done),
+            Err(JobError::Call(error)) => self.failed(error).map(Round::Complete),
             Err(JobError::NotTexts) => Err(bad_params("params.arguments is not an object of strings")),
             Err(JobError::Exhausted(exhausted)) => Err(exhausted.into()),
         }
     }
 
-    fn shape(&self) -> Shape {
-        Shape { era: self.era, snapshot: Arc::clone(&self.snapshot) }
+    fn renderer(&self) -> Renderer {
+        Renderer { era: self.era, snapshot: Arc::clone(&self.snapshot) }
     }
 
-    /// A failure as the model or the client is to see it.
-    fn failed(&mut self, error: CallError) -> Result<Finished, Refusal> {
+    /// Returns a failure as the model or the client is to see it.
+    fn failed(&mut self, error: CallError) -> Result<RenderedResult, Refusal> {
         let error = match error {
             CallError::Denied(denied) => return Err(self.era.refuse(denied)),
             error => error,
         };
-        self.note.reason = Some(reason(&error));
-        log_failure(&self.note, &error);
+        self.log.reason = Some(reason(&error));
+        log_failure(&self.log, &error);
         let target = self.target.name();
         match (&error, &self.target) {
             (CallError::UnknownTool, _) => Err(unknown_tool(target).into()),
@@ -260,84 +348,85 @@ impl Job {
                 let uri: String = target.chars().take(2048).collect();
                 Err(Failure::inline(number, "resource not found").with_data(json!({"uri": uri})).into())
             }
+            (CallError::UnknownMethod, _) => Err(self.era.method_not_found()),
             (CallError::UnknownPrompt, _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, "unknown prompt").into())
             }
-            (_, Target::Tool { .. }) => Ok(self.shape().tool_error(error.to_string())),
+            (_, Target::Tool { .. }) => Ok(self.renderer().tool_error(error.to_string())),
             (CallError::InvalidArguments(_), _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, error.to_string()).into())
             }
-            (_, Target::Resource { .. } | Target::Prompt { .. }) => {
+            (_, Target::Resource { .. } | Target::Prompt { .. } | Target::Method { .. }) => {
                 Err(Failure::inline(code::INTERNAL_ERROR, error.to_string()).into())
             }
         }
     }
 
-    /// The modern era: the client asks its user, and calls again.
-    fn input_required(&self, asked: InputRequired) -> Result<Finished, Refusal> {
-        let lacking = asked.input_requests.values().find(|question| !self.capabilities.can_answer(question));
+    /// Returns the result that has a modern client get the input and call again.
+    fn input_required(&self, required: InputRequired) -> Result<RenderedResult, Refusal> {
+        let lacking = required.input_requests.values().find(|request| !self.capabilities.can_answer(request));
         if let Some(lacking) = lacking {
-            let required = json!({"requiredCapabilities": {capability(lacking): {}}});
+            let data = json!({"requiredCapabilities": {capability(lacking): {}}});
             let message = "the client lacks a capability that this call needs";
-            return Err(Failure::malformed(code::MISSING_CAPABILITY, message).with_data(required).into());
+            return Err(Failure::malformed(code::MISSING_CAPABILITY, message).with_data(data).into());
         }
         let now = self.service().clock.now().seconds();
-        let binding = Binding::new(&self.who, self.target.method(), self.target.name());
-        let sealed = asked.request_state.map(|state| {
+        let binding = Binding::new(&self.principal, self.method, self.target.name());
+        let sealed = required.request_state.map(|state| {
             let digest = self.target.arguments_digest();
-            self.snapshot.keys.seal(state, digest, &binding, now).ok_or_else(no_randomness)
+            self.snapshot.sealing_keys().seal(state, digest, &binding, now).ok_or_else(no_randomness)
         });
-        let questions =
-            asked.input_requests.into_iter().map(|(name, asked)| (name, question(asked, true))).collect();
-        Ok(self.shape().input_required(questions, sealed.transpose()?))
+        let requests = required.input_requests.into_iter();
+        let requests = requests.map(|(name, request)| (name, input_request(request, true))).collect();
+        Ok(self.renderer().input_required(requests, sealed.transpose()?))
     }
 
-    /// The legacy era: the server asks, on the call's stream, and waits.
-    async fn ask(&mut self, asked: InputRequired, sink: &Sink) -> Result<(), Refusal> {
+    /// Sends the requests on the call's stream to a legacy client, and waits for its responses.
+    async fn request_input(&mut self, required: InputRequired, sink: &Sink) -> Result<(), Refusal> {
         let mut waiting = Vec::new();
         let mut messages = sink.sender();
-        for (name, asked) in asked.input_requests {
-            let open = self.server.questions.open(&self.who).map_err(|error| match error {
+        for (name, request) in required.input_requests {
+            let pending = self.pending.open(&self.principal).map_err(|error| match error {
                 NotOpened::Exhausted(exhausted) => exhausted.into(),
                 NotOpened::NoRandomness => no_randomness(),
             })?;
-            // A stream that is gone takes this job with it.
-            let _ = messages.send(request(&open.id, question(asked, false))).await;
-            waiting.push((name, open));
+            // If the stream is gone, this job is dropped with it.
+            let _ = messages.send(json_rpc_request(&pending.id, input_request(request, false))).await;
+            waiting.push((name, pending));
         }
-        // Earlier answers were for the round before.
+        // Earlier responses were for the round before.
         self.input_responses = InputResponses::default();
-        self.memory.remove(std::mem::take(&mut self.answers_bytes));
-        let answers = join_all(waiting.into_iter().map(|(name, open)| answered(name, open)));
+        self.memory.remove(std::mem::take(&mut self.input_responses_bytes));
+        let responses = join_all(waiting.into_iter().map(|(name, pending)| response(name, pending)));
         let patience = self.snapshot.settings.answer_timeout;
         let deadline = self.service().clock.sleep(patience);
-        let answers = match select(std::pin::pin!(answers), deadline).await {
-            Either::Left((answers, _)) => answers,
+        let responses = match select(std::pin::pin!(responses), deadline).await {
+            Either::Left((responses, _)) => responses,
             Either::Right(_) => return Err(no_answer(patience).into()),
         };
-        let mut given = BTreeMap::new();
-        for (name, answer) in answers.into_iter().filter_map(|(name, answer)| Some((name, answer?))) {
-            self.memory.add(answer.tree_bytes())?;
-            self.answers_bytes += answer.tree_bytes();
-            given.insert(name, answer.parse());
+        let mut by_name = BTreeMap::new();
+        for (name, response) in responses.into_iter().filter_map(|(name, response)| Some((name, response?))) {
+            self.memory.add(response.tree_bytes())?;
+            self.input_responses_bytes += response.tree_bytes();
+            by_name.insert(name, response.parse());
         }
-        self.input_responses = InputResponses::new(given);
-        self.request_state = asked.request_state;
+        self.input_responses = InputResponses::new(by_name);
+        self.request_state = required.request_state;
         Ok(())
     }
 }
 
-fn round<T>(outcome: Outcome<T>, render: impl FnOnce(T) -> Finished) -> Round {
+fn round<T>(outcome: Outcome<T>, render: impl FnOnce(T) -> RenderedResult) -> Round {
     match outcome {
-        Outcome::Complete(value) => Round::Done(render(value)),
-        Outcome::InputRequired(asked) => Round::Asks(asked),
+        Outcome::Complete(value) => Round::Complete(render(value)),
+        Outcome::InputRequired(required) => Round::InputRequired(required),
     }
 }
 
-/// A question's name and answer; an answer that will never come is none.
-async fn answered(name: String, mut open: OpenQuestion) -> (String, Option<Given>) {
-    let answer = (&mut open.answer).await.ok();
-    (name, answer)
+/// Returns a request's name and its response; `None` if that will never come.
+async fn response(name: String, mut pending: PendingInputRequest) -> (String, Option<InputResponse>) {
+    let response = (&mut pending.response).await.ok();
+    (name, response)
 }
 
 fn no_randomness() -> Refusal {
@@ -351,7 +440,7 @@ fn no_answer(patience: Duration) -> Failure {
     )
 }
 
-/// A name that could be a tool's is repeated; anything else a client sends is not.
+/// Returns the failure for an unknown tool. A name that could be a tool's is repeated; anything else a client sends is not.
 fn unknown_tool(name: &str) -> Failure {
     let message = match ToolName::parse(name) {
         Ok(name) => format!("unknown tool: {name}"),
@@ -365,6 +454,7 @@ const fn reason(error: &CallError) -> &'static str {
         CallError::UnknownTool => "unknown_tool",
         CallError::UnknownResource => "unknown_resource",
         CallError::UnknownPrompt => "unknown_prompt",
+        CallError::UnknownMethod => "method_not_found",
         CallError::Denied(_) => "insufficient_scope",
         CallError::InvalidArguments(_) => "invalid_arguments",
         CallError::Failed(_) => "tool_failed",
@@ -374,13 +464,14 @@ const fn reason(error: &CallError) -> &'static str {
     }
 }
 
-/// The operator learns what the client is not told. A client's mistakes are the access log's business alone.
-fn log_failure(note: &Note, error: &CallError) {
-    let tool = note.tool.as_ref().map(ToolName::as_str);
+/// Logs what the client does not learn. A client's mistakes are in the access log alone.
+fn log_failure(log: &LogFields, error: &CallError) {
+    let tool = log.tool.as_ref().map(ToolName::as_str);
     match error {
         CallError::UnknownTool
         | CallError::UnknownResource
         | CallError::UnknownPrompt
+        | CallError::UnknownMethod
         | CallError::Denied(_)
         | CallError::InvalidArguments(_) => {}
         CallError::Failed(failure) => {

@@ -1,5 +1,5 @@
-//! `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions): a stream of changes, until the client closes it, its token
-//! expires, or the server ends. Every change is judged by the snapshot of the moment at which it is told.
+//! `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions): a stream of changes, until the client closes it, its
+//! token expires, or the server ends. Every change is judged by the snapshot that is present when it is sent.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -13,23 +13,24 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::feedback::BACKLOG;
+use crate::exchange::Exchange;
+use crate::feedback::MAX_QUEUED;
 use crate::listing::List;
-use crate::message::Request;
 use crate::params::{bad_params, members};
-use crate::reply::{self, Note, Reply, Source};
-use crate::results::rendered;
+use crate::reply::{self, LogFields, Refusal, Reply, Source, rendered};
+use crate::settings::Identity;
+use crate::snapshot::ProtocolSnapshot;
 use crate::streaming::streamed_with;
-use crate::{Identity, McpServer, Refusal, Served, Snapshot};
+use crate::subscriptions::Subscriptions;
 
 const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
 const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
 const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
 
-/// How many resources one subscription may name.
+/// The maximum number of resources of one subscription.
 const MAX_RESOURCES: usize = 1000;
 
-/// What a client wants to hear of, and what it will.
+/// `SubscriptionFilter` in the schema: what a client asks for, and what it gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Filter {
@@ -50,7 +51,7 @@ const fn is_false(flag: &bool) -> bool {
 }
 
 impl Filter {
-    /// `SubscriptionFilter` in the schema; other members are for other servers.
+    /// Reads a client's filter; other members are for other servers.
     fn read(filter: Value) -> Result<Self, Refusal> {
         let malformed = || bad_params("params.notifications is no subscription filter");
         if !filter.is_object() {
@@ -83,15 +84,15 @@ impl Filter {
         Ok(wanted)
     }
 
-    /// What it takes, in bytes, with room for a set's nodes.
+    /// Returns the memory that it takes, in bytes, with room for a set's nodes.
     fn bytes(&self) -> usize {
         self.resource_subscriptions.iter().map(|uri| uri.len() + 128).sum()
     }
 
-    /// What of it there can be news of: resources only as far as the principal may read them.
-    fn honoured(self, service: &Service, who: &Principal) -> Self {
+    /// Returns the part of it that can be served: resources only as far as the principal may read them.
+    fn honoured(self, service: &Service, principal: &Principal) -> Self {
         let catalog = &service.catalog;
-        let readable = |uri: &String| service.may_read(who, uri);
+        let readable = |uri: &String| service.may_read(principal, uri);
         Self {
             tools_list_changed: self.tools_list_changed,
             prompts_list_changed: self.prompts_list_changed && catalog.prompts.specs().next().is_some(),
@@ -100,15 +101,15 @@ impl Filter {
         }
     }
 
-    /// The notification for a change, if it is wanted. Whether it may be told is judged elsewhere.
-    fn notification<'a>(&self, change: &'a Change) -> Option<(&'static str, News<'a>)> {
-        let nothing_more = News::default();
+    /// Returns the notification for a change, if it was asked for. Whether the principal may have it is judged elsewhere.
+    fn notification<'a>(&self, change: &'a Change) -> Option<(&'static str, Params<'a>)> {
+        let no_params = Params::default();
         match change {
-            Change::Tools if self.tools_list_changed => Some((TOOLS_CHANGED, nothing_more)),
-            Change::Prompts if self.prompts_list_changed => Some((PROMPTS_CHANGED, nothing_more)),
-            Change::Resources if self.resources_list_changed => Some((RESOURCES_CHANGED, nothing_more)),
+            Change::Tools if self.tools_list_changed => Some((TOOLS_CHANGED, no_params)),
+            Change::Prompts if self.prompts_list_changed => Some((PROMPTS_CHANGED, no_params)),
+            Change::Resources if self.resources_list_changed => Some((RESOURCES_CHANGED, no_params)),
             Change::Resource(uri) if self.resource_subscriptions.contains(uri) => {
-                Some(("notifications/resources/updated", News { uri: Some(uri), ..nothing_more }))
+                Some(("notifications/resources/updated", Params { uri: Some(uri), ..no_params }))
             }
             Change::Tools
             | Change::Prompts
@@ -119,7 +120,7 @@ impl Filter {
         }
     }
 
-    /// The lists that are wanted, each with the notification for a change of it.
+    /// Returns the lists that were asked for, each with the notification for a change of it.
     fn lists(&self) -> impl Iterator<Item = (List, &'static str)> {
         [
             (self.tools_list_changed, List::Tools, TOOLS_CHANGED),
@@ -134,25 +135,25 @@ impl Filter {
 
 /// The `params` of the notifications here.
 #[derive(Default, Serialize)]
-struct News<'a> {
-    /// Of the first one.
+struct Params<'a> {
+    /// Of `notifications/subscriptions/acknowledged`.
     #[serde(skip_serializing_if = "Option::is_none")]
     notifications: Option<&'a Filter>,
-    /// Of the resource that changed.
+    /// Of `notifications/resources/updated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
 }
 
-/// `params`, with what they belong to.
+/// `params`, with their `_meta`.
 #[derive(Serialize)]
 struct Tagged<'a> {
     #[serde(flatten)]
-    news: News<'a>,
+    params: Params<'a>,
     #[serde(rename = "_meta")]
     meta: Meta<'a>,
 }
 
-/// The last answer's `result`.
+/// The `result` of the request that opened the stream.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Ending<'a> {
@@ -172,11 +173,11 @@ struct Meta<'a> {
 
 /// One open subscription.
 struct Listening {
-    server: Arc<McpServer>,
-    /// What it was judged by last, and who listens by that.
-    snapshot: Arc<Snapshot>,
-    who: Principal,
-    /// The methods of notifications that are still to be told since then.
+    subscriptions: Arc<Subscriptions>,
+    /// What it was judged by last, and the principal that this admitted.
+    snapshot: Arc<ProtocolSnapshot>,
+    principal: Principal,
+    /// The methods of notifications that are still to be sent since then.
     pending: Vec<&'static str>,
     /// Where the memory of the filter is counted.
     _memory: Memory,
@@ -197,36 +198,33 @@ enum Phase {
     Ended,
 }
 
-/// Opens the stream.
-pub(crate) fn open(
-    served: &Served<'_>,
-    who: &Principal,
-    request: Request<'_>,
-    note: Note,
-) -> Result<Reply, Refusal> {
+/// Handles `subscriptions/listen`.
+pub(crate) fn open(exchange: &mut Exchange<'_, '_>, log: LogFields) -> Result<Reply, Refusal> {
+    let (served, principal, request) = (exchange.served, exchange.principal, &mut *exchange.request);
     let service = served.snapshot.service();
-    let wanted = request.params.notifications.ok_or_else(|| bad_params("params.notifications is missing"))?;
-    let mut memory = request.memory.ok_or(Exhausted::Pool)?;
+    let wanted = request.params.notifications.take();
+    let wanted = wanted.ok_or_else(|| bad_params("params.notifications is missing"))?;
+    let mut memory = request.memory.take().ok_or(Exhausted::Pool)?;
     memory.add(wanted.tree_bytes())?;
-    let filter = Filter::read(wanted.parse())?.honoured(service, who);
+    let filter = Filter::read(wanted.parse())?.honoured(service, principal);
     memory.add(filter.bytes())?;
     memory.remove(wanted.tree_bytes());
-    let (sender, changes) = mpsc::channel(BACKLOG);
+    let (sender, changes) = mpsc::channel(MAX_QUEUED);
     let sender = Mutex::new(sender);
-    let subscription = served.server.announcer.subscribe(move |change| {
+    let subscription = served.subscriptions.announcer.subscribe(move |change| {
         if let Ok(mut sender) = sender.lock() {
-            // A client that does not read loses news, as it would by reconnecting.
+            // A client that does not read loses notifications, as it would by reconnecting.
             let _ = sender.try_send(change.clone());
         }
     });
     let now = service.clock.now();
-    let left = who.expires_at().0.saturating_mul(1000).saturating_sub(now.0);
+    let left = principal.expires_at().0.saturating_mul(1000).saturating_sub(now.0);
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     let listening = Listening {
         until: service.clock.uptime().saturating_add(left),
-        server: Arc::clone(served.server),
+        subscriptions: Arc::clone(served.subscriptions),
         snapshot: Arc::clone(served.snapshot),
-        who: who.clone(),
+        principal: principal.clone(),
         pending: Vec::new(),
         _memory: memory,
         filter,
@@ -235,7 +233,7 @@ pub(crate) fn open(
         _subscription: subscription,
         phase: Phase::Beginning,
     };
-    Ok(streamed_with(Source::Subscription, note, |_| {
+    Ok(streamed_with(Source::Subscription, log, |_| {
         stream::unfold(listening, |mut listening| async move {
             let message = listening.next().await?;
             Some((message, listening))
@@ -254,17 +252,17 @@ impl Listening {
                     return Some(self.ending());
                 }
                 self.phase = Phase::Listening;
-                let news = News { notifications: Some(&self.filter), ..News::default() };
-                return Some(self.notification("notifications/subscriptions/acknowledged", news));
+                let params = Params { notifications: Some(&self.filter), ..Params::default() };
+                return Some(self.notification("notifications/subscriptions/acknowledged", params));
             }
             Phase::Listening => {}
         }
         loop {
             if let Some(method) = self.pending.pop() {
-                return Some(self.notification(method, News::default()));
+                return Some(self.notification(method, Params::default()));
             }
-            let left = self.until.saturating_sub(self.snapshot.service.clock.uptime());
-            let expired = self.snapshot.service.clock.sleep(left);
+            let left = self.until.saturating_sub(self.snapshot.service().clock.uptime());
+            let expired = self.snapshot.service().clock.sleep(left);
             let change = match select(self.changes.next(), expired).await {
                 Either::Left((Some(change), _)) if change != Change::Ending => change,
                 Either::Left(_) | Either::Right(_) => {
@@ -276,48 +274,48 @@ impl Listening {
                 self.phase = Phase::Ended;
                 return Some(self.ending());
             }
-            if let Some((method, news)) = self.filter.notification(&change).filter(|_| self.may_hear(&change))
+            if let Some((method, params)) =
+                self.filter.notification(&change).filter(|_| self.may_receive(&change))
             {
-                return Some(self.notification(method, news));
+                return Some(self.notification(method, params));
             }
         }
     }
 
     /// Judges by the present snapshot from now on, if that is another one: whether the token is still acceptable, and which
-    /// lists differ for its bearer.
+    /// lists differ for its principal.
     fn judge_again(&mut self) -> Result<(), Rejection> {
-        let present = self.server.present.load_full();
-        let Some(present) = present.filter(|present| !Arc::ptr_eq(present, &self.snapshot)) else {
+        let Some(present) = self.subscriptions.newer_than(&self.snapshot) else {
             return Ok(());
         };
         let service = present.service();
-        let who = service.tokens.readmit(&self.who, service.clock.now().seconds())?;
+        let principal = service.tokens.readmit(&self.principal, service.clock.now().seconds())?;
         for (list, method) in self.filter.lists() {
-            let before = self.snapshot.listing.shown(list, &self.snapshot.service, &self.who);
-            let now = present.listing.shown(list, service, &who);
+            let before = self.snapshot.listing.visible(list, self.snapshot.service(), &self.principal);
+            let now = present.listing.visible(list, service, &principal);
             let texts = |(_, item): &(&str, &RawValue)| item.get().to_owned();
             let differs = !before.iter().map(texts).eq(now.iter().map(texts));
             if differs && !self.pending.contains(&method) {
                 self.pending.push(method);
             }
         }
-        (self.snapshot, self.who) = (present, who);
+        (self.snapshot, self.principal) = (present, principal);
         Ok(())
     }
 
-    /// Whether the change is of something that its bearer may see now. Lists are filtered when they are asked for.
-    fn may_hear(&self, change: &Change) -> bool {
+    /// Returns whether the change is of something that the principal may see now. Lists are filtered when they are asked for.
+    fn may_receive(&self, change: &Change) -> bool {
         match change {
-            Change::Resource(uri) => self.snapshot.service.may_read(&self.who, uri),
+            Change::Resource(uri) => self.snapshot.service().may_read(&self.principal, uri),
             _ => true,
         }
     }
 
-    fn notification(&self, method: &str, news: News<'_>) -> Vec<u8> {
-        reply::notification(method, &Tagged { news, meta: Meta { server: None, subscription: &self.id } })
+    fn notification(&self, method: &str, params: Params<'_>) -> Vec<u8> {
+        reply::notification(method, &Tagged { params, meta: Meta { server: None, subscription: &self.id } })
     }
 
-    /// "Graceful Closure": the answer to the request that opened the stream.
+    /// Returns the response to the request that opened the stream ("Graceful Closure").
     fn ending(&self) -> Vec<u8> {
         let meta = Meta { server: Some(&self.snapshot.settings.identity), subscription: &self.id };
         reply::success(&self.id, &rendered(&Ending { result_type: "complete", meta }))

@@ -1,4 +1,4 @@
-//! What is on offer as clients see it: rendered once, then filtered for a principal and cut into pages.
+//! The catalog as clients see it: rendered once, then filtered for a principal and cut into pages.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use syntax::strict_json::Json;
 
-use crate::Refusal;
 use crate::content::{IconWire, icons};
 use crate::mirror::ParamHeaders;
 use crate::params::bad_params;
+use crate::reply::Refusal;
 
 /// `Tool` in the schema.
 #[derive(Serialize)]
@@ -79,7 +79,7 @@ struct ArgumentWire<'a> {
     required: bool,
 }
 
-/// Which list is meant.
+/// A list of the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum List {
     Tools,
@@ -102,7 +102,7 @@ impl List {
 /// A page, and the cursor of the next one.
 pub(crate) type Page<'a> = (Vec<&'a RawValue>, Option<String>);
 
-/// Everything's JSON, by name, URI or template.
+/// The JSON of everything in the catalog, by name, URI or template.
 pub(crate) struct Listing {
     tools: HashMap<ToolName, Box<RawValue>>,
     resources: HashMap<String, Box<RawValue>>,
@@ -120,17 +120,17 @@ pub enum ListingError {
     /// An `x-mcp-header` annotation breaks the rules.
     #[error("the tool {tool}: {problem}")]
     ParamHeader {
-        /// Whose.
+        /// The tool that has it.
         tool: ToolName,
-        /// Why.
+        /// The rule that is broken.
         problem: String,
     },
     /// An icon that clients must refuse.
     #[error("an icon of {of} is neither an https URL nor a data URI of an image: {src:?}")]
     Icon {
-        /// Whose.
+        /// What has the icon.
         of: String,
-        /// What it is instead.
+        /// The icon's source, cut.
         src: String,
     },
 }
@@ -176,38 +176,38 @@ impl Listing {
         Ok(listing)
     }
 
-    /// A page of what `who` may see of a list, in the catalog's order.
+    /// Returns a page of what a principal may see of a list, in the catalog's order.
     pub(crate) fn page<'a>(
         &'a self,
         list: List,
         service: &'a Service,
-        who: &Principal,
+        principal: &Principal,
         cursor: Option<&Json<'_>>,
         size: usize,
     ) -> Result<Page<'a>, Refusal> {
-        page(&self.shown(list, service, who), cursor, size)
+        page(&self.visible(list, service, principal), cursor, size)
     }
 
-    /// What `who` may see of a list, by name, in the catalog's order.
-    pub(crate) fn shown<'a>(
+    /// Returns what a principal may see of a list, by name, in the catalog's order.
+    pub(crate) fn visible<'a>(
         &'a self,
         list: List,
         service: &'a Service,
-        who: &Principal,
+        principal: &Principal,
     ) -> Vec<(&'a str, &'a RawValue)> {
         let is_template = |spec: &&ResourceSpec| matches!(spec.address, Address::Template(_));
         match list {
             List::Tools => service
-                .tools_for(who)
+                .tools_for(principal)
                 .filter_map(|spec| self.tools.get_key_value(&spec.name))
                 .map(|(name, raw)| (name.as_str(), raw.as_ref()))
                 .collect(),
             List::Resources => {
-                self.resources_of(service.resources_for(who).filter(|spec| !is_template(spec)))
+                self.resources_of(service.resources_for(principal).filter(|spec| !is_template(spec)))
             }
-            List::Templates => self.resources_of(service.resources_for(who).filter(is_template)),
+            List::Templates => self.resources_of(service.resources_for(principal).filter(is_template)),
             List::Prompts => service
-                .prompts_for(who)
+                .prompts_for(principal)
                 .filter_map(|spec| self.prompts.get_key_value(&spec.name))
                 .map(|(name, raw)| (name.as_str(), raw.as_ref()))
                 .collect(),
@@ -223,7 +223,8 @@ impl Listing {
     }
 }
 
-/// A cursor names the last item of the page before, so that a list that changes meanwhile loses nothing but what is gone.
+/// Returns a page. A cursor names the last item of the page before, so that a list that changes meanwhile loses nothing but
+/// what is gone.
 fn page<'a>(
     items: &[(&str, &'a RawValue)],
     cursor: Option<&Json<'_>>,

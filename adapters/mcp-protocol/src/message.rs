@@ -8,28 +8,28 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use syntax::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unparsed, Unread};
 
-use crate::params::Params;
+use crate::params::{Params, is_id};
 use crate::reply::{Failure, code};
 
 /// The maximum number of messages in one batch.
 pub(crate) const MAX_BATCH: usize = 16;
 
-/// What a body holds.
+/// The content of a body.
 #[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
 pub(crate) enum Parsed<'a> {
     One(Incoming<'a>),
-    Batch(Vec<Result<Incoming<'a>, Fault<'a>>>),
+    Batch(Vec<Result<Incoming<'a>, InvalidMessage<'a>>>),
 }
 
-/// Why something is no message.
+/// Something that is no JSON-RPC message, and why.
 #[derive(Debug)]
-pub(crate) struct Fault<'a> {
-    /// The id of what would be a request, where it has one that means one thing.
+pub(crate) struct InvalidMessage<'a> {
+    /// The id, if it is a request's and unambiguous.
     pub(crate) id: Option<&'a RawValue>,
     pub(crate) failure: Box<Failure>,
 }
 
-impl<'a> Fault<'a> {
+impl<'a> InvalidMessage<'a> {
     fn new(id: Option<&'a RawValue>, failure: Failure) -> Self {
         Self { id, failure: Box::new(failure) }
     }
@@ -40,7 +40,7 @@ impl<'a> Fault<'a> {
 pub(crate) enum Incoming<'a> {
     Request(Request<'a>),
     Notification,
-    /// A client's answer to a server request: its id, and its result unless it is an error.
+    /// A client's response to a request for input: its id, and its result unless it is an error.
     Response {
         id: Option<String>,
         result: Option<Unparsed<&'a RawValue>>,
@@ -53,7 +53,9 @@ pub(crate) struct Request<'a> {
     pub(crate) id: &'a RawValue,
     pub(crate) method: Cow<'a, str>,
     pub(crate) params: Params<'a>,
-    /// Where its work counts its memory; whoever does the work takes it.
+    /// The message that it was read from.
+    pub(crate) text: &'a [u8],
+    /// Where its work counts its memory; taken by the handler that does the work.
     pub(crate) memory: Option<Memory>,
 }
 
@@ -90,18 +92,22 @@ impl<'a> Members<'a> for Envelope<'a> {
 ///
 /// # Errors
 /// -32700 for what is not JSON, -32600 for what is neither one JSON-RPC message nor a batch.
-pub(crate) fn parse(body: &[u8], max_depth: usize) -> Result<Parsed<'_>, Fault<'_>> {
+pub(crate) fn parse(body: &[u8], max_depth: usize) -> Result<Parsed<'_>, InvalidMessage<'_>> {
     if !body.trim_ascii_start().starts_with(b"[") {
-        return judged(strict_json::read(body, max_depth), body).map(Parsed::One);
+        return judge(strict_json::read(body, max_depth), body).map(Parsed::One);
     }
     let items = strict_json::read_items(body, max_depth, MAX_BATCH).map_err(|error| match error {
-        StrictJsonError::TooManyItems(limit) => invalid(format!("a batch of more than {limit} messages")),
+        StrictJsonError::TooManyItems(limit) => {
+            Failure::invalid_request(format!("a batch of more than {limit} messages"))
+        }
         error => refused(&error),
     });
     match items {
-        Err(failure) => Err(Fault::new(None, failure)),
-        Ok(items) if items.is_empty() => Err(Fault::new(None, invalid("an empty batch"))),
-        Ok(items) => Ok(Parsed::Batch(items.into_iter().map(|(text, read)| judged(read, text)).collect())),
+        Err(failure) => Err(InvalidMessage::new(None, failure)),
+        Ok(items) if items.is_empty() => {
+            Err(InvalidMessage::new(None, Failure::invalid_request("an empty batch")))
+        }
+        Ok(items) => Ok(Parsed::Batch(items.into_iter().map(|(text, read)| judge(read, text)).collect())),
     }
 }
 
@@ -117,24 +123,26 @@ fn refused(error: &StrictJsonError) -> Failure {
     Failure::malformed(code, error.to_string())
 }
 
-/// `text` is where an id is looked for in what could not be read.
-fn judged<'a>(
+/// Judges a message that was read; of one that could not be, `text` may still have an id.
+fn judge<'a>(
     read: Result<Json<'a, Envelope<'a>>, StrictJsonError>,
     text: &'a [u8],
-) -> Result<Incoming<'a>, Fault<'a>> {
+) -> Result<Incoming<'a>, InvalidMessage<'a>> {
     match read {
         Ok(Json::Object(envelope)) => {
             let id = envelope.id.filter(|id| is_id(id) && envelope.is_request());
-            incoming(envelope).map_err(|failure| Fault::new(id, failure))
+            incoming(envelope, text).map_err(|failure| InvalidMessage::new(id, failure))
         }
-        Ok(_) => Err(Fault::new(None, invalid("not a JSON-RPC message: not an object"))),
-        // What is no JSON has no members.
-        Err(error @ StrictJsonError::Syntax { .. }) => Err(Fault::new(None, refused(&error))),
-        Err(error) => Err(Fault::new(request_id(text), refused(&error))),
+        Ok(_) => {
+            Err(InvalidMessage::new(None, Failure::invalid_request("not a JSON-RPC message: not an object")))
+        }
+        // Text that is no JSON has no id.
+        Err(error @ StrictJsonError::Syntax { .. }) => Err(InvalidMessage::new(None, refused(&error))),
+        Err(error) => Err(InvalidMessage::new(request_id(text), refused(&error))),
     }
 }
 
-/// The id of a request that is refused for what it holds elsewhere. Nothing here recurses or keeps anything.
+/// Returns the id of a request that is refused because of another member. This neither recurses nor allocates.
 fn request_id(text: &[u8]) -> Option<&RawValue> {
     #[derive(Deserialize)]
     struct Head<'a> {
@@ -143,93 +151,90 @@ fn request_id(text: &[u8]) -> Option<&RawValue> {
         result: Option<IgnoredAny>,
         error: Option<IgnoredAny>,
     }
-    // Two ids are none.
+    // An id that is there twice is an error.
     let Head { id, result, error } = serde_json::from_slice(text).ok()?;
-    // It was not read before, so it may be no JSON of its own.
+    // It was not checked before, so it may be invalid.
     let is_sound = |id: &RawValue| is_id(id) && strict_json::check(id.get().as_bytes(), 1).is_ok();
     id.filter(|id| is_sound(id) && result.is_none() && error.is_none())
 }
 
 impl Envelope<'_> {
-    /// Whether it is no response, and so asks for one if it has an id.
+    /// Returns whether it is a request or a notification, not a response.
     fn is_request(&self) -> bool {
         self.method.is_some() || (self.result.is_none() && !self.has_error)
     }
 }
 
-fn incoming(envelope: Envelope<'_>) -> Result<Incoming<'_>, Failure> {
+fn incoming<'a>(envelope: Envelope<'a>, message: &'a [u8]) -> Result<Incoming<'a>, Failure> {
     let Envelope { jsonrpc, id, method, params, result, has_error } = envelope;
     if jsonrpc.as_ref().and_then(Json::text) != Some("2.0") {
-        return Err(invalid("not a JSON-RPC message: jsonrpc is not \"2.0\""));
+        return Err(Failure::invalid_request("not a JSON-RPC message: jsonrpc is not \"2.0\""));
     }
     if id.is_some_and(|id| !is_id(id)) {
-        return Err(invalid("the id is neither a string nor a number"));
+        return Err(Failure::invalid_request("the id is neither a string nor a number"));
     }
     let Some(method) = method else {
         return match (id, &result, has_error) {
             (Some(_), Some(_), false) | (_, None, true) => {
                 Ok(Incoming::Response { id: id.and_then(text), result })
             }
-            _ => Err(invalid("not a JSON-RPC message: neither a method nor a result nor an error")),
+            _ => Err(Failure::invalid_request(
+                "not a JSON-RPC message: neither a method nor a result nor an error",
+            )),
         };
     };
     if result.is_some() || has_error {
-        return Err(invalid("both a request and a response"));
+        return Err(Failure::invalid_request("both a request and a response"));
     }
     let Json::Text(method) = method else {
-        return Err(invalid("the method is not a string"));
+        return Err(Failure::invalid_request("the method is not a string"));
     };
     let params = match params {
         None | Some(Json::Null) => Params::default(),
-        Some(params) => params.object().ok_or_else(|| invalid("params is not an object"))?,
+        Some(params) => params.object().ok_or_else(|| Failure::invalid_request("params is not an object"))?,
     };
     Ok(match id {
-        Some(id) => Incoming::Request(Request { id, method, params, memory: None }),
+        Some(id) => Incoming::Request(Request { id, method, params, text: message, memory: None }),
         None => Incoming::Notification,
     })
 }
 
-/// MCP narrows JSON-RPC's ids to strings and numbers; `null` is none. So it does with progress tokens.
-pub(crate) fn is_id(id: &RawValue) -> bool {
-    id.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
-}
-
-/// The text of a JSON string; `None` for any other value.
+/// Returns the text of a JSON string; `None` for any other value.
 fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-pub(crate) fn invalid(message: impl Into<String>) -> Failure {
-    Failure::malformed(code::INVALID_REQUEST, message)
+/// The whole of `params`.
+#[derive(Default)]
+struct AllParams<'a>(Option<Unparsed<&'a RawValue>>);
+
+impl<'a> Members<'a> for AllParams<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "params" => self.0 = Some(value.unparsed()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
-/// The methods that a log may name: what a client made up stays out of it.
-pub(crate) fn known_method(method: &str) -> Option<&'static str> {
-    const KNOWN: [&str; 15] = [
-        "initialize",
-        "ping",
-        "server/discover",
-        "tools/list",
-        "tools/call",
-        "resources/list",
-        "resources/templates/list",
-        "resources/read",
-        "prompts/list",
-        "prompts/get",
-        "completion/complete",
-        "logging/setLevel",
-        "subscriptions/listen",
-        "resources/subscribe",
-        "resources/unsubscribe",
-    ];
-    KNOWN.into_iter().find(|known| *known == method)
+impl<'a> Request<'a> {
+    /// Reads all of `params` as text, from the message; `None` for null and absence.
+    ///
+    /// # Errors
+    /// As [`parse`], which has read the message before.
+    pub(crate) fn all_params(&self, max_depth: usize) -> Result<Option<Unparsed<&'a RawValue>>, Failure> {
+        let message = strict_json::read(self.text, max_depth).map_err(|error| refused(&error))?;
+        let AllParams(params) = message.object().unwrap_or_default();
+        Ok(params.filter(|params| params.text() != "null"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn one(body: &str) -> Result<Incoming<'_>, Fault<'_>> {
+    fn one(body: &str) -> Result<Incoming<'_>, InvalidMessage<'_>> {
         parse(body.as_bytes(), 128).map(|parsed| match parsed {
             Parsed::One(incoming) => incoming,
             Parsed::Batch(_) => panic!("a batch: {body}"),
@@ -346,13 +351,13 @@ mod tests {
         let twice = r#"{"jsonrpc":"2.0","id":2,"method":"ping","a":1,"a":1}"#;
         let body = format!(r#"[{ping},{twice},1,[],{{"jsonrpc":"2.0","method":"x"}}]"#);
         let Ok(Parsed::Batch(parts)) = parse(body.as_bytes(), 128) else { panic!("no batch") };
-        let judged: Vec<Result<(), Option<&str>>> = parts
+        let judge: Vec<Result<(), Option<&str>>> = parts
             .iter()
             .map(|part| part.as_ref().map(|_| ()).map_err(|fault| fault.id.map(RawValue::get)))
             .collect();
-        assert_eq!(judged, [Ok(()), Err(Some("2")), Err(None), Err(None), Ok(())]);
-        let most = format!("[{}]", vec![ping; MAX_BATCH].join(","));
-        assert!(matches!(parse(most.as_bytes(), 128), Ok(Parsed::Batch(_))));
+        assert_eq!(judge, [Ok(()), Err(Some("2")), Err(None), Err(None), Ok(())]);
+        let largest = format!("[{}]", vec![ping; MAX_BATCH].join(","));
+        assert!(matches!(parse(largest.as_bytes(), 128), Ok(Parsed::Batch(_))));
         refused(&format!("[{}]", vec![ping; MAX_BATCH + 1].join(",")), code::INVALID_REQUEST);
     }
 }

@@ -1,4 +1,4 @@
-//! Header fields that mirror a member of the body: gateways route by the one, this server acts by the other
+//! Header fields that mirror members of the body: gateways route by the fields, this server acts by the body
 //! (2026-07-28, basic/transports/streamable-http, "Standard Request Headers").
 
 use std::borrow::Cow;
@@ -8,26 +8,25 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::fields::{Field, METHOD, NAME, RequestFields, decoded};
-use crate::message::Request;
-use crate::params::text;
+use crate::params::{Params, text};
 use crate::reply::{Failure, code};
 
 const PREFIX: &str = "mcp-param-";
 
-/// The header fields that mirror arguments of one tool, by the `x-mcp-header` annotations of its schema.
+/// The header fields that mirror a tool's arguments, by the `x-mcp-header` annotations of its schema.
 pub(crate) struct ParamHeaders(Vec<ParamHeader>);
 
 struct ParamHeader {
-    /// In lower case.
+    /// The field's name, in lower case.
     field: String,
-    /// As the tool writes it.
+    /// The field's name as the tool writes it.
     shown: String,
-    /// From the arguments to the value.
+    /// The path from the arguments to the value.
     path: Vec<String>,
 }
 
 impl ParamHeaders {
-    /// Finds the annotations.
+    /// Reads the annotations of a schema.
     ///
     /// # Errors
     /// The rule that one of them breaks ("Schema Extension"): clients would not list such a tool.
@@ -67,7 +66,7 @@ impl ParamHeaders {
         Ok(())
     }
 
-    /// Whether the fields say what the arguments' text says.
+    /// Checks that the fields have the values that the arguments have.
     ///
     /// # Errors
     /// -32020.
@@ -81,12 +80,12 @@ impl ParamHeaders {
     }
 }
 
-/// Whether a header field must be there when the body has what it mirrors.
+/// Whether a header field must be present when the body has the value that it mirrors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// As 2026-07-28 demands.
+    /// It must, as 2026-07-28 demands.
     Required,
-    /// Earlier revisions have no such fields; one that is there all the same must not tell a gateway something else.
+    /// It need not: earlier revisions have no such fields. One that is present must still have the body's value.
     Optional,
 }
 
@@ -105,7 +104,7 @@ impl ParamHeader {
             .and_then(|arguments| self.path.iter().try_fold(arguments, |object, name| member(object, name)));
         let text = value.and_then(|value| match value.as_bytes().first()? {
             b'"' => serde_json::from_str(value).ok(),
-            // Absent to the header; the tool's schema judges it.
+            // Not mirrored; the tool's schema judges it.
             b'n' | b'[' | b'{' => None,
             _ => Some(value.to_owned()),
         });
@@ -118,23 +117,23 @@ impl ParamHeader {
     }
 }
 
-/// The text of an object's member; `None` for what is no object. Read as text, since a number may be larger than any type.
+/// Returns the JSON text of an object's member; `None` for what is no object. Numbers may be larger than any type.
 fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let members: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(object).ok()?;
     members.get(name).map(|value| value.get())
 }
 
-/// "Server Validation": integers are compared as numbers, so that `42.0` is `42`; exactly, whatever their size.
+/// Compares integers as numbers ("Server Validation"), so that `42.0` is `42`; exactly, whatever their size.
 fn same_number(value: &str, field: &str) -> bool {
     let field = decoded(field).and_then(|text| Decimal::parse(text.trim()));
     field.is_some_and(|field| Decimal::parse(value) == Some(field))
 }
 
-/// A number by its digits: what JSON can write (RFC 8259 section 6) without a loss.
+/// A decimal number of any size (RFC 8259 section 6).
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
     is_negative: bool,
-    /// Without zeros at either end; none for zero.
+    /// The digits without zeros at either end; empty for zero.
     digits: String,
     /// The power of ten of the last digit.
     exponent: i64,
@@ -170,22 +169,41 @@ impl Decimal {
     }
 }
 
-/// `Mcp-Method`.
-pub(crate) fn check_method(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
-    check(fields, METHOD, "Mcp-Method", Some(&request.method), false)
+/// The member of `params` that `Mcp-Name` mirrors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MirroredParam {
+    /// `params.name`.
+    Name,
+    /// `params.uri`.
+    Uri,
 }
 
-/// `Mcp-Name`, for the methods that have one.
-pub(crate) fn check_name(fields: &dyn RequestFields, request: &Request<'_>) -> Result<(), Failure> {
-    let source = match request.method.as_ref() {
-        "tools/call" | "prompts/get" => &request.params.name,
-        "resources/read" => &request.params.uri,
-        _ => return Ok(()),
+/// Checks `Mcp-Method`.
+///
+/// # Errors
+/// -32020.
+pub(crate) fn check_method(fields: &dyn RequestFields, method: &str) -> Result<(), Failure> {
+    check(fields, METHOD, "Mcp-Method", Some(method), false)
+}
+
+/// Checks `Mcp-Name`, for the methods that have one.
+///
+/// # Errors
+/// -32020.
+pub(crate) fn check_name(
+    fields: &dyn RequestFields,
+    params: &Params<'_>,
+    mirrored: Option<MirroredParam>,
+) -> Result<(), Failure> {
+    let param = match mirrored {
+        Some(MirroredParam::Name) => &params.name,
+        Some(MirroredParam::Uri) => &params.uri,
+        None => return Ok(()),
     };
-    check(fields, NAME, "Mcp-Name", text(source.as_ref()), true)
+    check(fields, NAME, "Mcp-Name", text(param.as_ref()), true)
 }
 
-/// Whether the header field says what the body says.
+/// Checks that a header field has the value that the body has.
 ///
 /// # Errors
 /// -32020.
@@ -200,7 +218,7 @@ pub(crate) fn check(
         |what: &str| Err(Failure::malformed(code::HEADER_MISMATCH, format!("the {shown} header {what}")));
     let value = match (fields.field(name), body) {
         (Field::Value(value), Some(_)) => value,
-        // Without a value in the body there is nothing to mirror; what is missing there is said later.
+        // Nothing to mirror; a missing member is reported by its handler.
         (Field::Absent, None) => return Ok(()),
         (Field::Absent, Some(_)) => return mismatch("is missing"),
         (Field::Value(_), None) => return mismatch("mirrors nothing in the body"),

@@ -1,17 +1,15 @@
-//! The members of `params`, and what several methods read of them.
+//! The members of `params` that methods read.
 
 use std::collections::BTreeMap;
 
-use domain::{ClientCapabilities, LogLevel, Memory};
+use domain::{ClientCapabilities, CompletionRef, LogLevel, Memory};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use syntax::strict_json::{Json, MapAccess, Members, Nothing, Unparsed, Unread};
 
-use crate::message::is_id;
-use crate::reply::{Failure, code};
-use crate::{Reference, Refusal, Typed};
+use crate::reply::{Failure, Refusal, code};
 
-/// The members of `params` that some method reads.
+/// The members of `params`, of whatever method.
 #[derive(Default)]
 pub(crate) struct Params<'a> {
     pub(crate) meta: Option<Meta<'a>>,
@@ -22,7 +20,7 @@ pub(crate) struct Params<'a> {
     pub(crate) protocol_version: Option<Json<'a>>,
     pub(crate) level: Option<Json<'a>>,
     pub(crate) reference: Option<Json<'a, Reference<'a>>>,
-    pub(crate) argument: Option<Json<'a, Typed<'a>>>,
+    pub(crate) argument: Option<Json<'a, CompletionArgument<'a>>>,
     pub(crate) input_responses: Option<Unparsed<&'a RawValue>>,
     pub(crate) request_state: Option<Json<'a>>,
     pub(crate) notifications: Option<Unparsed<&'a RawValue>>,
@@ -62,10 +60,10 @@ pub(crate) struct Meta<'a> {
 impl<'a> Members<'a> for Meta<'a> {
     fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
         match name {
-            "io.modelcontextprotocol/protocolVersion" => self.version = given(value.read()?),
-            "io.modelcontextprotocol/clientCapabilities" => self.capabilities = given(value.read()?),
-            "io.modelcontextprotocol/clientInfo" => self.client_info = given(value.read()?),
-            "io.modelcontextprotocol/logLevel" => self.log_level = given(value.read()?),
+            "io.modelcontextprotocol/protocolVersion" => self.version = present(value.read()?),
+            "io.modelcontextprotocol/clientCapabilities" => self.capabilities = present(value.read()?),
+            "io.modelcontextprotocol/clientInfo" => self.client_info = present(value.read()?),
+            "io.modelcontextprotocol/logLevel" => self.log_level = present(value.read()?),
             "progressToken" => self.progress_token = Some(value.raw()?),
             _ => value.skip()?,
         }
@@ -73,12 +71,12 @@ impl<'a> Members<'a> for Meta<'a> {
     }
 }
 
-/// In `_meta`, `null` means absence.
-fn given<M>(json: Json<'_, M>) -> Option<Json<'_, M>> {
+/// Reads a member of `_meta`, where `null` means absence.
+fn present<M>(json: Json<'_, M>) -> Option<Json<'_, M>> {
     (!matches!(json, Json::Null)).then_some(json)
 }
 
-/// `ClientCapabilities` in the schema: each an object where the client has it.
+/// `ClientCapabilities` in the schema: a capability is an object if the client has it.
 #[derive(Default)]
 pub(crate) struct Capabilities(ClientCapabilities);
 
@@ -95,29 +93,84 @@ impl<'a> Members<'a> for Capabilities {
     }
 }
 
-/// The text of a member, if it is one.
+/// `PromptReference` and `ResourceTemplateReference` in the schema.
+#[derive(Default)]
+pub(crate) struct Reference<'a> {
+    kind: Option<Json<'a>>,
+    name: Option<Json<'a>>,
+    uri: Option<Json<'a>>,
+}
+
+impl<'a> Members<'a> for Reference<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "type" => self.kind = Some(value.read()?),
+            "name" => self.name = Some(value.read()?),
+            "uri" => self.uri = Some(value.read()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+impl Reference<'_> {
+    /// Returns what is referred to; `None` for a malformed reference.
+    pub(crate) fn parse(&self) -> Option<CompletionRef<'_>> {
+        match text(self.kind.as_ref())? {
+            "ref/prompt" => text(self.name.as_ref()).map(CompletionRef::Prompt),
+            "ref/resource" => text(self.uri.as_ref()).map(CompletionRef::Template),
+            _ => None,
+        }
+    }
+}
+
+/// The `argument` of `CompleteRequestParams` in the schema: its name, and the value so far.
+#[derive(Default)]
+pub(crate) struct CompletionArgument<'a> {
+    pub(crate) name: Option<Json<'a>>,
+    pub(crate) value: Option<Json<'a>>,
+}
+
+impl<'a> Members<'a> for CompletionArgument<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "name" => self.name = Some(value.read()?),
+            "value" => self.value = Some(value.read()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether this is a JSON-RPC id or a progress token as MCP narrows them: a string or a number, not `null`.
+pub(crate) fn is_id(id: &RawValue) -> bool {
+    id.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+}
+
+/// Returns the text of a member, if it is one.
 pub(crate) fn text<'a>(member: Option<&'a Json<'_>>) -> Option<&'a str> {
     member.and_then(Json::text)
 }
 
+/// Returns the refusal of params: -32602.
 pub(crate) fn bad_params(message: impl Into<String>) -> Refusal {
     Failure::inline(code::INVALID_PARAMS, message).into()
 }
 
-/// A member of `params` that must be text.
+/// Returns a member of `params` that must be text.
 pub(crate) fn required_text(name: &str, member: Option<&Json<'_>>) -> Result<String, Refusal> {
     let value = text(member).map(ToOwned::to_owned);
     value.ok_or_else(|| bad_params(format!("params.{name} is not a string")))
 }
 
 impl<'a> Params<'a> {
-    /// The arguments, an object; absent or null, there are none.
+    /// Returns the arguments, an object; `None` for null and absence.
     pub(crate) fn arguments(&self) -> Result<Option<&Unparsed<&'a RawValue>>, Refusal> {
         object("arguments", self.arguments.as_ref())
     }
 
-    /// Answers to earlier questions, for whose trees there must be memory.
-    pub(crate) fn answers(&self, memory: &mut Memory) -> Result<BTreeMap<String, Value>, Refusal> {
+    /// Returns the responses to earlier requests for input, whose trees are counted before they are made.
+    pub(crate) fn input_responses(&self, memory: &mut Memory) -> Result<BTreeMap<String, Value>, Refusal> {
         let Some(responses) = object("inputResponses", self.input_responses.as_ref())? else {
             return Ok(BTreeMap::new());
         };
@@ -126,7 +179,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// A member of `params` that is an object; none for `null` and absence.
+/// Returns a member of `params` that must be an object; `None` for null and absence.
 fn object<'r, 'a>(
     name: &str,
     value: Option<&'r Unparsed<&'a RawValue>>,
@@ -140,25 +193,25 @@ fn object<'r, 'a>(
     }
 }
 
-/// An object's members, moved out of it.
+/// Returns the members of an object.
 pub(crate) fn members(object: Value) -> BTreeMap<String, Value> {
     if let Value::Object(members) = object { members.into_iter().collect() } else { BTreeMap::new() }
 }
 
 impl Meta<'_> {
-    /// The least level that the client wants to hear of; `None` if it wants none.
+    /// Returns the lowest level of log messages that the client asks for; `None` if it asks for none.
     pub(crate) fn log_level(&self) -> Result<Option<LogLevel>, Refusal> {
         let unknown = || bad_params("params._meta: io.modelcontextprotocol/logLevel is no log level");
         let level = |named: &Json<'_>| named.text().and_then(level).ok_or_else(unknown);
         self.log_level.as_ref().map(level).transpose()
     }
 
-    /// A progress token is a string or an integer.
+    /// Returns the progress token, a string or a number.
     pub(crate) fn progress_token(&self) -> Option<Box<RawValue>> {
         self.progress_token.filter(|token| is_id(token)).map(ToOwned::to_owned)
     }
 
-    /// What the client declares that it can do.
+    /// Returns the capabilities that the client declares.
     pub(crate) fn declared(&self) -> ClientCapabilities {
         match &self.capabilities {
             Some(Json::Object(capabilities)) => capabilities.0,
@@ -167,12 +220,12 @@ impl Meta<'_> {
     }
 }
 
-/// The log level of this name.
+/// Returns the log level of this name.
 pub(crate) fn level(name: &str) -> Option<LogLevel> {
     LEVELS.into_iter().find(|(known, _)| *known == name).map(|(_, level)| level)
 }
 
-/// And its name.
+/// Returns the name of a log level.
 pub(crate) fn level_name(level: LogLevel) -> &'static str {
     LEVELS.into_iter().find(|(_, known)| *known == level).map_or("info", |(name, _)| name)
 }

@@ -1,5 +1,6 @@
-//! What goes back: JSON-RPC results and errors as bytes, and what HTTP has to know of them.
+//! Replies: JSON-RPC results and errors as bytes, with what a transport needs to send them.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -8,9 +9,6 @@ use futures_util::Stream;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-use crate::Refusal;
-use crate::results::Finished;
 
 /// JSON-RPC error codes: the standard's, and MCP's own (2026-07-28, basic/index, "Error Codes").
 pub(crate) mod code {
@@ -24,80 +22,118 @@ pub(crate) mod code {
     pub(crate) const HEADER_MISMATCH: i32 = -32020;
     pub(crate) const MISSING_CAPABILITY: i32 = -32021;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
-    /// This server's own, outside the range that JSON-RPC reserves: the HTTP statuses that say the same.
+    /// This server's own, outside the range that JSON-RPC reserves: the equivalent HTTP statuses.
     pub(crate) const FORBIDDEN: i32 = 403;
     pub(crate) const OVERLOADED: i32 = 503;
     pub(crate) const SHARE_EXHAUSTED: i32 = 429;
 }
 
-/// What a reply consists of.
+/// The body of a reply.
 pub enum Body {
-    /// Nothing.
+    /// No body.
     Empty,
     /// One JSON document.
     Whole(Vec<u8>),
-    /// JSON documents one by one, as they come; the last one answers the request.
+    /// A stream of JSON documents; the last one is the response.
     Stream(Messages),
 }
 
-/// Messages as they come. Dropping them ends whatever makes them.
+/// A stream of messages. Dropping it ends the work behind it.
 pub struct Messages {
-    /// What makes them.
+    /// The work behind it.
     pub source: Source,
     /// The messages.
     pub stream: Pin<Box<dyn Stream<Item = Vec<u8>> + Send>>,
-    /// What a log may say once they have ended.
-    pub note: Arc<Mutex<Note>>,
+    /// The fields of the log line, complete once they have ended.
+    pub log: Arc<Mutex<LogFields>>,
 }
 
-/// What is behind a stream.
+/// The work behind a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// Work that was asked for: it ends by itself, or by its deadline.
+    /// A call: it ends by itself, or by its deadline.
     Call,
-    /// A subscription: it lasts for as long as the client likes, and nothing is lost when it is refused.
+    /// A subscription: it lasts until the client ends it, and nothing is lost when it is refused.
     Subscription,
 }
 
-/// What a transport sends back for one message.
+/// The reply to one HTTP request.
 pub struct Reply {
-    /// For the status line.
+    /// The outcome, for the status line.
     pub status: Status,
-    /// What to send.
+    /// The body.
     pub body: Body,
-    /// For the log.
-    pub note: Note,
+    /// The fields of the log line.
+    pub log: LogFields,
 }
 
-/// The outcome, for the transport to say in its own terms.
+/// The outcome in neutral terms, each with the HTTP status that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// A JSON-RPC response. HTTP 200.
     Ok,
-    /// Taken without an answer. HTTP 202, no body.
+    /// A notification or a response was accepted. HTTP 202, no body.
     Accepted,
-    /// The message itself is at fault. HTTP 400.
+    /// The message is invalid. HTTP 400.
     BadRequest,
     /// A modern request for a method that is not served. HTTP 404.
     NotFound,
     /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
     Denied(Box<Denied>),
-    /// There is no room for it now: HTTP 503, or 429 where the subject or client has its share. The body is a JSON-RPC error.
+    /// A limit is reached: HTTP 503, or 429 for the share of a subject or client. The body is a JSON-RPC error.
     Exhausted(Exhausted),
 }
 
-/// What a log may say of a message; nothing in it is the client's own text.
+/// The protocol's fields of a log line; none has text of the client's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Note {
-    /// The method, if it is one of MCP's.
-    pub method: Option<&'static str>,
-    /// The tool, if there is one of that name.
+pub struct LogFields {
+    /// The method, if it is one of MCP's or of the catalog.
+    pub method: Option<Cow<'static, str>>,
+    /// The tool, if it is in the catalog.
     pub tool: Option<ToolName>,
-    /// Why there is no plain success, as a stable code.
+    /// The stable code of the reason for anything but success.
     pub reason: Option<&'static str>,
 }
 
-/// A JSON-RPC error in the making.
+/// Why a request has no result.
+pub(crate) enum Refusal {
+    /// A JSON-RPC error.
+    Failure(Failure),
+    /// The token lacks scopes, which HTTP reports (403), not JSON-RPC.
+    Denied(Denied),
+    /// A limit is reached.
+    Exhausted(Exhausted),
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::Exhausted(exhausted)
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// The `result` of a response, as JSON text.
+pub(crate) struct RenderedResult(Vec<u8>);
+
+/// The usual length of a result, in bytes: a longer one is reallocated as it grows.
+const USUAL_BYTES: usize = 512;
+
+/// Renders a result. Texts, numbers and values made from JSON: that can't fail, and if it did, the result would be `null`.
+pub(crate) fn rendered(result: &impl Serialize) -> RenderedResult {
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    if let Err(error) = serde_json::to_writer(&mut text, result) {
+        tracing::error!(%error, "a result could not be rendered");
+        return RenderedResult(b"null".to_vec());
+    }
+    RenderedResult(text)
+}
+
+/// A JSON-RPC error.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
@@ -107,12 +143,17 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// An error that HTTP reports too, with 400.
+    /// Creates the error for what is no valid JSON-RPC request: -32600, and HTTP's 400.
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+        Self::malformed(code::INVALID_REQUEST, message)
+    }
+
+    /// Creates an error that HTTP reports, too, with 400.
     pub(crate) fn malformed(code: i32, message: impl Into<String>) -> Self {
         Self { status: Status::BadRequest, code, message: message.into(), data: None }
     }
 
-    /// An error inside a 200.
+    /// Creates an error inside a 200.
     pub(crate) fn inline(code: i32, message: impl Into<String>) -> Self {
         Self { status: Status::Ok, code, message: message.into(), data: None }
     }
@@ -161,32 +202,32 @@ struct Notification<'a, P> {
     params: &'a P,
 }
 
-/// A result's message; the id stays as it was written.
-pub(crate) fn success(id: &RawValue, result: &Finished) -> Vec<u8> {
+/// Returns a response with a result; the id stays as it was written.
+pub(crate) fn success(id: &RawValue, result: &RenderedResult) -> Vec<u8> {
     [br#"{"jsonrpc":"2.0","id":"#, id.get().as_bytes(), br#","result":"#, &result.0, b"}"].concat()
 }
 
-/// A notification's bytes; what is raw in `params` stays as it is.
+/// Returns a notification; what is raw in `params` stays as it is.
 pub(crate) fn notification<P: Serialize>(method: &str, params: &P) -> Vec<u8> {
     // Strings, numbers and values made from JSON: rendering them can't fail.
     serde_json::to_vec(&Notification { jsonrpc: "2.0", method, params }).unwrap_or_default()
 }
 
 impl Reply {
-    pub(crate) fn accepted(note: Note) -> Self {
-        Self { status: Status::Accepted, body: Body::Empty, note }
+    pub(crate) fn accepted(log: LogFields) -> Self {
+        Self { status: Status::Accepted, body: Body::Empty, log }
     }
 
-    pub(crate) fn denied(denied: Denied, note: Note) -> Self {
-        let note = Note { reason: Some("insufficient_scope"), ..note };
-        Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, note }
+    pub(crate) fn denied(denied: Denied, log: LogFields) -> Self {
+        let log = LogFields { reason: Some("insufficient_scope"), ..log };
+        Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, log }
     }
 
-    /// A request that has no result.
-    pub(crate) fn refused(id: &RawValue, refusal: Refusal, note: Note) -> Self {
+    /// Creates the reply to a request that has no result.
+    pub(crate) fn refused(id: &RawValue, refusal: Refusal, log: LogFields) -> Self {
         match refusal {
-            Refusal::Denied(denied) => Self::denied(denied, note),
-            Refusal::Failure(failure) => Self::failure(Some(id), &failure, note),
+            Refusal::Denied(denied) => Self::denied(denied, log),
+            Refusal::Failure(failure) => Self::failure(Some(id), &failure, log),
             Refusal::Exhausted(exhausted) => {
                 let (code, reason) = match exhausted {
                     Exhausted::Pool => (code::OVERLOADED, "overloaded"),
@@ -194,21 +235,21 @@ impl Reply {
                 };
                 let failure = Failure::inline(code, format!("{exhausted}; try again"));
                 let failure = Failure { status: Status::Exhausted(exhausted), ..failure };
-                Self::failure(Some(id), &failure, Note { reason: Some(reason), ..note })
+                Self::failure(Some(id), &failure, LogFields { reason: Some(reason), ..log })
             }
         }
     }
 
-    pub(crate) fn success(id: &RawValue, result: &Finished, note: Note) -> Self {
-        Self { status: Status::Ok, body: Body::Whole(success(id, result)), note }
+    pub(crate) fn success(id: &RawValue, result: &RenderedResult, log: LogFields) -> Self {
+        Self { status: Status::Ok, body: Body::Whole(success(id, result)), log }
     }
 
-    pub(crate) fn failure(id: Option<&RawValue>, failure: &Failure, note: Note) -> Self {
+    pub(crate) fn failure(id: Option<&RawValue>, failure: &Failure, log: LogFields) -> Self {
         let error =
             ErrorObject { code: failure.code, message: &failure.message, data: failure.data.as_ref() };
         // Strings and values made from JSON: rendering them can't fail.
         let body = serde_json::to_vec(&FailureBody { jsonrpc: "2.0", id, error }).unwrap_or_default();
-        let note = Note { reason: note.reason.or(Some(failure.reason())), ..note };
-        Self { status: failure.status.clone(), body: Body::Whole(body), note }
+        let log = LogFields { reason: log.reason.or(Some(failure.reason())), ..log };
+        Self { status: failure.status.clone(), body: Body::Whole(body), log }
     }
 }

@@ -1,4 +1,4 @@
-//! Results in each era: what the modern one adds to every result, and what a result of each method consists of.
+//! The results of each method, and what the modern era adds to all of them.
 
 use std::sync::Arc;
 
@@ -6,35 +6,31 @@ use domain::{CallToolResult, Completion, Message, ResourceContents};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::content::{ContentWire, ContentsWire, MessageWire, icons};
-use crate::{Era, Identity, Snapshot};
+use crate::content::{ContentWire, ContentsWire, MessageWire};
+use crate::era::Era;
+use crate::reply::{RenderedResult, rendered};
+use crate::snapshot::ProtocolSnapshot;
 
-/// The most values that one completion shows (server/utilities/completion).
-const MOST_VALUES: usize = 100;
+/// The maximum number of values of one completion (server/utilities/completion).
+const MAX_VALUES: usize = 100;
 
-/// How long most results are, in bytes: what is made longer is moved as it grows.
-const USUAL_BYTES: usize = 512;
-
-/// A result, rendered: JSON text.
-pub(crate) struct Finished(pub(crate) Vec<u8>);
-
-/// How results look.
-pub(crate) struct Shape {
+/// Renders results in an era's form.
+pub(crate) struct Renderer {
     pub(crate) era: Era,
-    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) snapshot: Arc<ProtocolSnapshot>,
 }
 
-/// Whether a client may keep a result.
+/// Whether a client may cache a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Caching {
-    /// For a while, for itself: what the server says depends on the token, so nothing of it is public.
+enum Caching {
+    /// For a while, and privately, since results depend on the token.
     Private,
     None,
 }
 
-/// A result with what its era adds.
+/// A result with the members that its era adds.
 #[derive(Serialize)]
 struct Complete<'a, R> {
     #[serde(flatten)]
@@ -59,7 +55,7 @@ struct Modern<'a> {
 /// `CallToolResult` in the schema.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Called {
+struct CallToolWire {
     content: Vec<ContentWire>,
     is_error: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,7 +88,7 @@ struct CompletionWire {
     has_more: bool,
 }
 
-/// `ListToolsResult` and its kind, whose items stand in a member of their own name.
+/// `ListToolsResult` and the like, whose items are in a member that is named after them.
 struct Listed<'a> {
     member: &'static str,
     items: &'a [&'a RawValue],
@@ -123,68 +119,89 @@ struct InputRequired<'a> {
     request_state: Option<String>,
 }
 
-impl Shape {
-    /// What a tool gave.
-    pub(crate) fn called(&self, output: CallToolResult) -> Finished {
+impl Renderer {
+    /// Renders what a tool returned.
+    pub(crate) fn tool_result(&self, output: CallToolResult) -> RenderedResult {
         let content = output.content.into_iter().map(Into::into).collect();
-        let called =
-            Called { content, is_error: output.is_error, structured_content: output.structured_content };
-        self.complete(&called, Caching::None)
+        let result = CallToolWire {
+            content,
+            is_error: output.is_error,
+            structured_content: output.structured_content,
+        };
+        self.complete(&result, Caching::None)
     }
 
-    /// A tool's failure that the model can read and act on.
-    pub(crate) fn tool_error(&self, text: String) -> Finished {
+    /// Renders a tool's failure, for the model to read and to act on.
+    pub(crate) fn tool_error(&self, text: String) -> RenderedResult {
         let content = vec![ContentWire::Text { text }];
-        self.complete(&Called { content, is_error: true, structured_content: None }, Caching::None)
+        self.complete(&CallToolWire { content, is_error: true, structured_content: None }, Caching::None)
     }
 
-    /// What a resource holds.
-    pub(crate) fn read(&self, contents: Vec<ResourceContents>) -> Finished {
+    /// Renders what a resource holds.
+    pub(crate) fn resource_contents(&self, contents: Vec<ResourceContents>) -> RenderedResult {
         let contents = contents.into_iter().map(Into::into).collect();
         self.complete(&Read { contents }, Caching::Private)
     }
 
-    /// What a prompt says.
-    pub(crate) fn prompted(&self, messages: Vec<Message>) -> Finished {
+    /// Renders a prompt's messages.
+    pub(crate) fn prompt_messages(&self, messages: Vec<Message>) -> RenderedResult {
         let messages = messages.into_iter().map(Into::into).collect();
         self.complete(&Prompted { messages }, Caching::None)
     }
 
-    /// What could be typed.
-    pub(crate) fn completed(&self, completion: Completion) -> Finished {
-        let has_more = completion.has_more || completion.values.len() > MOST_VALUES;
-        let values: Vec<String> = completion.values.into_iter().take(MOST_VALUES).collect();
+    /// Renders what a method of the catalog returned, without the members that an era adds.
+    pub(crate) fn method_result(&self, mut result: Map<String, Value>) -> RenderedResult {
+        if self.era == Era::Modern {
+            result.remove("_meta");
+            result.remove("resultType");
+        }
+        self.complete(&result, Caching::None)
+    }
+
+    /// Renders suggestions.
+    pub(crate) fn completion(&self, completion: Completion) -> RenderedResult {
+        let has_more = completion.has_more || completion.values.len() > MAX_VALUES;
+        let values: Vec<String> = completion.values.into_iter().take(MAX_VALUES).collect();
         let total = completion.total.unwrap_or(values.len() as u64);
         let completion = CompletionWire { values, total, has_more };
         self.complete(&Completed { completion }, Caching::None)
     }
 
-    /// A page of a list.
-    pub(crate) fn listed(&self, member: &'static str, items: &[&RawValue], next: Option<String>) -> Finished {
+    /// Renders a page of a list.
+    pub(crate) fn list(
+        &self,
+        member: &'static str,
+        items: &[&RawValue],
+        next: Option<String>,
+    ) -> RenderedResult {
         self.complete(&Listed { member, items, next }, Caching::Private)
     }
 
-    /// What the client has to answer before there is a result.
-    pub(crate) fn input_required(&self, questions: Map<String, Value>, state: Option<String>) -> Finished {
+    /// Renders requests for input, which come before a result.
+    pub(crate) fn input_required(
+        &self,
+        input_requests: Map<String, Value>,
+        state: Option<String>,
+    ) -> RenderedResult {
         rendered(&InputRequired {
             result_type: "input_required",
             meta: &self.snapshot.meta,
-            input_requests: questions,
+            input_requests,
             request_state: state,
         })
     }
 
-    /// What the server is and can do, with all that it says of itself.
-    pub(crate) fn introduced(&self, result: &impl Serialize) -> Finished {
+    /// Renders what the server is and can do, with all that it says of itself.
+    pub(crate) fn discovery(&self, result: &impl Serialize) -> RenderedResult {
         self.with_meta(result, Caching::Private, &self.snapshot.introduction)
     }
 
-    /// A result that is all there is to say.
-    pub(crate) fn complete(&self, result: &impl Serialize, caching: Caching) -> Finished {
+    /// Renders a result that needs no further round.
+    fn complete(&self, result: &impl Serialize, caching: Caching) -> RenderedResult {
         self.with_meta(result, caching, &self.snapshot.meta)
     }
 
-    fn with_meta(&self, result: &impl Serialize, caching: Caching, meta: &RawValue) -> Finished {
+    fn with_meta(&self, result: &impl Serialize, caching: Caching, meta: &RawValue) -> RenderedResult {
         if self.era == Era::Legacy {
             return rendered(result);
         }
@@ -197,23 +214,4 @@ impl Shape {
         };
         rendered(&Complete { result, modern })
     }
-}
-
-/// `Implementation` in the schema. Icons stand only where a client asks what the server is, not in every result.
-pub(crate) fn introduction(identity: &Identity, with_icons: bool) -> Value {
-    let mut introduction = json!(identity);
-    if with_icons && !identity.icons.is_empty() {
-        introduction["icons"] = json!(icons(&identity.icons));
-    }
-    introduction
-}
-
-/// Texts, numbers and values made from JSON: rendering them can't fail, and if it did, the result would be `null`.
-pub(crate) fn rendered(result: &impl Serialize) -> Finished {
-    let mut text = Vec::with_capacity(USUAL_BYTES);
-    if let Err(error) = serde_json::to_writer(&mut text, result) {
-        tracing::error!(%error, "a result could not be rendered");
-        return Finished(b"null".to_vec());
-    }
-    Finished(text)
 }

@@ -1,5 +1,6 @@
-//! What a tool wants remembered, sealed: it travels through the client, which can neither read nor change it, nor use it for
-//! another call, as another principal, or too late (2026-07-28, basic/patterns/mrtr, "Server Requirements").
+//! `requestState`: the state of a call between two rounds. It travels through the client, encrypted, so that the client can
+//! neither read nor change it, nor use it for another call, as another principal, or too late (2026-07-28,
+//! basic/patterns/mrtr, "Server Requirements").
 
 use std::sync::{Once, OnceLock};
 
@@ -13,35 +14,36 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use syntax::strict_json::{self, Json, MAX_DEPTH, MapAccess, Members, Unread};
 
-/// How long a state is good, in seconds: someone may have to answer a question meanwhile.
+/// The lifetime of a state, in seconds: a user may have to fill in a form meanwhile.
 const LIFE: i64 = 3600;
 /// An AES-256 key, in bytes.
 pub const KEY_BYTES: usize = 32;
 
-/// Keys for states: the first seals, all of them open, so that keys can be changed while states are on their way.
+/// Keys for states: the first one seals, all of them open, so that keys can be rotated.
 pub struct SealingKeys {
-    given: Vec<RandomizedNonceKey>,
-    /// Without given ones: made when it is first needed, as the first random number of a process takes long.
+    configured: Vec<RandomizedNonceKey>,
+    /// The key where none is configured, made on first use, since the first random number of a process takes long.
     own: OnceLock<Option<RandomizedNonceKey>>,
-    /// Done once a state was sealed without given keys.
+    /// Completed once a state was sealed without a configured key.
     warned: Once,
 }
 
-/// What a state belongs to: nothing else can open it.
+/// The call that a state belongs to: no other can open it.
 #[derive(Serialize)]
 pub(crate) struct Binding<'a> {
     pub(crate) subject: &'a str,
     pub(crate) client: &'a str,
-    /// The protected resource that was asked.
+    /// The protected resource.
     pub(crate) resource: &'a str,
     pub(crate) method: &'a str,
-    /// The tool's or prompt's name, or the URI.
+    /// The name of the tool, prompt or method, or the URI of the resource.
     pub(crate) target: &'a str,
 }
 
 impl<'a> Binding<'a> {
-    pub(crate) fn new(who: &'a Principal, method: &'a str, target: &'a str) -> Self {
-        Self { subject: who.subject(), client: who.client(), resource: who.resource(), method, target }
+    pub(crate) fn new(principal: &'a Principal, method: &'a str, target: &'a str) -> Self {
+        let (subject, client, resource) = (principal.subject(), principal.client(), principal.resource());
+        Self { subject, client, resource, method, target }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -50,7 +52,7 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// A digest of a call's arguments, whatever the order and spelling in which the client wrote them.
+/// A digest of a call's arguments, independent of the order of their members and of their spelling in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct ArgumentsDigest(String);
@@ -63,16 +65,16 @@ impl ArgumentsDigest {
     }
 }
 
-/// What is sealed.
+/// The plaintext of a state.
 #[derive(Serialize)]
 struct Payload {
-    /// When it is too old, in seconds since 1970.
+    /// The time of expiry, in seconds since 1970.
     exp: i64,
     arguments: ArgumentsDigest,
     state: Value,
 }
 
-/// What was sealed.
+/// An opened state.
 pub(crate) struct Opened {
     pub(crate) arguments: ArgumentsDigest,
     pub(crate) state: Value,
@@ -110,27 +112,31 @@ impl Sealed<'_> {
 }
 
 impl SealingKeys {
-    /// Keys of [`KEY_BYTES`] bytes each; `None` if there is none, or one of another length.
+    /// Creates them from keys of [`KEY_BYTES`] bytes each; `None` if there is none, or one of another length.
     #[must_use]
     pub fn new(keys: &[Vec<u8>]) -> Option<Self> {
         let keys: Result<Vec<_>, _> =
             keys.iter().map(|key| RandomizedNonceKey::new(&AES_256_GCM, key)).collect();
-        let given = keys.ok().filter(|keys| !keys.is_empty())?;
-        Some(Self { given, own: OnceLock::new(), warned: Once::new() })
+        let configured = keys.ok().filter(|keys| !keys.is_empty())?;
+        Some(Self { configured, own: OnceLock::new(), warned: Once::new() })
     }
 
-    /// One key that nobody else has: states end with this process, and other replicas can't open them.
+    /// Creates one key for this process: states end with it, and other replicas can't open them.
     #[must_use]
     pub const fn of_this_process() -> Self {
-        Self { given: Vec::new(), own: OnceLock::new(), warned: Once::new() }
+        Self { configured: Vec::new(), own: OnceLock::new(), warned: Once::new() }
     }
 
-    /// None only if there are none given and the machine gives no randomness.
+    /// Returns the keys; empty only if none is configured and the machine has no randomness.
     fn all(&self) -> &[RandomizedNonceKey] {
-        if self.given.is_empty() { self.own.get_or_init(random_key).as_slice() } else { &self.given }
+        if self.configured.is_empty() {
+            self.own.get_or_init(random_key).as_slice()
+        } else {
+            &self.configured
+        }
     }
 
-    /// Seals a state; `None` only if the machine gives no randomness.
+    /// Seals a state; `None` only if the machine has no randomness.
     pub(crate) fn seal(
         &self,
         state: Value,
@@ -138,7 +144,7 @@ impl SealingKeys {
         binding: &Binding<'_>,
         now: UnixSeconds,
     ) -> Option<String> {
-        if self.given.is_empty() {
+        if self.configured.is_empty() {
             self.warn_once();
         }
         let payload = Payload { exp: now.0.saturating_add(LIFE), arguments, state };
@@ -148,7 +154,7 @@ impl SealingKeys {
         Some(URL_SAFE_NO_PAD.encode([nonce.as_ref().as_slice(), &sealed].concat()))
     }
 
-    /// Not before a tool asks: most servers have none that does, and need no keys.
+    /// Warns on the first use, not at the start: most servers have no tool that requests input, and need no keys.
     fn warn_once(&self) {
         self.warned.call_once(|| {
             tracing::warn!(
@@ -158,7 +164,7 @@ impl SealingKeys {
         });
     }
 
-    /// The state, if it is ours, belongs here, and is not too old.
+    /// Opens a state; `None` if it is not authentic, belongs to another call, or has expired.
     pub(crate) fn open(&self, sealed: &str, binding: &Binding<'_>, now: UnixSeconds) -> Option<Opened> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
@@ -258,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_state_sealed_without_given_keys_is_warned_of_and_nothing_else_is() {
-        let given = SealingKeys::new(&[vec![1; KEY_BYTES]]).unwrap();
+    fn only_the_first_state_sealed_without_configured_keys_is_warned_of() {
+        let configured = SealingKeys::new(&[vec![1; KEY_BYTES]]).unwrap();
         let own = SealingKeys::of_this_process();
-        given.seal_plain(&json!(1), &binding("a", "t"), NOW).unwrap();
+        configured.seal_plain(&json!(1), &binding("a", "t"), NOW).unwrap();
         assert_eq!(own.opened("AAAA", &binding("a", "t"), NOW), None);
-        assert!(!given.warned.is_completed() && !own.warned.is_completed());
+        assert!(!configured.warned.is_completed() && !own.warned.is_completed());
         own.seal_plain(&json!(1), &binding("a", "t"), NOW).unwrap();
         assert!(own.warned.is_completed());
     }

@@ -1,11 +1,10 @@
-//! Which protocol versions are served, and what the server can do in any of them.
+//! The served protocol versions, and the server's capabilities in them.
 
-use domain::{Address, Service};
+use domain::{Address, Catalog, Service};
 use serde_json::{Value, json};
 
-use crate::Era;
+use crate::era::Era;
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
-use crate::message::invalid;
 use crate::reply::{Failure, code};
 
 /// The version of the modern era.
@@ -13,16 +12,16 @@ pub(crate) const MODERN: &str = "2026-07-28";
 /// The versions of the legacy era, newest first. 2024-11-05 is served as 2025-03-26 is, over Streamable HTTP: its own
 /// transport, with two endpoints, is not served.
 pub(crate) const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
-/// Those of them that have JSON-RPC batches.
+/// The versions that have JSON-RPC batches.
 const WITH_BATCHES: [&str; 2] = ["2025-03-26", "2024-11-05"];
 
-/// Every served version, newest first. A client of either era finds one of its own.
+/// Returns every served version of both eras, newest first.
 pub(crate) const fn supported() -> [&'static str; 5] {
     let [a, b, c, d] = LEGACY;
     [MODERN, a, b, c, d]
 }
 
-/// Whether a legacy version has icons. Versions are dates, so later ones compare greater.
+/// Returns whether a legacy version has icons. Versions are dates, so later ones compare greater.
 pub(crate) fn has_icons(version: &str) -> bool {
     version >= "2025-11-25"
 }
@@ -37,7 +36,7 @@ pub(crate) fn check_header(fields: &dyn RequestFields) -> Result<(), Failure> {
         Field::Absent => Ok(()),
         Field::Value(version) if supported().contains(&version) => Ok(()),
         Field::Value(version) => Err(unsupported_version(version)),
-        Field::Malformed => Err(invalid("the MCP-Protocol-Version header is malformed")),
+        Field::Malformed => Err(Failure::invalid_request("the MCP-Protocol-Version header is malformed")),
     }
 }
 
@@ -48,30 +47,55 @@ pub(crate) fn check_header(fields: &dyn RequestFields) -> Result<(), Failure> {
 pub(crate) fn check_batch(fields: &dyn RequestFields) -> Result<(), Failure> {
     check_header(fields)?;
     match fields.field(PROTOCOL_VERSION) {
-        Field::Value(version) if !WITH_BATCHES.contains(&version) => {
-            Err(invalid("batches are not served in this protocol version: send each message alone"))
-        }
+        Field::Value(version) if !WITH_BATCHES.contains(&version) => Err(Failure::invalid_request(
+            "batches are not served in this protocol version: send each message alone",
+        )),
         _ => Ok(()),
     }
 }
 
-/// -32022, with what is served. A version is repeated only as far as a version goes.
+/// Returns -32022 with the served versions. The requested one is repeated, cut.
 pub(crate) fn unsupported_version(requested: &str) -> Failure {
     let requested: String = requested.chars().take(64).collect();
     Failure::malformed(code::UNSUPPORTED_PROTOCOL_VERSION, "unsupported protocol version")
         .with_data(json!({"supported": supported(), "requested": requested}))
 }
 
-/// `ServerCapabilities` in the schema. Changes can be listened to in the modern era only: the legacy one has no stream
-/// without a session that could carry them.
+/// What a method needs of the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// Present in every catalog.
+    Always,
+    Resources,
+    Prompts,
+    /// Resources or prompts: either has arguments that can be completed.
+    Completions,
+}
+
+impl Feature {
+    /// Returns whether a catalog has it.
+    pub(crate) fn is_in(self, catalog: &Catalog) -> bool {
+        let resources = || catalog.resources.specs().next().is_some();
+        let prompts = || catalog.prompts.specs().next().is_some();
+        match self {
+            Self::Always => true,
+            Self::Resources => resources(),
+            Self::Prompts => prompts(),
+            Self::Completions => resources() || prompts(),
+        }
+    }
+}
+
+/// Returns `ServerCapabilities` of the schema. Notifications of changes are in the modern era only:
+/// without a session, the legacy one has no stream for them.
 pub(crate) fn capabilities(service: &Service, era: Era) -> Value {
     let changes = era == Era::Modern;
     let catalog = &service.catalog;
     let mut capabilities = json!({"tools": {"listChanged": changes}, "logging": {}});
-    if catalog.resources.specs().next().is_some() {
+    if Feature::Resources.is_in(catalog) {
         capabilities["resources"] = json!({"listChanged": changes, "subscribe": true});
     }
-    if catalog.prompts.specs().next().is_some() {
+    if Feature::Prompts.is_in(catalog) {
         capabilities["prompts"] = json!({"listChanged": changes});
     }
     let has_templates = catalog.resources.specs().any(|spec| matches!(spec.address, Address::Template(_)));

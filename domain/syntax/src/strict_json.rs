@@ -1,9 +1,9 @@
 //! JSON text that means one thing only.
 //!
 //! `serde_json` takes the last of duplicate members and other parsers the first, so a text with duplicates can mean
-//! one thing to a gateway and another here. RFC 8259 section 4 and RFC 7515 section 4 let a receiver refuse it; tokens
-//! and requests are refused. Depth and the number of values are bounded before anything recurses over the text again, or
-//! builds a tree of it, and what a tree would take in memory is known before it is built ([`Unparsed`]).
+//! one thing to a gateway and another here. RFC 8259 section 4 and RFC 7515 section 4 allow a receiver to refuse it. Depth
+//! and the number of values are bounded before anything recurses over the text again or builds a tree of it, and the memory
+//! that a tree takes is known before it is built ([`Unparsed`]).
 //!
 //! Member names that `serde_json` gives a meaning of its own ([`RESERVED_PREFIX`]) are refused, too: wherever a
 //! [`Value`] is deserialized, it parses the text of such a member as JSON, past every bound here.
@@ -19,8 +19,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Seq
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// The deepest nesting that can be asked for. `serde_json` refuses to build a value of more than 127 levels; what is
-/// built from a request or token lies at least one level deep in it.
+/// The maximum depth that a caller can allow. `serde_json` refuses to build a value of more than 127 levels; what is built
+/// from a request or token lies at least one level deep in it.
 pub const MAX_DEPTH: usize = 128;
 
 /// The deepest nesting that [`parse`] reads: `serde_json`'s own limit.
@@ -32,7 +32,7 @@ pub const MAX_VALUES: usize = 100_000;
 /// The prefix of member names that `serde_json` reads as instructions, such as `$serde_json::private::RawValue`.
 pub const RESERVED_PREFIX: &str = "$serde_json::";
 
-/// Why a text is refused.
+/// The reason why a text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrictJsonError {
     /// Not JSON (RFC 8259), with the line and column of the fault.
@@ -43,7 +43,7 @@ pub enum StrictJsonError {
         /// From 1.
         column: usize,
     },
-    /// A member stands twice in one object.
+    /// An object has two members of one name.
     #[error("an object has two members of one name")]
     DuplicateMember,
     /// Arrays and objects nest deeper than allowed.
@@ -68,7 +68,7 @@ pub fn check(text: &[u8], max_depth: usize) -> Result<(), StrictJsonError> {
     walk::<Nothing>(text, max_depth).map(drop)
 }
 
-/// Checks `text` as [`check`] does, and keeps of it what `M` takes, in one pass.
+/// Checks `text` as [`check`] does, and returns what `M` takes of it, in one pass.
 ///
 /// # Errors
 /// [`StrictJsonError`] for the first fault in the text.
@@ -76,7 +76,7 @@ pub fn read<'de, M: Members<'de>>(
     text: &'de [u8],
     max_depth: usize,
 ) -> Result<Json<'de, M>, StrictJsonError> {
-    // What is kept as it is written is read ahead, so a fault in it may hide one before it.
+    // Raw values are read before they are checked, so a fault in one may hide an earlier fault.
     walk(text, max_depth).map_err(|error| check(text, max_depth).err().unwrap_or(error))
 }
 
@@ -100,14 +100,14 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, ParseError> {
     Ok(serde_json::from_slice(text)?)
 }
 
-/// An array's items: the text of each, and what was read of it.
+/// The items of an array: the text of each, and what was read of it.
 pub type Items<'de, M> = Vec<(&'de [u8], Result<Json<'de, M>, StrictJsonError>)>;
 
-/// Reads the items of an array, each as [`read`] does, so that a fault in one says nothing of the others. Depth is counted
-/// from the array, and values are counted in all of it together.
+/// Reads the items of an array one by one, each as [`read`] does, so that a fault in one does not affect the others. Depth is
+/// counted from the array, and values are counted in all items together.
 ///
 /// # Errors
-/// [`StrictJsonError`] for what is no array, and for one with more than `max_items` items or too many values.
+/// [`StrictJsonError`] if the text is not an array, or has more than `max_items` items or too many values.
 pub fn read_items<'de, M: Members<'de>>(
     text: &'de [u8],
     max_depth: usize,
@@ -128,7 +128,7 @@ pub fn read_items<'de, M: Members<'de>>(
     Ok(read)
 }
 
-/// The texts of an array's items. Nothing in them recurses.
+/// Returns the texts of an array's items, without recursion.
 fn split(text: &[u8], max_items: usize) -> Result<Vec<&RawValue>, StrictJsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let mut has_more = false;
@@ -172,7 +172,7 @@ fn walk<'de, M: Members<'de>>(text: &'de [u8], max_depth: usize) -> Result<Json<
     walk_on(text, max_depth, &mut State::default())
 }
 
-/// Walks `text`, counting on from `state`.
+/// Walks `text` and adds to the counts of `state`.
 fn walk_on<'de, M: Members<'de>>(
     text: &'de [u8],
     max_depth: usize,
@@ -180,7 +180,7 @@ fn walk_on<'de, M: Members<'de>>(
 ) -> Result<Json<'de, M>, StrictJsonError> {
     let limit = max_depth.min(MAX_DEPTH);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    // The walk counts for itself, so that the message can say what the limit is.
+    // The walk checks the depth itself, so that the error can name the limit.
     deserializer.disable_recursion_limit();
     let walked = Walk::new(limit, state)
         .deserialize(&mut deserializer)
@@ -194,42 +194,42 @@ fn walk_on<'de, M: Members<'de>>(
     })
 }
 
-/// A value, of which no more is kept than was wanted.
+/// A JSON value, reduced to what the caller takes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json<'a, M = Nothing> {
     /// `null`.
     Null,
     /// A string, borrowed from the text where it holds no escape.
     Text(Cow<'a, str>),
-    /// An object, and what was taken of its members.
+    /// An object, reduced to the members that were taken.
     Object(M),
     /// A number, a boolean or an array.
     Other,
 }
 
 impl<M> Json<'_, M> {
-    /// A string's text.
+    /// Returns the text of a string.
     pub fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
-    /// What was taken of an object.
+    /// Returns what was taken of an object.
     pub fn object(self) -> Option<M> {
         if let Self::Object(members) = self { Some(members) } else { None }
     }
 }
 
-/// What is wanted of an object.
+/// A type that takes some members of an object.
 pub trait Members<'de>: Default {
-    /// Takes one member. What it does not read is read for it, and checked.
+    /// Takes or skips one member, by consuming its `value`.
     ///
     /// # Errors
-    /// Those of reading `value`, and no others: a member of an unexpected kind is something to remember, not a fault of
-    /// the text.
+    /// Only those of reading `value`. A member of an unexpected type is not an error of the text; the implementation has to
+    /// record it.
     fn take<A: MapAccess<'de>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error>;
 }
 
-/// Nothing is wanted.
+/// Takes no member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Nothing;
 
@@ -239,7 +239,7 @@ impl<'de> Members<'de> for Nothing {
     }
 }
 
-/// A member's value, still to be read.
+/// A member's value that is not read yet.
 pub struct Unread<'r, A> {
     members: &'r mut A,
     remaining: usize,
@@ -247,15 +247,15 @@ pub struct Unread<'r, A> {
 }
 
 impl<'de, A: MapAccess<'de>> Unread<'_, A> {
-    /// Checks it, and forgets it.
+    /// Checks the value and drops it.
     ///
     /// # Errors
-    /// A fault of the text, as for all of these.
+    /// A fault of the text.
     pub fn skip(self) -> Result<(), A::Error> {
         self.read::<Nothing>().map(drop)
     }
 
-    /// Keeps a string, or what `M` takes of an object.
+    /// Returns a string, or what `M` takes of an object.
     ///
     /// # Errors
     /// A fault of the text.
@@ -263,7 +263,7 @@ impl<'de, A: MapAccess<'de>> Unread<'_, A> {
         self.members.next_value_seed(Walk::new(self.remaining, self.state))
     }
 
-    /// Keeps all of it.
+    /// Returns the whole value.
     ///
     /// # Errors
     /// A fault of the text.
@@ -271,7 +271,7 @@ impl<'de, A: MapAccess<'de>> Unread<'_, A> {
         self.members.next_value_seed(Tree { remaining: self.remaining, state: self.state })
     }
 
-    /// Keeps it as it is written.
+    /// Returns the value's text.
     ///
     /// # Errors
     /// A fault of the text.
@@ -284,7 +284,7 @@ impl<'de, A: MapAccess<'de>> Unread<'_, A> {
         Ok(raw)
     }
 
-    /// Keeps it as it is written, to be parsed when it is wanted.
+    /// Returns the value's text, to be parsed later.
     ///
     /// # Errors
     /// A fault of the text.
@@ -296,7 +296,7 @@ impl<'de, A: MapAccess<'de>> Unread<'_, A> {
     }
 }
 
-/// A checked JSON text, and the memory that its tree will take.
+/// A checked JSON text, and the memory that its tree takes.
 #[derive(Debug, Clone)]
 pub struct Unparsed<T> {
     text: T,
@@ -304,12 +304,12 @@ pub struct Unparsed<T> {
 }
 
 impl<T: Deref<Target = RawValue>> Unparsed<T> {
-    /// The text, as it was written.
+    /// Returns the text.
     pub fn text(&self) -> &str {
         self.text.get()
     }
 
-    /// An upper bound of the memory that [`Unparsed::parse`] allocates, in bytes.
+    /// Returns an upper bound of the memory that [`Unparsed::parse`] allocates, in bytes.
     pub fn tree_bytes(&self) -> usize {
         self.tree_bytes
     }
@@ -325,20 +325,20 @@ impl<T: Deref<Target = RawValue>> Unparsed<T> {
 }
 
 impl Unparsed<&RawValue> {
-    /// A copy that outlives the text that it was read from.
+    /// Returns a copy that does not borrow from the text.
     #[must_use]
     pub fn to_owned(&self) -> Unparsed<Box<RawValue>> {
         Unparsed { text: self.text.to_owned(), tree_bytes: self.tree_bytes }
     }
 }
 
-/// What a walk has seen so far.
+/// The counts of a walk, and why it stopped.
 #[derive(Debug, Default)]
 struct State {
-    /// What stopped it, where that was not the syntax.
+    /// Why the walk stopped, if not for the syntax.
     fault: Option<Fault>,
     values: usize,
-    /// An upper bound of what a tree of it takes, in bytes.
+    /// An upper bound of the memory of a tree, in bytes.
     tree_bytes: usize,
 }
 
@@ -350,13 +350,13 @@ enum Fault {
     Reserved,
 }
 
-/// What a value costs in a tree: its place in a `Vec` that grew by doubling (a `Value` has 32 bytes).
+/// The memory of a value in a tree: its slot in a `Vec` that grew by doubling (a `Value` has 32 bytes).
 const VALUE_BYTES: usize = 64;
 /// A string's or vector's allocation beyond its content.
 const ALLOCATION_BYTES: usize = 32;
-/// A node of a `BTreeMap<String, Value>`: 11 places of 56 bytes, its header, and its share of the nodes above it.
+/// The memory of a node of a `BTreeMap<String, Value>`: 11 slots of 56 bytes, its header, and its share of the inner nodes.
 const NODE_BYTES: usize = 704;
-/// The fewest members that a node holds, but for the only one.
+/// The minimum number of members in a node, except in a tree of one node.
 const MEMBERS_PER_NODE: usize = 5;
 
 impl State {
@@ -370,7 +370,7 @@ impl State {
         self.value(ALLOCATION_BYTES + text.len())
     }
 
-    /// The name of an object's member, which is the `index`th.
+    /// Counts the name of an object's `index`th member.
     fn name<E: serde::de::Error>(&mut self, name: &str, index: usize) -> Result<(), E> {
         let node = if index.is_multiple_of(MEMBERS_PER_NODE) { NODE_BYTES } else { 0 };
         self.tree_bytes += node + ALLOCATION_BYTES + name.len();
@@ -387,7 +387,7 @@ impl State {
     }
 }
 
-/// Walks a value and keeps what `M` takes.
+/// Walks a value and returns what `M` takes.
 struct Walk<'f, M> {
     remaining: usize,
     state: &'f mut State,
@@ -465,7 +465,7 @@ impl<'de, M: Members<'de>> Visitor<'de> for Walk<'_, M> {
     }
 }
 
-/// Walks a value and keeps all of it.
+/// Walks a value and returns all of it.
 struct Tree<'f> {
     remaining: usize,
     state: &'f mut State,
@@ -557,7 +557,7 @@ impl<'de> Visitor<'de> for Name {
     }
 }
 
-/// The names of one object: a short list is compared, a long one hashed, so that no text costs quadratic time.
+/// The member names of an object. Few are compared one by one and many are hashed, so that no text takes quadratic time.
 #[derive(Default)]
 struct Names<'de> {
     few: [Cow<'de, str>; Names::FEW],

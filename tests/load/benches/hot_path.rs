@@ -12,7 +12,7 @@ use domain::{Announcer, BearerToken, Clock, Holder, Memory, Pool, Principal, Sha
 use fakes::{ScriptedVerifier, claims};
 use fastmcp_auth0::{Ports, Settings, Sources, wiring};
 use local_tenant::{Dialect, LocalTenant, Options, TokenRequest};
-use mcp_protocol::{Body, Field, McpServer, Posted, RequestFields, Snapshot};
+use mcp_protocol::{Body, Field, McpServer, PostRequest, ProtocolSnapshot, RequestFields};
 use serde_json::{Value, json};
 use syntax::strict_json;
 use system_clock::SystemClock;
@@ -97,7 +97,7 @@ fn fields(method: &'static str, modern: bool) -> Fields {
     Fields(vec![("mcp-protocol-version", MODERN), ("mcp-method", method), ("mcp-name", "greet")])
 }
 
-fn server() -> (Arc<McpServer>, Arc<Snapshot>, Principal) {
+fn server() -> (Arc<McpServer>, Arc<ProtocolSnapshot>, Principal) {
     let settings = settings(ISSUER);
     let clock = Arc::new(SystemClock::start());
     let now = clock.now().seconds();
@@ -140,8 +140,9 @@ fn answer(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     let memory = Memory::of_request(&pool, Holder::of(&who));
                     let body = black_box(&body);
-                    let posted = Posted { who: &who, fields: &fields, body, may_stream: true, memory };
-                    let reply = runtime.block_on(server.answer(&snapshot, posted));
+                    let post =
+                        PostRequest { principal: &who, fields: &fields, body, may_stream: true, memory };
+                    let reply = runtime.block_on(server.answer(&snapshot, post));
                     assert!(matches!(reply.body, Body::Whole(_)));
                     reply
                 });

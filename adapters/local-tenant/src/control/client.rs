@@ -1,4 +1,4 @@
-//! Asking a running local tenant for a token: what the `token` command does.
+//! Requests a token from a running local tenant, for the `token` command.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -18,51 +18,51 @@ use crate::control::token::TokenResponse;
 use crate::http::problem::ErrorBody;
 use crate::oauth::token::{IssuedToken, TokenRequest};
 
-/// For everything, from the connection to the last byte.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What a tenant answers is far shorter.
-const ANSWER_BYTES: usize = 64 * 1024;
+/// The time for the whole exchange, from the connection to the last byte.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum size of a response; a tenant's are much smaller.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// Why there is no token, for people.
+/// The reason why there is no token, for people.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nothing listens on the port.
     #[error("no local tenant on 127.0.0.1:{port}; start one with `fastmcp-auth0 dev`")]
     NotRunning {
-        /// The port asked.
+        /// The requested port.
         port: u16,
     },
-    /// Something else listens there.
+    /// Another program listens on the port.
     #[error("what listens on 127.0.0.1:{port} is not a local tenant")]
     NotATenant {
-        /// The port asked.
+        /// The requested port.
         port: u16,
     },
-    /// The tenant says no.
+    /// The tenant refuses the request.
     #[error("{description}")]
     Refused {
         /// The OAuth error code.
         error: String,
-        /// The tenant's words.
+        /// The tenant's explanation.
         description: String,
     },
-    /// No answer in time.
+    /// The tenant does not respond in time.
     #[error("the local tenant on 127.0.0.1:{port} did not answer within 5 seconds")]
     TimedOut {
-        /// The port asked.
+        /// The requested port.
         port: u16,
     },
-    /// The operating system won't connect, for another reason than that nothing listens.
+    /// Connecting fails for another reason.
     #[error("can't connect to 127.0.0.1:{port}: {cause}")]
     Connect {
-        /// The port asked.
+        /// The requested port.
         port: u16,
-        /// What the operating system says.
+        /// The operating system's error.
         cause: io::Error,
     },
 }
 
-/// Asks the local tenant on 127.0.0.1 for a token.
+/// Requests a token from the local tenant on 127.0.0.1.
 ///
 /// # Errors
 /// [`ClientError`].
@@ -75,16 +75,16 @@ pub async fn request_token(port: u16, request: &TokenRequest) -> Result<IssuedTo
                 ClientError::Connect { port, cause }
             }
         })?;
-        // Whatever breaks from here on, a tenant would not do it.
+        // A tenant does not break off an exchange.
         let (status, body) = exchange(stream, port, request).await.ok_or(ClientError::NotATenant { port })?;
-        understood(status, &body).unwrap_or(Err(ClientError::NotATenant { port }))
+        parse_response(status, &body).unwrap_or(Err(ClientError::NotATenant { port }))
     };
-    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(ClientError::TimedOut { port }))
+    tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(ClientError::TimedOut { port }))
 }
 
 async fn exchange(stream: TcpStream, port: u16, request: &TokenRequest) -> Option<(StatusCode, Bytes)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    // Ends when `sender` and the answer are dropped.
+    // Ends when `sender` and the response are dropped.
     tokio::spawn(connection);
     let request = Request::post(token::PATH)
         .header(HOST, format!("127.0.0.1:{port}"))
@@ -92,18 +92,18 @@ async fn exchange(stream: TcpStream, port: u16, request: &TokenRequest) -> Optio
         .body(Full::new(Bytes::from(serde_json::to_vec(request).ok()?)))
         .ok()?;
     let (head, body) = sender.send_request(request).await.ok()?.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES).collect().await.ok()?;
+    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.ok()?;
     Some((head.status, body.to_bytes()))
 }
 
-/// What the tenant says; `None` if no tenant says that.
-fn understood(status: StatusCode, body: &[u8]) -> Option<Result<IssuedToken, ClientError>> {
+/// Parses a tenant's response; `None` if it is not one.
+fn parse_response(status: StatusCode, body: &[u8]) -> Option<Result<IssuedToken, ClientError>> {
     match status {
         StatusCode::OK => {
             let token: TokenResponse = strict_json::parse(body).ok()?;
             Some(Ok(token.into()))
         }
-        // Other servers have errors of this shape too, but nothing at this path, or a lock before it.
+        // Other servers have errors of this shape, too, but not this path, or they demand authentication.
         StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::METHOD_NOT_ALLOWED => None,
         _ => {
             let ErrorBody { error, error_description } = strict_json::parse(body).ok()?;
@@ -127,7 +127,7 @@ mod tests {
             (StatusCode::BAD_GATEWAY, b"bad gateway"),
         ];
         for (status, body) in cases {
-            assert!(understood(status, body).is_none(), "{status}");
+            assert!(parse_response(status, body).is_none(), "{status}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a request's body, within bounds.
+//! Reads a request's body within limits of size and time.
 
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use hyper::header::CONTENT_TYPE;
 
 use crate::http::problem::Problem;
 
-/// A body's size and time.
-const BODY_BYTES: usize = 64 * 1024;
-const BODY_READ: Duration = Duration::from_secs(10);
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a body of this media type.
+///
+/// # Errors
+/// A [`Problem`] if the body has another type, is too large, too slow or broken.
 pub(crate) async fn read(
     headers: &HeaderMap,
     media_type: &'static str,
@@ -23,11 +25,11 @@ pub(crate) async fn read(
     if !has_type(headers, media_type) {
         return Err(Problem::UnsupportedMediaType { expected: media_type });
     }
-    // Not reading is also not sending "100 Continue".
-    if body.size_hint().lower() > BODY_BYTES as u64 {
-        return Err(Problem::BodyTooLarge { limit: BODY_BYTES });
+    // Without a read, hyper does not send "100 Continue".
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(Problem::BodyTooLarge { limit: MAX_BODY_BYTES });
     }
-    tokio::time::timeout(BODY_READ, collect(body)).await.unwrap_or(Err(Problem::BodyTooSlow))
+    tokio::time::timeout(BODY_TIMEOUT, collect(body)).await.unwrap_or(Err(Problem::BodyTooSlow))
 }
 
 fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
@@ -42,8 +44,8 @@ async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
         let Ok(data) = frame.map_err(|_| Problem::BodyBroken)?.into_data() else {
             continue;
         };
-        if collected.len() + data.len() > BODY_BYTES {
-            return Err(Problem::BodyTooLarge { limit: BODY_BYTES });
+        if collected.len() + data.len() > MAX_BODY_BYTES {
+            return Err(Problem::BodyTooLarge { limit: MAX_BODY_BYTES });
         }
         collected.extend_from_slice(&data);
     }

@@ -1,14 +1,15 @@
-//! Every way a request ends without reaching its goal, as RFC 6749 section 5.2's error object.
+//! Refused requests, and their HTTP responses with the error object of RFC 6749 section 5.2.
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::http::response::{self, NO_STORE};
 use crate::oauth::error::OAuthError;
 
-/// Why a request is refused.
+/// The reason why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     NotFound,
@@ -40,7 +41,7 @@ impl OAuthError {
         }
     }
 
-    /// RFC 6749 section 5.2 and RFC 6750 section 3 demand a challenge with a 401.
+    /// Returns the challenge that RFC 6749 section 5.2 and RFC 6750 section 3 demand.
     fn challenge(&self) -> Option<HeaderValue> {
         match self.code {
             "invalid_client" => Some(HeaderValue::from_static("Basic realm=\"local tenant\"")),
@@ -52,7 +53,7 @@ impl OAuthError {
     }
 }
 
-/// The error object, as it is sent and as the client reads it.
+/// The error object, as the tenant writes it and the `token` command reads it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ErrorBody {
     pub(crate) error: String,
@@ -94,7 +95,7 @@ impl Problem {
             Self::NotFound => {
                 "there is nothing at this path; start from /.well-known/openid-configuration".into()
             }
-            Self::MethodNotAllowed { allow } => format!("this path takes {allow}"),
+            Self::MethodNotAllowed { allow } => format!("this path supports {allow}"),
             Self::BadHost => "the request must name one host (RFC 9112 section 3.2)".into(),
             Self::ForeignHost => "the local tenant answers to localhost, 127.0.0.1 and [::1] only".into(),
             Self::ForeignOrigin => "web pages may not call this; it is for commands on this machine".into(),
@@ -109,13 +110,9 @@ impl Problem {
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let body = ErrorBody { error: self.error().to_owned(), error_description: self.description() };
-        // Strings: rendering them can't fail.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let mut response = response::json(&body, NO_STORE);
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
@@ -130,7 +127,7 @@ impl Problem {
         response
     }
 
-    /// Whether what is left of the request on the wire is not worth reading.
+    /// Returns whether the connection is closed, because the rest of the request is not read.
     const fn ends_connection(&self) -> bool {
         matches!(self, Self::BodyTooLarge { .. } | Self::BodyTooSlow | Self::BodyBroken | Self::BadHost)
     }

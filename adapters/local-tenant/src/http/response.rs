@@ -1,4 +1,4 @@
-//! Answers: JSON, pages, redirects.
+//! Responses: JSON, pages, redirects.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,7 +10,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-/// Auth0's. A tenant that starts again on the same port has other keys, so no longer than this.
+/// Auth0's value. It must be short: a tenant that starts again on the same port has other keys.
 pub(crate) const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=15");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// No credentials are involved, so `*` covers every header but the one that it never covers (Fetch section 3.3.4).
@@ -33,7 +33,7 @@ pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 }
 
 pub(crate) fn json(body: &impl Serialize, caching: HeaderValue) -> Response<Full<Bytes>> {
-    // Strings, numbers and arrays of them: rendering them can't fail.
+    // Serializing strings, numbers and arrays of them can't fail.
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -41,15 +41,15 @@ pub(crate) fn json(body: &impl Serialize, caching: HeaderValue) -> Response<Full
     response
 }
 
-/// RFC 7591 section 3.2.1.
+/// Creates the response to a registration (RFC 7591 section 3.2.1).
 pub(crate) fn created(body: &impl Serialize) -> Response<Full<Bytes>> {
     let mut response = json(body, NO_STORE);
     *response.status_mut() = StatusCode::CREATED;
     response
 }
 
-/// A page that loads nothing but its stylesheet, that no other page frames, and whose form leads here and, by the answer's
-/// redirect, to `form_action`.
+/// Creates a page that loads only its stylesheet, can't be framed, and has a form that leads to the tenant and, by the
+/// redirect that follows, to `form_action`.
 pub(crate) fn html(page: String, form_action: &str) -> Response<Full<Bytes>> {
     let policy = format!(
         "default-src 'none'; style-src 'self'; form-action 'self' {form_action}; frame-ancestors 'none'; base-uri 'none'"
@@ -68,7 +68,7 @@ pub(crate) fn html(page: String, form_action: &str) -> Response<Full<Bytes>> {
     response
 }
 
-/// A page that says what is wrong with the request.
+/// Creates an error page.
 pub(crate) fn bad_page(page: String) -> Response<Full<Bytes>> {
     let mut response = html(page, "");
     *response.status_mut() = StatusCode::BAD_REQUEST;
@@ -82,7 +82,7 @@ pub(crate) fn style(sheet: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-/// With 302 or 303, after either of which a browser asks with GET, so that no form goes on to the client (Fetch section 4.4,
+/// Creates a redirect with 302 or 303. After both, browsers send a GET, so that no form reaches the client (Fetch section 4.4,
 /// RFC 9700 section 4.12).
 pub(crate) fn redirect(location: &str, status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = empty(status);

@@ -2,7 +2,7 @@
 
 use crate::model::options::{Client, GrantType, Secret, ThirdPartySecurityMode};
 
-/// A client, wherever it is known from.
+/// A client of the options, a registered one, or one with a metadata document.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ClientRecord {
     pub(crate) id: String,
@@ -15,12 +15,12 @@ pub(crate) struct ClientRecord {
     pub(crate) trust: Trust,
 }
 
-/// Who vouches for a client.
+/// Auth0's distinction between first-party and third-party clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// The options.
+    /// Defined by the options.
     FirstParty,
-    /// Nobody: Auth0's "third-party client".
+    /// Registered by itself, or identified by the URL of its metadata.
     ThirdParty(ThirdPartySecurityMode),
 }
 
@@ -29,7 +29,7 @@ impl ClientRecord {
         matches!(self.trust, Trust::ThirdParty(_))
     }
 
-    /// Whether it may learn who a user is.
+    /// Returns whether the client can get the scopes that identify users.
     pub(crate) fn may_identify_users(&self) -> bool {
         self.trust != Trust::ThirdParty(ThirdPartySecurityMode::Strict)
     }

@@ -1,4 +1,4 @@
-//! The tenant's clock: the system's, and how far a test has set it off. The one reader of the system's clock in this crate.
+//! The tenant's clock: the system's clock plus an offset that tests set. Nothing else in this crate reads the system's clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,18 +10,18 @@ pub(crate) struct TenantClock {
 }
 
 impl TenantClock {
-    /// Seconds since 1970, as JWT dates are counted (RFC 7519 section 2, `NumericDate`).
+    /// Returns the seconds since 1970 (`NumericDate`, RFC 7519 section 2).
     #[expect(
         clippy::disallowed_methods,
-        reason = "the tenant depends on nothing of ours, so on no Clock port"
+        reason = "the tenant does not depend on the domain, so it has no Clock port"
     )]
     pub(crate) fn now(&self) -> i64 {
-        // A machine whose clock is before 1970 gets tokens that nobody accepts, not a panic.
+        // With a system clock before 1970, tokens are useless, but nothing panics.
         let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         i64::try_from(system).unwrap_or(i64::MAX).saturating_add(self.offset.load(Ordering::Relaxed))
     }
 
-    /// From now on the clock is this many seconds ahead of the system's; negative ones are behind.
+    /// Sets how many seconds the clock is ahead of the system's; negative values set it back.
     pub(crate) fn set_offset(&self, seconds: i64) {
         self.offset.store(seconds, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What can be made to go wrong, so that a resource server's and a client's answer to it can be seen.
+//! Faults on demand, for tests of how resource servers and clients handle them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,38 +7,39 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 /// A fault, as [`crate::LocalTenant::inject`] and the control endpoint `POST /local-tenant/fault` take it:
-/// `{"fault": "keys", "answer": "status", "status": 500}`. Each holds until it is changed, or until [`Fault::Reset`].
+/// `{"fault": "keys", "answer": "status", "status": 500}`. Each stays in force until it is changed, or until [`Fault::Reset`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// The next key signs from here on, a new next one is published; the old one stays published until it is revoked.
+    /// The next key becomes the current one, and a new next key is published. The old one stays published until it is revoked.
     /// Makes an RSA key, which can take a second in a debug build.
     RotateKeys,
-    /// The keys that signed before the current one are no longer published.
+    /// The keys before the current one are no longer published.
     RevokePreviousKeys,
-    /// How `/.well-known/jwks.json` answers.
+    /// Changes the response of `/.well-known/jwks.json`.
     Keys(KeysAnswer),
-    /// What access tokens are like.
+    /// Changes the form of access tokens.
     Tokens {
         /// Their form.
         form: TokenForm,
     },
-    /// The tenant's clock is this many seconds ahead of the machine's; negative ones are behind. Tokens and codes follow it.
+    /// Sets how many seconds the tenant's clock is ahead of the machine's. Negative values set it back. Tokens and codes follow
+    /// it.
     Clock {
         /// In seconds.
         ahead_seconds: i64,
     },
-    /// Whoever asks under `localhost` gets `http://localhost:PORT/` as the issuer, in documents and in tokens, with the
-    /// same keys: a custom domain beside the canonical one.
+    /// Requests to `localhost` get `http://localhost:PORT/` as the issuer, in documents and in tokens, with the same keys, like
+    /// a custom domain beside the canonical one.
     SecondIssuer {
-        /// Whether it is so.
+        /// Whether the fault is in force.
         on: bool,
     },
-    /// All is well again. Keys stay as they are.
+    /// Ends all faults. The keys stay as they are.
     Reset,
 }
 
-/// How the key set is answered for.
+/// How the tenant responds to requests for its key set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum KeysAnswer {
@@ -50,33 +51,33 @@ pub enum KeysAnswer {
         /// From 400 to 599; 500 for any other.
         status: u16,
     },
-    /// Not at all, while the connection stays open.
+    /// With nothing, while the connection stays open.
     Hang,
-    /// With the keys, but only after a while.
+    /// With the keys, after a delay.
     Slow {
         /// In milliseconds.
         milliseconds: u64,
     },
-    /// With what is no JSON.
+    /// With a body that is not JSON.
     Garbage,
-    /// With a set of no keys.
+    /// With an empty key set.
     Empty,
-    /// With the keys, and two megabytes of something else.
+    /// With the keys and two megabytes of padding.
     Huge,
 }
 
-/// What an access token is like.
+/// The form of an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenForm {
-    /// A JWT that is good from now on.
+    /// A valid JWT.
     #[default]
     Jwt,
     /// A JWT that expired an hour ago.
     Expired,
-    /// A reference token of 32 characters, as Auth0 issues it when a client asked for no API.
+    /// A reference token of 32 characters, as Auth0 issues it when a client requested no API.
     Opaque,
-    /// Five parts, as Auth0 issues it when the Resource Parameter Compatibility Profile is off.
+    /// A JWE of five parts, as Auth0 issues it when the Resource Parameter Compatibility Profile is off.
     Encrypted,
 }
 
@@ -104,19 +105,20 @@ impl Faults {
         self.changed.notify_waiters();
     }
 
-    /// How the key set is to be answered for, once it is time. A change meanwhile counts at once: what hangs is released.
-    pub(crate) async fn keys_answer_in_time(&self) -> KeysAnswer {
+    /// Waits as long as the response to a request for the key set has to be delayed, and returns how to respond. A change of
+    /// the faults takes effect at once, also for requests that wait here.
+    pub(crate) async fn wait_for_keys_answer(&self) -> KeysAnswer {
         loop {
             let changed = self.changed.notified();
             let answer = self.active().keys;
-            let in_time = async {
+            let delay = async {
                 match answer.delay() {
                     Some(delay) => tokio::time::sleep(delay).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = in_time => return answer,
+                () = delay => return answer,
                 () = changed => {}
             }
         }
@@ -128,7 +130,7 @@ impl Faults {
 }
 
 impl KeysAnswer {
-    /// How long the answer takes; `None` for ever.
+    /// Returns how long the response is delayed; `None` means forever.
     pub(crate) const fn delay(self) -> Option<Duration> {
         match self {
             Self::Hang => None,

@@ -1,5 +1,5 @@
-//! The signing keys: two RSA-2048 keys at any time, current and next, and those that signed before until they are
-//! revoked, which is how Auth0 publishes them. Private keys never leave this file but as an [`EncodingKey`].
+//! The signing keys, as Auth0 publishes them: the current and the next RSA-2048 key, and previous ones until they are
+//! revoked. Private keys leave this file as an [`EncodingKey`] only.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,12 +14,12 @@ use syntax::strict_json::{self, MAX_PARSED_DEPTH};
 
 use crate::model::random::random_id;
 
-/// DER's tags, as far as PKCS#8 has them.
+/// The DER tags of PKCS#8.
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
-/// One RSA key: the private half as jsonwebtoken wants it, the public half as JWK values.
+/// An RSA key pair: the private key for `jsonwebtoken`, the public one as JWK values.
 pub(crate) struct SigningKey {
     kid: String,
     private: EncodingKey,
@@ -28,7 +28,8 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key with a random id; `None` if the system gives no randomness. Blocks while it looks for primes.
+    /// Generates a key with a random id; `None` if the operating system provides no random numbers. Blocks for as long as
+    /// finding primes takes.
     pub(crate) fn generate() -> Option<Self> {
         let pair = KeyPair::generate(KeySize::Rsa2048).ok()?;
         let pkcs8: Pkcs8V1Der<'_> = pair.as_der().ok()?;
@@ -57,10 +58,10 @@ impl SigningKey {
     }
 }
 
-/// The keys by their role.
-pub(crate) struct KeyRing(Mutex<Roles>);
+/// The keys by their roles.
+pub(crate) struct KeyRing(Mutex<KeyRoles>);
 
-struct Roles {
+struct KeyRoles {
     current: Arc<SigningKey>,
     next: Arc<SigningKey>,
     previous: Vec<Arc<SigningKey>>,
@@ -68,25 +69,25 @@ struct Roles {
 
 impl KeyRing {
     pub(crate) fn new(current: SigningKey, next: SigningKey) -> Self {
-        let roles = Roles { current: Arc::new(current), next: Arc::new(next), previous: Vec::new() };
+        let roles = KeyRoles { current: Arc::new(current), next: Arc::new(next), previous: Vec::new() };
         Self(Mutex::new(roles))
     }
 
-    /// The key that signs.
+    /// Returns the key that signs.
     pub(crate) fn current(&self) -> Arc<SigningKey> {
         Arc::clone(&self.roles().current)
     }
 
-    /// The published key set (RFC 7517 section 5): current, next, previous ones.
-    pub(crate) fn published(&self) -> Value {
+    /// Returns the published key set (RFC 7517 section 5): the current, the next and the previous keys.
+    pub(crate) fn jwks(&self) -> Value {
         let roles = self.roles();
         let keys = [&roles.current, &roles.next].into_iter().chain(&roles.previous);
         json!({"keys": keys.map(|key| key.jwk()).collect::<Vec<_>>()})
     }
 
-    /// Next becomes current, current becomes previous. Without randomness for a new next key, nothing changes.
+    /// Makes the next key the current one, and the current one a previous one. If no new next key can be made, nothing changes.
     pub(crate) fn rotate(&self) {
-        // Made before the lock is taken: requests are served meanwhile.
+        // Before the lock is taken, so that requests are served meanwhile.
         let Some(fresh) = SigningKey::generate() else {
             tracing::error!("can't make a signing key; the keys stay as they are");
             return;
@@ -97,9 +98,9 @@ impl KeyRing {
         roles.previous.push(previous);
     }
 
-    /// The claims of a token that one of the published keys has signed; whether to believe them is the caller's.
-    pub(crate) fn opened(&self, token: &str) -> Option<Value> {
-        // Whoever sent the token wrote its header; what the tenant signed, it wrote itself.
+    /// Returns the claims of a token that is signed by a published key. The caller has to check expiry and audience.
+    pub(crate) fn verified_claims(&self, token: &str) -> Option<Value> {
+        // The header may be anyone's text. The claims need no such check: a valid signature means that they are the tenant's.
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
         strict_json::check(&header, MAX_PARSED_DEPTH).ok()?;
         let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
@@ -110,24 +111,25 @@ impl KeyRing {
         };
         let public = DecodingKey::from_rsa_components(&key.modulus, &key.exponent).ok()?;
         let mut validation = Validation::new(Algorithm::RS256);
-        // Judged by the tenant's clock, and for the endpoint that asks.
+        // The caller checks them, by the tenant's clock.
         (validation.validate_exp, validation.validate_aud) = (false, false);
         validation.required_spec_claims.clear();
         jsonwebtoken::decode(token, &public, &validation).ok().map(|data| data.claims)
     }
 
+    /// Removes the previous keys.
     pub(crate) fn revoke_previous(&self) {
         self.roles().previous.clear();
     }
 
-    /// No code panics between two changes under this lock, so a poisoned one holds whole roles.
-    fn roles(&self) -> MutexGuard<'_, Roles> {
+    /// No code panics while it holds the lock, so the value in a poisoned one is consistent.
+    fn roles(&self) -> MutexGuard<'_, KeyRoles> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The `RSAPrivateKey` (RFC 8017 appendix A.1.2), which jsonwebtoken signs with, out of the PKCS#8 structure
-/// (RFC 5208 section 5) around it, which is all that aws-lc-rs exports.
+/// Returns the `RSAPrivateKey` (RFC 8017 appendix A.1.2) in a PKCS#8 structure (RFC 5208 section 5): aws-lc-rs exports the
+/// latter, and jsonwebtoken takes the former.
 fn rsa_private_key(pkcs8: &[u8]) -> Option<&[u8]> {
     let (info, _) = element(SEQUENCE, pkcs8)?;
     let (_version, rest) = element(INTEGER, info)?;
@@ -136,7 +138,7 @@ fn rsa_private_key(pkcs8: &[u8]) -> Option<&[u8]> {
     Some(key)
 }
 
-/// The content of a DER element, and what follows it.
+/// Returns the content of a DER element, and the bytes after it.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     fn kids(ring: &KeyRing) -> Vec<String> {
-        let published = ring.published();
+        let published = ring.jwks();
         let keys = published["keys"].as_array().unwrap();
         keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
     }
@@ -189,9 +191,9 @@ mod tests {
                 jsonwebtoken::crypto::sign(signed.as_bytes(), key.private(), Algorithm::RS256).unwrap();
             format!("{signed}.{signature}")
         };
-        assert_eq!(ring.opened(&token(r#""x":{"y":1}"#)), Some(json!({})));
+        assert_eq!(ring.verified_claims(&token(r#""x":{"y":1}"#)), Some(json!({})));
         let reserved = token(r#""x":{"$serde_json::private::RawValue":"1"}"#);
-        assert_eq!(ring.opened(&reserved), None);
+        assert_eq!(ring.verified_claims(&reserved), None);
     }
 
     #[test]

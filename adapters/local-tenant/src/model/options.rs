@@ -1,5 +1,4 @@
-//! What a tenant can be told, which is the `[tenant]` table of config/local.toml, and everything that can be wrong with
-//! it. It decides nothing about tokens.
+//! The options of a tenant: the `[tenant]` table of config/local.toml. They decide nothing about tokens.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,11 +9,11 @@ mod validation;
 
 /// Auth0's default lifetime of an API's access tokens.
 const DAY: u64 = 24 * 60 * 60;
-/// And of those for clients that nobody vouched for.
+/// Auth0's default lifetime of access tokens for third parties.
 const HOUR: u64 = 60 * 60;
-/// Auth0's maximum for it.
+/// Auth0's maximum lifetime of access tokens, in seconds.
 const MAX_LIFETIME: u64 = 30 * DAY;
-/// Those after which a browser asks with GET, whatever it sent before. Auth0's is the first.
+/// The statuses after which browsers send a GET, whatever they sent before. The first is Auth0's.
 const REDIRECT_STATUSES: [u16; 2] = [302, 303];
 
 /// Users, roles, clients and the API of a tenant. The default is Auth0's MCP sample: an administrator and a user.
@@ -24,55 +23,55 @@ pub struct Options {
     /// The port on 127.0.0.1; 0, the default, takes a free one.
     #[serde(skip)]
     pub port: u16,
-    /// The user who consents to everything at once, by its key. For clients without a browser: a browser gets the page, and
-    /// so does a client with an https redirect URI.
+    /// The key of the user who consents to everything without a page. This is for clients without a browser: browsers get the
+    /// page, and so do clients with an https redirect URI.
     #[serde(skip)]
     pub auto_consent: Option<String>,
     /// Auth0's setting of this name, which its dashboard calls "Include Issuer in Authorization Responses": `iss` in every
-    /// authorization response (RFC 9207), and in the metadata that it is. Off, as in a new tenant of Auth0's.
+    /// authorization response (RFC 9207), announced in the metadata. Off, as in a new tenant of Auth0's.
     pub authorization_response_iss_parameter_supported: bool,
     /// The status of the redirects that end a login or a logout: 302, as Auth0 sends it, or 303.
     pub redirect_status: u16,
-    /// What clients get that registered themselves.
+    /// What clients get that registered themselves or have a metadata document.
     pub third_party_security_mode: ThirdPartySecurityMode,
     /// Everyone who can log in.
     pub users: Vec<User>,
-    /// What users can be assigned.
+    /// The roles that users can have.
     pub roles: Vec<Role>,
     /// The API that tokens are for.
     pub api: Api,
-    /// Other APIs of the tenant, to see how the server refuses tokens that are not for it.
+    /// Other APIs of the tenant, for tests of how the server refuses tokens that are not for it.
     pub other_apis: Vec<Api>,
-    /// Clients that are known beforehand, as those of Auth0's dashboard. Others register themselves.
+    /// Clients that exist from the start, like those of Auth0's dashboard. Others register themselves.
     pub clients: Vec<Client>,
 }
 
-/// A client that is known beforehand.
+/// A client that exists from the start.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
     /// Its `client_id`.
     pub id: String,
-    /// What the consent page calls it.
+    /// The name on the consent page.
     pub name: String,
-    /// What makes it confidential; without one it is public, and PKCE alone protects it.
+    /// The secret of a confidential client. Without one the client is public, and only PKCE protects it.
     #[serde(default)]
     pub secret: Option<Secret>,
-    /// Where the authorization response may go, compared exactly but for the port of a loopback one.
+    /// The redirect URIs, which are compared exactly except for the port of those on loopback.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
-    /// Where `/v2/logout` may go afterwards, compared exactly.
+    /// The URLs that `/v2/logout` may redirect to, compared exactly.
     #[serde(default)]
     pub logout_urls: Vec<String>,
-    /// What it may do at the token endpoint.
+    /// The grants that the client may use.
     #[serde(default = "interactive")]
     pub grant_types: Vec<GrantType>,
-    /// Scopes that it may have on its own behalf, by client credentials.
+    /// The scopes that the client gets on its own behalf, by `client_credentials`.
     #[serde(default)]
     pub permissions: Vec<String>,
 }
 
-/// RFC 6749's grants, as far as they are served.
+/// The supported grants of RFC 6749.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {
@@ -80,7 +79,7 @@ pub enum GrantType {
     AuthorizationCode,
     /// Section 6.
     RefreshToken,
-    /// Section 4.4: a machine on its own behalf.
+    /// Section 4.4: a client on its own behalf.
     ClientCredentials,
 }
 
@@ -94,14 +93,14 @@ fn interactive() -> Vec<GrantType> {
 pub struct Secret(String);
 
 impl Secret {
-    /// Any text that is not empty.
+    /// Creates a secret from a text that is not empty.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// Compared in a time that says nothing of where the two differ.
-    pub(crate) fn is(&self, given: &str) -> bool {
+    /// Compares in constant time.
+    pub(crate) fn matches(&self, given: &str) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), given.as_bytes()).is_ok()
     }
 
@@ -120,7 +119,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
-    /// What commands and tests call the user.
+    /// The user's name in commands and tests.
     pub key: String,
     /// The token's `sub`.
     pub sub: String,
@@ -142,7 +141,7 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
-    /// As the dashboard shows it.
+    /// The role's name.
     pub name: String,
     /// Names of [`ApiScope`]s.
     pub permissions: Vec<String>,
@@ -166,20 +165,20 @@ pub struct Api {
     /// Auth0's "API identifier": the tokens' `aud`, and for MCP the endpoint's URL. Needed for a start; `dev` sets the
     /// first API's itself.
     pub identifier: Option<String>,
-    /// For people.
+    /// The name on the consent page.
     pub name: String,
-    /// What it defines, in the order that tokens name it.
+    /// The scopes that the API defines, in the order in which tokens have them.
     pub scopes: Vec<ApiScope>,
-    /// What its access tokens look like.
+    /// The format of its access tokens.
     pub dialect: Dialect,
     /// Auth0's "Allow Offline Access": whether a client that asks for `offline_access` gets a refresh token. Off, as for a
     /// new API of Auth0's.
     pub allow_offline_access: bool,
     /// From `iat` to `exp`, in seconds.
     pub token_lifetime_seconds: u64,
-    /// The same for clients that registered themselves, or are known by a URL.
+    /// The same for third parties: clients that registered themselves or have a metadata document.
     pub third_party_token_lifetime_seconds: u64,
-    /// How long a refresh token can be used, in seconds.
+    /// The lifetime of refresh tokens, in seconds.
     pub refresh_token_lifetime_seconds: u64,
 }
 
@@ -189,7 +188,7 @@ pub struct Api {
 pub struct ApiScope {
     /// A scope-token (RFC 6749 section 3.3).
     pub name: String,
-    /// What it allows, for whoever consents to it.
+    /// What the scope allows, for the consent page.
     pub description: String,
 }
 
@@ -215,16 +214,16 @@ pub enum Dialect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ThirdPartySecurityMode {
-    /// Ids begin with `tpc_`; no scopes of OpenID Connect, so no ID token and no userinfo. What a new tenant has, and what
-    /// clients always have that are known by the URL of their metadata.
+    /// Ids begin with `tpc_`, and there are no scopes of OpenID Connect, so no ID token and no userinfo. The mode of a new
+    /// tenant, and always that of clients with a metadata document.
     #[default]
     Strict,
-    /// The scopes, the ID token and userinfo as for other clients. For tenants that had such clients before.
+    /// Scopes, ID token and userinfo as for other clients. The mode of tenants that already had such clients.
     Permissive,
 }
 
 impl Options {
-    /// The same tenant with one more API like its first, under another identifier, unless it has one of that identifier.
+    /// Adds an API like the first one, with another identifier, unless there is one with that identifier.
     #[must_use]
     pub fn with_same_api(mut self, identifier: &str) -> Self {
         if !self.apis().any(|api| api.identifier.as_deref() == Some(identifier)) {
@@ -234,14 +233,14 @@ impl Options {
         self
     }
 
-    /// The same tenant with its [`Api::identifier`] set.
+    /// Sets the first API's [`Api::identifier`].
     #[must_use]
     pub fn with_api_identifier(mut self, identifier: &str) -> Self {
         self.api.identifier = Some(identifier.to_owned());
         self
     }
 
-    /// Returns the same tenant, whose API defines this scope, for the roles with [`Role::added_scopes`].
+    /// Adds a scope to the API, and to the roles with [`Role::added_scopes`].
     #[must_use]
     pub fn with_scope(mut self, name: &str, description: &str) -> Self {
         if !self.api.scopes.iter().any(|scope| scope.name == name) {
@@ -253,7 +252,7 @@ impl Options {
         self
     }
 
-    /// Returns the same tenant, whose role of this name has this scope; as it is without such a role, or such a scope.
+    /// Gives a role a scope of the API, where both exist.
     #[must_use]
     pub fn with_permission(mut self, role: &str, scope: &str) -> Self {
         let is_defined = self.api.scope_names().any(|defined| defined == scope);
@@ -263,21 +262,21 @@ impl Options {
         self
     }
 
-    /// The same tenant on this port.
+    /// Sets the port.
     #[must_use]
     pub fn with_port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// The same tenant, where this user consents to everything at once.
+    /// Sets the user who consents to everything without a page.
     #[must_use]
     pub fn with_auto_consent(mut self, user_key: &str) -> Self {
         self.auto_consent = Some(user_key.to_owned());
         self
     }
 
-    /// Everyone who can log in.
+    /// Returns everyone who can log in.
     #[must_use]
     pub fn users(&self) -> &[User] {
         &self.users
@@ -291,7 +290,7 @@ impl Options {
         self.users.iter().map(|user| user.key.as_str()).collect()
     }
 
-    /// What the user's roles assign in an API, in the API's order.
+    /// Returns the scopes of an API that the user's roles assign, in the API's order.
     pub(crate) fn assigned_to<'a>(&'a self, user: &User, api: &'a Api) -> Vec<&'a str> {
         let roles = self.roles.iter().filter(|role| user.roles.contains(&role.name));
         let permissions: BTreeSet<&str> =
@@ -299,7 +298,7 @@ impl Options {
         api.scope_names().filter(|scope| permissions.contains(scope)).collect()
     }
 
-    /// All APIs, the server's first.
+    /// Returns all APIs, the server's first.
     pub(crate) fn apis(&self) -> impl Iterator<Item = &Api> {
         std::iter::once(&self.api).chain(&self.other_apis)
     }

@@ -1,13 +1,12 @@
-//! Redirect URIs: which may be registered, and which one a request may name (OAuth 2.1 section 2.3, RFC 8252).
+//! Redirect URIs: which ones clients may register, and which ones requests may use (OAuth 2.1 section 2.3, RFC 8252).
 
 use syntax::loopback::is_redirect_host;
 use url::Url;
 
-/// For messages.
-pub(crate) const WHAT_IS_ACCEPTABLE: &str =
-    "it takes an https URL, an http URL on loopback, or an application's own scheme, each without a fragment";
+/// What [`is_acceptable`] accepts, for messages.
+pub(crate) const ACCEPTED_REDIRECT_URIS: &str = "a redirect URI is an https URL, an http URL on loopback, or has an application's own scheme, and has no fragment";
 
-/// Whether a client may register it.
+/// Returns whether clients may register this redirect URI.
 pub(crate) fn is_acceptable(uri: &str) -> bool {
     let Ok(url) = Url::parse(uri) else {
         return false;
@@ -18,33 +17,33 @@ pub(crate) fn is_acceptable(uri: &str) -> bool {
     match url.scheme() {
         "https" => url.has_host(),
         "http" => is_loopback(&url),
-        // A browser acts on these itself: what they carry would run, or be shown, in the tenant's name.
+        // Browsers handle these themselves, and would run or show their content in the tenant's name.
         "javascript" | "data" | "vbscript" | "file" | "blob" | "about" | "ftp" | "ws" | "wss" => false,
-        // An application's own scheme is a domain's name backwards (RFC 8252 section 7.1), or has an authority; what else
-        // there is belongs to browsers and operating systems.
+        // An application's own scheme is a reversed domain name (RFC 8252 section 7.1), or has an authority. Other schemes
+        // belong to browsers and operating systems.
         scheme => scheme.contains('.') || url.has_authority(),
     }
 }
 
-/// Whether a request's redirect URI is the registered one: the same text, or, on loopback, the same but for the port
-/// (RFC 8252 section 7.3), which a native application learns only when it listens.
+/// Returns whether a requested redirect URI is the registered one. On loopback the port may differ (RFC 8252 section 7.3),
+/// because a native application learns it only when it listens.
 pub(crate) fn matches(registered: &str, requested: &str) -> bool {
     if registered == requested {
         return true;
     }
-    let (Ok(mut registered), Ok(mut asked)) = (Url::parse(registered), Url::parse(requested)) else {
+    let (Ok(mut registered), Ok(mut requested_url)) = (Url::parse(registered), Url::parse(requested)) else {
         return false;
     };
-    // What the parser would have changed was not meant as it was read.
-    if asked.as_str() != requested || !is_loopback(&registered) || !is_loopback(&asked) {
+    // A URI that the parser changes is ambiguous.
+    if requested_url.as_str() != requested || !is_loopback(&registered) || !is_loopback(&requested_url) {
         return false;
     }
-    let ports_removed = registered.set_port(None).is_ok() && asked.set_port(None).is_ok();
-    ports_removed && registered == asked
+    let ports_removed = registered.set_port(None).is_ok() && requested_url.set_port(None).is_ok();
+    ports_removed && registered == requested_url
 }
 
-/// Whether a response goes to an application on this machine: to a loopback address, or to the owner of a private scheme;
-/// never to a web site.
+/// Returns whether a response goes to an application on this machine, by a loopback address or a private scheme, and not to
+/// a web site.
 pub(crate) fn is_local(uri: &str) -> bool {
     Url::parse(uri).is_ok_and(|url| match url.scheme() {
         "http" => is_loopback(&url),
@@ -53,7 +52,7 @@ pub(crate) fn is_local(uri: &str) -> bool {
     })
 }
 
-/// Where a response goes, as the consent page tells it: the origin of a web address, otherwise the scheme.
+/// Returns where a response goes, for people: the origin of a web address, otherwise the scheme.
 pub(crate) fn destination(uri: &str) -> String {
     match Url::parse(uri) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => url.origin().ascii_serialization(),
@@ -62,13 +61,14 @@ pub(crate) fn destination(uri: &str) -> String {
     }
 }
 
-/// A CSP source that lets a form's answer redirect there: browsers hold every redirect of the chain to `form-action`, and a
-/// client may send people on to another of its hosts. A scheme alone, so no text of the client's is in the header.
+/// Returns a CSP source that allows a form's response to redirect to this URI. Browsers apply `form-action` to every redirect
+/// of the chain, and a client may redirect to another of its hosts, so the source is the scheme alone. That also keeps
+/// the client's text out of the header.
 pub(crate) fn form_action_source(uri: &str) -> String {
     Url::parse(uri).map_or_else(|_| String::new(), |url| format!("{}:", url.scheme()))
 }
 
-/// The URI with parameters added to its query.
+/// Returns the URI with parameters added to its query.
 pub(crate) fn with_parameters(uri: &str, parameters: &[(&str, &str)]) -> String {
     let Ok(mut url) = Url::parse(uri) else {
         return uri.to_owned();

@@ -5,57 +5,60 @@ use std::sync::Arc;
 use crate::model::client::ClientRecord;
 use crate::model::scopes::OFFLINE_ACCESS;
 
-/// Whom a token speaks for.
+/// The subject of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// The user of this key.
+    /// The user with this key.
     User(String),
-    /// The client itself.
+    /// The client itself, by the grant `client_credentials`.
     Client,
 }
 
-/// What a client may do, and for whom: what a code, a refresh token and in the end an access token stand for.
+/// A grant to a client, by a user or on the client's own behalf.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorization {
     pub(crate) subject: Subject,
     pub(crate) client: Arc<ClientRecord>,
-    /// Requested and assigned.
+    /// The granted scopes.
     pub(crate) scope: Vec<String>,
-    /// OpenID Connect's, for the ID token.
+    /// OpenID Connect's `nonce`, for the ID token.
     pub(crate) nonce: Option<String>,
     /// The API's identifier.
     pub(crate) audience: String,
-    /// Under which of its names the tenant was asked.
+    /// The issuer identifier that the request was sent to.
     pub(crate) issuer: String,
 }
 
 impl Authorization {
+    /// Returns whether this scope was granted.
     pub(crate) fn has(&self, scope: &str) -> bool {
         self.scope.iter().any(|granted| granted == scope)
     }
 
-    /// Whether a refresh token goes with it.
+    /// Returns whether the client gets a refresh token.
     pub(crate) fn is_refreshable(&self) -> bool {
         self.has(OFFLINE_ACCESS)
     }
 }
 
-/// Auth0's `gty`: how the token came to be, if not by a login.
+/// How an access token was obtained, which Auth0's `gty` claim names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IssuedVia {
     AuthorizationCode,
     RefreshToken,
     ClientCredentials,
+    /// Without a login, by the control endpoint.
     TokenCommand,
 }
 
 impl IssuedVia {
+    /// Returns the value of `gty`, which a login does not have.
     pub(crate) const fn gty(self) -> Option<&'static str> {
         match self {
             Self::AuthorizationCode => None,
             Self::RefreshToken => Some("refresh_token"),
             Self::ClientCredentials => Some("client-credentials"),
-            // Auth0's for a user that no browser was involved in.
+            // What Auth0 has for a user who logged in without a browser.
             Self::TokenCommand => Some("password"),
         }
     }

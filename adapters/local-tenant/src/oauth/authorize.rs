@@ -1,8 +1,8 @@
-//! The authorization endpoint (OAuth 2.1 section 4.1, PKCE by RFC 7636, RFC 8707, RFC 9207): a request is judged, someone
-//! decides, and a code goes back to the client.
+//! The authorization endpoint (OAuth 2.1 section 4.1, PKCE by RFC 7636, RFC 8707, RFC 9207): it validates a request, waits for
+//! the user's decision, and sends a code back to the client.
 //!
-//! An error goes to the redirect URI only once client and redirect URI are known to belong together; until then a page
-//! tells it (OAuth 2.1 section 4.1.2.1), so that the tenant redirects nobody to where a stranger likes.
+//! Errors go to the redirect URI only after that is found to be registered for the client; until then a page shows them
+//! (OAuth 2.1 section 4.1.2.1). Otherwise the tenant would be an open redirector.
 
 use std::sync::Arc;
 
@@ -23,58 +23,59 @@ use crate::oauth::target::target;
 use crate::oauth::tenant::Tenant;
 use crate::pages::{Consent, RequestedScope, UserChoice};
 
-/// RFC 7636 section 4.2: the base64url of a SHA-256.
+/// The length of a SHA-256 in base64url (RFC 7636 section 4.2).
 const CHALLENGE_LENGTH: usize = 43;
-/// Why there is no code.
+
+/// The reason why there is no code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// For whoever sits before the browser.
+    /// An error page for the user.
     Page { title: &'static str, explanation: String },
-    /// For the client: where the browser goes, and what it tells there.
+    /// An error response to the client, by a redirect.
     Redirect { location: String, error: OAuthError },
 }
 
-/// What comes after a good request.
-pub(crate) enum Next {
-    /// The decision of whoever sits before the browser, under this transaction.
-    Ask { transaction: String, request: AuthorizationRequest },
-    /// The browser goes back to the client.
-    Return(String),
+/// The outcome of a valid request.
+pub(crate) enum Outcome {
+    /// The user has to decide on the consent page, whose form carries this transaction id.
+    AskForConsent { transaction: String, request: AuthorizationRequest },
+    /// The browser is redirected to the client.
+    Redirect(String),
 }
 
-/// Judges a request.
+/// Validates an authorization request.
 pub(crate) async fn begin(
     tenant: &Tenant,
     parameters: &Parameters,
     issuer: String,
     from_browser: bool,
-) -> Result<Next, Refusal> {
-    log::login_begun(parameters, from_browser);
-    let (client, redirect_uri) = whom_to_answer(tenant, parameters, from_browser).await?;
+) -> Result<Outcome, Refusal> {
+    log::login_started(parameters, from_browser);
+    let (client, redirect_uri) = resolve_client(tenant, parameters, from_browser).await?;
     let refused = |error: OAuthError| {
-        // A state that is there twice is not repeated at all.
+        // Of a repeated state, none is sent back.
         let state = parameters.one("state").ok().flatten();
-        refuse(tenant, &redirect_uri, state, &issuer, error)
+        error_response(tenant, &redirect_uri, state, &issuer, error)
     };
-    let request = judge(tenant, parameters, client, &redirect_uri, &issuer).map_err(refused)?;
-    if let Some(user) = automatic_user(tenant, &request, from_browser) {
-        log::decided(&request, Some(&user.key), "allow, by auto-consent");
-        return allow(tenant, &request, user).map(Next::Return).map_err(refused);
+    let request = validate(tenant, parameters, client, &redirect_uri, &issuer).map_err(refused)?;
+    if let Some(user) = auto_consent_user(tenant, &request, from_browser) {
+        log::decision_made(&request, Some(&user.key), "allow, by auto-consent");
+        return issue_code(tenant, &request, user).map(Outcome::Redirect).map_err(refused);
     }
     if parameters.one("prompt").ok().flatten() == Some("none") {
-        let error = OAuthError::new("login_required", "this tenant keeps no session: it always asks");
+        let error =
+            OAuthError::new("login_required", "this tenant keeps no session; every login needs the page");
         return Err(refused(error));
     }
-    let transaction = tenant.pending.keep(request.clone(), tenant.now());
-    let no_randomness = || refused(OAuthError::new("server_error", "the machine gives no randomness"));
-    let transaction = transaction.ok_or_else(no_randomness)?;
-    log::page_shown(&request, why_not_automatic(tenant, from_browser));
-    Ok(Next::Ask { transaction, request })
+    let transaction = tenant.pending.insert(request.clone(), tenant.now());
+    let transaction = transaction.ok_or_else(|| refused(OAuthError::no_randomness()))?;
+    log::page_shown(&request, why_no_auto_consent(tenant, from_browser));
+    Ok(Outcome::AskForConsent { transaction, request })
 }
 
-/// The user who consented beforehand, if that covers the request. Whoever brings a browser here, by a page or by a link in a
-/// mail, would get a code for the asking; and whoever registered a web site's redirect URI would get it sent there.
-fn automatic_user<'a>(
+/// Returns the user of `--auto-consent`, if that applies to the request. It does not apply to browsers, because any page or
+/// link can send one here, nor to redirect URIs of web sites, because anybody can register one.
+fn auto_consent_user<'a>(
     tenant: &'a Tenant,
     request: &AuthorizationRequest,
     from_browser: bool,
@@ -85,41 +86,45 @@ fn automatic_user<'a>(
     tenant.options().user(tenant.options().auto_consent.as_deref()?)
 }
 
-fn why_not_automatic(tenant: &Tenant, from_browser: bool) -> Option<&'static str> {
+fn why_no_auto_consent(tenant: &Tenant, from_browser: bool) -> Option<&'static str> {
     tenant.options().auto_consent.as_ref().map(|_| {
-        if from_browser { "auto-consent is not for browsers" } else { "auto-consent is not for web sites" }
+        if from_browser {
+            "auto-consent does not apply to browsers"
+        } else {
+            "auto-consent does not apply to web sites"
+        }
     })
 }
 
-/// Carries a decision out; the form's answer is where the browser goes.
+/// Carries out the decision that the consent page's form brings, and returns the URL to redirect to.
 pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refusal> {
     let field = |name| form.one(name).ok().flatten();
-    let taken = field("transaction").and_then(|transaction| tenant.pending.take(transaction, tenant.now()));
-    let Some(request) = taken else {
+    let request = field("transaction").and_then(|transaction| tenant.pending.take(transaction, tenant.now()));
+    let Some(request) = request else {
         let explanation =
-            "This page was used before, or is too old. Go back to the application and log in again.";
-        return Err(Refusal::Page { title: "Nothing to decide", explanation: explanation.into() });
+            "The page was already used, or has expired. Go back to the application and log in again.";
+        return Err(Refusal::Page { title: "This login has ended", explanation: explanation.into() });
     };
     let user = field("user").and_then(|key| tenant.options().user(key));
     let outcome = match (field("decision"), user) {
         (Some("allow"), Some(user)) => {
-            log::decided(&request, Some(&user.key), "allow");
-            allow(tenant, &request, user)
+            log::decision_made(&request, Some(&user.key), "allow");
+            issue_code(tenant, &request, user)
         }
-        // Whatever is not a clear yes is a no.
+        // Anything but an explicit permission is a denial.
         (_, user) => {
-            log::decided(&request, user.map(|user| user.key.as_str()), "deny");
+            log::decision_made(&request, user.map(|user| user.key.as_str()), "deny");
             Err(OAuthError::new("access_denied", "the user did not allow it"))
         }
     };
     outcome.map_err(|error| {
         let state = request.state.as_deref();
-        refuse(tenant, &request.redirect_uri, state, &request.issuer, error)
+        error_response(tenant, &request.redirect_uri, state, &request.issuer, error)
     })
 }
 
-/// What the page shows.
-pub(crate) fn consent<'a>(
+/// Returns what the consent page shows.
+pub(crate) fn consent_page<'a>(
     tenant: &'a Tenant,
     transaction: &'a str,
     request: &'a AuthorizationRequest,
@@ -151,44 +156,45 @@ pub(crate) fn consent<'a>(
     }
 }
 
-/// Where the page's form may lead, for its CSP.
+/// Returns the CSP source for the redirect that follows the page's form.
 pub(crate) fn form_action_source(request: &AuthorizationRequest) -> String {
     redirect_uri::form_action_source(&request.redirect_uri)
 }
 
-/// Where the page says that the browser goes afterwards.
+/// Returns where the browser goes afterwards, as the page shows it.
 pub(crate) fn destination(request: &AuthorizationRequest) -> String {
     redirect_uri::destination(&request.redirect_uri)
 }
 
-/// Everything that anybody could grant: what is asked for and known.
+/// Returns the requested scopes that exist, whether or not a user can grant them.
 fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<RequestedScope<'a>> {
     let defined =
         api.scopes.iter().map(|scope| RequestedScope { name: &scope.name, description: &scope.description });
     let Some(requested) = &request.scope else {
         return defined.collect();
     };
-    let own = STANDARD_SCOPES.into_iter().filter(|(name, _)| match *name {
+    let standard = STANDARD_SCOPES.into_iter().filter(|(name, _)| match *name {
         OFFLINE_ACCESS => may_be_offline(api, &request.client),
         _ => request.client.may_identify_users(),
     });
-    let own = own.map(|(name, description)| RequestedScope { name, description });
+    let standard = standard.map(|(name, description)| RequestedScope { name, description });
     defined
-        .chain(own)
+        .chain(standard)
         .filter(|scope| requested.split_ascii_whitespace().any(|name| name == scope.name))
         .collect()
 }
 
-/// The client and its redirect URI: both known, and the one registered for the other.
-async fn whom_to_answer(
+/// Returns the client, and the redirect URI, which is registered for it.
+async fn resolve_client(
     tenant: &Tenant,
     parameters: &Parameters,
     from_browser: bool,
 ) -> Result<(Arc<ClientRecord>, String), Refusal> {
     let page = |title, explanation| Refusal::Page { title, explanation };
     let one = |name| {
-        let repeated = |Repeated(name)| page("A broken request", format!("{name} is there more than once."));
-        let missing = || page("A broken request", format!("The application sent no {name}."));
+        let repeated =
+            |Repeated(name)| page("An invalid request", format!("{name} is there more than once."));
+        let missing = || page("An invalid request", format!("The application sent no {name}."));
         parameters.one(name).map_err(repeated).and_then(|value| value.ok_or_else(missing))
     };
     let id = one("client_id")?;
@@ -205,8 +211,8 @@ async fn whom_to_answer(
     Ok((client, redirect_uri.to_owned()))
 }
 
-/// What the client can be told.
-fn judge(
+/// Validates the rest of the request, whose errors go to the client.
+fn validate(
     tenant: &Tenant,
     parameters: &Parameters,
     client: Arc<ClientRecord>,
@@ -216,23 +222,25 @@ fn judge(
     let invalid = |what: &str| OAuthError::new("invalid_request", what);
     let one = |name| parameters.one(name).map(|value| value.map(str::to_owned));
     if one("request")?.is_some() {
-        return Err(OAuthError::new("request_not_supported", "request objects are not served"));
+        return Err(OAuthError::new("request_not_supported", "request objects are not supported"));
     }
     if one("request_uri")?.is_some() {
-        return Err(OAuthError::new("request_uri_not_supported", "request objects are not served"));
+        return Err(OAuthError::new("request_uri_not_supported", "request objects are not supported"));
     }
     match parameters.one("response_type")? {
         Some("code") => {}
-        Some(_) => return Err(OAuthError::new("unsupported_response_type", "the response_type is code")),
+        Some(_) => {
+            return Err(OAuthError::new("unsupported_response_type", "the response_type must be code"));
+        }
         None => return Err(invalid("response_type is missing")),
     }
     if parameters.one("response_mode")?.is_some_and(|mode| mode != "query") {
-        return Err(invalid("the response_mode is query"));
+        return Err(invalid("the response_mode must be query"));
     }
     if !client.grant_types.contains(&GrantType::AuthorizationCode) {
         return Err(OAuthError::new("unauthorized_client", "this client may not use authorization_code"));
     }
-    let challenge = challenge(parameters)?;
+    let challenge = code_challenge(parameters)?;
     let api = tenant.issuer.api(target(parameters)?)?;
     let scope = one("scope")?;
     if scope.as_ref().is_some_and(|scope| !has_scope_characters(scope)) {
@@ -251,18 +259,18 @@ fn judge(
     })
 }
 
-/// PKCE, and S256 alone: `plain` protects against nobody who reads the request.
-fn challenge(parameters: &Parameters) -> Result<String, OAuthError> {
+/// Returns PKCE's `code_challenge`. The only method is S256: `plain` does not protect against those who see the request.
+fn code_challenge(parameters: &Parameters) -> Result<String, OAuthError> {
     let invalid = |what| Err(OAuthError::new("invalid_request", what));
     let Some(challenge) = parameters.one("code_challenge")? else {
         return invalid("code_challenge is missing: PKCE is required");
     };
     if parameters.one("code_challenge_method")? != Some("S256") {
-        return invalid("the code_challenge_method is S256");
+        return invalid("the code_challenge_method must be S256");
     }
     let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if challenge.len() != CHALLENGE_LENGTH || !challenge.bytes().all(is_base64url) {
-        return invalid("the code_challenge is no base64url of a SHA-256");
+        return invalid("the code_challenge is not a SHA-256 in base64url");
     }
     Ok(challenge.to_owned())
 }
@@ -273,13 +281,13 @@ fn check_prompt(parameters: &Parameters) -> Result<(), OAuthError> {
     if !prompts.iter().all(known) || (prompts.len() > 1 && prompts.contains(&"none")) {
         return Err(OAuthError::new(
             "invalid_request",
-            "the prompt is none, or of login, consent, select_account",
+            "the prompt must be none, or any of login, consent, select_account",
         ));
     }
     Ok(())
 }
 
-fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {
+fn issue_code(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {
     let api = tenant.issuer.api(Some(&request.audience))?;
     let scope = grantable(tenant.options(), api, user, &request.client, request.scope.as_deref());
     let authorization = Authorization {
@@ -303,10 +311,10 @@ fn allow(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result
     let not_granted = not_granted.map(|name| (name, why_not_granted(api, &request.client, name)));
     log::code_issued(request, &scope, &not_granted.collect::<Vec<_>>());
     let state = request.state.as_deref();
-    Ok(location(tenant, &request.redirect_uri, &[("code", &code)], state, &request.issuer))
+    Ok(response_location(tenant, &request.redirect_uri, &[("code", &code)], state, &request.issuer))
 }
 
-fn refuse(
+fn error_response(
     tenant: &Tenant,
     redirect_uri: &str,
     state: Option<&str>,
@@ -314,11 +322,11 @@ fn refuse(
     error: OAuthError,
 ) -> Refusal {
     let outcome = [("error", error.code), ("error_description", error.description.as_str())];
-    Refusal::Redirect { location: location(tenant, redirect_uri, &outcome, state, issuer), error }
+    Refusal::Redirect { location: response_location(tenant, redirect_uri, &outcome, state, issuer), error }
 }
 
-/// An authorization response.
-fn location(
+/// Returns the URL of an authorization response.
+fn response_location(
     tenant: &Tenant,
     redirect_uri: &str,
     outcome: &[(&str, &str)],

@@ -9,7 +9,7 @@ use crate::model::random::random_id;
 use crate::model::scopes::{EMAIL, PROFILE};
 use crate::oauth::authorization::IssuedVia;
 
-/// A token's claims; which of the optional ones are there is the dialect's and the user's.
+/// An access token's claims. The optional ones depend on the dialect and the user.
 #[derive(Serialize)]
 pub(crate) struct Claims<'a> {
     pub(crate) iss: &'a str,
@@ -19,18 +19,18 @@ pub(crate) struct Claims<'a> {
     pub(crate) exp: i64,
     pub(crate) scope: &'a str,
     #[serde(flatten)]
-    pub(crate) profile: Profile<'a>,
+    pub(crate) profile: ProfileClaims<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) permissions: Option<Vec<&'a str>>,
     #[serde(flatten)]
-    pub(crate) person: Person<'a>,
+    pub(crate) user: UserClaims<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) org_id: Option<&'a str>,
 }
 
-/// A user's record, as far as it is told.
+/// The claims about a user, as far as the scopes allow them.
 #[derive(Default, Serialize)]
-pub(crate) struct Person<'a> {
+pub(crate) struct UserClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,10 +44,10 @@ pub(crate) enum Audience<'a> {
     WithUserinfo([String; 2]),
 }
 
-/// The claims that only one of the two profiles has.
+/// The claims in which Auth0's profile and that of RFC 9068 differ.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(crate) enum Profile<'a> {
+pub(crate) enum ProfileClaims<'a> {
     Auth0 {
         azp: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ pub(crate) enum Profile<'a> {
     },
 }
 
-/// OpenID Connect Core section 2.
+/// An ID token's claims (OpenID Connect Core section 2).
 #[derive(Serialize)]
 pub(crate) struct IdClaims<'a> {
     pub(crate) iss: &'a str,
@@ -70,19 +70,19 @@ pub(crate) struct IdClaims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<&'a str>,
     #[serde(flatten)]
-    pub(crate) person: Person<'a>,
+    pub(crate) user: UserClaims<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) org_id: Option<&'a str>,
 }
 
-/// The audience of `/userinfo`.
+/// Returns the audience of tokens for `/userinfo`.
 pub(crate) fn userinfo_audience(issuer: &str) -> String {
     format!("{issuer}userinfo")
 }
 
-/// What the record says, as far as the scopes of OpenID Connect Core section 5.4 let it be told.
-pub(crate) fn person(user: &User, has: impl Fn(&str) -> bool) -> Person<'_> {
-    Person {
+/// Returns the claims about a user that the scopes allow (OpenID Connect Core section 5.4).
+pub(crate) fn user_claims(user: &User, has: impl Fn(&str) -> bool) -> UserClaims<'_> {
+    UserClaims {
         name: user.name.as_deref().filter(|_| has(PROFILE)),
         email: user.email.as_deref().filter(|_| has(EMAIL)),
     }
@@ -104,8 +104,8 @@ impl Dialect {
     }
 }
 
-impl<'a> Profile<'a> {
-    /// `None` if the machine gives no randomness.
+impl<'a> ProfileClaims<'a> {
+    /// Returns the claims of a dialect; `None` if the operating system provides no random numbers.
     pub(crate) fn of(dialect: Dialect, client_id: &'a str, via: IssuedVia) -> Option<Self> {
         match dialect {
             Dialect::AccessToken | Dialect::AccessTokenAuthz => {

@@ -11,7 +11,10 @@ use crate::oauth::error::OAuthError;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::tenant::Tenant;
 
-/// Who asks (RFC 6749 section 2.3): by `client_id` alone, or with the secret in the form or in the header.
+/// Authenticates the client by its `client_id` alone, or by its secret, in the form or in the `Authorization` header.
+///
+/// # Errors
+/// `invalid_client`, or `invalid_request` if it uses both ways.
 pub(crate) fn authenticate(
     tenant: &Tenant,
     form: &Parameters,
@@ -25,8 +28,8 @@ pub(crate) fn authenticate(
             return Err(OAuthError::new("invalid_request", "the client authenticates in two ways at once"));
         }
         Some(header) => {
-            let (name, secret) =
-                basic(header).ok_or_else(|| refused("the Authorization header is no Basic one"))?;
+            let (name, secret) = parse_basic(header)
+                .ok_or_else(|| refused("the Authorization header does not have valid Basic credentials"))?;
             if id.is_some_and(|id| id != name) {
                 return Err(refused("the Authorization header names another client than the form"));
             }
@@ -34,24 +37,24 @@ pub(crate) fn authenticate(
         }
     };
     let id = id.ok_or_else(|| refused("client_id is missing"))?;
-    let client = tenant.clients.known(&id).map_err(|error| refused(&error.to_string()))?;
+    let client = tenant.clients.lookup(&id).map_err(|error| refused(&error.to_string()))?;
     match (&client.secret, secret) {
         (None, None) => Ok(client),
-        (Some(expected), Some(given)) if expected.is(&given) => Ok(client),
+        (Some(expected), Some(given)) if expected.matches(&given) => Ok(client),
         (Some(_), Some(_)) => Err(refused("the client secret is wrong")),
         (Some(_), None) => Err(refused("this client is confidential: its secret is missing")),
         (None, Some(_)) => Err(refused("this client is public: it has no secret")),
     }
 }
 
-/// RFC 6749 section 2.3.1: id and secret are form-encoded before they are put together.
-fn basic(header: &str) -> Option<(String, String)> {
+/// Parses Basic credentials, in which id and secret are form-encoded (RFC 6749 section 2.3.1).
+fn parse_basic(header: &str) -> Option<(String, String)> {
     let (scheme, credentials) = header.split_once(' ')?;
     let credentials =
         STANDARD.decode(credentials.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let credentials = String::from_utf8(credentials).ok()?;
     let (id, secret) = credentials.split_once(':')?;
-    // Some clients leave the encoding out: what would split a form is taken as it is.
+    // Some clients do not encode: characters that separate form fields are taken literally.
     let decoded = |text: &str| {
         let whole = text.replace('=', "%3D").replace('&', "%26");
         let name = form_urlencoded::parse(whole.as_bytes()).next().map(|(name, _)| name.into_owned());

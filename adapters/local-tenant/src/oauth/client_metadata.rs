@@ -1,10 +1,10 @@
 //! Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document; "Client ID Metadata Documents" of MCP's
-//! authorization specification): what a client says of itself under the URL that is its `client_id`.
+//! authorization specification): a client's metadata, at the URL that is its `client_id`.
 //!
-//! Anyone who can send an authorization request chooses that URL, so fetching it is where a stranger makes this machine
-//! connect to somewhere. It owns everything that keeps this harmless: which URLs are fetched, which addresses are
-//! connected to, and how much is read for how long. The rest of the tenant sees only [`ClientMetadata`]. Whether a
-//! redirect URI in it is acceptable is `redirect`'s to say.
+//! Anyone who can send an authorization request chooses that URL, so fetching it is where somebody else makes this machine
+//! connect somewhere (SSRF). This module owns everything that keeps it harmless: which URLs are fetched, which addresses are
+//! connected to, and how much is read for how long. The rest of the tenant sees only [`ClientMetadata`]. Redirect URIs
+//! in it are checked by the caller.
 //!
 //! The draft's sections are cited by title, as their numbers change between its revisions.
 
@@ -33,18 +33,19 @@ use self::document::shown;
 use self::error::MAX_BYTES;
 pub(crate) use self::error::MetadataError;
 
-/// For everything, from the name to the last byte: someone waits for a login page meanwhile.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The time for a whole fetch, from resolving the name to the last byte: a user waits for the login page meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 
-/// Whether a `client_id` is one of these: an https URL with a path, or http on loopback (this is a development tenant).
+/// Returns whether a `client_id` is the URL of a metadata document: an https URL with a path, or, because this is a
+/// development tenant, an http URL on loopback.
 pub(crate) fn is_document_url(client_id: &str) -> bool {
     let Ok(url) = Url::parse(client_id) else {
         return false;
     };
     let is_bare = url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-    // "Client Identifier URL" compares as text and forbids dot segments. What the parser would have changed is not one
-    // name for one document; dot segments, however escaped, are among that, and so are `//host\@other` and `0x7f.1`.
+    // "Client Identifier URL" compares URLs as text and forbids dot segments. A URL that the parser changes would be a
+    // second name for a document; that includes dot segments, however escaped, `//host\@other` and `0x7f.1`.
     let is_canonical = url.as_str() == client_id;
     let has_host = match url.scheme() {
         "https" => url.has_host(),
@@ -54,11 +55,11 @@ pub(crate) fn is_document_url(client_id: &str) -> bool {
     has_host && is_bare && is_canonical && url.path() != "/"
 }
 
-/// Checks that a document may be fetched for whoever asks. One on this machine comes from whatever listens there, which may
-/// take a GET without a browser's headers for a command of its user's. So no web page makes the tenant send one, and no
-/// command gets to choose the parameters.
+/// Checks that a document may be fetched for this kind of sender. A document on this machine is served by whatever listens
+/// there, which may take a GET without a browser's headers for its user's own command. So browsers can't cause such a
+/// request, and others can't choose its query.
 pub(crate) fn check_sender(client_id: &str, from_browser: bool) -> Result<(), MetadataError> {
-    // Only loopback goes by http.
+    // `is_document_url` accepts http on loopback only.
     let Some(document) = client_id.strip_prefix("http:") else {
         return Ok(());
     };
@@ -68,7 +69,7 @@ pub(crate) fn check_sender(client_id: &str, from_browser: bool) -> Result<(), Me
     if from_browser { Err(MetadataError::LoopbackForBrowser) } else { Ok(()) }
 }
 
-/// Fetches documents.
+/// Fetches metadata documents.
 pub(crate) struct MetadataFetcher {
     agent: Agent,
     timeout: Duration,
@@ -76,10 +77,10 @@ pub(crate) struct MetadataFetcher {
 
 impl MetadataFetcher {
     pub(crate) fn new() -> Self {
-        Self::with(PATIENCE, DefaultResolver::default())
+        Self::with(TIMEOUT, DefaultResolver::default())
     }
 
-    /// Blocks until the document is there or can't be had, for at most 5 seconds: call it on a blocking thread.
+    /// Fetches and checks a document. Blocks for at most 5 seconds, so it must run on a blocking thread.
     pub(crate) fn fetch(&self, client_id: &str) -> Result<ClientMetadata, MetadataError> {
         if !is_document_url(client_id) {
             return Err(MetadataError::NotADocumentUrl);
@@ -94,18 +95,18 @@ impl MetadataFetcher {
             .build();
         let config = Agent::config_builder()
             .tls_config(tls)
-            // "Client Information Discovery" forbids following one; it would also lead past `is_document_url`.
+            // "Client Information Discovery" forbids following redirects, which would also bypass `is_document_url`.
             .max_redirects(0)
-            // Statuses are judged below, redirects among them.
+            // `check_status` checks it.
             .http_status_as_error(false)
             .timeout_global(Some(timeout))
-            // A proxy would resolve the name itself, past the check of its addresses.
+            // A proxy would resolve the name itself, which bypasses the check of the addresses.
             .proxy(None)
-            // A kept connection would be used again without a look at where the name leads now.
+            // A reused connection would bypass it, too.
             .max_idle_connections(0)
             .user_agent(USER_AGENT)
             .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), Guarded(resolver));
+        let agent = Agent::with_parts(config, DefaultConnector::default(), CheckedResolver(resolver));
         Self { agent, timeout }
     }
 
@@ -117,7 +118,7 @@ impl MetadataFetcher {
         self.read(response.body_mut())
     }
 
-    /// Counts what arrives; Content-Length is the other side's word.
+    /// Reads the body up to the limit, whatever Content-Length says.
     fn read(&self, body: &mut Body) -> Result<Vec<u8>, MetadataError> {
         body.with_config().limit(MAX_BYTES).read_to_vec().map_err(|error| self.explain(error))
     }
@@ -127,7 +128,7 @@ impl MetadataFetcher {
             ureq::Error::Timeout(_) => MetadataError::TimedOut(self.timeout),
             ureq::Error::BodyExceedsLimit(_) => MetadataError::TooLong,
             ureq::Error::HostNotFound => MetadataError::NoSuchHost,
-            // The resolver's, below.
+            // `CheckedResolver`'s.
             ureq::Error::Other(other) => match other.downcast::<MetadataError>() {
                 Ok(refusal) => *refusal,
                 Err(other) => MetadataError::Unreachable(other.to_string()),
@@ -137,13 +138,13 @@ impl MetadataFetcher {
     }
 }
 
-/// Resolves to the addresses that may be connected to, and to nothing else. It stands where the connector takes its
-/// addresses from, so that what is checked is what is connected to: a name that answers differently a moment later (DNS
-/// rebinding) is not asked again. Hosts that are addresses come through here too.
+/// A resolver that returns only addresses that may be connected to. The connector takes its addresses from here, so those
+/// that are checked are those that are connected to, and a name that resolves differently a moment later (DNS rebinding) is
+/// not resolved again. Hosts that are addresses pass through here, too.
 #[derive(Debug)]
-struct Guarded<R>(R);
+struct CheckedResolver<R>(R);
 
-impl<R: Resolver> Resolver for Guarded<R> {
+impl<R: Resolver> Resolver for CheckedResolver<R> {
     fn resolve(
         &self,
         uri: &Uri,
@@ -151,7 +152,7 @@ impl<R: Resolver> Resolver for Guarded<R> {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.0.resolve(uri, config, timeout).map_err(|error| match error {
-            // The operating system's words for a name that it does not find.
+            // The operating system does not find the name.
             ureq::Error::Io(_) => ureq::Error::HostNotFound,
             other => other,
         })?;
@@ -169,12 +170,12 @@ impl<R: Resolver> Resolver for Guarded<R> {
     }
 }
 
-/// By its name only; the resolver checks what the name stands for.
+/// Judges by the name only; the resolver checks its addresses.
 fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(is_loopback_host)
 }
 
-/// "Client Information Discovery": 200, and no other success.
+/// Accepts 200 and no other success ("Client Information Discovery").
 fn check_status(status: StatusCode) -> Result<(), MetadataError> {
     if status.is_redirection() {
         return Err(MetadataError::Redirect(status.as_u16()));
@@ -185,7 +186,7 @@ fn check_status(status: StatusCode) -> Result<(), MetadataError> {
     Ok(())
 }
 
-/// A page that shows what people upload is not a place where they speak for its host.
+/// Accepts JSON only: what users upload to a web site must not count as a document of its host.
 fn check_content_type(headers: &HeaderMap) -> Result<(), MetadataError> {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

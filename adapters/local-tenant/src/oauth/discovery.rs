@@ -1,5 +1,4 @@
-//! The discovery document, which both well-known paths answer: what Auth0's says, as far as clients of an MCP server
-//! read it.
+//! The discovery document at both well-known paths: what Auth0's says, as far as clients of an MCP server read it.
 
 use serde_json::{Value, json};
 
@@ -8,7 +7,7 @@ use crate::model::scopes::STANDARD_SCOPES;
 
 const CLAIMS: [&str; 8] = ["aud", "email", "exp", "iat", "iss", "name", "org_id", "sub"];
 
-/// OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2 in one.
+/// Returns the metadata of OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2.
 pub(crate) fn document(issuer: &str, options: &Options) -> Value {
     let at = |path: &str| format!("{issuer}{path}");
     let mut document = json!({

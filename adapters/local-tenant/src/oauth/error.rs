@@ -3,7 +3,7 @@
 use crate::oauth::parameters::Repeated;
 use crate::oauth::token::TokenError;
 
-/// An error of the OAuth specifications, under their name for it (RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1,
+/// An error response of the OAuth specifications, by error code (RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1,
 /// RFC 7591 section 3.2.2, RFC 8707 section 2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OAuthError {
@@ -12,8 +12,19 @@ pub(crate) struct OAuthError {
 }
 
 impl OAuthError {
+    /// Creates an error with this code.
     pub(crate) fn new(code: &'static str, description: impl Into<String>) -> Self {
         Self { code, description: description.into() }
+    }
+
+    /// Creates an `invalid_grant` error (RFC 6749 section 5.2).
+    pub(crate) fn invalid_grant(description: &str) -> Self {
+        Self::new("invalid_grant", description)
+    }
+
+    /// Creates the error for when the operating system provides no random numbers.
+    pub(crate) fn no_randomness() -> Self {
+        Self::new("server_error", "the operating system provides no random numbers")
     }
 }
 

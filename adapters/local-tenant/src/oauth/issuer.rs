@@ -1,5 +1,4 @@
-//! Who gets which token: Auth0's rules for roles ("RBAC" with "add permissions"), for clients nobody vouched for, and its
-//! four dialects. It knows no HTTP and no grants.
+//! The issuer: signs access tokens and ID tokens. It knows no HTTP, and decides nothing about scopes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,15 +16,15 @@ use crate::model::options::{Api, Options, User};
 use crate::model::random::random_id;
 use crate::model::scopes::OPENID;
 use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
-use crate::oauth::claims::{Audience, Claims, IdClaims, Profile, person, userinfo_audience};
+use crate::oauth::claims::{Audience, Claims, IdClaims, ProfileClaims, user_claims, userinfo_audience};
 use crate::oauth::token::{IssuedToken, TokenError};
 
-/// Auth0's default lifetime of ID tokens, in seconds.
-const ID_TOKEN_LIFE: i64 = 36_000;
-/// How long ago a token expired that is issued expired, in seconds.
-const EXPIRED_SINCE: i64 = 3600;
+/// Auth0's default.
+const ID_TOKEN_LIFETIME_SECONDS: i64 = 36_000;
+/// How long ago a token expired that [`TokenForm::Expired`] asks for.
+const EXPIRED_FOR_SECONDS: i64 = 3600;
 
-/// The tenant's identity and everything that it signs with.
+/// The tenant's options, and what it issues tokens with.
 pub(crate) struct Issuer {
     options: Options,
     port: u16,
@@ -39,12 +38,12 @@ impl Issuer {
         Self { options, port, keys, clock: TenantClock::default(), faults: Faults::default() }
     }
 
-    /// With the trailing slash.
+    /// Returns the issuer identifier, with its trailing slash.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
     }
 
-    /// The issuer for who asked under this `Host`.
+    /// Returns the issuer identifier for a request with this `Host`.
     pub(crate) fn url_for(&self, host: &str) -> String {
         let name = host.split(':').next().unwrap_or_default();
         if self.faults.active().second_issuer && name.eq_ignore_ascii_case("localhost") {
@@ -74,13 +73,14 @@ impl Issuer {
         &self.faults
     }
 
+    /// Returns the scopes of the first API that the user's roles assign; none for an unknown user.
     pub(crate) fn scopes_of(&self, user_key: &str) -> Vec<String> {
         let user = self.options.user(user_key);
         let assigned = user.map(|user| self.options.assigned_to(user, &self.options.api));
         assigned.unwrap_or_default().into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns the user of this key.
+    /// Returns the user with this key.
     pub(crate) fn user(&self, key: &str) -> Result<&User, TokenError> {
         self.options.user(key).ok_or_else(|| TokenError::UnknownUser {
             asked: key.to_owned(),
@@ -88,17 +88,18 @@ impl Issuer {
         })
     }
 
-    /// The API of this identifier; without one, the server's.
+    /// Returns the API with this identifier, or the first one if there is no `audience`.
     pub(crate) fn api(&self, audience: Option<&str>) -> Result<&Api, TokenError> {
-        let Some(asked) = audience else {
+        let Some(audience) = audience else {
             return Ok(&self.options.api);
         };
-        self.options.apis().find(|api| api.identifier.as_deref() == Some(asked)).ok_or_else(|| {
+        self.options.apis().find(|api| api.identifier.as_deref() == Some(audience)).ok_or_else(|| {
             let known = self.options.apis().filter_map(|api| api.identifier.clone()).collect();
-            TokenError::UnknownAudience { asked: asked.to_owned(), known }
+            TokenError::UnknownAudience { asked: audience.to_owned(), known }
         })
     }
 
+    /// Issues an access token, in the form that the active faults demand.
     pub(crate) fn access_token(
         &self,
         authorization: &Authorization,
@@ -106,15 +107,19 @@ impl Issuer {
     ) -> Result<IssuedToken, TokenError> {
         let scope = authorization.scope.join(" ");
         let api = self.api(Some(&authorization.audience))?;
-        let expires_in = lifetime(api, &authorization.client);
+        let expires_in = token_lifetime(api, &authorization.client);
         let access_token = match self.faults.active().tokens {
             TokenForm::Opaque => opaque()?,
             TokenForm::Encrypted => encrypted(&authorization.issuer)?,
             form @ (TokenForm::Jwt | TokenForm::Expired) => {
                 let now = self.clock.now();
-                let life = i64::try_from(expires_in).unwrap_or(i64::MAX);
-                let iat = if form == TokenForm::Jwt { now } else { now.saturating_sub(EXPIRED_SINCE + life) };
-                let times = (iat, iat.saturating_add(life));
+                let lifetime = i64::try_from(expires_in).unwrap_or(i64::MAX);
+                let iat = if form == TokenForm::Jwt {
+                    now
+                } else {
+                    now.saturating_sub(EXPIRED_FOR_SECONDS + lifetime)
+                };
+                let times = (iat, iat.saturating_add(lifetime));
                 let claims = self.claims(api, authorization, via, &scope, times)?;
                 self.sign(api.dialect.typ(), &claims)?
             }
@@ -122,7 +127,7 @@ impl Issuer {
         Ok(IssuedToken { access_token, expires_in, scope })
     }
 
-    /// The ID token, when `openid` was granted.
+    /// Issues the ID token, if `openid` was granted.
     pub(crate) fn id_token(&self, authorization: &Authorization) -> Result<Option<String>, TokenError> {
         let (true, Some(user)) = (authorization.has(OPENID), self.user_of(authorization)) else {
             return Ok(None);
@@ -133,9 +138,9 @@ impl Issuer {
             sub: &user.sub,
             aud: &authorization.client.id,
             iat,
-            exp: iat.saturating_add(ID_TOKEN_LIFE),
+            exp: iat.saturating_add(ID_TOKEN_LIFETIME_SECONDS),
             nonce: authorization.nonce.as_deref(),
-            person: person(user, |scope| authorization.has(scope)),
+            user: user_claims(user, |scope| authorization.has(scope)),
             org_id: user.org_id.as_deref(),
         };
         self.sign("JWT", &claims).map(Some)
@@ -179,9 +184,9 @@ impl Issuer {
             iat,
             exp,
             scope,
-            profile: Profile::of(dialect, &client.id, via).ok_or(TokenError::Signing)?,
+            profile: ProfileClaims::of(dialect, &client.id, via).ok_or(TokenError::Signing)?,
             permissions: dialect.has_permissions().then_some(permissions),
-            person: user.map(|user| person(user, |_| true)).unwrap_or_default(),
+            user: user.map(|user| user_claims(user, |_| true)).unwrap_or_default(),
             org_id: user.and_then(|user| user.org_id.as_deref()),
         })
     }
@@ -198,7 +203,7 @@ impl Issuer {
     }
 }
 
-fn lifetime(api: &Api, client: &ClientRecord) -> u64 {
+fn token_lifetime(api: &Api, client: &ClientRecord) -> u64 {
     if client.is_third_party() { api.third_party_token_lifetime_seconds } else { api.token_lifetime_seconds }
 }
 
@@ -209,7 +214,7 @@ fn opaque() -> Result<String, TokenError> {
     Ok(token)
 }
 
-/// Five parts (RFC 7516 section 7.1), of which nothing can be read but the header.
+/// Returns a text of the form of a JWE (RFC 7516 section 7.1), of which only the header can be read.
 fn encrypted(issuer: &str) -> Result<String, TokenError> {
     let header = serde_json::json!({"alg": "dir", "enc": "A256GCM", "iss": issuer}).to_string();
     let part = || random_id().ok_or(TokenError::Signing);

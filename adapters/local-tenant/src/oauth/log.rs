@@ -1,5 +1,5 @@
-//! What the log tells of a login, step by step, at level info. It is given no code, token, secret, verifier, state or
-//! transaction; what a stranger chose is cut, and a redirect URI is told as the place that it leads to.
+//! The log of each step of a login, at level info. No code, token, secret, verifier, state or transaction id is passed in.
+//! Texts that clients choose are cut, and redirect URIs are logged as their origin or scheme.
 
 use crate::model::client::ClientRecord;
 use crate::model::redirect_uri;
@@ -7,8 +7,8 @@ use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::pending::AuthorizationRequest;
 
-/// The maximum length of a text that somebody else chose, in characters.
-const MAX_SHOWN: usize = 200;
+/// The maximum length of a text that a client chose.
+const MAX_SHOWN_CHARS: usize = 200;
 
 pub(crate) fn client_registered(client: &ClientRecord) {
     let destinations: Vec<String> =
@@ -21,7 +21,7 @@ pub(crate) fn client_registered(client: &ClientRecord) {
     );
 }
 
-pub(crate) fn login_begun(parameters: &Parameters, from_browser: bool) {
+pub(crate) fn login_started(parameters: &Parameters, from_browser: bool) {
     let given = |name| parameters.one(name).ok().flatten();
     tracing::info!(
         client_id = given("client_id").map(cut),
@@ -33,16 +33,16 @@ pub(crate) fn login_begun(parameters: &Parameters, from_browser: bool) {
     );
 }
 
-/// `why` is why nobody consented beforehand, if somebody might have.
+/// `why` is why auto-consent does not apply, if it is on.
 pub(crate) fn page_shown(request: &AuthorizationRequest, why: Option<&str>) {
     tracing::info!(client_id = cut(&request.client.id), why, "local tenant: login page shown");
 }
 
-pub(crate) fn decided(request: &AuthorizationRequest, user: Option<&str>, decision: &str) {
+pub(crate) fn decision_made(request: &AuthorizationRequest, user: Option<&str>, decision: &str) {
     tracing::info!(client_id = cut(&request.client.id), user, decision, "local tenant: decision");
 }
 
-/// `not_granted` has each scope that was asked for in vain, and why.
+/// `not_granted` has each requested scope that was not granted, and why.
 pub(crate) fn code_issued(request: &AuthorizationRequest, granted: &[String], not_granted: &[(&str, &str)]) {
     let not_granted: Vec<String> =
         not_granted.iter().map(|(scope, why)| format!("{scope} ({why})")).collect();
@@ -90,12 +90,12 @@ pub(crate) fn token_issued(authorization: &Authorization, via: IssuedVia, has_re
     );
 }
 
-/// Tells any refusal, by OAuth's code for it where there is one.
+/// Logs a refused request, with OAuth's error code where there is one.
 pub(crate) fn refused(path: &str, error: &str, reason: &str) {
     tracing::info!(path = cut(path), error, reason = cut(&without_queries(reason)), "local tenant: refused");
 }
 
-/// A reason may repeat a URI that is not registered: its path tells what is wrong, its query is the application's own.
+/// Removes the queries of URIs, which belong to the application. Reasons quote redirect URIs that are not registered.
 fn without_queries(text: &str) -> String {
     let words = text.split(' ').map(|word| match word.split_once('?') {
         Some((before, _)) if before.contains(':') => format!("{before}?..."),
@@ -105,7 +105,7 @@ fn without_queries(text: &str) -> String {
 }
 
 fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
     }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_between_characters() {
-        let fits = "é".repeat(MAX_SHOWN);
+        let fits = "é".repeat(MAX_SHOWN_CHARS);
         assert_eq!(cut(&fits), fits);
         assert_eq!(cut(&format!("{fits}é")), format!("{fits}..."));
     }

@@ -1,15 +1,16 @@
-//! OAuth parameters, of a query or a form (RFC 6749 appendix B).
+//! OAuth parameters in a query or a form (RFC 6749 appendix B).
 
 use url::form_urlencoded;
 
-/// Parameters in the order they came in.
+/// The parameters in their order.
 pub(crate) struct Parameters(Vec<(String, String)>);
 
-/// A parameter is there more than once, which RFC 6749 section 3.1 forbids.
+/// The error for a repeated parameter, which RFC 6749 section 3.1 forbids.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Repeated(pub(crate) &'static str);
 
 impl Parameters {
+    /// Parses a query or a form body. Parameters without a value are omitted.
     pub(crate) fn parse(encoded: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(encoded);
         // RFC 6749 section 3.1: a parameter without a value counts as omitted.
@@ -17,7 +18,10 @@ impl Parameters {
         Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
-    /// The parameter's value, if it is there.
+    /// Returns the parameter's value, if the parameter is present.
+    ///
+    /// # Errors
+    /// [`Repeated`] if it occurs more than once.
     pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, Repeated> {
         let mut values = self.0.iter().filter(|(found, _)| found == name);
         match (values.next(), values.next()) {

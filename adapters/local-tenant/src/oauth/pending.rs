@@ -1,4 +1,4 @@
-//! Authorization requests that were found good, and wait for a decision.
+//! Valid authorization requests that wait for the user's decision.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,39 +8,44 @@ use lru::LruCache;
 use crate::model::client::ClientRecord;
 use crate::model::random::random_id;
 
-/// Decisions that are waited for at a time; the oldest makes room.
-const MOST_PENDING: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-/// How long a decision is waited for, in seconds.
-const PATIENCE: i64 = 600;
-/// A good request.
+/// The maximum number of requests; the least recently used one is evicted.
+const MAX_PENDING: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// How long a request waits for its decision.
+const MAX_WAIT_SECONDS: i64 = 600;
+
+/// A valid authorization request.
 #[derive(Debug, Clone)]
 pub(crate) struct AuthorizationRequest {
     pub(crate) client: Arc<ClientRecord>,
     pub(crate) redirect_uri: String,
     pub(crate) state: Option<String>,
     pub(crate) scope: Option<String>,
+    /// PKCE's `code_challenge`.
     pub(crate) challenge: String,
     pub(crate) nonce: Option<String>,
+    /// The API's identifier.
     pub(crate) audience: String,
+    /// The issuer identifier that the request was sent to.
     pub(crate) issuer: String,
 }
 
-/// Requests by their transaction.
-pub(crate) struct Pending(Mutex<LruCache<String, (i64, AuthorizationRequest)>>);
+/// The waiting requests by their transaction ids.
+pub(crate) struct PendingRequests(Mutex<LruCache<String, (i64, AuthorizationRequest)>>);
 
-impl Pending {
+impl PendingRequests {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(LruCache::new(MOST_PENDING)))
+        Self(Mutex::new(LruCache::new(MAX_PENDING)))
     }
 
-    /// Keeps a request, for a while; the unguessable name that it is kept under, or `None` without randomness.
-    pub(crate) fn keep(&self, request: AuthorizationRequest, now: i64) -> Option<String> {
+    /// Stores a request and returns its unguessable transaction id; `None` if the operating system provides no random
+    /// numbers.
+    pub(crate) fn insert(&self, request: AuthorizationRequest, now: i64) -> Option<String> {
         let transaction = random_id()?;
-        self.lock().put(transaction.clone(), (now.saturating_add(PATIENCE), request));
+        self.lock().put(transaction.clone(), (now.saturating_add(MAX_WAIT_SECONDS), request));
         Some(transaction)
     }
 
-    /// Takes a request out, if it has not waited for too long.
+    /// Removes a request and returns it, unless it has expired.
     pub(crate) fn take(&self, transaction: &str, now: i64) -> Option<AuthorizationRequest> {
         let (until, request) = self.lock().pop(transaction)?;
         (now < until).then_some(request)

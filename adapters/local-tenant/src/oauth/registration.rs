@@ -1,4 +1,4 @@
-//! Dynamic client registration (RFC 7591), as Auth0's `/oidc/register` does it: whoever registers is a third party.
+//! Dynamic client registration (RFC 7591), as Auth0's `/oidc/register` does it: every client is a third party.
 
 use serde::{Deserialize, Serialize};
 use syntax::strict_json;
@@ -11,15 +11,14 @@ use crate::oauth::clients::Clients;
 use crate::oauth::error::OAuthError;
 use crate::oauth::log;
 
-/// In bytes. People read it on the consent page.
-const LONGEST_NAME: usize = 200;
-const MOST_REDIRECT_URIS: usize = 32;
-/// In bytes.
-const LONGEST_REDIRECT_URI: usize = 2048;
+/// The consent page shows the name in full.
+const MAX_NAME_BYTES: usize = 200;
+const MAX_REDIRECT_URIS: usize = 32;
+const MAX_REDIRECT_URI_BYTES: usize = 2048;
 
-/// RFC 7591 section 2, as far as it means something here. Whatever else is sent is ignored, as section 2 demands.
+/// The client metadata that matter here. Others are ignored, as RFC 7591 section 2 demands.
 #[derive(Deserialize)]
-struct Wanted {
+struct RequestedMetadata {
     #[serde(default)]
     client_name: Option<String>,
     #[serde(default)]
@@ -40,7 +39,7 @@ enum AuthMethod {
     ClientSecretBasic,
 }
 
-/// RFC 7591 section 3.2.1.
+/// A client information response (RFC 7591 section 3.2.1).
 #[derive(Serialize)]
 pub(crate) struct Registered {
     client_id: String,
@@ -56,30 +55,37 @@ pub(crate) struct Registered {
     token_endpoint_auth_method: AuthMethod,
 }
 
-/// Registers what the body describes.
+/// Registers the client that the body describes.
+///
+/// # Errors
+/// The error response of RFC 7591 section 3.2.2.
 pub(crate) fn register(
     clients: &Clients,
     mode: ThirdPartySecurityMode,
     body: &[u8],
     now: i64,
 ) -> Result<Registered, OAuthError> {
-    let wanted: Wanted = strict_json::parse(body)
-        .map_err(|error| metadata(format!("the body is no client metadata (RFC 7591 section 2): {error}")))?;
-    check_redirect_uris(&wanted.redirect_uris)?;
-    let grant_types = grant_types(&wanted)?;
-    let name = wanted.client_name.unwrap_or_else(|| "an application without a name".to_owned());
-    if name.len() > LONGEST_NAME {
-        return Err(metadata(format!("client_name is longer than {LONGEST_NAME} bytes")));
+    let requested: RequestedMetadata = strict_json::parse(body).map_err(|error| {
+        invalid_metadata(format!("the body is not client metadata (RFC 7591 section 2): {error}"))
+    })?;
+    check_redirect_uris(&requested.redirect_uris)?;
+    let grant_types = grant_types(&requested)?;
+    let name = requested.client_name.unwrap_or_else(|| "an application without a name".to_owned());
+    if name.len() > MAX_NAME_BYTES {
+        return Err(invalid_metadata(format!("client_name is longer than {MAX_NAME_BYTES} bytes")));
     }
-    // RFC 7591 section 2: left out, it is client_secret_basic.
-    let method = wanted.token_endpoint_auth_method.unwrap_or(AuthMethod::ClientSecretBasic);
-    let no_randomness = || OAuthError::new("server_error", "the machine gives no randomness");
-    let secret = if method == AuthMethod::None { None } else { Some(random_id().ok_or_else(no_randomness)?) };
+    // The default of RFC 7591 section 2.
+    let method = requested.token_endpoint_auth_method.unwrap_or(AuthMethod::ClientSecretBasic);
+    let secret = if method == AuthMethod::None {
+        None
+    } else {
+        Some(random_id().ok_or_else(OAuthError::no_randomness)?)
+    };
     let client = clients.register(ClientRecord {
-        id: format!("{}{}", id_prefix(mode), random_id().ok_or_else(no_randomness)?),
+        id: format!("{}{}", id_prefix(mode), random_id().ok_or_else(OAuthError::no_randomness)?),
         name,
         secret: secret.as_deref().map(Secret::new),
-        redirect_uris: wanted.redirect_uris,
+        redirect_uris: requested.redirect_uris,
         logout_urls: Vec::new(),
         grant_types,
         permissions: Vec::new(),
@@ -108,36 +114,39 @@ const fn id_prefix(mode: ThirdPartySecurityMode) -> &'static str {
 
 fn check_redirect_uris(uris: &[String]) -> Result<(), OAuthError> {
     let invalid = |description: String| Err(OAuthError::new("invalid_redirect_uri", description));
-    if uris.is_empty() || uris.len() > MOST_REDIRECT_URIS {
-        return invalid(format!("redirect_uris must have from 1 to {MOST_REDIRECT_URIS} URIs"));
+    if uris.is_empty() || uris.len() > MAX_REDIRECT_URIS {
+        return invalid(format!("redirect_uris must have from 1 to {MAX_REDIRECT_URIS} URIs"));
     }
-    match uris.iter().find(|uri| uri.len() > LONGEST_REDIRECT_URI || !redirect_uri::is_acceptable(uri)) {
+    match uris.iter().find(|uri| uri.len() > MAX_REDIRECT_URI_BYTES || !redirect_uri::is_acceptable(uri)) {
         Some(uri) => {
             let shown: String = uri.chars().take(100).collect();
-            invalid(format!("{shown:?} is no redirect URI; {}", redirect_uri::WHAT_IS_ACCEPTABLE))
+            invalid(format!(
+                "{shown:?} is not an acceptable redirect URI; {}",
+                redirect_uri::ACCEPTED_REDIRECT_URIS
+            ))
         }
         None => Ok(()),
     }
 }
 
-/// Machines are known beforehand or not at all: `client_credentials` is not to be had here.
-fn grant_types(wanted: &Wanted) -> Result<Vec<GrantType>, OAuthError> {
-    if wanted.response_types.as_ref().is_some_and(|types| !types.iter().any(|kind| kind == "code")) {
-        return Err(metadata("response_types must hold \"code\""));
+/// Returns the grants that a client gets. `client_credentials` is not among them: only clients of the options have it.
+fn grant_types(requested: &RequestedMetadata) -> Result<Vec<GrantType>, OAuthError> {
+    if requested.response_types.as_ref().is_some_and(|types| !types.iter().any(|kind| kind == "code")) {
+        return Err(invalid_metadata("response_types must hold \"code\""));
     }
-    let Some(wanted) = &wanted.grant_types else {
+    let Some(requested) = &requested.grant_types else {
         return Ok(vec![GrantType::AuthorizationCode, GrantType::RefreshToken]);
     };
-    if !wanted.iter().any(|grant| grant == "authorization_code") {
-        return Err(metadata("grant_types must hold \"authorization_code\""));
+    if !requested.iter().any(|grant| grant == "authorization_code") {
+        return Err(invalid_metadata("grant_types must hold \"authorization_code\""));
     }
     let mut granted = vec![GrantType::AuthorizationCode];
-    if wanted.iter().any(|grant| grant == "refresh_token") {
+    if requested.iter().any(|grant| grant == "refresh_token") {
         granted.push(GrantType::RefreshToken);
     }
     Ok(granted)
 }
 
-fn metadata(description: impl Into<String>) -> OAuthError {
+fn invalid_metadata(description: impl Into<String>) -> OAuthError {
     OAuthError::new("invalid_client_metadata", description)
 }

@@ -7,8 +7,8 @@ use crate::model::options::{Api, GrantType, Options, User};
 use crate::model::scopes::{IDENTITY_SCOPES, OFFLINE_ACCESS};
 use crate::oauth::token::TokenError;
 
-/// What a user can grant a client of what it asks for: Auth0 drops the rest without a word. Without a request, it is
-/// everything that the API assigns (RFC 6749 section 3.3).
+/// Returns the scopes that a user can grant to a client, out of the `requested` ones; the rest is dropped silently, as Auth0
+/// does. Without a request, these are all scopes of the API that are assigned to the user (RFC 6749 section 3.3).
 pub(crate) fn grantable(
     options: &Options,
     api: &Api,
@@ -27,8 +27,11 @@ pub(crate) fn grantable(
     possible.filter(|scope| requested.contains(scope)).map(str::to_owned).collect()
 }
 
-/// Requested and assigned, in the API's order. What the API does not define is an error here, where Auth0 drops
-/// it without a word: a typing mistake should not become a token that lacks something.
+/// Returns the scopes that are both requested and assigned, in the API's order.
+///
+/// # Errors
+/// [`TokenError::UnknownScope`] for a scope that the API does not define. Auth0 drops it silently; here, a typing mistake
+/// must not become a token that lacks a scope.
 pub(crate) fn granted_strictly(
     options: &Options,
     api: &Api,
@@ -47,12 +50,12 @@ pub(crate) fn granted_strictly(
     Ok(assigned.iter().filter(|scope| requested.contains(*scope)).map(|&scope| scope.to_owned()).collect())
 }
 
-/// Whether a client can have refresh tokens for an API.
+/// Returns whether a client can get refresh tokens for an API.
 pub(crate) fn may_be_offline(api: &Api, client: &ClientRecord) -> bool {
     api.allow_offline_access && client.grant_types.contains(&GrantType::RefreshToken)
 }
 
-/// Why a user's grant lacks a scope that a client asked for.
+/// Returns why a requested scope was not granted, for the log.
 pub(crate) fn why_not_granted(api: &Api, client: &ClientRecord, scope: &str) -> &'static str {
     if scope == OFFLINE_ACCESS && !may_be_offline(api, client) {
         return if api.allow_offline_access {
@@ -71,12 +74,12 @@ pub(crate) fn why_not_granted(api: &Api, client: &ClientRecord, scope: &str) -> 
     }
 }
 
-/// What a client gets on its own behalf of what it asks for.
-pub(crate) fn grantable_to_machine(api: &Api, client: &ClientRecord, requested: Option<&str>) -> Vec<String> {
+/// Returns the scopes that a client gets on its own behalf, out of the `requested` ones.
+pub(crate) fn grantable_to_client(api: &Api, client: &ClientRecord, requested: Option<&str>) -> Vec<String> {
     let requested: Option<BTreeSet<&str>> = requested.map(|scopes| scopes.split_ascii_whitespace().collect());
-    let is_asked_for = |scope: &&str| requested.as_ref().is_none_or(|asked| asked.contains(scope));
+    let is_requested = |scope: &&str| requested.as_ref().is_none_or(|names| names.contains(scope));
     let is_permitted = |scope: &&str| client.permissions.iter().any(|permitted| permitted == scope);
-    api.scope_names().filter(is_permitted).filter(is_asked_for).map(str::to_owned).collect()
+    api.scope_names().filter(is_permitted).filter(is_requested).map(str::to_owned).collect()
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

@@ -3,9 +3,14 @@
 use crate::oauth::error::OAuthError;
 use crate::oauth::parameters::Parameters;
 
-/// The API that a token shall be for: RFC 8707's `resource`, or Auth0's `audience`, which means the same.
+/// Returns the identifier of the API that a token is asked for: RFC 8707's `resource`, or Auth0's `audience`, which means
+/// the same.
+///
+/// # Errors
+/// `invalid_target` if several are named.
 pub(crate) fn target(parameters: &Parameters) -> Result<Option<&str>, OAuthError> {
-    let several = || OAuthError::new("invalid_target", "a token is for one resource; several were named");
+    let several =
+        || OAuthError::new("invalid_target", "a token is for one resource; the request names several");
     let resource = parameters.one("resource").map_err(|_| several())?;
     match (resource, parameters.one("audience")?) {
         (Some(resource), Some(audience)) if resource != audience => Err(several()),

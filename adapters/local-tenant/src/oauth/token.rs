@@ -1,35 +1,35 @@
-//! What is asked for, and what is given out: token requests, access tokens, and why there is none.
+//! Token requests without a login, issued access tokens, and the errors in between.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a token is asked for, as the library and the control endpoint take it.
+/// A request for an access token without a login, as [`crate::LocalTenant::issue_token`] and the control endpoint take it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// The user's key.
     pub user: String,
-    /// Scopes, separated by spaces; without it, everything that is assigned; empty, nothing.
+    /// The requested scopes, separated by spaces. `None` requests every assigned scope, an empty text none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// The API's identifier; without it, the one API there is.
+    /// The API's identifier; `None` stands for the tenant's first API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
 }
 
-/// An access token and what goes with it. Its `Debug` leaves the token out.
+/// An access token and its properties. Its `Debug` leaves the token out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IssuedToken {
     /// The JWT.
     pub access_token: String,
-    /// Seconds from `iat`.
+    /// The token's lifetime in seconds.
     pub expires_in: u64,
-    /// The granted scopes, separated by spaces: requested and assigned.
+    /// The granted scopes, separated by spaces: those that are both requested and assigned.
     pub scope: String,
 }
 
-/// Why no token is issued.
+/// The reason why no token is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// No user has this key.
@@ -56,13 +56,13 @@ pub enum TokenError {
         /// The API's scopes.
         known: Vec<String>,
     },
-    /// The machine gave no randomness, or the key did not sign.
+    /// The operating system provides no random numbers, or signing failed.
     #[error("the token can't be signed")]
     Signing,
 }
 
 impl TokenError {
-    /// OAuth's name for it.
+    /// Returns the OAuth error code.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::UnknownUser { .. } => "invalid_grant",

@@ -1,4 +1,4 @@
-//! The token endpoint (OAuth 2.1 section 3.2): a code, a refresh token or a client's own word becomes an access token.
+//! The token endpoint (OAuth 2.1 section 3.2): the grants `authorization_code`, `refresh_token` and `client_credentials`.
 
 use std::sync::Arc;
 
@@ -11,15 +11,14 @@ use crate::model::client::ClientRecord;
 use crate::model::options::{Api, GrantType};
 use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
 use crate::oauth::client_authentication::authenticate;
-use crate::oauth::codes::invalid_grant;
 use crate::oauth::error::OAuthError;
 use crate::oauth::log;
 use crate::oauth::parameters::Parameters;
-use crate::oauth::scopes::grantable_to_machine;
+use crate::oauth::scopes::grantable_to_client;
 use crate::oauth::target::target;
 use crate::oauth::tenant::Tenant;
 
-/// RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3.
+/// A token response (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
 #[derive(Serialize)]
 pub(crate) struct TokenResponse {
     access_token: String,
@@ -32,15 +31,18 @@ pub(crate) struct TokenResponse {
     id_token: Option<String>,
 }
 
-/// Answers a token request.
-pub(crate) fn answer(
+/// Answers a token request, which the client may authenticate by its `Authorization` header.
+///
+/// # Errors
+/// The error response of RFC 6749 section 5.2.
+pub(crate) fn handle(
     tenant: &Tenant,
     form: &Parameters,
     authorization: Option<&str>,
     issuer: String,
 ) -> Result<TokenResponse, OAuthError> {
     log::token_requested(form);
-    let wanted = match form.one("grant_type")? {
+    let grant_type = match form.one("grant_type")? {
         Some("authorization_code") => GrantType::AuthorizationCode,
         Some("refresh_token") => GrantType::RefreshToken,
         Some("client_credentials") => GrantType::ClientCredentials,
@@ -51,15 +53,15 @@ pub(crate) fn answer(
         None => return Err(OAuthError::new("invalid_request", "grant_type is missing")),
     };
     let client = authenticate(tenant, form, authorization)?;
-    if !client.grant_types.contains(&wanted) {
+    if !client.grant_types.contains(&grant_type) {
         return Err(OAuthError::new("unauthorized_client", "this client may not use this grant"));
     }
-    // An unknown target is refused before anything is used up.
+    // An unknown target is refused before a code or a refresh token is used up.
     let api = tenant.issuer.api(target(form)?)?;
-    match wanted {
+    match grant_type {
         GrantType::AuthorizationCode => redeem_code(tenant, form, &client),
         GrantType::RefreshToken => refresh(tenant, form, &client),
-        GrantType::ClientCredentials => on_own_behalf(tenant, api, form, client, issuer),
+        GrantType::ClientCredentials => client_credentials(tenant, api, form, client, issuer),
     }
 }
 
@@ -69,26 +71,26 @@ fn redeem_code(
     client: &ClientRecord,
 ) -> Result<TokenResponse, OAuthError> {
     let missing = |name: &str| OAuthError::new("invalid_request", format!("{name} is missing"));
-    let name = form.one("code")?.ok_or_else(|| missing("code"))?;
+    let code_text = form.one("code")?.ok_or_else(|| missing("code"))?;
     let verifier = form.one("code_verifier")?.ok_or_else(|| missing("code_verifier"))?;
     let redirect_uri = form.one("redirect_uri")?.ok_or_else(|| missing("redirect_uri"))?;
-    let code = tenant.grants.take_code(name, tenant.now())?;
+    let code = tenant.grants.take_code(code_text, tenant.now())?;
     if code.authorization.client.id != client.id {
-        return Err(invalid_grant("the code was issued to another client"));
+        return Err(OAuthError::invalid_grant("the code was issued to another client"));
     }
     if code.redirect_uri != redirect_uri {
-        return Err(invalid_grant("the redirect_uri is not that of the authorization request"));
+        return Err(OAuthError::invalid_grant("the redirect_uri is not that of the authorization request"));
     }
     if URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) != code.challenge {
-        return Err(invalid_grant("the code_verifier does not fit the code_challenge"));
+        return Err(OAuthError::invalid_grant("the code_verifier does not fit the code_challenge"));
     }
     check_target(form, &code.authorization)?;
     log::code_redeemed(client);
     let refresh_token = if code.authorization.is_refreshable() {
         Some(tenant.grants.begin_family(
             code.authorization.clone(),
-            name,
-            tenant.refresh_until(tenant.issuer.api(Some(&code.authorization.audience))?),
+            code_text,
+            tenant.refresh_token_expiry(tenant.issuer.api(Some(&code.authorization.audience))?),
         )?)
     } else {
         None
@@ -102,14 +104,16 @@ fn refresh(tenant: &Tenant, form: &Parameters, client: &ClientRecord) -> Result<
     let narrowed = form.one("scope")?;
     let scope_of = |authorization: &Authorization| {
         check_target(form, authorization)?;
-        narrowed
-            .map_or_else(|| Ok(authorization.scope.clone()), |asked| narrower(&authorization.scope, asked))
+        narrowed.map_or_else(
+            || Ok(authorization.scope.clone()),
+            |asked| narrowed_scope(&authorization.scope, asked),
+        )
     };
     let (next, authorization) = tenant.grants.rotate(token, client, tenant.now(), scope_of)?;
     respond(tenant, &authorization, IssuedVia::RefreshToken, Some(next))
 }
 
-/// RFC 8707 section 2.2: a token is for no other resource than the one that was consented to.
+/// Checks that a token is requested for no other resource than the user consented to (RFC 8707 section 2.2).
 fn check_target(form: &Parameters, authorization: &Authorization) -> Result<(), OAuthError> {
     match target(form)? {
         Some(target) if target != authorization.audience => {
@@ -119,8 +123,11 @@ fn check_target(form: &Parameters, authorization: &Authorization) -> Result<(), 
     }
 }
 
-/// RFC 6749 section 6: less than was granted, never more.
-fn narrower(granted: &[String], asked: &str) -> Result<Vec<String>, OAuthError> {
+/// Returns the granted scopes that a refresh request asks for.
+///
+/// # Errors
+/// `invalid_scope` for a scope that was not granted (RFC 6749 section 6).
+fn narrowed_scope(granted: &[String], asked: &str) -> Result<Vec<String>, OAuthError> {
     let asked: Vec<&str> = asked.split_ascii_whitespace().collect();
     if !asked.iter().all(|scope| granted.iter().any(|granted| granted == scope)) {
         return Err(OAuthError::new("invalid_scope", "a scope was not granted before"));
@@ -128,14 +135,14 @@ fn narrower(granted: &[String], asked: &str) -> Result<Vec<String>, OAuthError> 
     Ok(granted.iter().filter(|scope| asked.contains(&scope.as_str())).cloned().collect())
 }
 
-fn on_own_behalf(
+fn client_credentials(
     tenant: &Tenant,
     api: &Api,
     form: &Parameters,
     client: Arc<ClientRecord>,
     issuer: String,
 ) -> Result<TokenResponse, OAuthError> {
-    let scope = grantable_to_machine(api, &client, form.one("scope")?);
+    let scope = grantable_to_client(api, &client, form.one("scope")?);
     let audience = api.identifier.clone().unwrap_or_default();
     let authorization =
         Authorization { subject: Subject::Client, client, scope, nonce: None, audience, issuer };

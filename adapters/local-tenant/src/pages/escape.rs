@@ -1,8 +1,8 @@
-//! How text gets into HTML.
+//! Escaping of text in HTML.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Text between tags. What would reorder or hide the text around it shows as U+FFFD.
+/// Text between tags. Characters that could reorder or hide the text around them become U+FFFD.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl Display for Text<'_> {
@@ -12,7 +12,7 @@ impl Display for Text<'_> {
     }
 }
 
-/// A quoted attribute's value, which comes back in a form: nothing is replaced.
+/// A quoted attribute's value. The form sends it back, so nothing is replaced.
 pub(super) struct Attribute<'a>(pub(super) &'a str);
 
 impl Display for Attribute<'_> {

@@ -1,4 +1,4 @@
-//! From a request to its answer: `Host` first, then the route, `Origin` where it matters, then the method.
+//! Routes requests: checks the `Host`, then the path, the `Origin` where it matters, and the method.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::response::{self, DOCUMENT_CACHING, NO_STORE};
 use crate::model::faults::KeysAnswer;
-use crate::oauth::authorize::{self, Next, Refusal};
+use crate::oauth::authorize::{self, Outcome, Refusal};
 use crate::oauth::parameters::Parameters;
 use crate::oauth::tenant::Tenant;
 use crate::oauth::{account, discovery, log, registration, token_endpoint};
@@ -22,8 +22,8 @@ use crate::pages;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
-/// Larger than any verifier reads.
-const HUGE: usize = 2 * 1024 * 1024;
+/// More than any verifier reads.
+const HUGE_PADDING_BYTES: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
@@ -73,7 +73,7 @@ impl Route {
         }
     }
 
-    /// Whether any web page may read the answer. None ever reads a consent page: it holds what makes a decision.
+    /// Returns whether any web page may read the response. None may read a consent page, which contains the transaction id.
     const fn is_readable_by_pages(self) -> bool {
         match self {
             Self::Discovery | Self::Keys | Self::Token | Self::Register | Self::UserInfo | Self::Revoke => {
@@ -93,11 +93,11 @@ impl Route {
     }
 }
 
-/// Answers a request, whatever it is.
+/// Responds to any request.
 pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let route = Route::of(&path);
-    let mut response = answer(tenant, route, request).await.unwrap_or_else(|problem| {
+    let mut response = dispatch(tenant, route, request).await.unwrap_or_else(|problem| {
         log::refused(&path, problem.error(), &problem.description());
         problem.into_response()
     });
@@ -107,7 +107,7 @@ pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) ->
     response
 }
 
-async fn answer(
+async fn dispatch(
     tenant: &Arc<Tenant>,
     route: Option<Route>,
     request: Request<Incoming>,
@@ -144,7 +144,7 @@ async fn answer(
         Route::Token => {
             let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
             let form = form(request).await?;
-            let answer = token_endpoint::answer(tenant, &form, authorization.as_deref(), issuer)?;
+            let answer = token_endpoint::handle(tenant, &form, authorization.as_deref(), issuer)?;
             Ok(response::json(&answer, NO_STORE))
         }
         Route::Revoke => {
@@ -171,14 +171,14 @@ async fn answer(
 }
 
 async fn keys(tenant: &Tenant) -> Response<Full<Bytes>> {
-    let answer = tenant.issuer.faults().keys_answer_in_time().await;
-    let mut published = tenant.issuer.keys().published();
+    let answer = tenant.issuer.faults().wait_for_keys_answer().await;
+    let mut published = tenant.issuer.keys().jwks();
     match answer {
         KeysAnswer::Good | KeysAnswer::Slow { .. } | KeysAnswer::Hang => {}
         KeysAnswer::Status { status } => return response::empty(failure_status(status)),
         KeysAnswer::Garbage => return response::html("<h1>Not a key in sight</h1>".to_owned(), ""),
         KeysAnswer::Empty => published = serde_json::json!({"keys": []}),
-        KeysAnswer::Huge => published["padding"] = "x".repeat(HUGE).into(),
+        KeysAnswer::Huge => published["padding"] = "x".repeat(HUGE_PADDING_BYTES).into(),
     }
     response::json(&published, DOCUMENT_CACHING)
 }
@@ -197,17 +197,18 @@ async fn authorize(
     from_browser: bool,
 ) -> Response<Full<Bytes>> {
     match authorize::begin(tenant, parameters, issuer, from_browser).await {
-        Ok(Next::Return(location)) => redirect(tenant, &location),
-        Ok(Next::Ask { transaction, request }) => {
+        Ok(Outcome::Redirect(location)) => redirect(tenant, &location),
+        Ok(Outcome::AskForConsent { transaction, request }) => {
             let return_to = authorize::destination(&request);
-            let page = authorize::consent(tenant, &transaction, &request, &return_to);
+            let page = authorize::consent_page(tenant, &transaction, &request, &return_to);
             response::html(pages::consent(&page), &authorize::form_action_source(&request))
         }
         Err(refusal) => refused(tenant, "/authorize", refusal),
     }
 }
 
-/// A page that a stranger put up can't make the decision: it does not know the transaction, and it is not of our origin.
+/// Handles the consent page's form. Another site's page can't submit it: it does not know the transaction id, and it has
+/// another origin.
 async fn consent(
     tenant: &Tenant,
     host: &str,
@@ -231,7 +232,7 @@ fn refused(tenant: &Tenant, path: &str, refusal: Refusal) -> Response<Full<Bytes
             redirect(tenant, &location)
         }
         Refusal::Page { title, explanation } => {
-            // No client hears of it, but it is what OAuth calls this.
+            // Not sent to any client, but this is OAuth's code for it.
             log::refused(path, "invalid_request", &explanation);
             response::bad_page(pages::failure(title, &explanation))
         }
@@ -249,12 +250,12 @@ fn logout(tenant: &Tenant, query: Option<&str>) -> Response<Full<Bytes>> {
         Ok(None) => response::html(pages::signed_out(), ""),
         Err(explanation) => {
             log::refused("/v2/logout", "invalid_request", &explanation);
-            response::bad_page(pages::failure("An unknown place to return to", &explanation))
+            response::bad_page(pages::failure("An unknown logout URL", &explanation))
         }
     }
 }
 
-/// Of the query, or, in a POST, of the form (OpenID Connect Core section 3.1.2.1).
+/// Returns the parameters in the query, or, of a POST, in the form (OpenID Connect Core section 3.1.2.1).
 async fn parameters(request: Request<Incoming>) -> Result<Parameters, Problem> {
     if request.method() == Method::POST {
         return form(request).await;

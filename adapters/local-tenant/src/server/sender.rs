@@ -1,4 +1,4 @@
-//! Who may have sent a request: which `Host` it names, and whether a browser sent it.
+//! Checks of a request's sender: the `Host` that it names, and whether it is a browser.
 
 use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Request};
@@ -7,8 +7,11 @@ use syntax::port::parse_port;
 
 use crate::http::problem::Problem;
 
-/// A web page can have its own name resolve to 127.0.0.1 (DNS rebinding) and then read and post as it likes; its
-/// requests still name its own host.
+/// Returns the host that a request names, if it is a loopback host. A web page can have its own host name resolve to 127.0.0.1
+/// (DNS rebinding), but its requests still name that host.
+///
+/// # Errors
+/// [`Problem::BadHost`] or [`Problem::ForeignHost`].
 pub(super) fn check_host<B>(request: &Request<B>) -> Result<&str, Problem> {
     let host = one_host(request.headers())?;
     let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
@@ -38,8 +41,8 @@ fn is_loopback(host: &str) -> bool {
     is_redirect_host(name) && port.is_none_or(|port| parse_port(port).is_some())
 }
 
-/// Whether a browser sent the request: only browsers send Fetch Metadata, whatever its values, `Origin` and `Referer`. The one
-/// exception is Node's `fetch`, which sends `Sec-Fetch-Mode: cors` alone; browsers never send it without `Sec-Fetch-Site`.
+/// Returns whether a browser sent the request: only browsers send `Origin`, `Referer` and Fetch Metadata, with one exception.
+/// Node's `fetch` sends `Sec-Fetch-Mode: cors` alone, which browsers never send without `Sec-Fetch-Site`.
 pub(super) fn is_from_browser(headers: &HeaderMap) -> bool {
     headers.iter().any(|(name, value)| match name.as_str() {
         "origin" | "referer" => true,

@@ -1,4 +1,4 @@
-//! Whether the parts of the options fit each other. Every problem is found, and named by its key.
+//! Validation of the options: finds every contradiction, and names its key.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use super::{Api, GrantType, MAX_LIFETIME, Options, REDIRECT_STATUSES};
 use crate::model::redirect_uri;
 
 impl Options {
-    /// Checks that the parts fit each other.
+    /// Checks that the options do not contradict each other.
     ///
     /// # Errors
-    /// Every problem, each with the key it is about.
+    /// Every problem, each with its key.
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
         if !REDIRECT_STATUSES.contains(&self.redirect_status) {
@@ -96,7 +96,7 @@ impl Options {
                 problem("has no id or no name");
             }
             for uri in client.redirect_uris.iter().filter(|uri| !redirect_uri::is_acceptable(uri)) {
-                problem(&format!("has the redirect URI `{uri}`; {}", redirect_uri::WHAT_IS_ACCEPTABLE));
+                problem(&format!("has the redirect URI `{uri}`; {}", redirect_uri::ACCEPTED_REDIRECT_URIS));
             }
             for permission in client.permissions.iter().filter(|name| !defined.contains(name.as_str())) {
                 problem(&format!(
@@ -146,7 +146,7 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// The values that occur more than once, each once. Empty ones have a message of their own.
+/// Returns the values that occur more than once, without empty ones, which have a message of their own.
 fn repeated<'a>(values: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     values.filter(|value| !is_blank(value) && !seen.insert(*value)).collect()

@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IPv4 without what IANA's special-purpose registry (RFC 6890) keeps from the public internet.
+/// The IPv4 addresses that are not public, by IANA's special-purpose registry (RFC 6890).
 const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
     // This network; Linux connects 0.0.0.0 to loopback.
     (Ipv4Addr::UNSPECIFIED, 8),
     // Loopback.
     (Ipv4Addr::new(127, 0, 0, 0), 8),
-    // Link-local; 169.254.169.254 hands out a cloud machine's credentials.
+    // Link-local; 169.254.169.254 serves a cloud machine's credentials.
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     // Private (RFC 1918), and behind a carrier's NAT (RFC 6598).
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -27,9 +27,9 @@ const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
     (Ipv4Addr::new(224, 0, 0, 0), 4),
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
-/// All of IPv6 that is given out as global unicast (RFC 4291 section 2.4).
+/// The IPv6 addresses that are allocated as global unicast (RFC 4291 section 2.4).
 const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
-/// And what of it is not public.
+/// Those of them that are not public.
 const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
     // Protocol assignments, with benchmarks, and with Teredo (RFC 4380), which carries IPv4 addresses.
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
@@ -39,13 +39,13 @@ const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
-/// IPv4 addresses in IPv6's clothes that reach what they carry: mapped ones (RFC 4291 section 2.5.5.2), and those of NAT64
-/// (RFC 6052), by which networks without IPv4 reach all of it.
-const CARRIERS: [(Ipv6Addr, u32); 2] =
+/// IPv6 addresses that embed an IPv4 address and lead there: mapped ones (RFC 4291 section 2.5.5.2), and those of NAT64
+/// (RFC 6052), by which networks without IPv4 reach it.
+const IPV4_EMBEDDED: [(Ipv6Addr, u32); 2] =
     [(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96), (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96)];
 
-/// Whether anyone on the internet could reach it, so that reaching it from here gives nobody anything ("Server Side
-/// Request Forgery (SSRF) Attacks").
+/// Returns whether anyone on the internet can reach an address, so that nobody gains anything by having this machine connect
+/// to it ("Server Side Request Forgery (SSRF) Attacks").
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -63,7 +63,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         let differing = address.to_bits() ^ range.to_bits();
         differing >> (128 - length) == 0
     };
-    if CARRIERS.iter().any(is_in) {
+    if IPV4_EMBEDDED.iter().any(is_in) {
         let [.., a, b, c, d] = address.octets();
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
     }

@@ -6,10 +6,10 @@ use syntax::strict_json;
 
 use super::error::MetadataError;
 
-/// How much of a text that somebody else wrote a message repeats, in characters.
+/// How much of a client's text an error message repeats.
 pub(super) const MAX_SHOWN_CHARS: usize = 100;
 
-/// What a client says of itself under its own URL.
+/// A client's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientMetadata {
     pub(crate) client_name: Option<String>,
@@ -17,36 +17,37 @@ pub(crate) struct ClientMetadata {
     pub(crate) grant_types: Vec<String>,
 }
 
-/// RFC 7591 section 2, as far as it means something here; other members are ignored. serde refuses a member of these that
-/// is there twice, where two readers might see two clients; a null is a value of the wrong type, not an absence.
+/// The members of RFC 7591 section 2 that matter here; others are ignored. A null is a value of the wrong type, not an absent
+/// member.
 #[derive(Deserialize)]
 struct Document {
     client_id: String,
     redirect_uris: Vec<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     client_name: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     grant_types: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     token_endpoint_auth_method: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     client_secret: Option<IgnoredAny>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     client_secret_expires_at: Option<IgnoredAny>,
 }
 
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
+/// Parses and checks a document that was fetched from `client_id`.
 pub(super) fn parse(client_id: &str, bytes: &[u8]) -> Result<ClientMetadata, MetadataError> {
-    // serde would take an array for the struct too, member by member.
+    // serde would also accept an array of the members.
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(MetadataError::NotAnObject);
     }
     let document: Document =
         strict_json::parse(bytes).map_err(|error| MetadataError::Malformed(error.to_string()))?;
-    // Otherwise a document could speak for another client, or be the copy of another client's.
+    // Otherwise a document could claim to be another client's, or be a copy of it.
     if document.client_id != client_id {
         return Err(MetadataError::WrongClientId(shown(&document.client_id)));
     }
@@ -62,8 +63,8 @@ pub(super) fn parse(client_id: &str, bytes: &[u8]) -> Result<ClientMetadata, Met
     })
 }
 
-/// The draft forbids methods that rest on a shared secret, and the secret's members: the document is public. Absent, the
-/// method can't be RFC 7591's default, which is one of these, so it is none.
+/// Checks that the client has no shared secret, as the draft demands, because the document is public. An absent method means
+/// `none`: RFC 7591's default is one with a secret.
 fn check_authentication(document: &Document) -> Result<(), MetadataError> {
     if document.client_secret.is_some() {
         return Err(MetadataError::SharedSecret("a client_secret"));
@@ -74,7 +75,7 @@ fn check_authentication(document: &Document) -> Result<(), MetadataError> {
     match document.token_endpoint_auth_method.as_deref() {
         None | Some("none") => Ok(()),
         Some("client_secret_basic" | "client_secret_post" | "client_secret_jwt") => {
-            Err(MetadataError::SharedSecret("a token_endpoint_auth_method that rests on a client secret"))
+            Err(MetadataError::SharedSecret("a token_endpoint_auth_method with a client secret"))
         }
         Some(other) => Err(MetadataError::UnservedMethod(shown(other))),
     }

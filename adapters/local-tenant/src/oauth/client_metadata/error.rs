@@ -5,20 +5,22 @@ use std::time::Duration;
 /// The draft's recommendation, under "Maximum Response Size".
 pub(super) const MAX_BYTES: u64 = 5 * 1024;
 
-/// Why there is no metadata, for the developer of the client.
+/// The reason why a client's metadata can't be used, for its developer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MetadataError {
     #[error(
-        "the client_id is not the URL of a document: it takes https, or http on loopback, a path, no user, no fragment, \
+        "the client_id is not the URL of a metadata document, which has https, or http on loopback, a path, no user, no fragment, \
          no dot segments, and the spelling that the URL standard gives it"
     )]
     NotADocumentUrl,
-    #[error("the client_id's host has no public address; a document on this machine takes http on loopback")]
+    #[error(
+        "the client_id's host has no public address; for a document on this machine, use http on loopback"
+    )]
     NotPublic,
-    #[error("the client_id's host is not on loopback here, where alone http is taken")]
+    #[error("the client_id's host does not resolve to loopback, and http is accepted on loopback only")]
     NotLoopback,
     #[error(
-        "a document on this machine is not fetched for a browser, since any web page can send one here; register the \
+        "a document on this machine is not fetched for a browser, since any web page can send a browser here; register the \
          application, or host its document under https"
     )]
     LoopbackForBrowser,
@@ -46,13 +48,13 @@ pub(crate) enum MetadataError {
     Malformed(String),
     #[error("the document's client_id is {0:?} instead of the URL that it is fetched from")]
     WrongClientId(String),
-    #[error("the document's redirect_uris are empty")]
+    #[error("the document has no redirect_uris")]
     NoRedirectUris,
-    #[error("the document has {0}, but a client that anyone can read the metadata of shares no secret")]
+    #[error("the document has {0}, but a client whose metadata are public can't have a secret")]
     SharedSecret(&'static str),
     #[error(
-        "the document's token_endpoint_auth_method is {0:?}; this tenant serves such clients with \"none\" only, and \
-         private_key_jwt not at all"
+        "the document's token_endpoint_auth_method is {0:?}; this tenant supports only \"none\" for such clients, and not \
+         private_key_jwt"
     )]
     UnservedMethod(String),
 }

@@ -213,7 +213,7 @@ fn nothing_on_this_machine_is_asked_over_https() {
         let url = format!("https://{host}:{port}/client.json");
         assert_eq!(fetcher.fetch(&url), Err(MetadataError::NotPublic), "{host}");
     }
-    let rebound = MetadataFetcher::with(PATIENCE, Fixed(vec![address]));
+    let rebound = MetadataFetcher::with(TIMEOUT, Fixed(vec![address]));
     assert_eq!(rebound.fetch("https://app.example.com/client.json"), Err(MetadataError::NotPublic));
     assert_unvisited(&listener);
 }
@@ -231,7 +231,7 @@ fn nothing_elsewhere_is_asked_over_http() {
 #[test]
 fn of_several_addresses_only_the_allowed_ones_remain() {
     let all = ["127.0.0.1:1", "93.184.215.14:1", "10.0.0.1:1", "[::1]:1", "[2606:4700::1111]:1"];
-    let resolver = Guarded(Fixed(all.map(|address| address.parse().unwrap()).to_vec()));
+    let resolver = CheckedResolver(Fixed(all.map(|address| address.parse().unwrap()).to_vec()));
     let resolve = |url: &'static str| {
         let config = Agent::config_builder().build();
         let found = resolver.resolve(&Uri::from_static(url), &config, NextTimeout::default()).unwrap();

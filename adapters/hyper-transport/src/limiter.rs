@@ -1,5 +1,5 @@
-//! How much is taken on at a time: connections, requests, streams, memory. What goes beyond is refused at once, and costs
-//! little. One subject and one client get a bounded share of it, so that nobody can take it all.
+//! The limits of what is served at a time: connections, requests, streams, memory. What exceeds them is refused at once, at
+//! little cost. One subject and one client get a bounded share of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +16,8 @@ const SPARE_CONNECTIONS: usize = 64;
 /// The longest that one of those may be idle, or at its head: they are few, and a probe is one packet.
 pub(crate) const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What there is.
-pub(crate) struct Capacity {
+/// The limits of the server, and what is left of them.
+pub(crate) struct Limiter {
     clock: Arc<dyn Clock>,
     connections: Arc<Semaphore>,
     spare: Arc<Semaphore>,
@@ -30,14 +30,14 @@ pub(crate) struct Capacity {
     warnings: Warnings,
 }
 
-/// A connection's place, given back when dropped.
-pub(crate) struct ConnectionPlace {
+/// Permission for a connection, released when dropped.
+pub(crate) struct ConnectionPermit {
     /// For probes alone.
     pub(crate) is_spare: bool,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Capacity {
+impl Limiter {
     pub(crate) fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         let pool = |limit| Arc::new(Pool::new(limit, limits.shares));
         Self {
@@ -52,57 +52,57 @@ impl Capacity {
         }
     }
 
-    /// A place for a connection; `None` when even the spare ones are taken.
-    pub(crate) fn connection(&self) -> Option<ConnectionPlace> {
+    /// Acquires a permit for a connection; `None` when even the spare ones are taken.
+    pub(crate) fn try_acquire_connection(&self) -> Option<ConnectionPermit> {
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
-            return Some(ConnectionPlace { is_spare: false, _permit: permit });
+            return Some(ConnectionPermit { is_spare: false, _permit: permit });
         }
         self.warn("limits.connections");
         let permit = Arc::clone(&self.spare).try_acquire_owned().ok()?;
-        Some(ConnectionPlace { is_spare: true, _permit: permit })
+        Some(ConnectionPermit { is_spare: true, _permit: permit })
     }
 
-    /// A lease for a request whose body is there, until its answer is made or has become a stream. A request that waits for
-    /// keys or for its body has none: whoever sends slowly, or sends what nobody can verify, takes no other's.
+    /// Acquires a lease for a request whose body is there, until its answer is made or has become a stream. A request that
+    /// waits for keys or for its body has none: slow senders, and those whose token can't be verified, take none from others.
     ///
     /// # Errors
     /// [`Problem::Exhausted`].
-    pub(crate) fn request(&self, holder: Holder) -> Result<Lease, Problem> {
+    pub(crate) fn try_acquire_request(&self, holder: Holder) -> Result<Lease, Problem> {
         self.lease(&self.requests, "limits.requests", holder)
     }
 
-    /// A lease for a request whose body did not come with its head, until it is there.
+    /// Acquires a lease for a request whose body did not come with its head, until it is there.
     ///
     /// # Errors
     /// [`Problem::Exhausted`].
-    pub(crate) fn receive(&self, holder: Holder) -> Result<Lease, Problem> {
+    pub(crate) fn try_acquire_receiving(&self, holder: Holder) -> Result<Lease, Problem> {
         self.lease(&self.receiving, "limits.requests", holder)
     }
 
-    /// A lease for a subscription instead of its request's: it may last for hours, and calls go on without it.
+    /// Acquires a lease for a subscription instead of its request's: it may last for hours, and calls go on without it.
     ///
     /// # Errors
     /// [`Problem::Exhausted`].
-    pub(crate) fn subscription(&self, holder: Holder) -> Result<Lease, Problem> {
+    pub(crate) fn try_acquire_subscription(&self, holder: Holder) -> Result<Lease, Problem> {
         self.lease(&self.streams, "limits.streams", holder)
     }
 
-    /// A lease for a call that has become a stream: its work has begun, and is not thrown away for want of one.
+    /// Returns a lease for a call that has become a stream, or else its request's: its work has begun, and goes on.
     pub(crate) fn streaming_call(&self, holder: Holder, request: Lease) -> Lease {
         self.streams.lease(holder, 1).unwrap_or(request)
     }
 
-    /// Where a request counts its memory.
+    /// Returns the account of a request's memory.
     pub(crate) fn memory(&self, holder: Holder) -> Memory {
         Memory::of_request(&self.memory, holder)
     }
 
-    /// A lease for an answer of so many bytes that waits to be taken. One that is larger than a share counts as a share: it
-    /// is sent if its holder has nothing else.
+    /// Acquires a lease for an answer of so many bytes that waits to be taken. One that is larger than a share counts as a
+    /// share: it is sent if its holder has nothing else.
     ///
     /// # Errors
     /// [`Problem::Exhausted`].
-    pub(crate) fn unsent(&self, holder: Holder, bytes: usize) -> Result<Lease, Problem> {
+    pub(crate) fn try_acquire_unsent(&self, holder: Holder, bytes: usize) -> Result<Lease, Problem> {
         let bytes = bytes.min(self.memory.share());
         let lease = self.memory.lease(holder, bytes);
         lease.map_err(|exhausted| self.refused("limits.memory_bytes", exhausted))
@@ -112,7 +112,7 @@ impl Capacity {
         pool.lease(holder, 1).map_err(|exhausted| self.refused(limit, exhausted))
     }
 
-    /// What to answer where there is nothing left.
+    /// Returns the problem of an exhausted pool, which is logged.
     pub(crate) fn refused(&self, limit: &'static str, exhausted: Exhausted) -> Problem {
         if exhausted == Exhausted::Pool {
             self.warn(limit);
@@ -127,7 +127,7 @@ impl Capacity {
     }
 }
 
-/// A warning once a second at most, since a flood must not drown the log.
+/// Limits warnings to one a second, since a flood must not drown the log.
 #[derive(Default)]
 struct Warnings {
     /// The second of the last one, counted from 1.
@@ -148,8 +148,8 @@ mod tests {
     #[test]
     fn a_warning_is_given_once_a_second() {
         let warnings = Warnings::default();
-        let given =
+        let due =
             [0, 10, 999, 1000, 900, 1500, 5000].map(|millis| warnings.is_due(Duration::from_millis(millis)));
-        assert_eq!(given, [true, false, false, true, false, false, true]);
+        assert_eq!(due, [true, false, false, true, false, false, true]);
     }
 }

@@ -1,5 +1,5 @@
-//! Which `Host` and `Origin` a request may name: what stands between a local server and a web page that had its own
-//! name resolve to it (DNS rebinding; MCP 2026-07-28, basic/transports/streamable-http, "Security & Endpoint").
+//! The policy for `Host` and `Origin`, which protects a local server from web pages whose own name resolves to it (DNS
+//! rebinding; MCP 2026-07-28, basic/transports/streamable-http, "Security & Endpoint").
 
 use std::str::FromStr;
 
@@ -15,25 +15,25 @@ use crate::allow_list::{AllowedHost, AllowedOrigin};
 use crate::problem::Problem;
 use crate::settings::{HttpSettings, PublicEndpoint};
 
-/// The hosts and origins that the server knows.
+/// The hosts and origins that requests may name.
 #[derive(Debug, Clone)]
-pub(crate) struct Acquaintances {
+pub(crate) struct HostPolicy {
     own_hosts: Vec<String>,
     own_origins: Vec<String>,
     hosts: Vec<AllowedHost>,
     origins: Vec<AllowedOrigin>,
 }
 
-/// What a request's `Origin` makes of it.
+/// The sender of a request, by its `Origin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller<'a> {
     /// No browser, or one that stays on this origin.
     Direct,
-    /// A page of an origin that may call.
-    Known(&'a str),
+    /// A page of this origin, which may call.
+    AllowedOrigin(&'a str),
 }
 
-impl Acquaintances {
+impl HostPolicy {
     pub(crate) fn new(settings: &HttpSettings) -> Self {
         Self {
             own_hosts: settings
@@ -46,18 +46,18 @@ impl Acquaintances {
         }
     }
 
-    /// Checks that a named host is one of ours.
+    /// Checks that the server answers to a host.
     ///
     /// # Errors
     /// [`Problem::ForeignHost`].
     pub(crate) fn check_host(&self, authority: &Authority) -> Result<(), Problem> {
         let host = authority.host();
-        let is = |known: &str| host.eq_ignore_ascii_case(known);
-        let is_listed = |known: &AllowedHost| known.matches(host, authority.port_u16());
-        let known = is_loopback_host(host)
+        let is = |own: &str| host.eq_ignore_ascii_case(own);
+        let is_listed = |allowed: &AllowedHost| allowed.matches(host, authority.port_u16());
+        let is_allowed = is_loopback_host(host)
             || self.own_hosts.iter().any(|own| is(own))
             || self.hosts.iter().any(is_listed);
-        if known { Ok(()) } else { Err(Problem::ForeignHost) }
+        if is_allowed { Ok(()) } else { Err(Problem::ForeignHost) }
     }
 
     /// Checks the `Origin` header.
@@ -69,14 +69,14 @@ impl Acquaintances {
         let (origin, more) = (values.next(), values.next());
         match (origin.map(|value| value.to_str()), more) {
             (None, _) => Ok(Caller::Direct),
-            (Some(Ok(origin)), None) if self.knows_origin(origin) => Ok(Caller::Known(origin)),
+            (Some(Ok(origin)), None) if self.allows_origin(origin) => Ok(Caller::AllowedOrigin(origin)),
             _ => Err(Problem::ForeignOrigin),
         }
     }
 
-    fn knows_origin(&self, origin: &str) -> bool {
+    fn allows_origin(&self, origin: &str) -> bool {
         let lower = origin.to_ascii_lowercase();
-        if self.origins.iter().any(|known| known.matches(&lower)) {
+        if self.origins.iter().any(|allowed| allowed.matches(&lower)) {
             return true;
         }
         let Ok(url) = Url::parse(origin) else {
@@ -137,8 +137,8 @@ mod tests {
 
     use super::*;
 
-    fn known() -> Acquaintances {
-        Acquaintances::new(&HttpSettings {
+    fn policy() -> HostPolicy {
+        HostPolicy::new(&HttpSettings {
             main: PublicEndpoint {
                 base: Url::parse("https://MCP.example.com").unwrap(),
                 path: "/mcp".into(),
@@ -160,7 +160,7 @@ mod tests {
         for host in hosts {
             request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
         }
-        known().check_host(&named_authority(&request.into_parts().0)?)
+        policy().check_host(&named_authority(&request.into_parts().0)?)
     }
 
     #[test]
@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn loopback_own_and_configured_origins_may_call() {
-        let known = known();
+        let policy = policy();
         for good in
             ["http://localhost:6274", "https://127.0.0.1", "http://[::1]:1", "https://mcp.example.com"]
         {
-            assert!(known.knows_origin(good), "{good}");
+            assert!(policy.allows_origin(good), "{good}");
         }
         for good in ["https://app.example.com", "HTTPS://App.example.com", "vscode-webview://abc"] {
-            assert!(known.knows_origin(good), "{good}");
+            assert!(policy.allows_origin(good), "{good}");
         }
         for bad in [
             "null",
@@ -216,7 +216,7 @@ mod tests {
             "ftp://localhost",
             "http://localhost:1 http://evil.com",
         ] {
-            assert!(!known.knows_origin(bad), "{bad}");
+            assert!(!policy.allows_origin(bad), "{bad}");
         }
     }
 }

@@ -1,0 +1,82 @@
+//! From a JSON-RPC request to its reply: its era, its method, its handler.
+
+use domain::Principal;
+
+use crate::era::Era;
+use crate::exchange::{Exchange, Served};
+use crate::fields::RequestFields;
+use crate::job::Job;
+use crate::message::Request;
+use crate::methods::{self, Found, Handler, INITIALIZE, Method};
+use crate::params::bad_params;
+use crate::reply::{Failure, LogFields, Refusal, Reply};
+use crate::{legacy, modern, streaming, version};
+
+/// Answers one request.
+pub(crate) async fn answer(
+    served: Served<'_>,
+    principal: &Principal,
+    fields: &dyn RequestFields,
+    mut request: Request<'_>,
+    may_stream: bool,
+) -> Reply {
+    let id = request.id;
+    let found = methods::find(&request.method, &served.snapshot.service().catalog);
+    let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
+    let log = LogFields { method: name, ..LogFields::default() };
+    let era = match era(fields, &request) {
+        Ok(era) => era,
+        Err(failure) => return Reply::refused(id, failure.into(), log),
+    };
+    let mut exchange = Exchange { served, principal, fields, era, request: &mut request };
+    let outcome = match admit(&exchange, method).map(|method| (method, &method.handler)) {
+        Ok((method, Handler::Job(target))) => {
+            let job = target(&mut exchange)
+                .and_then(|target| Job::new(&mut exchange, method.name, target, log.clone()));
+            match job {
+                Ok(job) => return streaming::reply(*job, may_stream).await,
+                Err(refusal) => Err(refusal),
+            }
+        }
+        Ok((_, Handler::Immediate(handle))) => {
+            handle(&mut exchange).map(|result| Reply::success(id, &result, log.clone()))
+        }
+        Ok((_, Handler::Waiting(handle))) => {
+            handle(&mut exchange).await.map(|result| Reply::success(id, &result, log.clone()))
+        }
+        Ok((_, Handler::Stream(open))) if may_stream => open(&mut exchange, log.clone()),
+        Ok((method, Handler::Stream(_))) => {
+            Err(bad_params(format!("{} answers with a stream: accept text/event-stream", method.name)))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    outcome.unwrap_or_else(|refusal| Reply::refused(id, refusal, log))
+}
+
+/// Checks what the era demands of every request, then that the method is served.
+fn admit(exchange: &Exchange<'_, '_>, method: Option<&'static Method>) -> Result<&'static Method, Refusal> {
+    let (fields, request, era) = (exchange.fields, &*exchange.request, exchange.era);
+    let mcp_name = method.and_then(|method| method.mcp_name);
+    match era {
+        Era::Modern => modern::check_request(fields, request, mcp_name)?,
+        Era::Legacy => legacy::check_mirrors_if_present(fields, request, mcp_name)?,
+    }
+    let catalog = &exchange.served.snapshot.service().catalog;
+    method.filter(|method| method.is_served(era, catalog)).ok_or_else(|| era.method_not_found())
+}
+
+/// Returns the era of a request (2026-07-28, basic/versioning, "Backward Compatibility with Initialization-Based Versions").
+fn era(fields: &dyn RequestFields, request: &Request<'_>) -> Result<Era, Failure> {
+    let is_modern = modern::declared_in(&request.params);
+    // A client can't know the version before it has initialized, so the header says nothing then.
+    if request.method == INITIALIZE && !is_modern {
+        return Ok(Era::Legacy);
+    }
+    let names_version = request.params.meta.as_ref().is_some_and(|meta| meta.version.is_some());
+    if names_version || modern::declared_by(fields) {
+        // The header is compared with the version in `_meta` before that is judged.
+        return Ok(Era::Modern);
+    }
+    version::check_header(fields)?;
+    Ok(if is_modern { Era::Modern } else { Era::Legacy })
+}

@@ -1,0 +1,37 @@
+//! One request under way: what was asked, by whom, and what it is answered with.
+
+use std::sync::Arc;
+
+use domain::Principal;
+
+use crate::era::Era;
+use crate::fields::RequestFields;
+use crate::input_requests::PendingInputRequests;
+use crate::message::Request;
+use crate::results::Renderer;
+use crate::snapshot::ProtocolSnapshot;
+use crate::subscriptions::Subscriptions;
+
+/// The server as one HTTP request finds it.
+#[derive(Clone, Copy)]
+pub(crate) struct Served<'r> {
+    pub(crate) snapshot: &'r Arc<ProtocolSnapshot>,
+    pub(crate) input_requests: &'r Arc<PendingInputRequests>,
+    pub(crate) subscriptions: &'r Arc<Subscriptions>,
+}
+
+/// A JSON-RPC request with everything that its handler may need.
+pub(crate) struct Exchange<'r, 'a> {
+    pub(crate) served: Served<'r>,
+    pub(crate) principal: &'r Principal,
+    pub(crate) fields: &'r dyn RequestFields,
+    pub(crate) era: Era,
+    pub(crate) request: &'r mut Request<'a>,
+}
+
+impl Exchange<'_, '_> {
+    /// Returns what renders results in the request's era.
+    pub(crate) fn renderer(&self) -> Renderer {
+        Renderer { era: self.era, snapshot: Arc::clone(self.served.snapshot) }
+    }
+}

@@ -1,0 +1,87 @@
+//! The MCP server: from the body of one HTTP POST to its reply.
+
+use std::sync::Arc;
+
+use domain::{Announcer, Memory, Pool, Principal};
+
+use crate::exchange::Served;
+use crate::fields::RequestFields;
+use crate::input_requests::PendingInputRequests;
+use crate::message::{self, Incoming, InvalidMessage, Parsed, Request};
+use crate::reply::{LogFields, Reply};
+use crate::snapshot::ProtocolSnapshot;
+use crate::subscriptions::Subscriptions;
+use crate::{batch, dispatch, modern, version};
+
+/// An MCP server. It has no sessions: every message stands alone, and is answered by the [`ProtocolSnapshot`] that it is given.
+pub struct McpServer {
+    input_requests: Arc<PendingInputRequests>,
+    subscriptions: Arc<Subscriptions>,
+}
+
+/// An HTTP POST to the MCP endpoint.
+pub struct PostRequest<'a> {
+    /// The authenticated sender.
+    pub principal: &'a Principal,
+    /// The header fields.
+    pub fields: &'a dyn RequestFields,
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether the client takes a stream.
+    pub may_stream: bool,
+    /// Where the memory of the work is counted; that of the body is counted already.
+    pub memory: Memory,
+}
+
+impl McpServer {
+    /// Creates a server whose pending requests for input are counted in this pool.
+    #[must_use]
+    pub fn new(announcer: Announcer, input_requests: Arc<Pool>) -> Self {
+        Self {
+            input_requests: Arc::new(PendingInputRequests::new(input_requests)),
+            subscriptions: Arc::new(Subscriptions::new(announcer)),
+        }
+    }
+
+    /// Judges subscriptions by another snapshot from now on. Subscribers are notified of the lists that differ for them, and
+    /// of nothing that they may not see any longer.
+    pub fn reloaded(&self, snapshot: &Arc<ProtocolSnapshot>) {
+        self.subscriptions.reloaded(snapshot);
+    }
+
+    /// Ends every subscription in order.
+    pub fn end_subscriptions(&self) {
+        self.subscriptions.end();
+    }
+
+    /// Answers one POST.
+    pub async fn answer(&self, snapshot: &Arc<ProtocolSnapshot>, post: PostRequest<'_>) -> Reply {
+        let PostRequest { principal, fields, body, may_stream, memory } = post;
+        let (input_requests, subscriptions) = (&self.input_requests, &self.subscriptions);
+        let served = Served { snapshot, input_requests, subscriptions };
+        let outcome = match message::parse(body, snapshot.settings.json_depth) {
+            Ok(Parsed::One(Incoming::Request(request))) => {
+                let request = Request { memory: Some(memory), ..request };
+                return dispatch::answer(served, principal, fields, request, may_stream).await;
+            }
+            // In a box of its own: rare, and no room for it in the future of every request.
+            Ok(Parsed::Batch(parts)) => {
+                return Box::pin(batch::answer(served, principal, fields, parts, memory)).await;
+            }
+            Ok(Parsed::One(Incoming::Response { .. })) if modern::declared_by(fields) => {
+                Err(modern::refused_response())
+            }
+            Ok(Parsed::One(Incoming::Response { id, result })) => version::check_header(fields)
+                .map(|()| input_requests.respond(principal, id.as_deref(), result.as_ref(), memory)),
+            // Both eras answer a notification with 202 and nothing else; none changes anything here.
+            Ok(Parsed::One(Incoming::Notification)) => version::check_header(fields),
+            Err(InvalidMessage { id, failure }) => {
+                return Reply::failure(id, &failure, LogFields::default());
+            }
+        };
+        match outcome {
+            Ok(()) => Reply::accepted(LogFields::default()),
+            Err(failure) => Reply::failure(None, &failure, LogFields::default()),
+        }
+    }
+}
