@@ -2,44 +2,11 @@
 // token, call, refresh.
 // Usage: node typescript-client.mjs PATH_TO_BINARY
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
 import { checks, startDev } from "./dev.mjs";
+import { Keeper } from "./login.mjs";
 
 const { check, summary } = checks("TypeScript SDK");
-
-/** What an application keeps; the browser is a fetch, because the tenant consents by itself. */
-class Keeper {
-  redirectUrl = "http://127.0.0.1:49152/callback";
-  clientMetadata = {
-    client_name: "the TypeScript SDK", redirect_uris: [this.redirectUrl], token_endpoint_auth_method: "none",
-    grant_types: ["authorization_code", "refresh_token"], response_types: ["code"],
-  };
-  logins = 0;
-  #issuer;
-  #state = randomBytes(16).toString("hex");
-  constructor(issuer) { this.#issuer = issuer; }
-  state = () => this.#state;
-  clientInformation = () => this.client;
-  saveClientInformation = (client) => { this.client = client; };
-  tokens = () => this.kept;
-  saveTokens = (tokens) => { this.kept = tokens; };
-  saveCodeVerifier = (verifier) => { this.verifier = verifier; };
-  codeVerifier = () => this.verifier;
-  saveDiscoveryState = (found) => { this.found = found; };
-  discoveryState = () => this.found;
-  async redirectToAuthorization(url) {
-    this.logins += 1;
-    const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(30_000) });
-    assert.equal(response.status, 302);
-    const landed = new URL(response.headers.get("location"));
-    assert.equal(landed.origin + landed.pathname, this.redirectUrl);
-    assert.equal(landed.searchParams.get("state"), this.#state);
-    assert.equal(landed.searchParams.get("iss"), this.#issuer);
-    assert.ok(landed.searchParams.get("code"));
-    this.callback = landed.searchParams;
-  }
-}
 
 /** What a client of `mode` does from its first request to a refreshed token. */
 async function drive(dev, name, mode, { era, version }) {

@@ -3,6 +3,7 @@
 mod check;
 mod config;
 mod dev;
+mod new;
 mod running_dev;
 mod serve;
 mod token;
@@ -41,6 +42,8 @@ enum Command {
     Serve(ServiceArguments),
     /// Check the configuration and print every value with its source, and the tools with their scopes
     Check(check::Arguments),
+    /// Write a crate with a server of your own, which builds, tests itself and runs
+    New(new::Arguments),
     /// Print the default configuration: every key, explained
     #[command(subcommand)]
     Config(config::Arguments),
@@ -63,6 +66,7 @@ pub(crate) fn run(builder: ServerBuilder) -> ExitCode {
         Command::Token(arguments) => token::run(arguments),
         Command::Serve(arguments) => serve::run(builder, arguments),
         Command::Check(arguments) => check::run(builder, &arguments),
+        Command::New(arguments) => new::run(&arguments),
         Command::Config(arguments) => Ok(config::run(&builder, &arguments)),
     };
     match outcome {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use domain::TokenVerifier;
 use hyper_transport::ReloadHandle;
 
-use crate::config::Settings;
+use crate::config::{Reload, Settings, reload};
 use crate::signals::Hangups;
 use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
 
-/// What a running server was made of, to be compared with what a reload reads.
+/// The settings and ports of a running server, which a reload compares with what it reads.
 pub(crate) struct Live {
     handle: ReloadHandle,
-    /// Where the server listens.
+    /// The port that the server listens on.
     port: u16,
     settings: Settings,
     ports: Ports,
@@ -24,7 +24,7 @@ impl Live {
         Self { handle, port, settings, ports }
     }
 
-    /// Serves what the providers have, for as long as it runs.
+    /// Serves what the providers have, whenever that changes.
     pub(crate) async fn follow_providers(mut self) {
         loop {
             self.ports.offer.clone().changed().await;
@@ -32,7 +32,7 @@ impl Live {
         }
     }
 
-    /// Serves what the providers have, and what `load` reads at every hangup: all of it, or none.
+    /// Serves what the providers have, whenever that changes, and what `load` reads at every SIGHUP: all of it, or none.
     pub(crate) async fn follow(
         mut self,
         mut hangups: Hangups,
@@ -77,14 +77,14 @@ impl Live {
         }
     }
 
-    /// Applies other settings, and says which keys changed.
+    /// Applies other settings, and returns the keys that changed.
     async fn apply(&mut self, new: Settings) -> anyhow::Result<Vec<String>> {
         let changed = changed(&self.settings, &new);
         let fixed: Vec<&str> =
-            changed.iter().map(String::as_str).filter(|key| restart_required(key)).collect();
+            changed.iter().map(String::as_str).filter(|key| reload(key) == Reload::RestartRequired).collect();
         anyhow::ensure!(fixed.is_empty(), "it changes {}, which takes a restart", fixed.join(", "));
         let mut ports = self.ports.clone();
-        if changed.iter().any(|key| is_about_signing_keys(key)) {
+        if changed.iter().any(|key| reload(key) == Reload::FetchesKeys) {
             ports.verifier = ready_verifier(&new, &ports).await?;
         }
         self.replace(&new, &ports)?;
@@ -93,15 +93,15 @@ impl Live {
     }
 
     fn replace(&self, settings: &Settings, ports: &Ports) -> anyhow::Result<()> {
-        // The one that a process made is kept: states that it sealed are on their way.
-        let same = settings.state_keys == self.settings.state_keys;
+        // A key that this process made is kept: clients hold states that it sealed.
+        let same = settings.mcp.state_keys == self.settings.mcp.state_keys;
         let keys = if same { self.handle.sealing_keys() } else { sealing_keys(settings) };
         self.handle.replace(&http_settings(settings, self.port), snapshot(settings, ports.clone(), keys)?);
         Ok(())
     }
 }
 
-/// A verifier that has fetched the new issuer's keys: with none, every request would be refused.
+/// Starts a verifier, and returns it once it has fetched the issuer's keys: without them it would refuse every request.
 async fn ready_verifier(settings: &Settings, ports: &Ports) -> anyhow::Result<Arc<dyn TokenVerifier>> {
     let verifier = wiring::verifier(settings, Arc::clone(&ports.clock));
     let mut status = verifier.status();
@@ -114,7 +114,7 @@ async fn ready_verifier(settings: &Settings, ports: &Ports) -> anyhow::Result<Ar
     Ok(Arc::new(verifier))
 }
 
-/// The keys whose values differ, and those that came or went.
+/// Returns the keys whose values differ, and those that only one of the two has.
 fn changed(old: &Settings, new: &Settings) -> Vec<String> {
     let values = |settings: &Settings| -> BTreeMap<String, String> {
         settings.effective.iter().map(|value| (value.key.clone(), value.value.clone())).collect()
@@ -123,27 +123,9 @@ fn changed(old: &Settings, new: &Settings) -> Vec<String> {
     let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let mut changed: Vec<String> =
         keys.into_iter().filter(|key| before.get(*key) != now.get(*key)).cloned().collect();
-    // Their values are not shown, and so not compared above.
-    if old.state_keys != new.state_keys && !changed.iter().any(|key| key == "mcp.state_keys") {
+    // The effective values, compared above, hide these.
+    if old.mcp.state_keys != new.mcp.state_keys && !changed.iter().any(|key| key == "mcp.state_keys") {
         changed.push("mcp.state_keys".to_owned());
     }
     changed
-}
-
-/// Whether a key takes a restart: what belongs to the socket, to the pools that exist, to the log, and to the set-up.
-fn restart_required(key: &str) -> bool {
-    const RELOADED_LIMITS: [&str; 2] = ["limits.tool_seconds", "limits.json_depth"];
-    const RELOADED: [&str; 9] =
-        ["server", "auth0", "tokens", "keys", "http", "mcp", "tools", "endpoints", "scopes"];
-    let section = key.split('.').next().unwrap_or_default();
-    match section {
-        "server" => ["server.bind", "server.port"].contains(&key),
-        "limits" => !RELOADED_LIMITS.contains(&key),
-        _ => !RELOADED.contains(&section),
-    }
-}
-
-/// Keys of which signing keys depend: where they come from, and how they are kept.
-fn is_about_signing_keys(key: &str) -> bool {
-    key == "auth0.domain" || key == "auth0.issuer" || key.starts_with("keys.")
 }

@@ -12,13 +12,13 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{Log, LogFormat};
 
 /// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
 const LISTS: [&str; 4] = ["kids", "held_scopes", "missing_scopes", "unverified_aud"];
 
 /// Sends every `tracing` event to standard error from now on. A second call changes nothing.
-pub(crate) fn start(settings: LogSettings) {
+pub(crate) fn start(settings: Log) {
     let json = match settings.format {
         LogFormat::Auto => !stderr().is_terminal(),
         LogFormat::Human => false,
@@ -29,7 +29,7 @@ pub(crate) fn start(settings: LogSettings) {
     if json {
         let _ = lines.event_format(JsonLines).fmt_fields(JsonFields::new()).try_init();
     } else {
-        // Colors are for terminals; there the library heeds NO_COLOR unless it is told.
+        // No colors outside a terminal; inside one the library itself follows NO_COLOR, unless `with_ansi` is called.
         let lines = if stderr().is_terminal() { lines } else { lines.with_ansi(false) };
         let _ = lines.try_init();
     }
@@ -89,7 +89,7 @@ impl Line {
     fn name(&mut self, name: &str) {
         match self.0.last() {
             None => self.0.push(b'{'),
-            // Nothing stands in it yet.
+            // The object is empty.
             Some(b'{') => {}
             Some(_) => self.0.push(b','),
         }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks to stop in order, the second stops at once. SIGHUP asks to read the configuration again.
+//! Signals: the first SIGTERM or SIGINT stops the server in order, the second one at once; SIGHUP reloads the configuration.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,7 +10,7 @@ pub(crate) struct StopSignals {
 }
 
 impl StopSignals {
-    /// Catches them from now on.
+    /// Catches the signals from now on.
     pub(crate) fn catch() -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("signals can't be caught");
         Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
@@ -34,16 +34,16 @@ impl StopSignals {
     }
 }
 
-/// The signal that asks to read the configuration again.
+/// The signal that reloads the configuration.
 pub(crate) struct Hangups(Signal);
 
 impl Hangups {
-    /// Catches them from now on.
+    /// Catches the signals from now on.
     pub(crate) fn catch() -> anyhow::Result<Self> {
         Ok(Self(signal(SignalKind::hangup()).context("signals can't be caught")?))
     }
 
-    /// Completes at the next one.
+    /// Completes at the next signal.
     pub(crate) async fn next(&mut self) -> Option<()> {
         self.0.recv().await
     }

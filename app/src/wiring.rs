@@ -1,4 +1,4 @@
-//! Settings and ports become a server: the same way in the binary and in tests.
+//! Makes a server of settings and ports, for the binary and for tests.
 
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ impl Offer {
         Self { tools, ..Self::default() }
     }
 
-    /// Asks everything for its spec. A provider's tool that can't be offered is left out, with a warning in the log: it may be
-    /// another server's.
+    /// Returns the catalog of all specs. A provider's tool that can't be offered is left out with a warning in the log: it may
+    /// be another server's.
     ///
     /// # Errors
     /// When another spec is at fault.
@@ -79,16 +79,16 @@ impl Offer {
     }
 }
 
-/// What the hexagon is plugged into. Clones share everything.
+/// The adapters behind the domain's ports. Clones share everything.
 #[derive(Clone)]
 pub struct Ports {
-    /// Proves tokens.
+    /// Verifies tokens.
     pub verifier: Arc<dyn TokenVerifier>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// What is on offer.
     pub offer: Offer,
-    /// Tells clients that listen of changes; tools that change something announce it here.
+    /// Announces changes to clients that subscribed to them; tools that change something announce it here.
     pub announcer: Announcer,
 }
 
@@ -99,7 +99,7 @@ impl Ports {
         Self { verifier, clock, offer, announcer: Announcer::default() }
     }
 
-    /// Creates the real ones: the tenant's keys and the machine's clock. Must be called within a tokio runtime.
+    /// Creates the ports of production: the tenant's keys and the machine's clock. Must be called within a tokio runtime.
     #[must_use]
     pub fn real(settings: &Settings, offer: Offer) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -118,26 +118,26 @@ pub fn shipped() -> Offer {
     Offer::of_tools(domain::tools::shipped())
 }
 
-/// Plugs everything together on a listening socket.
+/// Creates the server on a listening socket.
 ///
 /// # Errors
 /// When tools and rules do not fit together, or the socket is gone.
 pub fn server(listener: TcpListener, settings: &Settings, ports: Ports) -> anyhow::Result<Server> {
     let port = listener.local_addr().context("the listening socket is gone")?.port();
-    let questions = Pool::new(settings.questions, settings.limits.shares);
+    let questions = Pool::new(settings.limits.questions, settings.limits.http.shares);
     let mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
     let snapshot = snapshot(settings, ports, sealing_keys(settings))?;
     let http = http_settings(settings, port);
-    Ok(Server::new(listener, &http, settings.limits.clone(), Arc::new(mcp), snapshot))
+    Ok(Server::new(listener, &http, settings.limits.http.clone(), Arc::new(mcp), snapshot))
 }
 
-/// The keys that seal what tools want remembered: the configured ones, or one that this process makes.
+/// Returns the keys that seal what tools want remembered: the configured ones, or one that this process makes.
 #[must_use]
 pub fn sealing_keys(settings: &Settings) -> Arc<SealingKeys> {
-    Arc::new(SealingKeys::new(&settings.state_keys.0).unwrap_or_else(SealingKeys::of_this_process))
+    Arc::new(SealingKeys::new(&settings.mcp.state_keys.0).unwrap_or_else(SealingKeys::of_this_process))
 }
 
-/// Everything that a request is judged by, as one.
+/// Creates the snapshot that requests are answered by.
 ///
 /// # Errors
 /// When tools and rules do not fit together, or something on offer can't be shown.
@@ -147,11 +147,11 @@ pub fn snapshot(
     keys: Arc<SealingKeys>,
 ) -> anyhow::Result<ProtocolSnapshot> {
     let service = Arc::new(service(settings, ports)?);
-    ProtocolSnapshot::new(service, settings.mcp.clone(), keys)
+    ProtocolSnapshot::new(service, settings.protocol(), keys)
         .context("what is on offer can't be shown to clients")
 }
 
-/// What the settings make of the ports: whom to believe, and what is on offer to whom.
+/// Creates the service: whose tokens are accepted, and what is on offer to whom.
 ///
 /// # Errors
 /// When tools and rules do not fit together.
@@ -161,14 +161,14 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     Ok(Service {
         verifier: ports.verifier,
         clock: ports.clock,
-        tokens: settings.tokens.clone(),
+        tokens: settings.token_policy(),
         catalog,
         scopes,
-        tool_deadline: settings.tool_deadline,
+        tool_deadline: settings.limits.tool_deadline,
     })
 }
 
-/// What is left of a catalog when the settings have switched tools off.
+/// Returns a catalog without the tools that the settings switch off.
 #[must_use]
 pub fn without_switched_off(settings: &Settings, catalog: Catalog) -> Catalog {
     let tools = catalog.tools.retain(|name| settings.tools.get(name).is_none_or(|rule| rule.enabled));
@@ -184,17 +184,18 @@ pub fn asked_scopes(settings: &Settings, catalog: &Catalog) -> ScopeSet {
     })
 }
 
-/// Who may do what, and which scopes clients are told of.
+/// Creates the policy of scopes: which each operation needs, and which challenges and metadata name.
 ///
 /// # Errors
 /// When tools and rules do not fit together.
 pub fn scopes(settings: &Settings, catalog: &Catalog) -> anyhow::Result<ScopePolicy> {
     let rules = rules(settings, &catalog.tools);
-    let policy = ScopePolicy::new(rules, catalog, &settings.tokens.hierarchy, settings.login.clone());
+    let policy = ScopePolicy::new(rules, catalog, &settings.scopes.hierarchy, settings.scopes.login.clone());
     policy.context("the tools' rules do not fit")
 }
 
-/// What the tools ask for, or the configuration instead. Rules of tools that are switched off go with them.
+/// Returns the scopes that each tool needs: the configured ones, or else its own. The rules of tools that are switched off do
+/// not count.
 #[must_use]
 pub fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, ScopeSet)> {
     let mut rules = ScopePolicy::as_specified(catalog);
@@ -208,13 +209,13 @@ pub fn rules(settings: &Settings, catalog: &ToolCatalog) -> Vec<(ToolName, Scope
     rules.into_iter().collect()
 }
 
-/// The transport's part of the settings, once the port is known.
+/// Returns the transport's part of the settings, once the port is known.
 #[must_use]
 pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
     let public = |base: Url, audience: Option<&Arc<str>>| PublicEndpoint {
         base,
-        path: settings.path.clone(),
-        resource: Arc::clone(audience.unwrap_or(&settings.audience)),
+        path: settings.server.path.clone(),
+        resource: Arc::clone(audience.unwrap_or(&settings.auth0.audience)),
     };
     let others =
         settings.endpoints.iter().map(|endpoint| public(endpoint.url.clone(), endpoint.audience.as_ref()));
@@ -222,14 +223,14 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
         main: public(settings.base_url(port), None),
         others: others.collect(),
         resource_name: settings.mcp.identity.title.clone(),
-        issuer: settings.issuer.clone(),
-        authorization_server: settings.identity_provider.metadata(&settings.issuer),
-        allowed_origins: settings.allowed_origins.clone(),
-        allowed_hosts: settings.allowed_hosts.clone(),
+        issuer: settings.auth0.issuer.clone(),
+        authorization_server: settings.identity_provider.metadata(&settings.auth0.issuer),
+        allowed_origins: settings.http.allowed_origins.clone(),
+        allowed_hosts: settings.http.allowed_hosts.clone(),
     }
 }
 
-/// What to say of the endpoints whose resource's identifier clients may refuse (RFC 9728 section 3.3 and RFC 8707).
+/// Returns warnings of endpoints whose resource identifier clients may refuse (RFC 9728 section 3.3 and RFC 8707).
 pub fn audience_warnings(settings: &Settings, http: &HttpSettings) -> impl Iterator<Item = String> {
     let name = settings.identity_provider.hints().audience;
     http.endpoints().filter_map(move |endpoint| audience_warning(endpoint, name))

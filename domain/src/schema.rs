@@ -53,6 +53,7 @@ impl Schema {
         schema.remove("description");
         let mut json = schema.to_value();
         drop_optional_nulls(&mut json);
+        drop_rust_formats(&mut json);
         // Some clients refuse an object schema without it.
         if let Some(schema) =
             json.as_object_mut().filter(|schema| schema.get("type") == Some(&"object".into()))
@@ -131,6 +132,26 @@ fn drop_optional_nulls(schema: &mut Value) {
             schema.values_mut().for_each(drop_optional_nulls);
         }
         Value::Array(items) => items.iter_mut().for_each(drop_optional_nulls),
+        _ => {}
+    }
+}
+
+/// Removes the formats of Rust's numbers, such as `uint8`: JSON Schema has none for numbers, and clients warn of them.
+fn drop_rust_formats(schema: &mut Value) {
+    match schema {
+        Value::Object(schema) => {
+            let is_number = |kind: &Value| kind == "integer" || kind == "number";
+            let is_numeric = match schema.get("type") {
+                Some(Value::Array(kinds)) => kinds.iter().any(is_number),
+                Some(kind) => is_number(kind),
+                None => false,
+            };
+            if is_numeric && schema.get("format").is_some_and(Value::is_string) {
+                schema.remove("format");
+            }
+            schema.values_mut().for_each(drop_rust_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_rust_formats),
         _ => {}
     }
 }
@@ -308,7 +329,7 @@ mod tests {
             json!({
                 "style": {"type": "string", "enum": ["Short", "Long"], "description": "How."},
                 "place": place(json!({"description": "Where."})),
-                "times": {"type": "integer", "format": "uint8", "minimum": 0, "maximum": 255, "default": 0},
+                "times": {"type": "integer", "minimum": 0, "maximum": 255, "default": 0},
                 "tags": {"type": "array", "items": place(json!({"description": "A place."}))},
                 "name": {"type": "string"},
             })

@@ -96,10 +96,10 @@ pub fn config_file(data: &[u8]) {
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
     match Settings::load(sources.text("file.toml", text), &catalog) {
         Ok(settings) => {
-            assert!(settings.tokens.issuers.iter().all(|text| !text.is_empty()) && !settings.audience.is_empty());
+            assert!(settings.token_policy().issuers.iter().all(|text| !text.is_empty()) && !settings.auth0.audience.is_empty());
             assert!(settings.tokens.leeway.as_secs() <= 300);
-            assert!(settings.mcp.json_depth <= strict_json::MAX_DEPTH);
-            assert!(settings.limits.requests > 0 && settings.limits.connections > 0);
+            assert!(settings.limits.json_depth <= strict_json::MAX_DEPTH);
+            assert!(settings.limits.http.requests > 0 && settings.limits.http.connections > 0);
             assert!(settings.tools.keys().all(|name| catalog.tools.spec(name.as_str()).is_some()));
         }
         Err(problems) => assert!(!problems.problems.is_empty() && !problems.to_string().is_empty()),
@@ -217,14 +217,14 @@ fn server() -> (Arc<McpServer>, Arc<ProtocolSnapshot>, Arc<Pool>, Principal) {
     let settings = Settings::load(sources, &catalog).unwrap_or_else(broken);
     let now = NOW.seconds();
     let claims = claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet");
-    let who = settings.tokens.admit(&Arc::new(claims), &settings.audience, now).unwrap_or_else(|error| panic!("{error}"));
+    let who = settings.token_policy().admit(&Arc::new(claims), &settings.auth0.audience, now).unwrap_or_else(|error| panic!("{error}"));
     let clock = Arc::new(ManualClock::at(NOW));
     let mut ports = conformance_server::ports(Arc::new(ScriptedVerifier::new()), clock);
     ports.offer.tools.extend(domain::tools::shipped());
     let announcer = ports.announcer.clone();
     let keys = wiring::sealing_keys(&settings);
     let snapshot = wiring::snapshot(&settings, ports, keys).unwrap_or_else(|error| panic!("{error:#}"));
-    let pool = Arc::new(Pool::new(settings.limits.memory_bytes, settings.limits.shares));
+    let pool = Arc::new(Pool::new(settings.limits.http.memory_bytes, settings.limits.http.shares));
     let server = McpServer::new(announcer, Arc::clone(&pool));
     (Arc::new(server), Arc::new(snapshot), pool, who)
 }

@@ -19,40 +19,40 @@ const SYNTAX: &str = "fastmcp-auth0-syntax";
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let every = [
         SYNTAX,
-        "domain",
-        "mcp-protocol",
-        "hyper-transport",
-        "jwks-verifier",
-        "auth0-verifier",
-        "system-clock",
-        "local-tenant",
-        "fakes",
+        "fastmcp-auth0-domain",
+        "fastmcp-auth0-mcp-protocol",
+        "fastmcp-auth0-hyper-transport",
+        "fastmcp-auth0-jwks-verifier",
+        "fastmcp-auth0-verifier",
+        "fastmcp-auth0-system-clock",
+        "fastmcp-auth0-local-tenant",
+        "fastmcp-auth0-fakes",
     ];
-    let fixture = ["domain", "auth0-verifier", "system-clock", "local-tenant", "fastmcp-auth0"];
+    let fixture = ["fastmcp-auth0-domain", "fastmcp-auth0-verifier", "fastmcp-auth0-system-clock", "fastmcp-auth0-local-tenant", "fastmcp-auth0"];
     let bench = [
         SYNTAX,
-        "domain",
-        "mcp-protocol",
-        "auth0-verifier",
-        "system-clock",
-        "local-tenant",
-        "fakes",
+        "fastmcp-auth0-domain",
+        "fastmcp-auth0-mcp-protocol",
+        "fastmcp-auth0-verifier",
+        "fastmcp-auth0-system-clock",
+        "fastmcp-auth0-local-tenant",
+        "fastmcp-auth0-fakes",
         "fastmcp-auth0",
     ];
     BTreeMap::from([
         (SYNTAX, BTreeSet::new()),
-        ("domain", BTreeSet::from([SYNTAX])),
-        ("mcp-protocol", BTreeSet::from([SYNTAX, "domain"])),
-        ("hyper-transport", BTreeSet::from([SYNTAX, "mcp-protocol", "domain"])),
-        ("jwks-verifier", BTreeSet::from([SYNTAX, "domain"])),
-        ("auth0-verifier", BTreeSet::from([SYNTAX, "jwks-verifier", "domain"])),
-        ("system-clock", BTreeSet::from(["domain"])),
-        ("fakes", BTreeSet::from(["domain"])),
-        ("local-tenant", BTreeSet::from([SYNTAX])),
+        ("fastmcp-auth0-domain", BTreeSet::from([SYNTAX])),
+        ("fastmcp-auth0-mcp-protocol", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-hyper-transport", BTreeSet::from([SYNTAX, "fastmcp-auth0-mcp-protocol", "fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-jwks-verifier", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-verifier", BTreeSet::from([SYNTAX, "fastmcp-auth0-jwks-verifier", "fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-system-clock", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-fakes", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-local-tenant", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0", BTreeSet::from(every)),
         ("conformance-server", BTreeSet::from(fixture)),
         ("load", BTreeSet::from(bench)),
-        ("soak", BTreeSet::from(["local-tenant"])),
+        ("soak", BTreeSet::from(["fastmcp-auth0-local-tenant"])),
         ("xtask", BTreeSet::new()),
     ])
 }
@@ -85,18 +85,18 @@ fn crates_depend_on_each_other_only_where_the_design_says_so() {
 fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     let metadata = metadata();
     for (library, users) in [
-        ("ureq", &["jwks-verifier", "local-tenant"][..]),
-        ("jsonwebtoken", &["jwks-verifier", "local-tenant", "end-to-end", "load"]),
+        ("ureq", &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant"][..]),
+        ("jsonwebtoken", &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant", "end-to-end", "load"]),
         // The last one for its feature `testing` alone, whose client it is.
-        ("hyper", &["hyper-transport", "local-tenant", "end-to-end", "load", "soak", "fastmcp-auth0"]),
+        ("hyper", &["fastmcp-auth0-hyper-transport", "fastmcp-auth0-local-tenant", "end-to-end", "load", "soak", "fastmcp-auth0"]),
         (
             "tokio",
             &[
-                "hyper-transport",
-                "jwks-verifier",
-                "system-clock",
-                "local-tenant",
-                "fakes",
+                "fastmcp-auth0-hyper-transport",
+                "fastmcp-auth0-jwks-verifier",
+                "fastmcp-auth0-system-clock",
+                "fastmcp-auth0-local-tenant",
+                "fastmcp-auth0-fakes",
                 "fastmcp-auth0",
                 "conformance-server",
                 "end-to-end",

@@ -31,11 +31,11 @@ fn problems(outcome: Result<Settings, Problems>) -> Vec<String> {
 #[test]
 fn a_domain_and_an_audience_are_enough() {
     let settings = with(&[]).unwrap();
-    assert_eq!(settings.issuer.as_str(), "https://tenant.eu.auth0.com/");
-    assert_eq!(settings.tokens.issuers, ["https://tenant.eu.auth0.com/"]);
-    assert_eq!(*settings.audience, *"http://localhost:3001/mcp");
+    assert_eq!(settings.auth0.issuer.as_str(), "https://tenant.eu.auth0.com/");
+    assert_eq!(settings.token_policy().issuers, ["https://tenant.eu.auth0.com/"]);
+    assert_eq!(*settings.auth0.audience, *"http://localhost:3001/mcp");
     assert_eq!(settings.tokens.authority, ScopeAuthority::Scope);
-    assert_eq!((settings.bind.to_string().as_str(), settings.port), ("127.0.0.1", 3001));
+    assert_eq!((settings.server.bind.to_string().as_str(), settings.server.port), ("127.0.0.1", 3001));
     assert_eq!(settings.base_url(3001).as_str(), "http://localhost:3001/");
 }
 
@@ -80,7 +80,7 @@ fn the_shipped_files_load_once_the_tenant_is_filled_in() {
     assert!(settings.warnings[0].contains("\"https://mcp.example.com/\" is a name from examples"));
     assert_eq!(audience_warnings(&settings, &http_settings(&settings, 3001)).count(), 0);
     let settings = load(Sources::defaults().service(None, &fill_in("config/.env.example"), &[])).unwrap();
-    assert_eq!(*settings.audience, *"http://localhost:3001/mcp");
+    assert_eq!(*settings.auth0.audience, *"http://localhost:3001/mcp");
     assert_eq!(settings.warnings, [""; 0]);
     assert_eq!(audience_warnings(&settings, &http_settings(&settings, 3001)).count(), 0);
     let local = Sources::defaults().text("config/local.toml", fastmcp_auth0::config::LOCAL);
@@ -109,7 +109,7 @@ fn later_sources_win_and_are_named() {
         ("HOME", "/"),
     ]);
     let settings = load(Sources::defaults().service(Some(&file), &dot_env, &environment)).unwrap();
-    assert_eq!((settings.port, settings.bind.to_string().as_str()), (3, "0.0.0.0"));
+    assert_eq!((settings.server.port, settings.server.bind.to_string().as_str()), (3, "0.0.0.0"));
     assert_eq!(settings.base_url(3).as_str(), "https://file.example/", "an empty variable is none");
     assert_eq!((settings.mcp.identity.title.as_str(), settings.mcp.identity.name.as_str()), ("File", "dot"));
     let source = |key: &str| {
@@ -203,7 +203,7 @@ fn with_audience(more: &[(&str, &str)]) -> Result<Settings, Problems> {
 #[test]
 fn issuers_are_what_tokens_name_byte_for_byte() {
     let settings = with_audience(&[("AUTH0_ISSUER", "https://login.tenant.dev/")]).unwrap();
-    assert_eq!(settings.tokens.issuers, ["https://login.tenant.dev/"]);
+    assert_eq!(settings.token_policy().issuers, ["https://login.tenant.dev/"]);
     assert!(with_audience(&[("AUTH0_ISSUER", "http://127.0.0.1:3002/")]).is_ok());
     for bad in [
         "https://login.tenant.dev",
@@ -378,7 +378,7 @@ fn further_endpoints_have_urls_of_their_own() {
     .unwrap();
     let http = http_settings(&settings, 1);
     let endpoints: Vec<_> = http.endpoints().map(|endpoint| (endpoint.url(), &*endpoint.resource)).collect();
-    let main = &*settings.audience;
+    let main = &*settings.auth0.audience;
     assert_eq!(
         endpoints,
         [
@@ -576,7 +576,7 @@ fn a_first_login_asks_for_scopes_that_are_known() {
             [format!("scopes.login (my.toml:1:8): {told}")]
         );
     }
-    let login = |variable: &str| with(&[("FASTMCP__SCOPES__LOGIN", variable)]).unwrap().login;
+    let login = |variable: &str| with(&[("FASTMCP__SCOPES__LOGIN", variable)]).unwrap().scopes.login;
     for all in ["all", " all ", "", " "] {
         assert_eq!(login(all), LoginScopes::All, "{all:?}");
     }
@@ -599,7 +599,7 @@ fn a_hierarchy_can_be_given_by_variables_as_far_as_their_names_hold_scopes() {
     .unwrap();
     let broader = |scope: &str| {
         let scope = Scope::parse(scope).unwrap();
-        settings.tokens.hierarchy.broader(&scope).map(Scope::to_string).collect::<Vec<_>>()
+        settings.scopes.hierarchy.broader(&scope).map(Scope::to_string).collect::<Vec<_>>()
     };
     assert_eq!(broader("tool:greet"), ["admin", "tool:all"]);
     assert_eq!(broader("tool:whoami"), ["admin", "user"]);
@@ -728,7 +728,7 @@ fn debug_output_has_no_key_in_it() {
     let shown = format!("{sources:?} {sources:#?}");
     assert!(!shown.contains(KEY), "{shown}");
     let settings = load(sources).unwrap();
-    assert_eq!(settings.state_keys.0.len(), 1);
+    assert_eq!(settings.mcp.state_keys.0.len(), 1);
     let shown = format!("{settings:?}");
     assert!(!shown.contains(KEY) && shown.contains("StateKeys(1, redacted)"), "{shown}");
     // The first bytes of the key, as a derived `Debug` would show them.

@@ -191,6 +191,6 @@ fn its_rules_and_terms_are_in_the_messages_to_operators() {
     assert!(audience.contains("AUTH0_AUDIENCE is your API's identifier at the issuer"), "{audience}");
     let refresh = problems("scopes.login", vec!["offline_access"].into());
     assert!(refresh.contains("permit refresh tokens at the issuer instead"), "{refresh}");
-    assert_eq!(settings("https://issuer.test").issuer, "https://issuer.test");
-    assert_eq!(settings("https://issuer.test/").issuer, "https://issuer.test/");
+    assert_eq!(settings("https://issuer.test").auth0.issuer, "https://issuer.test");
+    assert_eq!(settings("https://issuer.test/").auth0.issuer, "https://issuer.test/");
 }

@@ -216,8 +216,8 @@ impl RequestFields for NoFields {
 async fn logs_name_methods_of_the_catalog_and_nothing_that_a_client_made_up() {
     let (ports, settings) = Choices::new().method(Arc::new(Report(NAME))).ports_and_settings().unwrap();
     let claims = Arc::new(good_claims("tool:greet"));
-    let principal = settings.tokens.admit(&claims, &settings.audience, NOW.seconds()).unwrap();
-    let pool = Arc::new(Pool::new(1 << 20, settings.limits.shares));
+    let principal = settings.token_policy().admit(&claims, &settings.auth0.audience, NOW.seconds()).unwrap();
+    let pool = Arc::new(Pool::new(1 << 20, settings.limits.http.shares));
     let server = McpServer::new(ports.announcer.clone(), Arc::clone(&pool));
     let keys = wiring::sealing_keys(&settings);
     let snapshot = Arc::new(wiring::snapshot(&settings, ports, keys).unwrap());

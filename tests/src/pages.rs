@@ -125,6 +125,13 @@ fn links_between_pages_lead_somewhere() {
 }
 
 #[test]
+fn the_tables_of_the_configuration_are_those_of_its_keys() {
+    let text = page("docs/configuration.md");
+    let made = fastmcp_auth0::config::with_tables(&text);
+    assert_eq!(made.as_deref(), Some(&*text), "`cargo run --example config_tables` writes them anew");
+}
+
+#[test]
 fn the_table_of_keys_has_every_key_with_its_default() {
     let text = page("docs/configuration.md");
     let defaults: toml::Table = toml::from_str(fastmcp_auth0::config::DEFAULTS).unwrap();

@@ -62,14 +62,14 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
     let service = Service {
         verifier: Arc::new(ScriptedVerifier::new()),
         clock: Arc::new(ManualClock::at(NOW)),
-        tokens: settings.tokens.clone(),
+        tokens: settings.token_policy(),
         scopes: ScopePolicy::new(scopes, &catalog, &ScopeHierarchy::default(), LoginScopes::All).unwrap(),
         catalog,
-        tool_deadline: settings.tool_deadline,
+        tool_deadline: settings.limits.tool_deadline,
     };
     let keys = Arc::new(SealingKeys::of_this_process());
-    let snapshot = ProtocolSnapshot::new(Arc::new(service), settings.mcp.clone(), keys).unwrap();
-    let pool = Arc::new(Pool::new(1 << 26, settings.limits.shares));
+    let snapshot = ProtocolSnapshot::new(Arc::new(service), settings.protocol(), keys).unwrap();
+    let pool = Arc::new(Pool::new(1 << 26, settings.limits.http.shares));
     let server = McpServer::new(Announcer::default(), Arc::clone(&pool));
     (Arc::new(server), Arc::new(snapshot), settings, pool)
 }
@@ -89,7 +89,8 @@ fn ask(
 ) -> Reply {
     let claims =
         domain::Claims { expires_at: UnixSeconds(NOW.seconds().0 + 60), ..good_claims(&scopes.join(" ")) };
-    let who = settings.tokens.admit(&Arc::new(claims), &settings.audience, NOW.seconds()).unwrap();
+    let who =
+        settings.token_policy().admit(&Arc::new(claims), &settings.auth0.audience, NOW.seconds()).unwrap();
     let version = if era == Era::Modern { "2026-07-28" } else { "2025-11-25" };
     let mut fields = Fields(vec![("mcp-protocol-version", version.into()), ("mcp-method", method.into())]);
     fields.0.extend(params["name"].as_str().map(|name| ("mcp-name", name.into())));

@@ -153,7 +153,7 @@ mod tests {
             leeway: std::time::Duration::ZERO,
             authority: ScopeAuthority::Scope,
             hierarchy: Arc::default(),
-            token_types: &["at+jwt"],
+            token_types: &["JWT"],
         };
         policy.admit(&Arc::new(claims), &"a".into(), UnixSeconds(0)).unwrap()
     }

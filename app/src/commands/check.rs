@@ -114,7 +114,7 @@ fn json(document: &impl Serialize) -> anyhow::Result<String> {
 }
 
 fn report(settings: &Settings, catalog: Catalog) -> anyhow::Result<Report> {
-    let http = http_settings(settings, settings.port);
+    let http = http_settings(settings, settings.server.port);
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
     let values = settings.effective.iter().map(|effective| ValueReport {
         key: effective.key.clone(),
@@ -143,7 +143,7 @@ fn tools(settings: &Settings, catalog: &ToolCatalog) -> Vec<ToolReport> {
             name: name.to_string(),
             enabled: settings.tools.get(name).is_none_or(|rule| rule.enabled),
             scopes: texts(scopes.iter()),
-            implied_by: implied_by(&settings.tokens.hierarchy, &scopes),
+            implied_by: implied_by(&settings.scopes.hierarchy, &scopes),
             source: source.map(|effective| effective.source.clone()),
         }
     };

@@ -128,7 +128,7 @@ struct Other {
 
 impl Endpoints {
     fn new(settings: &Settings, port: u16, has_ipv6: bool) -> Self {
-        let path = &settings.path;
+        let path = &settings.server.path;
         let own = |name: &str, host: &str| {
             let base = format!("http://{host}:{port}");
             Other { name: name.to_owned(), audience: format!("{base}{path}"), base }
@@ -189,8 +189,8 @@ fn stand_in(sources: &Sources) -> Sources {
 /// Refuses what `serve` may be told and `dev` may not.
 fn refuse(settings: &Settings) -> Result<(), Problems> {
     let refusal = |key: String, message: String| Problems::new(vec![Problem { key, source: None, message }]);
-    if !settings.bind.is_loopback() {
-        let message = format!("dev listens on loopback only, not on {}", settings.bind);
+    if !settings.server.bind.is_loopback() {
+        let message = format!("dev listens on loopback only, not on {}", settings.server.bind);
         return Err(refusal("server.bind".into(), message));
     }
     let own = settings.endpoints.iter().find(|endpoint| [IPV4, IPV6].contains(&endpoint.name.as_str()));
@@ -206,7 +206,7 @@ fn tenant_options(set_up: &SetUp, settings: Settings, auto_consent: Option<&str>
     let asked = wiring::asked_scopes(&settings, &catalog);
     let mut options = options(settings.tenant.context("the configuration has no [tenant]")?)?;
     for scope in asked.iter() {
-        let broader = settings.tokens.hierarchy.broader(scope);
+        let broader = settings.scopes.hierarchy.broader(scope);
         for scope in std::iter::once(scope).chain(broader).map(Scope::as_str) {
             options = options.with_scope(scope, &set_up.profile.scope_description(scope, &catalog));
         }

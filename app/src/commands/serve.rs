@@ -36,8 +36,9 @@ async fn serve(
     let hangups = Hangups::catch()?;
     let profile = builder.profile.clone();
     let Server { settings, ports, shutdown } = builder.build(sources).await?;
-    let listener =
-        listen(settings.bind, settings.port).await.context("set another port: PORT, or server.port")?;
+    let listener = listen(settings.server.bind, settings.server.port)
+        .await
+        .context("set another port: PORT, or server.port")?;
     let address = listener.local_addr()?;
     let http = http_settings(&settings, address.port());
     let server = wiring::server(listener, &settings, ports.clone())?;

@@ -1,7 +1,4 @@
-//! Addresses: where the server listens, how clients reach it, and whose tokens it takes. What can be known to be wrong
-//! without asking anybody is a problem here.
-
-use std::net::{IpAddr, Ipv4Addr};
+//! URLs, hosts and paths: what can be known to be wrong with one without asking anybody.
 
 use jwks_verifier::IdentityProvider;
 use url::{Host, Url};
@@ -28,41 +25,16 @@ const PLACEHOLDERS: [&str; 16] = [
     "change-me",
     "replace-me",
 ];
-/// Names that are nobody's (RFC 2606).
+/// Names that are reserved for documentation (RFC 2606).
 const DOCUMENTATION: [&str; 5] = ["example.com", "example.net", "example.org", "example", "invalid"];
 
-pub(super) fn bind(read: &mut Reader) -> IpAddr {
-    let text = read.text("server.bind");
-    text.parse().unwrap_or_else(|_| {
-        let value = shown::text(&text);
-        read.problem(
-            "server.bind",
-            format!("must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::, not {value}"),
-        );
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    })
+/// Returns `http://localhost/`.
+#[expect(clippy::expect_used, reason = "a literal")]
+pub(super) fn localhost() -> Url {
+    Url::parse("http://localhost/").expect("a URL")
 }
 
-/// Reads the server's base URL, which only a server on loopback can do without.
-pub(super) fn public_base(read: &mut Reader, bind: IpAddr, path: &str) -> Option<Url> {
-    const KEY: &str = "server.url";
-    let text = read.text(KEY);
-    if text.is_empty() {
-        if !bind.to_canonical().is_loopback() {
-            read.problem(
-                KEY,
-                format!(
-                    "is not set, and server.bind is {bind}: other machines' clients would be sent to localhost; set the \
-                     URL under which they reach the server (MCP_SERVER_URL)"
-                ),
-            );
-        }
-        return None;
-    }
-    base(read, KEY, &text, path)
-}
-
-/// Judges the URL below which a server with the endpoint `path` is reached.
+/// Parses the URL below which a server with the endpoint `path` is reached.
 pub(super) fn base(read: &mut Reader, key: &str, text: &str, path: &str) -> Option<Url> {
     if refuse_placeholder(read, key, text) {
         return None;
@@ -92,31 +64,13 @@ pub(super) fn base(read: &mut Reader, key: &str, text: &str, path: &str) -> Opti
     Some(url)
 }
 
-/// Reads the endpoint's path, empty for the base URL itself.
-pub(super) fn endpoint_path(read: &mut Reader) -> String {
-    const KEY: &str = "server.path";
-    let text = read.text(KEY);
-    let path = text.strip_suffix('/').filter(|_| text == "/").unwrap_or(&text).to_owned();
-    if text.is_empty() || !is_free_path(&path) {
-        let value = shown::text(&text);
-        read.problem(
-            KEY,
-            format!(
-                "must be a path, such as /mcp or /, of letters, digits and ._~- without a slash at its end, and none that \
-                 the server itself has (/health, /ready, /ping, /.well-known), not {value}"
-            ),
-        );
-    }
-    path
-}
-
-/// Whether a path is plain, and does not begin like one of the server's own.
-fn is_free_path(path: &str) -> bool {
+/// Returns whether a path is plain, and does not begin like one of the server's own.
+pub(super) fn is_free_path(path: &str) -> bool {
     let first = path.split('/').nth(1).unwrap_or_default();
     is_plain_path(path) && !["health", "ready", "ping", ".well-known"].contains(&first)
 }
 
-/// Whether a path is empty, or segments of unreserved characters (RFC 3986 section 2.3), which nobody on the way rewrites.
+/// Whether a path is empty, or segments of unreserved characters (RFC 3986 section 2.3), which no proxy rewrites.
 fn is_plain_path(path: &str) -> bool {
     let is_segment = |segment: &str| {
         !matches!(segment, "" | "." | "..")
@@ -140,56 +94,7 @@ impl Issuer {
     }
 }
 
-/// Reads the issuer, from `auth0.issuer` or else `auth0.domain`.
-pub(super) fn issuer(read: &mut Reader, provider: &dyn IdentityProvider) -> Option<Issuer> {
-    let (domain, issuer) = (read.text("auth0.domain"), read.text("auth0.issuer"));
-    if domain.is_empty() && issuer.is_empty() {
-        read.problem(
-            "auth0.domain",
-            "is not set: AUTH0_DOMAIN is your tenant's host, such as my-tenant.eu.auth0.com",
-        );
-        return None;
-    }
-    let of_domain = if domain.is_empty() { None } else { domain_url(read, &domain) };
-    let of_domain = of_domain.map(|url| Issuer::at(url, provider));
-    if issuer.is_empty() {
-        return of_domain;
-    }
-    let found = issuer_at(read, "auth0.issuer", &issuer, provider)?;
-    warn_of_documentation(read, "auth0.issuer", &found.url);
-    if of_domain.is_some_and(|of_domain| of_domain.text != found.text) {
-        let (domain, issuer) = (shown::text(&domain), shown::text(&issuer));
-        read.problem(
-            "auth0.issuer",
-            format!(
-                "is {issuer}, and auth0.domain is {domain}: they name different issuers, so set one of them; behind a \
-                 custom domain that is auth0.issuer, with the tenant's own one in auth0.additional_issuers"
-            ),
-        );
-    }
-    Some(found)
-}
-
-fn domain_url(read: &mut Reader, domain: &str) -> Option<Url> {
-    const KEY: &str = "auth0.domain";
-    if refuse_placeholder(read, KEY, domain) {
-        return None;
-    }
-    let url = Url::parse(&format!("https://{domain}/")).ok().filter(is_origin);
-    let url = url.filter(|url| url.host_str() == Some(&domain.to_ascii_lowercase()));
-    if url.is_none() {
-        let value = shown::text(domain);
-        read.problem(
-            KEY,
-            format!(
-                "must be a host name alone, such as my-tenant.eu.auth0.com, without https:// and slashes, not {value}"
-            ),
-        );
-    }
-    url
-}
-
-/// Judges one issuer.
+/// Parses an issuer.
 pub(super) fn issuer_at(
     read: &mut Reader,
     key: &str,
@@ -230,7 +135,8 @@ pub(super) fn refuse_placeholder(read: &mut Reader, key: &str, text: &str) -> bo
     found
 }
 
-fn warn_of_documentation(read: &mut Reader, key: &str, url: &Url) {
+/// Notes a warning if the host of a URL is from examples.
+pub(super) fn warn_of_documentation(read: &mut Reader, key: &str, url: &Url) {
     let host = url.host_str().unwrap_or_default();
     let within =
         |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -240,7 +146,8 @@ fn warn_of_documentation(read: &mut Reader, key: &str, url: &Url) {
     }
 }
 
-fn is_origin(url: &Url) -> bool {
+/// Returns whether it is a URL of http or https without anything after its host and port.
+pub(super) fn is_origin(url: &Url) -> bool {
     is_http(url) && url.path() == "/" && has_host_name(url)
 }
 

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::io::{self, Read};
 
-use super::known;
 use super::problem::Problem;
+use super::suggestions;
 
 /// A variable of `.env`.
 pub(super) struct Entry {
@@ -67,7 +67,7 @@ fn fault(file: &str, text: &str, line: usize) -> Problem {
     let start = start.strip_prefix("export ").unwrap_or(start).trim_start();
     let end = start.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(start.len());
     let name = &start[..end];
-    match known::key_of_variable(name) {
+    match suggestions::key_of_variable(name) {
         Some(key) => Problem { key, source: Some(format!("{file}:{line}: {name}")), message },
         None => Problem { key: format!("{file}:{line}"), source: None, message },
     }

@@ -141,7 +141,7 @@ fn parse<T: DeserializeOwned + Send + Sync + 'static>(
     Err(problems)
 }
 
-/// A value at its place. What nothing reads becomes a problem.
+/// A value and its path. What nothing reads becomes a problem.
 struct Strict<'a> {
     path: &'a [String],
     value: &'a Value,
@@ -152,7 +152,7 @@ struct Strict<'a> {
 #[derive(Debug)]
 struct Fault {
     message: String,
-    /// The field that is missing at the place.
+    /// The field that is missing below the path.
     field: Option<&'static str>,
     place: Option<(Vec<String>, Option<String>)>,
 }
@@ -162,7 +162,7 @@ impl Fault {
         Self { message, field: None, place: None }
     }
 
-    /// The innermost place counts.
+    /// Sets the path and the source, if no inner value did.
     fn at(mut self, path: &[String], value: &Value) -> Self {
         self.place.get_or_insert_with(|| (path.to_vec(), source(value)));
         self
@@ -202,7 +202,7 @@ impl Error for Fault {
 }
 
 impl<'a> Strict<'a> {
-    /// The text of a variable, which stands for a value of any type.
+    /// Returns the text of a variable, which stands for a value of any type.
     fn variable(&self) -> Option<&'a str> {
         match &self.value.kind {
             ValueKind::String(text) if self.value.origin().is_some_and(is_variable) => Some(text.trim()),
@@ -311,7 +311,7 @@ impl<'de> Deserializer<'de> for Strict<'_> {
         visited.map_err(|fault| fault.at(path, value))
     }
 
-    /// serde asks for this where a struct has no such field.
+    /// Notes a key that no field has: serde calls this for it.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let message = "there is no such key".to_owned();
         let (key, source) = (shown::unknown_key(self.path), source(self.value));

@@ -33,19 +33,19 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// These problems.
+    /// Creates a list of problems without warnings and advice.
     #[must_use]
     pub fn new(problems: Vec<Problem>) -> Self {
         Self { problems, warnings: Vec::new(), hint: None }
     }
 
-    /// With warnings before those that it has.
+    /// Adds warnings before the present ones.
     #[must_use]
     pub fn with_warnings(self, warnings: Vec<String>) -> Self {
         Self { warnings: warnings.into_iter().chain(self.warnings).collect(), ..self }
     }
 
-    /// With a last line of advice.
+    /// Adds a last line of advice.
     #[must_use]
     pub fn with_hint(self, hint: String) -> Self {
         Self { hint: Some(hint), ..self }

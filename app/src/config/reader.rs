@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
 use serde::Serialize;
 
+use super::key::{Flag, Key, Text, Texts, Whole, WordOr, Words};
 use super::own::{self, OwnSections, Section};
 use super::problem::{Problem, Problems};
 use super::sources::PREFIX;
-use super::{known, shown};
-
-/// Keys whose values are never shown, nor anything that stands at their place.
-const SECRETS: [&str; 1] = ["mcp.state_keys"];
+use super::{settings, shown, suggestions};
 
 /// A value in force, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +57,7 @@ impl Reader {
 
     /// Takes a value that something else will read.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
-        self.values.remove(&path(key))
+        self.values.remove(&[key.to_owned()][..])
     }
 
     /// Reads the tables of the server's own.
@@ -90,61 +87,61 @@ impl Reader {
         inner.filter(|(_, above)| *above == table).map(|(name, _)| name.clone()).collect()
     }
 
-    pub(super) fn text(&mut self, key: &str) -> String {
-        self.text_at(&path(key)).unwrap_or_default()
+    pub(super) fn text(&mut self, key: &Key<Text>) -> String {
+        self.text_of(key, "").unwrap_or_default()
     }
 
-    pub(super) fn text_at(&mut self, path: &[String]) -> Option<String> {
-        self.read(path, "a text", |value, _| match &value.kind {
+    /// Reads a text whose key has `name` in it.
+    pub(super) fn text_of(&mut self, key: &Key<Text>, name: &str) -> Option<String> {
+        self.read(key, name, "a text", |value, _| match &value.kind {
             ValueKind::String(text) => Some(text.trim().to_owned()),
             _ => None,
         })
     }
 
-    pub(super) fn flag_at(&mut self, path: &[String]) -> Option<bool> {
-        self.read(path, "true or false", |value, variable| match &value.kind {
+    /// Reads a flag whose key has `name` in it.
+    pub(super) fn flag_of(&mut self, key: &Key<Flag>, name: &str) -> Option<bool> {
+        self.read(key, name, "true or false", |value, variable| match &value.kind {
             ValueKind::Boolean(flag) => Some(*flag),
             ValueKind::String(text) if variable => text.parse().ok(),
             _ => None,
         })
     }
 
-    /// Texts; a variable's are comma-separated. An empty item is a fault: left out, it could leave a list of scopes empty,
-    /// and its tool open.
-    pub(super) fn texts_at(&mut self, path: &[String]) -> Option<Vec<String>> {
-        self.read(path, "a list of texts, none of them empty", texts)
+    pub(super) fn texts(&mut self, key: &Key<Texts>) -> Vec<String> {
+        let texts = self.texts_of(key, "").unwrap_or_default();
+        if key.secret {
+            self.redact(key, texts.len());
+        }
+        texts
     }
 
-    /// A word with a meaning of its own, or texts as [`Reader::texts_at`] reads them.
-    pub(super) fn word_or_texts(&mut self, key: &str, word: &'static str) -> Option<WordOrTexts> {
+    /// Reads texts whose key has `name` in it; a variable's are comma-separated. An empty item is a fault: left out, it could
+    /// leave a list of scopes empty, and its tool open.
+    pub(super) fn texts_of(&mut self, key: &Key<Texts>, name: &str) -> Option<Vec<String>> {
+        self.read(key, name, "a list of texts, none of them empty", texts)
+    }
+
+    /// Reads a word with a meaning of its own, or texts as [`Reader::texts_of`] does.
+    pub(super) fn word_or_texts(&mut self, key: &Key<WordOr>) -> Option<WordOrTexts> {
+        let WordOr(word, _) = key.values;
         let expected = format!("{word:?} or a list of texts, none of them empty");
-        self.read(&path(key), &expected, |value, variable| match &value.kind {
+        self.read(key, "", &expected, |value, variable| match &value.kind {
             ValueKind::String(text) if text.trim() == word => Some(WordOrTexts::Word(word)),
             _ => texts(value, variable).map(WordOrTexts::Texts),
         })
     }
 
-    pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
-        self.texts_at(&path(key)).unwrap_or_default()
-    }
-
-    /// Texts that are never shown.
-    pub(super) fn secret_texts(&mut self, key: &str) -> Vec<String> {
-        let texts = self.texts(key);
-        self.redact(key, texts.len());
-        texts
-    }
-
     /// Notes that a secret list comes from another source than its own key.
-    pub(super) fn set_secret(&mut self, key: &str, count: usize, source: &str) {
+    pub(super) fn set_secret(&mut self, key: &Key<Texts>, count: usize, source: &str) {
         self.redact(key, count);
-        for effective in self.effective.iter_mut().filter(|effective| effective.key == key) {
+        for effective in self.effective.iter_mut().filter(|effective| effective.key == key.name) {
             source.clone_into(&mut effective.source);
         }
     }
 
-    fn redact(&mut self, key: &str, count: usize) {
-        let effective = self.effective.iter_mut().filter(|effective| effective.key == key && count > 0);
+    fn redact(&mut self, key: &Key<Texts>, count: usize) {
+        let effective = self.effective.iter_mut().filter(|effective| effective.key == key.name && count > 0);
         for effective in effective {
             effective.value = format!("[{count} redacted]");
             effective.json = serde_json::json!({"redacted": count});
@@ -153,35 +150,36 @@ impl Reader {
 
     pub(super) fn whole<N: TryFrom<u64> + Default + fmt::Debug + Serialize>(
         &mut self,
-        key: &str,
-        range: RangeInclusive<u64>,
+        key: &Key<Whole>,
     ) -> N {
-        let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        self.read(&path(key), &expected, |value, variable| {
+        let Whole { min, max, .. } = key.values;
+        let expected = format!("a whole number from {min} to {max}");
+        self.read(key, "", &expected, |value, variable| {
             let number = match &value.kind {
                 ValueKind::I64(number) => u64::try_from(*number).ok()?,
                 ValueKind::U64(number) => *number,
                 ValueKind::String(text) if variable => text.parse().ok()?,
                 _ => return None,
             };
-            range.contains(&number).then(|| N::try_from(number).ok())?
+            (min..=max).contains(&number).then(|| N::try_from(number).ok())?
         })
         .unwrap_or_default()
     }
 
-    pub(super) fn seconds(&mut self, key: &str, range: RangeInclusive<u64>) -> Duration {
-        Duration::from_secs(self.whole(key, range))
+    pub(super) fn seconds(&mut self, key: &Key<Whole>) -> Duration {
+        Duration::from_secs(self.whole(key))
     }
 
-    /// One of several words.
-    pub(super) fn choice<T: Copy>(&mut self, key: &str, words: &[(&str, T)], otherwise: T) -> T {
+    /// Reads one of several words, and returns what it stands for.
+    pub(super) fn choice<T: Copy>(&mut self, key: &Key<Words<T>>) -> Option<T> {
+        let Words(words) = key.values;
         let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        let word =
-            self.read(&path(key), &format!("one of {}", known.join(", ")), |value, _| match &value.kind {
-                ValueKind::String(text) => words.iter().map(|(word, _)| *word).find(|word| word == text),
-                _ => None,
-            });
-        words.iter().find(|(known, _)| Some(*known) == word).map_or(otherwise, |(_, meaning)| *meaning)
+        let expected = format!("one of {}", known.join(", "));
+        let word = self.read(key, "", &expected, |value, _| match &value.kind {
+            ValueKind::String(text) => words.iter().map(|(word, _)| *word).find(|word| word == text),
+            _ => None,
+        })?;
+        words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
     }
 
     /// Notes a fault of a value, or a table of values, that was read, or of one that is missing.
@@ -226,19 +224,22 @@ impl Reader {
         }
     }
 
-    fn read<T: fmt::Debug + Serialize>(
+    /// Reads the value of a key, with `name` in place of the key's part in capitals.
+    fn read<V: ?Sized, T: fmt::Debug + Serialize>(
         &mut self,
-        path: &[String],
+        key: &Key<V>,
+        name: &str,
         expected: &str,
         parse: impl Fn(&Value, bool) -> Option<T>,
     ) -> Option<T> {
-        let value = self.values.remove(path)?;
+        let (path, secret) = (key.path(name), key.secret);
+        let value = self.values.remove(&path)?;
         // Variables are texts; in a file a number is a number.
         let variable = value.origin().is_some_and(is_variable);
         let parsed = parse(&value, variable);
-        let key = shown::key(path);
+        let key = shown::key(&path);
         if parsed.is_none() {
-            let bad = shown::value(&value).filter(|_| !SECRETS.contains(&key.as_str()));
+            let bad = shown::value(&value).filter(|_| !secret);
             let bad = bad.map(|bad| format!(", not {bad}")).unwrap_or_default();
             let message = format!("must be {expected}{bad}");
             self.problems.push(Problem { key: key.clone(), source: source(&value), message });
@@ -288,9 +289,9 @@ fn texts(value: &Value, variable: bool) -> Option<Vec<String>> {
 
 /// The problem of a value that nothing reads.
 fn unknown(path: &[String], value: &Value) -> Problem {
-    if let Some(secret) = SECRETS.iter().find(|secret| path.starts_with(&self::path(secret))) {
+    if let Some(secret) = settings::keys().find(|key| key.secret && path.starts_with(&key.path(""))) {
         let message = "must be a list of texts, not a table".to_owned();
-        return Problem { key: (*secret).to_owned(), source: source(value), message };
+        return Problem { key: secret.name.to_owned(), source: source(value), message };
     }
     if let [section, table, ..] = path
         && (section.as_str(), table.as_str()) == ("scopes", "implies")
@@ -300,17 +301,13 @@ fn unknown(path: &[String], value: &Value) -> Problem {
         return Problem { key: shown::unknown_key(path), source: source(value), message: message.to_owned() };
     }
     let is_variable = value.origin().is_some_and(is_variable);
-    let meant = if is_variable { known::variable_like(path) } else { known::key_like(path) };
+    let meant = if is_variable { suggestions::variable_like(path) } else { suggestions::key_like(path) };
     let advice = match meant {
         Some(known) => format!("did you mean {known}?"),
         None => "`config default` prints them all".to_owned(),
     };
     let message = format!("there is no such key; {advice}");
     Problem { key: shown::unknown_key(path), source: source(value), message }
-}
-
-fn path(key: &str) -> Vec<String> {
-    key.split('.').map(str::to_owned).collect()
 }
 
 /// Whether an origin names a variable, as `environment: NAME` and `.env:LINE: NAME` do; files end in `:LINE:COLUMN`.

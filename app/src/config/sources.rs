@@ -10,25 +10,17 @@ use jwks_verifier::IdentityProvider;
 
 use super::own::Section;
 use super::problem::{Problem, Problems};
-use super::{dot_env, files, known, shown, toml_text};
+use super::{dot_env, files, settings, shown, suggestions, toml_text};
 use crate::identity;
 
 /// config/default.toml, compiled in: the documented defaults are the defaults.
-pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// config/local.toml, compiled in: what `dev` adds to the defaults.
-pub const LOCAL: &str = include_str!("../../../config/local.toml");
+pub const LOCAL: &str = include_str!("../../config/local.toml");
 
 /// The name of [`DEFAULTS`] in messages.
 pub(super) const BUILT_IN: &str = "config/default.toml, built in";
 
-/// The variables with names of their own, and their keys.
-pub(super) const NAMED: [(&str, &str); 5] = [
-    ("AUTH0_DOMAIN", "auth0.domain"),
-    ("AUTH0_AUDIENCE", "auth0.audience"),
-    ("AUTH0_ISSUER", "auth0.issuer"),
-    ("MCP_SERVER_URL", "server.url"),
-    ("PORT", "server.port"),
-];
 pub(super) const PREFIX: &str = "FASTMCP__";
 
 /// The sources of one configuration; a later one wins. Their `Debug` shows no value: some are secret.
@@ -71,7 +63,7 @@ impl Source for Layer {
 }
 
 impl Sources {
-    /// The defaults alone.
+    /// Creates sources of the defaults alone.
     #[must_use]
     pub fn defaults() -> Self {
         Self::default().text(BUILT_IN, DEFAULTS)
@@ -154,18 +146,18 @@ impl Sources {
             name: entry.name,
             value: entry.value,
         });
-        self.variables(variables, &NAMED);
+        self.variables(variables, &named());
         self
     }
 
     /// Adds environment variables.
     #[must_use]
     pub fn environment(mut self, variables: &[(String, String)]) -> Self {
-        self.variables(of_environment(variables), &NAMED);
+        self.variables(of_environment(variables), &named());
         self
     }
 
-    /// Adds environment variables, but not those with names of their own: they speak of a real tenant.
+    /// Adds environment variables, but not those with names of their own: they belong to a real tenant.
     #[must_use]
     pub fn environment_without_tenant(mut self, variables: &[(String, String)]) -> Self {
         self.variables(of_environment(variables), &[]);
@@ -182,7 +174,7 @@ impl Sources {
         self
     }
 
-    /// Everything merged.
+    /// Merges the sources.
     ///
     /// # Errors
     /// The problems of the sources themselves.
@@ -248,7 +240,7 @@ impl Sources {
     }
 }
 
-/// A variable, and where it stands.
+/// A variable, and where it is set.
 struct Variable {
     name: String,
     value: String,
@@ -256,10 +248,15 @@ struct Variable {
     place: String,
 }
 
-/// The variable that one that nothing reads was probably meant to be.
+/// Returns the variable that one that nothing reads was probably meant to be.
 fn unread(name: &str, named: &[(&str, &str)]) -> Option<String> {
-    let is_read = name.starts_with(PREFIX) || NAMED.iter().any(|(known, _)| *known == name);
-    if is_read { None } else { known::misspelled_variable(name, named) }
+    let is_read = name.starts_with(PREFIX) || settings::named_variables().any(|(known, _)| known == name);
+    if is_read { None } else { suggestions::misspelled_variable(name, named) }
+}
+
+/// Returns the variables with names of their own, and their keys.
+fn named() -> Vec<(&'static str, &'static str)> {
+    settings::named_variables().collect()
 }
 
 fn of_environment(variables: &[(String, String)]) -> impl Iterator<Item = Variable> {
@@ -270,7 +267,7 @@ fn of_environment(variables: &[(String, String)]) -> impl Iterator<Item = Variab
     })
 }
 
-/// Sets a value in nested tables; false if the place of one of them is taken.
+/// Sets a value in nested tables; returns false if a part of the path is a value already.
 fn insert(table: &mut Map<String, Value>, path: &[String], value: Value) -> bool {
     let Some((first, rest)) = path.split_first() else {
         return false;
@@ -286,7 +283,7 @@ fn insert(table: &mut Map<String, Value>, path: &[String], value: Value) -> bool
     }
 }
 
-/// The `.env` of the folder the program was started in.
+/// Returns the path of `.env` in the working directory.
 #[must_use]
 pub fn dot_env_here() -> PathBuf {
     PathBuf::from(".env")

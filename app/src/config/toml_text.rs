@@ -6,16 +6,16 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 use super::sources::BUILT_IN;
-use super::{known, shown};
+use super::{shown, suggestions};
 
 /// A text's name, and where its lines begin.
-struct Places<'a> {
+struct Positions<'a> {
     name: &'a str,
     text: &'a str,
     line_starts: Vec<usize>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Positions<'a> {
     fn new(name: &'a str, text: &'a str) -> Self {
         let ends = text.match_indices('\n').map(|(offset, _)| offset + 1);
         Self { name, text, line_starts: std::iter::once(0).chain(ends).collect() }
@@ -39,32 +39,36 @@ impl<'a> Places<'a> {
 
 /// Parses TOML; `name` and the position become each value's origin.
 pub(super) fn parse(name: &str, text: &str) -> Result<Map<String, Value>, Problem> {
-    let places = Places::new(name, text);
+    let positions = Positions::new(name, text);
     match DeTable::parse(text) {
-        Ok(table) => values(&places, &[], table.into_inner()),
-        Err(error) => Err(syntax_fault(&places, &error)),
+        Ok(table) => values(&positions, &[], table.into_inner()),
+        Err(error) => Err(syntax_fault(&positions, &error)),
     }
 }
 
 /// The error's own `Display` would print the line, which may hold a secret; its message is the grammar's words alone.
-fn syntax_fault(places: &Places<'_>, error: &toml::de::Error) -> Problem {
+fn syntax_fault(positions: &Positions<'_>, error: &toml::de::Error) -> Problem {
     let message = format!("not TOML: {}", error.message());
     let Some(span) = error.span() else {
-        return Problem { key: places.name.to_owned(), source: None, message };
+        return Problem { key: positions.name.to_owned(), source: None, message };
     };
-    let place = places.show(span.start);
-    match known::key_at_line(places.text, places.line(span.start)) {
+    let place = positions.show(span.start);
+    match suggestions::key_at_line(positions.text, positions.line(span.start)) {
         Some(key) => Problem { key, source: Some(place), message },
         None => Problem { key: place, source: None, message },
     }
 }
 
-fn values(places: &Places<'_>, above: &[String], table: DeTable<'_>) -> Result<Map<String, Value>, Problem> {
+fn values(
+    positions: &Positions<'_>,
+    above: &[String],
+    table: DeTable<'_>,
+) -> Result<Map<String, Value>, Problem> {
     let mut values = Map::new();
     for (key, value) in table {
-        let origin = places.show(key.span().start);
+        let origin = positions.show(key.span().start);
         let path: Vec<String> = above.iter().cloned().chain([key.into_inner().into_owned()]).collect();
-        let kind = kind(places, &path, &origin, value)?;
+        let kind = kind(positions, &path, &origin, value)?;
         if let Some(name) = path.last() {
             values.insert(name.clone(), Value::new(Some(&origin), kind));
         }
@@ -73,7 +77,7 @@ fn values(places: &Places<'_>, above: &[String], table: DeTable<'_>) -> Result<M
 }
 
 fn kind(
-    places: &Places<'_>,
+    positions: &Positions<'_>,
     path: &[String],
     origin: &str,
     value: Spanned<DeValue<'_>>,
@@ -93,11 +97,11 @@ fn kind(
         DeValue::Float(number) => {
             number.as_str().parse().map(ValueKind::Float).map_err(|_| fault("must be a number"))?
         }
-        DeValue::Table(table) => ValueKind::Table(values(places, path, table)?),
+        DeValue::Table(table) => ValueKind::Table(values(positions, path, table)?),
         DeValue::Array(items) => {
             let items = items
                 .into_iter()
-                .map(|item| Ok(Value::new(Some(&origin.to_owned()), kind(places, path, origin, item)?)));
+                .map(|item| Ok(Value::new(Some(&origin.to_owned()), kind(positions, path, origin, item)?)));
             ValueKind::Array(items.collect::<Result<_, _>>()?)
         }
     })

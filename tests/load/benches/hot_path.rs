@@ -59,7 +59,7 @@ fn verify(criterion: &mut Criterion) {
 
 fn admit(criterion: &mut Criterion) {
     let clock = SystemClock::start();
-    let (policy, resource) = (settings(ISSUER).tokens, settings(ISSUER).audience);
+    let (policy, resource) = (settings(ISSUER).token_policy(), settings(ISSUER).auth0.audience);
     let now = clock.now().seconds();
     let claims =
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
@@ -103,7 +103,7 @@ fn server() -> (Arc<McpServer>, Arc<ProtocolSnapshot>, Principal) {
     let now = clock.now().seconds();
     let claims =
         Arc::new(claims(ISSUER, AUDIENCE, domain::UnixSeconds(now.0 + 3600), "tool:whoami tool:greet"));
-    let who = settings.tokens.admit(&claims, &settings.audience, now).unwrap();
+    let who = settings.token_policy().admit(&claims, &settings.auth0.audience, now).unwrap();
     let ports = Ports::new(Arc::new(ScriptedVerifier::new()), clock, wiring::shipped());
     let snapshot = wiring::snapshot(&settings, ports, wiring::sealing_keys(&settings)).unwrap();
     let server = McpServer::new(Announcer::default(), pool());

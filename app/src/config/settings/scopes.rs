@@ -1,60 +1,82 @@
-//! The `[scopes]` table: which scopes a first login asks for, and which scopes imply others.
+//! `[scopes]`: which scopes a first login asks for, and which scopes imply others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use domain::{Catalog, HierarchyError, LoginScopes, Scope, ScopeHierarchy, ScopeSet, ToolName};
-use jwks_verifier::Hints;
+use domain::{HierarchyError, LoginScopes, Scope, ScopeHierarchy, ScopeSet, ToolName};
 
-use super::reader::{Reader, WordOrTexts};
-use super::settings::{Completeness, ToolRule};
-use super::{known, shown};
+use super::tools::ToolRule;
+use super::{Completeness, Context};
+use crate::config::key::{Key, Reload, Texts, WordOr};
+use crate::config::reader::{Reader, WordOrTexts};
+use crate::config::{shown, suggestions};
 
-const LOGIN: &str = "scopes.login";
-/// The word that stands for every scope that something on offer asks for.
-const ALL: &str = "all";
+static LOGIN: Key<WordOr> = Key::new(
+    "scopes.login",
+    WordOr("all", Texts("scopes")),
+    Reload::Applied,
+    "which scopes a first login asks for (see below)",
+);
+static IMPLIES: Key<Texts> = Key::new(
+    "scopes.implies.\"SCOPE\"",
+    Texts("scopes"),
+    Reload::Applied,
+    "which scopes SCOPE implies (see below)",
+)
+.or("none");
+
+pub(super) const KEYS: &[&Key] = &[&LOGIN, &IMPLIES];
+
 /// The scope that asks for a refresh token.
 const OFFLINE_ACCESS: &str = "offline_access";
 /// The scopes of OpenID Connect, which say who a user is.
 const OPENID_CONNECT: [&str; 5] = ["openid", "profile", "email", "address", "phone"];
 
+/// Which scopes a first login asks for, and which scopes imply others.
+#[derive(Debug, Clone)]
+pub struct Scopes {
+    /// Which scopes imply which.
+    pub hierarchy: Arc<ScopeHierarchy>,
+    /// Which scopes a first login asks for.
+    pub login: LoginScopes,
+}
+
 /// Reads the table. What tools ask for counts with the configuration's own rules, and whether they are switched on or not: a
 /// tool can be switched off without a look at this table.
-pub(super) fn scopes(
-    read: &mut Reader,
-    hints: Hints,
-    tools: &BTreeMap<ToolName, ToolRule>,
-    catalog: &Catalog,
-    completeness: Completeness,
-) -> (ScopeHierarchy, LoginScopes) {
-    let asked = catalog.asked_scopes(|spec| {
+pub(super) fn read(read: &mut Reader, context: &Context<'_>, tools: &BTreeMap<ToolName, ToolRule>) -> Scopes {
+    let asked = context.catalog.asked_scopes(|spec| {
         let configured = tools.get(&spec.name).and_then(|rule| rule.scopes.as_ref());
         configured.unwrap_or(&spec.scopes)
     });
     let names = read.names(&["scopes", "implies"]);
-    let implied = implied(read, &names);
+    let hierarchy = hierarchy(read, context, &asked, &names);
+    Scopes { hierarchy: Arc::new(hierarchy), login: login(read, context, &asked, &names) }
+}
+
+fn hierarchy(read: &mut Reader, context: &Context<'_>, asked: &ScopeSet, names: &[String]) -> ScopeHierarchy {
+    let implied = implied(read, names);
     for (name, narrower) in &implied {
         let unknown = narrower.iter().filter(|scope| !names.iter().any(|name| name == scope.as_str()));
-        let is_fault = |scope: &&Scope| completeness == Completeness::Complete && !asked.contains(scope);
+        let is_fault =
+            |scope: &&Scope| context.completeness == Completeness::Complete && !asked.contains(scope);
         for scope in unknown.filter(is_fault) {
             let others = names.iter().map(String::as_str).filter(|other| *other != name.as_str());
             let known: Vec<&str> = asked.iter().map(Scope::as_str).chain(others).collect();
-            read.problem(&key(name.as_str()), unknown_scope(scope, &known, hints));
+            read.problem(&key(name.as_str()), unknown_scope(scope, &known, context));
         }
     }
-    let hierarchy = ScopeHierarchy::new(implied).unwrap_or_else(|error| {
+    ScopeHierarchy::new(implied).unwrap_or_else(|error| {
         let name = error.scope().map(Scope::as_str).unwrap_or_default();
         read.problem(&key(name), error.to_string());
         ScopeHierarchy::default()
-    });
-    let login = login(read, hints, &asked, &names, completeness);
-    (hierarchy, login)
+    })
 }
 
-/// What each scope implies directly, as far as it can be read.
+/// Reads what each scope implies directly; entries with faults are left out.
 fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
     let mut implied = BTreeMap::new();
     for name in names {
-        let texts = read.texts_at(&path(name));
+        let texts = read.texts_of(&IMPLIES, name);
         let narrower = texts.map(|texts| ScopeSet::parse_all(texts.iter().map(String::as_str)));
         match (Scope::parse(name), narrower) {
             (Ok(scope), _) if scope.as_str() == OFFLINE_ACCESS => {
@@ -67,27 +89,21 @@ fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
                 implied.insert(scope, narrower);
             }
             (Err(error), _) | (Ok(_), Some(Err(error))) => read.problem(&key(name), error.to_string()),
-            // Its type is wrong, and noted.
+            // The reader has noted the wrong type.
             (Ok(_), None) => {}
         }
     }
     implied
 }
 
-fn login(
-    read: &mut Reader,
-    hints: Hints,
-    asked: &ScopeSet,
-    names: &[String],
-    completeness: Completeness,
-) -> LoginScopes {
-    let Some(WordOrTexts::Texts(texts)) = read.word_or_texts(LOGIN, ALL) else {
+fn login(read: &mut Reader, context: &Context<'_>, asked: &ScopeSet, names: &[String]) -> LoginScopes {
+    let Some(WordOrTexts::Texts(texts)) = read.word_or_texts(&LOGIN) else {
         return LoginScopes::All;
     };
     let scopes = match ScopeSet::parse_all(texts.iter().map(String::as_str)) {
         Ok(scopes) => scopes,
         Err(error) => {
-            read.problem(LOGIN, error.to_string());
+            read.problem(LOGIN.name, error.to_string());
             return LoginScopes::All;
         }
     };
@@ -95,25 +111,28 @@ fn login(
     for scope in scopes.iter() {
         if scope.as_str() == OFFLINE_ACCESS {
             read.problem(
-                LOGIN,
+                LOGIN.name,
                 format!(
                     "must not hold offline_access: a client that wants a refresh token asks for it by itself (MCP \
                      2026-07-28, authorization, \"Refresh Tokens\"); {} instead",
-                    hints.refresh_tokens
+                    context.provider.hints().refresh_tokens
                 ),
             );
-        } else if completeness == Completeness::Complete && !known.contains(&scope.as_str()) {
-            read.problem(LOGIN, unknown_scope(scope, &known, hints));
+        } else if context.completeness == Completeness::Complete && !known.contains(&scope.as_str()) {
+            read.problem(LOGIN.name, unknown_scope(scope, &known, context));
         }
     }
     LoginScopes::Listed(scopes)
 }
 
-fn unknown_scope(scope: &Scope, known: &[&str], hints: Hints) -> String {
-    let advice = match known::scope_like(scope.as_str(), known) {
+fn unknown_scope(scope: &Scope, known: &[&str], context: &Context<'_>) -> String {
+    let advice = match suggestions::scope_like(scope.as_str(), known) {
         Some(meant) => format!("did you mean {meant}?"),
         None if OPENID_CONNECT.contains(&scope.as_str()) => {
-            format!("it says who a user is, not what a client may do here{}", hints.openid_scopes)
+            format!(
+                "it says who a user is, not what a client may do here{}",
+                context.provider.hints().openid_scopes
+            )
         }
         None if known.is_empty() => "none of them asks for any".to_owned(),
         None => {
@@ -125,10 +144,6 @@ fn unknown_scope(scope: &Scope, known: &[&str], hints: Hints) -> String {
     format!("no tool, resource or prompt asks for the scope {scope}; {advice}")
 }
 
-fn path(name: &str) -> Vec<String> {
-    ["scopes", "implies", name].map(str::to_owned).to_vec()
-}
-
 fn key(name: &str) -> String {
-    shown::key(&path(name))
+    shown::key(&IMPLIES.path(name))
 }

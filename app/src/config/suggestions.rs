@@ -1,53 +1,42 @@
-//! The keys and variables that exist, for messages about those that do not.
+//! Suggestions for keys, variables and scopes that do not exist: what was probably meant.
 
-use super::DEFAULTS;
+use super::settings;
 use super::shown::MAX_KEY_PART;
-use super::sources::{NAMED, PREFIX};
+use super::sources::PREFIX;
 
 /// The maximum number of letters that are wrong, missing, too many or swapped in what is still taken for a misspelling.
 const MAX_EDITS: usize = 2;
 
-/// The sections of tables whose names are the operator's, and the keys of those tables.
-const NAMED_TABLES: [(&str, [&str; 2]); 2] =
-    [("tools", ["scopes", "enabled"]), ("endpoints", ["url", "audience"])];
-
-/// Returns every key of config/default.toml, as `section.key`.
-pub(super) fn keys() -> Vec<String> {
-    let mut section = "";
-    let mut keys = Vec::new();
-    for line in DEFAULTS.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name;
-        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-            keys.push(format!("{section}.{name}"));
-        }
-    }
-    keys
+/// Returns every key of config/default.toml.
+fn keys() -> impl Iterator<Item = &'static str> {
+    settings::keys().filter(|key| !key.has_placeholder()).map(|key| key.name)
 }
 
 /// Returns the key that an environment variable sets, if there is such a key.
 pub(super) fn key_of_variable(name: &str) -> Option<String> {
-    if let Some((_, key)) = NAMED.iter().find(|(known, _)| *known == name) {
-        return Some((*key).to_owned());
+    if let Some((_, key)) = settings::named_variables().find(|(known, _)| *known == name) {
+        return Some(key.to_owned());
     }
     let key = name.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
-    keys().contains(&key).then_some(key)
+    keys().any(|known| known == key).then_some(key)
 }
 
 /// Returns the key that an unknown one was probably meant to be.
 pub(super) fn key_like(path: &[String]) -> Option<String> {
-    if let [section, name, setting] = path
-        && let Some((_, settings)) = NAMED_TABLES.iter().find(|(known, _)| known == section)
-    {
-        let known = closest(setting, settings.iter().map(|setting| (*setting).to_owned()))?;
-        return Some(format!("{section}.{name}.{known}"));
+    if let [section, name, setting] = path {
+        let table = format!("{section}.NAME.");
+        let mut settings = settings::keys().filter_map(|key| key.name.strip_prefix(&table)).peekable();
+        if settings.peek().is_some() {
+            return closest(setting, settings).map(|known| format!("{section}.{name}.{known}"));
+        }
     }
-    let (key, known) = (path.join("."), keys());
+    let key = path.join(".");
     let longer = format!("{key}_");
-    let same_name = |known: &&String| path.last().is_some_and(|last| known.ends_with(&format!(".{last}")));
-    closest(&key, known.iter().cloned())
-        .or_else(|| known.iter().find(|known| known.starts_with(&longer)).cloned())
-        .or_else(|| known.iter().find(same_name).cloned())
+    let same_name = |known: &&str| path.last().is_some_and(|last| known.ends_with(&format!(".{last}")));
+    closest(&key, keys())
+        .or_else(|| keys().find(|known| known.starts_with(&longer)))
+        .or_else(|| keys().find(same_name))
+        .map(str::to_owned)
 }
 
 /// Returns the variable whose key an unknown one was probably meant to be.
@@ -55,12 +44,12 @@ pub(super) fn variable_like(path: &[String]) -> Option<String> {
     key_like(path).map(|key| variable(&key))
 }
 
-/// Returns the variable that the name of one that nothing reads is a misspelling of; `named` are the variables with names
-/// of their own. Other programs' variables are not as close to any of ours.
+/// Returns the variable that an unread one is a misspelling of; `named` are the variables with names of their own. Other
+/// programs' variables differ from ours by more letters.
 pub(super) fn misspelled_variable(name: &str, named: &[(&str, &str)]) -> Option<String> {
-    // As if for one that is short, everything is close.
+    // A short name differs from any other by a few letters.
     let long = named.iter().map(|(name, _)| *name).filter(|name| name.len() > 2 * MAX_EDITS);
-    let known = long.map(str::to_owned).chain(keys().into_iter().map(|key| variable(&key)));
+    let known = long.map(str::to_owned).chain(keys().map(variable));
     let plain = |name: &str| {
         let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
         words.join("_").to_uppercase()
@@ -70,31 +59,30 @@ pub(super) fn misspelled_variable(name: &str, named: &[(&str, &str)]) -> Option<
     distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
-/// The variable that sets a key.
+/// Returns the variable that sets a key.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-fn closest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
-    let distances = known.map(|known| (strsim::osa_distance(name, &known), known));
+fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.map(|known| (strsim::osa_distance(name, known), known));
     distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
-/// Returns the scope that an unknown one was probably meant to be; a short one must be closer, or any would do.
+/// Returns the scope that an unknown one was probably meant to be; the shorter it is, the fewer letters may differ.
 pub(super) fn scope_like(scope: &str, known: &[&str]) -> Option<String> {
-    let meant = closest(scope, known.iter().map(|known| (*known).to_owned()))?;
-    (2 * strsim::osa_distance(scope, &meant) < scope.len()).then_some(meant)
+    let meant = closest(scope, known.iter().copied())?;
+    (2 * strsim::osa_distance(scope, meant) < scope.len()).then(|| meant.to_owned())
 }
 
 /// Returns the known key that a text assigns to at `line`, counted from 0: on that line, or on one before it if that line
 /// begins no assignment of its own.
 pub(super) fn key_at_line(text: &str, line: usize) -> Option<String> {
-    let known = keys();
     let lines: Vec<&str> = text.lines().take(line + 1).map(str::trim).collect();
     let (index, name) = lines.iter().enumerate().rev().find_map(|(index, line)| {
         let (name, _) = line.split_once('=')?;
         let name = name.trim();
-        // Base64 ends in `=`: a longer name is not one, but a value that stands alone on its line.
+        // Base64 ends in `=`: what is longer than a key is a value on a line of its own.
         let is_name = !line.starts_with('#') && name.len() <= MAX_KEY_PART && !name.is_empty();
         is_name.then_some((index, name))
     })?;
@@ -103,12 +91,16 @@ pub(super) fn key_at_line(text: &str, line: usize) -> Option<String> {
         name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)).then_some(name)
     });
     let key = section.map_or_else(|| name.to_owned(), |section| format!("{section}.{name}"));
-    known.contains(&key).then_some(key)
+    keys().any(|known| known == key).then_some(key)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn named() -> Vec<(&'static str, &'static str)> {
+        settings::named_variables().collect()
+    }
 
     #[test]
     fn a_key_is_found_by_the_line_of_its_assignment_and_a_value_is_never_taken_for_one() {
@@ -149,7 +141,7 @@ mod tests {
             ("FASTMCP_SERVER_PORT", "FASTMCP__SERVER__PORT"),
             ("FASTMCP_LIMIT_BODY_BYTES", "FASTMCP__LIMITS__BODY_BYTES"),
         ] {
-            assert_eq!(misspelled_variable(name, &NAMED).as_deref(), Some(meant), "{name}");
+            assert_eq!(misspelled_variable(name, &named()).as_deref(), Some(meant), "{name}");
         }
         for name in [
             "AUTH0_CLIENT_ID",
@@ -173,7 +165,7 @@ mod tests {
             "HOME",
             "PORTS",
         ] {
-            assert_eq!(misspelled_variable(name, &NAMED), None, "{name}");
+            assert_eq!(misspelled_variable(name, &named()), None, "{name}");
         }
         assert_eq!(misspelled_variable("AUTH0_ISUER", &[]), None);
     }

@@ -6,11 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mcp_protocol::KEY_BYTES;
 
-use super::files;
-use super::reader::Reader;
+use crate::config::files;
+use crate::config::key::{Key, Text, Texts};
+use crate::config::reader::Reader;
 
-const KEYS: &str = "mcp.state_keys";
-const FILE: &str = "mcp.state_keys_file";
 /// The maximum size of a file of keys, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
@@ -25,26 +24,27 @@ impl std::fmt::Debug for StateKeys {
 }
 
 /// Reads the keys from whichever of the two settings is used.
-pub(super) fn state_keys(read: &mut Reader) -> StateKeys {
-    let texts = read.secret_texts(KEYS);
-    let file = read.text(FILE);
+pub(super) fn read(read: &mut Reader, in_place: &Key<Texts>, in_file: &Key<Text>) -> StateKeys {
+    let texts = read.texts(in_place);
+    let file = read.text(in_file);
     let (setting, decoded) = match (texts.is_empty(), file.is_empty()) {
         (false, false) => {
-            read.problem(FILE, format!("can't be set together with {KEYS}: choose one"));
+            read.problem(in_file.name, format!("can't be set together with {}: choose one", in_place.name));
             return StateKeys::default();
         }
         (_, true) => {
-            (KEYS, decode_all(texts.iter().enumerate().map(|(index, text)| (index + 1, &**text)), "item"))
+            let items = texts.iter().enumerate().map(|(index, text)| (index + 1, &**text));
+            (in_place.name, decode_all(items, "item"))
         }
         (true, false) if holds_key(&file) => {
-            (FILE, Err("must be the path of a file with keys, not a key".to_owned()))
+            (in_file.name, Err("must be the path of a file with keys, not a key".to_owned()))
         }
-        (true, false) => (FILE, from_file(Path::new(&file))),
+        (true, false) => (in_file.name, from_file(Path::new(&file))),
     };
     match decoded {
         Ok(keys) => {
-            if setting == FILE {
-                read.set_secret(KEYS, keys.len(), &file);
+            if setting == in_file.name {
+                read.set_secret(in_place, keys.len(), &file);
             }
             StateKeys(keys)
         }
