@@ -17,13 +17,14 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 17] = [
+const STAGES: [Stage; 19] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
     Stage { name: "deny", about: "what may be in the dependency tree, and advisories", run: deny },
     Stage { name: "build", about: "every binary, with the features that users get", run: build },
     Stage { name: "test", about: "the README's test command", run: test },
+    Stage { name: "package", about: "the packages that can be published, each built from its own files", run: package },
     Stage { name: "fuzz", about: "every fuzz target, for some seconds", run: fuzz },
     Stage { name: "bench", about: "that the benchmark runs: nothing of speed", run: bench },
     Stage { name: "soak", about: "a mixed load for a minute", run: soak },
@@ -33,6 +34,7 @@ const STAGES: [Stage; 17] = [
     Stage { name: "typescript", about: "the TypeScript SDK", run: typescript },
     Stage { name: "python", about: "the Python SDK", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
+    Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
     Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
     Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
 ];
@@ -89,6 +91,12 @@ fn test() -> Result {
     cargo("test --workspace --locked")
 }
 
+fn package() -> Result {
+    let private = ["conformance-server", "end-to-end", "load", "soak", "xtask"];
+    let private: Vec<String> = private.iter().map(|name| format!("--exclude {name}")).collect();
+    cargo(&format!("package --workspace --locked {}", private.join(" ")))
+}
+
 fn fuzz() -> Result {
     run(&mut command(root().join("fuzz/all"), "10"))
 }
@@ -135,6 +143,13 @@ fn python() -> Result {
 fn fastmcp() -> Result {
     build()?;
     client(venv("fastmcp_client.py").arg(server()?))
+}
+
+fn new() -> Result {
+    build()?;
+    let server = server()?;
+    let target = server.ancestors().nth(2).ok_or("there is no target folder")?;
+    client(node("own-server.mjs").arg(&server).arg(target))
 }
 
 fn restart() -> Result {

@@ -1,7 +1,7 @@
 //! The soak: the real server under a mixed load for minutes, while its issuer's keys rotate, its issuer fails and its
 //! configuration changes. Every answer is judged, and the process's memory and descriptors are watched.
 //!
-//! `cargo run --release --package soak -- --minutes 5` builds the server as it was built itself, and ends with an error if
+//! `cargo run --profile dist --package soak -- --minutes 5` builds the server as it was built itself, and ends with an error if
 //! anything was wrong. `--attack` is the second mode: hostile clients beside honest ones.
 
 mod attack_mode;
