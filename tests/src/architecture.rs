@@ -28,7 +28,13 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-local-tenant",
         "fastmcp-auth0-fakes",
     ];
-    let fixture = ["fastmcp-auth0-domain", "fastmcp-auth0-verifier", "fastmcp-auth0-system-clock", "fastmcp-auth0-local-tenant", "fastmcp-auth0"];
+    let fixture = [
+        "fastmcp-auth0-domain",
+        "fastmcp-auth0-verifier",
+        "fastmcp-auth0-system-clock",
+        "fastmcp-auth0-local-tenant",
+        "fastmcp-auth0",
+    ];
     let bench = [
         SYNTAX,
         "fastmcp-auth0-domain",
@@ -43,9 +49,15 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         (SYNTAX, BTreeSet::new()),
         ("fastmcp-auth0-domain", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0-mcp-protocol", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
-        ("fastmcp-auth0-hyper-transport", BTreeSet::from([SYNTAX, "fastmcp-auth0-mcp-protocol", "fastmcp-auth0-domain"])),
+        (
+            "fastmcp-auth0-hyper-transport",
+            BTreeSet::from([SYNTAX, "fastmcp-auth0-mcp-protocol", "fastmcp-auth0-domain"]),
+        ),
         ("fastmcp-auth0-jwks-verifier", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
-        ("fastmcp-auth0-verifier", BTreeSet::from([SYNTAX, "fastmcp-auth0-jwks-verifier", "fastmcp-auth0-domain"])),
+        (
+            "fastmcp-auth0-verifier",
+            BTreeSet::from([SYNTAX, "fastmcp-auth0-jwks-verifier", "fastmcp-auth0-domain"]),
+        ),
         ("fastmcp-auth0-system-clock", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-fakes", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-local-tenant", BTreeSet::from([SYNTAX])),
@@ -86,9 +98,22 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     let metadata = metadata();
     for (library, users) in [
         ("ureq", &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant"][..]),
-        ("jsonwebtoken", &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant", "end-to-end", "load"]),
+        (
+            "jsonwebtoken",
+            &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant", "end-to-end", "load"],
+        ),
         // The last one for its feature `testing` alone, whose client it is.
-        ("hyper", &["fastmcp-auth0-hyper-transport", "fastmcp-auth0-local-tenant", "end-to-end", "load", "soak", "fastmcp-auth0"]),
+        (
+            "hyper",
+            &[
+                "fastmcp-auth0-hyper-transport",
+                "fastmcp-auth0-local-tenant",
+                "end-to-end",
+                "load",
+                "soak",
+                "fastmcp-auth0",
+            ],
+        ),
         (
             "tokio",
             &[

@@ -24,7 +24,7 @@ const STAGES: [Stage; 19] = [
     Stage { name: "deny", about: "what may be in the dependency tree, and advisories", run: deny },
     Stage { name: "build", about: "every binary, with the features that users get", run: build },
     Stage { name: "test", about: "the README's test command", run: test },
-    Stage { name: "package", about: "the packages that can be published, each built from its own files", run: package },
+    Stage { name: "package", about: "what can be published, built from its packages", run: package },
     Stage { name: "fuzz", about: "every fuzz target, for some seconds", run: fuzz },
     Stage { name: "bench", about: "that the benchmark runs: nothing of speed", run: bench },
     Stage { name: "soak", about: "a mixed load for a minute", run: soak },
@@ -92,9 +92,7 @@ fn test() -> Result {
 }
 
 fn package() -> Result {
-    let private = ["conformance-server", "end-to-end", "load", "soak", "xtask"];
-    let private: Vec<String> = private.iter().map(|name| format!("--exclude {name}")).collect();
-    cargo(&format!("package --workspace --locked {}", private.join(" ")))
+    run(&mut command(root().join(".ci/packages"), ""))
 }
 
 fn fuzz() -> Result {
