@@ -65,6 +65,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("conformance-server", BTreeSet::from(fixture)),
         ("load", BTreeSet::from(bench)),
         ("soak", BTreeSet::from(["fastmcp-auth0-local-tenant"])),
+        ("xtask", BTreeSet::new()),
     ])
 }
 

@@ -167,12 +167,10 @@ fn readme_blocks() -> Vec<String> {
 fn the_readmes_first_commands_work_by_copy_and_paste() {
     let dev = Dev::start();
     let blocks = readme_blocks();
-    assert_eq!(blocks[0].trim(), "cargo run --release -- dev");
+    assert_eq!(blocks[0].trim(), "cargo run -- dev");
     let here = |block: &str| {
         let token = format!("{} token --tenant-port {}", binary().display(), dev.tenant_port());
-        block
-            .replace("cargo run -q --release -- token", &token)
-            .replace("http://localhost:3001/mcp", dev.endpoint())
+        block.replace("cargo run -q -- token", &token).replace("http://localhost:3001/mcp", dev.endpoint())
     };
     let greeted = shell(&here(&blocks[1]));
     let answer: Value = serde_json::from_slice(&greeted.stdout).unwrap();

@@ -110,7 +110,8 @@ fn every_reason_code_has_a_heading_in_troubleshooting() {
 
 #[test]
 fn links_between_pages_lead_somewhere() {
-    let mut pages = vec!["README.md".to_owned(), "ARCHITECTURE.md".to_owned()];
+    let mut pages =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned).to_vec();
     let docs = std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     pages.extend(docs.map(|path| format!("docs/{}", path.file_name().unwrap().to_str().unwrap())));

@@ -1,6 +1,6 @@
 //! The benchmark: what a request costs this server, as a ratio to what it costs bare hyper in the same run.
 //!
-//! `cargo run --release --package load` builds both, runs them in turn on one core with their client on another, checks
+//! `cargo run --profile dist --package load` builds both, runs them in turn on one core with their client on another, checks
 //! every answer, and prints a table; `--write FILE` puts it between the marks of a document.
 
 #![expect(clippy::cast_precision_loss, reason = "microseconds and kibibytes are far below 2^52")]
@@ -12,7 +12,8 @@ mod report;
 mod requests;
 mod verify;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Another build of the server, to be compared with; without it, it is built
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
+    /// A build of the floor; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    floor: Option<PathBuf>,
     /// Set the document's table to this run's
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -48,7 +52,7 @@ pub(crate) struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let binaries = build(arguments.server.clone())?;
+    let binaries = binaries(arguments.server.clone(), arguments.floor.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let results = runtime.block_on(Bench::start(arguments, binaries))?.run()?;
     let table = report::render(&results);
@@ -65,22 +69,28 @@ pub(crate) struct Binaries {
     pub(crate) floor: PathBuf,
 }
 
-/// Builds both as this program was built, and so beside it: figures are those of `--release`.
-fn build(server: Option<PathBuf>) -> anyhow::Result<Binaries> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let release: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
-    let packages: &[&str] = if server.is_some() { &[] } else { &["--package", "fastmcp-auth0"] };
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--package", "load", "--bins"])
-        .args(packages)
-        .args(release)
-        .current_dir(root)
-        .status()?;
-    anyhow::ensure!(status.success(), "the build failed");
+/// Returns the given programs, and builds what was not given with this program's own profile, beside it.
+fn binaries(server: Option<PathBuf>, floor: Option<PathBuf>) -> anyhow::Result<Binaries> {
     let own = std::env::current_exe()?;
     let folder = own.parent().context("no target folder")?;
+    let built = |package: &str, name: &str| -> anyhow::Result<PathBuf> {
+        build(package, name, folder)?;
+        Ok(folder.join(name))
+    };
     Ok(Binaries {
-        server: server.unwrap_or_else(|| folder.join("fastmcp-auth0")),
-        floor: folder.join("floor"),
+        server: server.map_or_else(|| built("fastmcp-auth0", "fastmcp-auth0"), Ok)?,
+        floor: floor.map_or_else(|| built("load", "floor"), Ok)?,
     })
+}
+
+/// Builds a program into the profile's folder. A profile's folder has its name, but for `dev`.
+fn build(package: &str, name: &str, folder: &Path) -> anyhow::Result<()> {
+    let profile = folder.file_name().filter(|name| *name != "debug").unwrap_or(OsStr::new("dev"));
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--package", package, "--bin", name, "--profile"])
+        .arg(profile)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .status()?;
+    anyhow::ensure!(status.success(), "the build of {name} failed");
+    Ok(())
 }

@@ -8,9 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::client::now;
 
@@ -23,8 +22,11 @@ pub(crate) struct Process {
 /// Keeps a process on these cores; where the machine does not allow it, it stays where it is.
 pub(crate) fn pin(pid: Option<u32>, cores: &[usize]) -> bool {
     let mut set = CpuSet::new();
-    let pid = Pid::from_raw(pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0));
-    cores.iter().all(|core| set.set(*core).is_ok()) && sched_setaffinity(pid, &set).is_ok()
+    for core in cores {
+        set.set(*core);
+    }
+    let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    sched_setaffinity(pid, &set).is_ok()
 }
 
 /// A port that was free a moment ago.
@@ -89,7 +91,7 @@ impl Process {
 
     /// Stops it as an operator does.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         self.child.wait()?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The soak: the real server under a mixed load for minutes, while its issuer's keys rotate, its issuer fails and its
 //! configuration changes. Every answer is judged, and the process's memory and descriptors are watched.
 //!
-//! `cargo run --release --package soak -- --minutes 5` builds the server as it was built itself, and ends with an error if
+//! `cargo run --profile dist --package soak -- --minutes 5` builds the server as it was built itself, and ends with an error if
 //! anything was wrong. `--attack` is the second mode: hostile clients beside honest ones.
 
 mod attack_mode;
@@ -17,6 +17,7 @@ mod trouble;
 mod watch;
 mod wire;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -76,17 +77,18 @@ fn main() -> anyhow::Result<ExitCode> {
     runtime.block_on(attack_mode::run(&program, time, &attacks))
 }
 
-/// Builds the server with this program's own profile, beside it.
+/// Builds the server with this program's own profile, beside it. A profile's folder has its name, but for `dev`.
 fn build() -> anyhow::Result<PathBuf> {
-    let release: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("no target folder")?;
+    let profile = folder.file_name().filter(|name| *name != "debug").unwrap_or(OsStr::new("dev"));
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--package", "fastmcp-auth0", "--bin", "fastmcp-auth0"])
-        .args(release)
+        .args(["build", "--locked", "--package", "fastmcp-auth0", "--bin", "fastmcp-auth0", "--profile"])
+        .arg(profile)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .status()?;
     anyhow::ensure!(status.success(), "the build failed");
-    let own = std::env::current_exe()?;
-    Ok(own.parent().context("no target folder")?.join("fastmcp-auth0"))
+    Ok(folder.join("fastmcp-auth0"))
 }
 
 async fn soak(program: &Path, time: Duration) -> anyhow::Result<ExitCode> {

@@ -7,8 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -72,11 +71,11 @@ impl Server {
     pub(crate) fn reload(&self, greet: Option<&str>) -> anyhow::Result<()> {
         let text = configuration(self.address.port(), &self.issuer, self.settings, greet);
         fs::write(self.folder.path().join("server.toml"), text)?;
-        self.signal(Signal::SIGHUP)
+        self.signal(Signal::HUP)
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     fn proc(&self, file: &str) -> PathBuf {
@@ -111,7 +110,7 @@ impl Server {
 
     /// Stops it as an operator does.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
-        self.signal(Signal::SIGTERM)?;
+        self.signal(Signal::TERM)?;
         let started = Instant::now();
         while started.elapsed() < STOP {
             if let Some(status) = self.child.try_wait()? {

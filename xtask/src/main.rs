@@ -1,0 +1,237 @@
+//! The stages that a change has to pass: `cargo xtask STAGE...` runs some, `.ci/run` all of them, on a machine of its own.
+//!
+//! A stage is a list of commands, run from the repository's root until one fails. It installs nothing: `.ci/install` does.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+type Result<T = ()> = std::result::Result<T, String>;
+
+struct Stage {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result,
+}
+
+const STAGES: [Stage; 19] = [
+    Stage { name: "fmt", about: "formatting", run: fmt },
+    Stage { name: "lint", about: "lints, without warnings", run: lint },
+    Stage { name: "docs", about: "documentation, without warnings", run: docs },
+    Stage { name: "deny", about: "what may be in the dependency tree, and advisories", run: deny },
+    Stage { name: "build", about: "every binary, with the features that users get", run: build },
+    Stage { name: "test", about: "the README's test command", run: test },
+    Stage { name: "package", about: "what can be published, built from its packages", run: package },
+    Stage { name: "fuzz", about: "every fuzz target, for some seconds", run: fuzz },
+    Stage { name: "bench", about: "that the benchmark runs: nothing of speed", run: bench },
+    Stage { name: "soak", about: "a mixed load for a minute", run: soak },
+    Stage { name: "attack", about: "hostile clients beside honest ones", run: attack },
+    Stage { name: "conformance", about: "the official conformance suite", run: conformance },
+    Stage { name: "inspector", about: "MCP Inspector's command line", run: inspector },
+    Stage { name: "typescript", about: "the TypeScript SDK", run: typescript },
+    Stage { name: "python", about: "the Python SDK", run: python },
+    Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
+    Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
+    Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
+    Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
+];
+
+fn main() -> ExitCode {
+    let names: Vec<String> = env::args().skip(1).collect();
+    let known = |name: &String| STAGES.iter().find(|stage| stage.name == name);
+    let stages: Vec<&Stage> = names.iter().filter_map(known).collect();
+    if stages.is_empty() || stages.len() < names.len() {
+        eprintln!("usage: cargo xtask STAGE...\n");
+        for Stage { name, about, .. } in &STAGES {
+            eprintln!("  {name:<12} {about}");
+        }
+        return ExitCode::from(2);
+    }
+    for stage in stages {
+        if let Err(error) = (stage.run)() {
+            eprintln!("{}: {error}", stage.name);
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn fmt() -> Result {
+    cargo("fmt --all -- --check")
+}
+
+fn lint() -> Result {
+    cargo("clippy --workspace --all-targets --locked -- -D warnings")
+}
+
+fn docs() -> Result {
+    let mut command = command("cargo", "doc --workspace --no-deps --locked --quiet");
+    run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn deny() -> Result {
+    cargo("deny --locked check bans licenses sources --hide-inclusion-graph")?;
+    run(&mut command(root().join(".ci/test-advisories"), ""))?;
+    run(&mut command(root().join(".ci/advisories"), ""))
+}
+
+fn build() -> Result {
+    cargo("build --workspace --locked")
+}
+
+fn test() -> Result {
+    let readme = fs::read_to_string(root().join("README.md")).map_err(|error| error.to_string())?;
+    let shown = "cargo test --workspace";
+    if !readme.lines().any(|line| line == shown) {
+        return Err(format!("the README does not have `{shown}`"));
+    }
+    cargo("test --workspace --locked")
+}
+
+fn package() -> Result {
+    run(&mut command(root().join(".ci/packages"), ""))
+}
+
+fn fuzz() -> Result {
+    run(&mut command(root().join("fuzz/all"), "10"))
+}
+
+fn bench() -> Result {
+    build()?;
+    let few = "--seconds 0.5 --rounds 1 --tokens 200 --memory-tokens 200 --idle 64";
+    let mut command = command(built("load")?, few);
+    run(command.arg("--server").arg(server()?).arg("--floor").arg(built("floor")?))
+}
+
+fn soak() -> Result {
+    build()?;
+    run(command(built("soak")?, "--seconds 60 --server").arg(server()?))
+}
+
+fn attack() -> Result {
+    build()?;
+    run(command(built("soak")?, "--attack --seconds 45 --server").arg(server()?))
+}
+
+fn conformance() -> Result {
+    build()?;
+    client(node("conformance.mjs").arg(server()?).arg(fixture()?))
+}
+
+fn inspector() -> Result {
+    build()?;
+    client(node("inspector.mjs").arg(server()?))
+}
+
+fn typescript() -> Result {
+    build()?;
+    client(node("typescript-client.mjs").arg(server()?))?;
+    client(node("typescript-features.mjs").arg(fixture()?))
+}
+
+fn python() -> Result {
+    build()?;
+    client(venv("python_client.py").arg(server()?))?;
+    client(venv("python_features.py").arg(fixture()?))
+}
+
+fn fastmcp() -> Result {
+    build()?;
+    client(venv("fastmcp_client.py").arg(server()?))
+}
+
+fn new() -> Result {
+    build()?;
+    let server = server()?;
+    let target = server.ancestors().nth(2).ok_or("there is no target folder")?;
+    client(node("own-server.mjs").arg(&server).arg(target))
+}
+
+fn restart() -> Result {
+    build()?;
+    client(node("rolling-restart.mjs").arg(server()?).arg(installed("nginx")?))
+}
+
+fn browser() -> Result {
+    build()?;
+    let browsers = ["chromium", "chromium-browser", "google-chrome"];
+    let chromium =
+        browsers.iter().find_map(|name| installed(name).ok()).ok_or("Chromium is not installed")?;
+    client(node("browser.mjs").arg(server()?).arg(chromium).arg(out()?.join("screenshots")))
+}
+
+fn root() -> &'static Path {
+    const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    Path::new(ROOT)
+}
+
+/// Returns the folder for what stages leave behind.
+fn out() -> Result<PathBuf> {
+    let folder = root().join(".ci/out");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Returns a binary of this workspace: they lie beside this one.
+fn built(name: &str) -> Result<PathBuf> {
+    Ok(env::current_exe().map_err(|error| error.to_string())?.with_file_name(name))
+}
+
+fn server() -> Result<PathBuf> {
+    built("fastmcp-auth0")
+}
+
+/// Returns the conformance suite's fixture.
+fn fixture() -> Result<PathBuf> {
+    built("conformance-server")
+}
+
+/// Returns where a program is that the machine has.
+fn installed(name: &str) -> Result<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "where programs are to be found")]
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| format!("{name} is not installed"))
+}
+
+fn node(script: &str) -> Command {
+    let clients = root().join(".ci/clients");
+    let mut command = command(clients.join("node_modules/.bin/node"), "");
+    command.arg(clients.join(script));
+    command
+}
+
+fn venv(script: &str) -> Command {
+    let mut command = command(root().join(".ci/out/python/bin/python"), "");
+    command.arg(root().join(".ci/clients").join(script));
+    command
+}
+
+/// Runs a client's script. Its standard error, which is the server's log too, is shown only when it fails.
+fn client(command: &mut Command) -> Result {
+    let path = out()?.join("client.log");
+    let log = File::create(&path).map_err(|error| error.to_string())?;
+    run(command.stderr(log)).inspect_err(|_| {
+        eprintln!("{}", String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()));
+    })
+}
+
+fn cargo(arguments: &str) -> Result {
+    run(&mut command("cargo", arguments))
+}
+
+/// Makes a command from words with single spaces between them.
+fn command(program: impl AsRef<Path>, arguments: &str) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.args(arguments.split_whitespace()).current_dir(root());
+    command
+}
+
+fn run(command: &mut Command) -> Result {
+    let program = command.get_program().display().to_string();
+    let status = command.status().map_err(|error| format!("{program}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{program}: {status}")) }
+}
