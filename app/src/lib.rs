@@ -18,13 +18,18 @@ pub mod wiring;
 
 pub use config::{Settings, Sources};
 pub use domain::{
-    Announcer, CallToolResult, Change, Clock, Completion, Content, Context, CreateMessageParams, DynTool,
-    ElicitResult, Feedback, FnTool, Icon, InputRequest, InputRequired, InputResponses, Json, LogLevel,
-    LogMessage, Media, Message, Method, MethodCall, MethodError, MethodSpec, Outcome, Principal, Progress,
-    Prompt, PromptArgument, PromptCall, PromptSpec, ReadCall, ReadError, ReadResourceResult, Resource,
-    ResourceContents, ResourceLink, ResourceSpec, Role, Scope, ScopeSet, SpecError, Tool, ToolCall,
-    ToolError, ToolHints, ToolName, ToolOutput, ToolProvider, ToolResult, ToolSpec, async_trait, tool_fn,
+    Announcer, CallToolResult, Cancellation, Change, Claims, ClientCapabilities, Clock, Completion, Content,
+    Context, CreateMessageParams, CustomClaimError, DynTool, ElicitResult, Feedback, FnTool, GetPromptResult,
+    Icon, IconTheme, InputRequest, InputRequired, InputResponses, InvalidScope, Json, LogLevel, LogMessage,
+    Media, Message, Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError, Outcome,
+    Principal, Progress, Prompt, PromptArgument, PromptCall, PromptSpec, ReadCall, ReadError,
+    ReadResourceResult, Resource, ResourceBody, ResourceContents, ResourceLink, ResourceSpec,
+    ResourceSpecError, Role, Schema, SchemaError, Scope, ScopeSet, SpecError, TokenVerifier, Tool, ToolCall,
+    ToolError, ToolHints, ToolName, ToolOutput, ToolProvider, ToolResult, ToolSpec, UnixMillis, UnixSeconds,
+    async_trait, tool_fn,
 };
+pub use hyper_transport::Drained;
+pub use jwks_verifier::{self, IdentityProvider};
 pub use server::{Server, ServerBuilder, Setup};
 pub use tool_list::ToolList;
 pub use wiring::{Offer, Ports};

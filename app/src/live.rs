@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::TokenVerifier;
+use domain::{Clock, TokenVerifier};
+use futures_util::stream::{BoxStream, SelectAll, StreamExt};
 use hyper_transport::ReloadHandle;
 
 use crate::config::{Reload, Settings, reload};
 use crate::signals::Hangups;
 use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
+
+/// The minimum time between two snapshots that changes of providers cause.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The settings and ports of a running server, which a reload compares with what it reads.
 pub(crate) struct Live {
@@ -17,17 +22,55 @@ pub(crate) struct Live {
     port: u16,
     settings: Settings,
     ports: Ports,
+    changes: Changes,
+    /// Whether the verifier stays, whatever the configuration says of the issuer.
+    pub(crate) keeps_verifier: bool,
+}
+
+/// The changes of providers' tools since before the first snapshot was made.
+pub(crate) struct Changes {
+    stream: SelectAll<BoxStream<'static, ()>>,
+    clock: Arc<dyn Clock>,
+    /// When the last one was handled, in uptime.
+    last: Option<Duration>,
+}
+
+impl Changes {
+    pub(crate) fn of(ports: &Ports) -> Self {
+        Self { stream: ports.offer.changes(), clock: Arc::clone(&ports.clock), last: None }
+    }
+
+    /// Completes at the next change, but not sooner than [`MIN_INTERVAL`] after the one before; never without a provider.
+    async fn next(&mut self) {
+        if let Some(last) = self.last {
+            let rest = (last + MIN_INTERVAL).saturating_sub(self.clock.uptime());
+            if !rest.is_zero() {
+                self.clock.sleep(rest).await;
+            }
+        }
+        if self.stream.next().await.is_none() {
+            return std::future::pending().await;
+        }
+        self.last = Some(self.clock.uptime());
+    }
 }
 
 impl Live {
-    pub(crate) fn new(handle: ReloadHandle, port: u16, settings: Settings, ports: Ports) -> Self {
-        Self { handle, port, settings, ports }
+    /// `changes` must be older than the snapshot that is served.
+    pub(crate) fn new(
+        handle: ReloadHandle,
+        port: u16,
+        settings: Settings,
+        ports: Ports,
+        changes: Changes,
+    ) -> Self {
+        Self { handle, port, settings, ports, changes, keeps_verifier: false }
     }
 
     /// Serves what the providers have, whenever that changes.
     pub(crate) async fn follow_providers(mut self) {
         loop {
-            self.ports.offer.clone().changed().await;
+            self.changes.next().await;
             self.refresh();
         }
     }
@@ -39,9 +82,8 @@ impl Live {
         load: impl Fn(&Ports) -> anyhow::Result<Settings>,
     ) {
         loop {
-            let offer = self.ports.offer.clone();
             tokio::select! {
-                () = offer.changed() => self.refresh(),
+                () = self.changes.next() => self.refresh(),
                 hangup = hangups.next() => match hangup {
                     Some(()) => self.reload(&load).await,
                     None => return self.follow_providers().await,
@@ -52,9 +94,6 @@ impl Live {
 
     /// Serves what the providers have now.
     fn refresh(&mut self) {
-        if self.ports.offer.providers.is_empty() {
-            return;
-        }
         match self.replace(&self.settings, &self.ports) {
             Ok(()) => tracing::info!("a provider's tools changed"),
             Err(error) => tracing::error!("a provider's tools can't be offered, the old ones are: {error:#}"),
@@ -71,8 +110,6 @@ impl Live {
             Ok(changed) => tracing::info!(changed = changed.join(", "), "the configuration was read again"),
             Err(error) => {
                 tracing::error!("the new configuration is refused, the old one serves on: {error:#}");
-                // The providers were asked for their tools, and say nothing more of what they had then.
-                self.refresh();
             }
         }
     }
@@ -84,7 +121,7 @@ impl Live {
             changed.iter().map(String::as_str).filter(|key| reload(key) == Reload::RestartRequired).collect();
         anyhow::ensure!(fixed.is_empty(), "it changes {}, which takes a restart", fixed.join(", "));
         let mut ports = self.ports.clone();
-        if changed.iter().any(|key| reload(key) == Reload::FetchesKeys) {
+        if !self.keeps_verifier && changed.iter().any(|key| reload(key) == Reload::FetchesKeys) {
             ports.verifier = ready_verifier(&new, &ports).await?;
         }
         self.replace(&new, &ports)?;

@@ -4,19 +4,22 @@ use std::any::type_name;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use domain::{Announcer, Catalog, Clock, DynTool, Method, Prompt, Resource, ToolProvider, ToolSpec};
+use domain::{
+    Announcer, Catalog, Clock, DynTool, Method, Prompt, Resource, TokenVerifier, ToolProvider, ToolSpec,
+};
 use hyper_transport::Drained;
 use jwks_verifier::IdentityProvider;
 use serde::de::DeserializeOwned;
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::commands;
 use crate::config::{OwnSections, Section, Settings, Sources};
-use crate::live::Live;
+use crate::live::{Changes, Live};
 use crate::wiring::{self, Offer, Ports};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -28,6 +31,8 @@ pub struct Server {
     pub(crate) settings: Settings,
     pub(crate) ports: Ports,
     pub(crate) shutdown: Shutdown,
+    /// Whether the builder set the verifier.
+    pub(crate) has_own_verifier: bool,
 }
 
 /// Says what a server is called, what it has on offer, and how it is set up.
@@ -63,6 +68,9 @@ pub struct ServerBuilder {
     pub(crate) profile: Profile,
     pub(crate) offer: Offer,
     setups: Vec<SetupFn>,
+    verifier: Option<Arc<dyn TokenVerifier>>,
+    clock: Option<Arc<dyn Clock>>,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// What a server is called, and what its configuration has beside ours.
@@ -91,8 +99,8 @@ pub struct Setup {
 }
 
 /// What is to be done once the last request has been answered, the last registered first.
-#[derive(Default)]
-pub(crate) struct Shutdown(Vec<ShutdownFn>);
+#[derive(Clone, Default)]
+pub(crate) struct Shutdown(Arc<Mutex<Vec<ShutdownFn>>>);
 
 impl Server {
     /// Creates a builder.
@@ -108,20 +116,20 @@ impl Server {
             scope_descriptions: Vec::new(),
             local_permissions: Vec::new(),
         };
-        ServerBuilder { profile, offer: Offer::default(), setups: Vec::new() }
+        ServerBuilder {
+            profile,
+            offer: Offer::default(),
+            setups: Vec::new(),
+            verifier: None,
+            clock: None,
+            shutdown: Shutdown::default(),
+        }
     }
 
     /// Returns its settings.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Replaces the ports, for example by those of `testing`.
-    #[must_use]
-    pub fn with_ports(mut self, change: impl FnOnce(Ports) -> Ports) -> Self {
-        self.ports = change(self.ports);
-        self
     }
 
     /// Serves a socket until `stop` completes, finishes what is under way, and then shuts down what the set-up registered.
@@ -133,16 +141,27 @@ impl Server {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Drained> {
-        let Self { settings, ports, shutdown } = self;
-        let port = listener.local_addr().context("the listening socket is gone")?.port();
-        let server = wiring::server(listener, &settings, ports.clone())?;
-        let live = Live::new(server.reload_handle(), port, settings, ports);
-        let following = tokio::spawn(live.follow_providers());
-        let drained = server.run(stop).await;
-        following.abort();
+        let Self { settings, ports, shutdown, .. } = self;
+        let drained = serve(settings, ports, listener, stop).await;
         shutdown.run().await;
-        Ok(drained)
+        drained
     }
+}
+
+async fn serve(
+    settings: Settings,
+    ports: Ports,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<Drained> {
+    let port = listener.local_addr().context("the listening socket is gone")?.port();
+    let changes = Changes::of(&ports);
+    let server = wiring::server(listener, &settings, ports.clone())?;
+    let live = Live::new(server.reload_handle(), port, settings, ports, changes);
+    // Dropped with this future, it ends.
+    let mut following = JoinSet::new();
+    following.spawn(live.follow_providers());
+    Ok(server.run(stop).await)
 }
 
 impl ServerBuilder {
@@ -181,6 +200,20 @@ impl ServerBuilder {
     #[must_use]
     pub fn identity_provider(mut self, provider: impl IdentityProvider + 'static) -> Self {
         self.profile.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Sets the verifier of tokens, instead of the tenant's. It stays whatever a reload says of the issuer.
+    #[must_use]
+    pub fn verifier(mut self, verifier: Arc<dyn TokenVerifier>) -> Self {
+        self.verifier = Some(verifier);
+        self
+    }
+
+    /// Sets the clock, instead of the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -257,7 +290,15 @@ impl ServerBuilder {
     /// # Errors
     /// When the configuration or the set-up is at fault.
     pub async fn build(self, sources: Sources) -> anyhow::Result<Server> {
-        self.set_up(sources.clone()).await?.build(sources)
+        let shutdown = self.shutdown.clone();
+        let built = match self.set_up(sources.clone()).await {
+            Ok(set_up) => set_up.build(sources),
+            Err(error) => Err(error),
+        };
+        if built.is_err() {
+            shutdown.run().await;
+        }
+        built
     }
 
     /// Returns the sources that come with the program: the defaults, ours and yours.
@@ -274,18 +315,18 @@ impl ServerBuilder {
         self.profile.named(Settings::load_partial(sources, &self.offer.catalog()?)?)
     }
 
-    /// Runs the set-up.
+    /// Runs the set-up. Whatever comes of it, the builder's [`Shutdown`] has what was registered.
     pub(crate) async fn set_up(self, sources: Sources) -> anyhow::Result<SetUp> {
         let sections = self.first_settings(sources)?.own;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let Self { profile, offer, setups } = self;
-        let (announcer, shutdown) = (Announcer::default(), Shutdown::default());
-        let mut setup = Setup { sections, clock, announcer, offer, shutdown };
+        let Self { profile, offer, setups, verifier, clock, shutdown } = self;
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
+        let mut setup =
+            Setup { sections, clock, announcer: Announcer::default(), offer, shutdown: shutdown.clone() };
         for step in setups {
             setup = step(setup).await.context("the set-up failed")?;
         }
-        let Setup { clock, announcer, offer, shutdown, .. } = setup;
-        Ok(SetUp { profile, clock, announcer, offer, shutdown })
+        let Setup { clock, announcer, offer, .. } = setup;
+        Ok(SetUp { profile, clock, announcer, offer, shutdown, verifier })
     }
 }
 
@@ -296,6 +337,7 @@ pub(crate) struct SetUp {
     announcer: Announcer,
     pub(crate) offer: Offer,
     shutdown: Shutdown,
+    verifier: Option<Arc<dyn TokenVerifier>>,
 }
 
 impl SetUp {
@@ -306,9 +348,11 @@ impl SetUp {
     /// Must be called within a tokio runtime.
     pub(crate) fn build(self, sources: Sources) -> anyhow::Result<Server> {
         let settings = self.settings(sources)?;
-        let Self { clock, announcer, offer, shutdown, .. } = self;
-        let verifier = Arc::new(wiring::verifier(&settings, Arc::clone(&clock)));
-        Ok(Server { settings, ports: Ports { verifier, clock, offer, announcer }, shutdown })
+        let Self { clock, announcer, offer, shutdown, verifier, .. } = self;
+        let has_own_verifier = verifier.is_some();
+        let verifier = verifier.unwrap_or_else(|| Arc::new(wiring::verifier(&settings, Arc::clone(&clock))));
+        let ports = Ports { verifier, clock, offer, announcer };
+        Ok(Server { settings, ports, shutdown, has_own_verifier })
     }
 }
 
@@ -416,19 +460,25 @@ impl Setup {
 
     /// Registers what is to be done once the last request has been answered; what was registered last is done first.
     #[must_use]
-    pub fn on_shutdown<F, R>(mut self, hook: F) -> Self
+    pub fn on_shutdown<F, R>(self, hook: F) -> Self
     where
         F: FnOnce() -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        self.shutdown.0.push(Box::new(|| Box::pin(hook())));
+        self.shutdown.hooks().push(Box::new(|| Box::pin(hook())));
         self
     }
 }
 
 impl Shutdown {
-    pub(crate) async fn run(self) {
-        for hook in self.0.into_iter().rev() {
+    fn hooks(&self) -> MutexGuard<'_, Vec<ShutdownFn>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs what was registered, once, the last first.
+    pub(crate) async fn run(&self) {
+        let hooks = std::mem::take(&mut *self.hooks());
+        for hook in hooks.into_iter().rev() {
             hook().await;
         }
     }

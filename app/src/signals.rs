@@ -26,6 +26,14 @@ impl StopSignals {
         });
     }
 
+    /// Runs work unless a signal comes first; `None` then.
+    pub(crate) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            () = self.next() => None,
+            result = work => Some(result),
+        }
+    }
+
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use domain::{Claims, UnixMillis, UnixSeconds};
+use domain::{Claims, Clock, UnixMillis, UnixSeconds};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -61,6 +61,8 @@ pub struct TestServer {
     pub clock: Arc<ManualClock>,
     /// Its verifier, which takes the tokens that it was given.
     pub verifier: Arc<ScriptedVerifier>,
+    /// The endpoint's path.
+    path: String,
     tokens: AtomicU64,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<anyhow::Result<Drained>>,
@@ -96,20 +98,17 @@ impl TestServer {
     ) -> anyhow::Result<Self> {
         let sources = builder.sources().set("test", "auth0.issuer", ISSUER);
         let sources = sources.set("test", "auth0.audience", AUDIENCE);
-        let server = builder.build(configure(sources)).await?;
         let (clock, verifier) = (Arc::new(ManualClock::at(NOW)), Arc::new(ScriptedVerifier::new()));
-        let server = server.with_ports(|ports| crate::Ports {
-            clock: Arc::clone(&clock) as _,
-            verifier: Arc::clone(&verifier) as _,
-            ..ports
-        });
+        let builder = builder.clock(Arc::clone(&clock) as _).verifier(Arc::clone(&verifier) as _);
+        let server = builder.build(configure(sources)).await?;
+        let path = server.settings().server.path.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.context("can't listen on loopback")?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(listener, async {
             let _ = stopped.await;
         }));
-        Ok(Self { address, clock, verifier, tokens: AtomicU64::new(1), stop: Some(stop), serving })
+        Ok(Self { address, path, clock, verifier, tokens: AtomicU64::new(1), stop: Some(stop), serving })
     }
 
     /// Returns a token with these scopes, separated by spaces; it is good for an hour.
@@ -120,7 +119,8 @@ impl TestServer {
     /// Returns a token with these scopes and other claims: `|claims| claims.subject = "auth0|uma".into()`.
     pub fn token_with(&self, scopes: &str, change: impl FnOnce(&mut Claims)) -> String {
         let token = format!("test-token-{}", self.tokens.fetch_add(1, Ordering::Relaxed));
-        let mut claims = claims(ISSUER, AUDIENCE, UnixSeconds(NOW.0 / 1000 + 3600), scopes);
+        let expiry = UnixSeconds(self.clock.now().seconds().0 + 3600);
+        let mut claims = claims(ISSUER, AUDIENCE, expiry, scopes);
         change(&mut claims);
         self.verifier.script(&token, Ok(claims));
         token
@@ -150,7 +150,7 @@ impl TestServer {
     /// When the server does not answer.
     pub async fn request(&self, token: &str, method: &str, params: Value) -> anyhow::Result<Answer> {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let request = Request::post("/mcp")
+        let request = Request::post(if self.path.is_empty() { "/" } else { &self.path })
             .header(HOST, self.address.to_string())
             .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(CONTENT_TYPE, "application/json")

@@ -1,49 +1,36 @@
-//! [`ToolList`]: the plainest source of tools that come and go.
+//! [`ToolList`]: a list of tools that a program replaces, as the plainest [`ToolProvider`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use domain::{DynTool, ToolProvider};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
-/// A list of tools that a program sets as it likes. Clones share it: one goes to the builder, another sets.
+/// A list of tools that a program sets. Clones share it: one goes to the builder, another sets.
 #[derive(Clone)]
-pub struct ToolList(Arc<Shared>);
-
-struct Shared {
-    tools: RwLock<Vec<Arc<dyn DynTool>>>,
-    version: watch::Sender<u64>,
-    /// The version that was returned last.
-    returned: AtomicU64,
-}
+pub struct ToolList(watch::Sender<Vec<Arc<dyn DynTool>>>);
 
 impl ToolList {
     /// Creates a list of these tools.
     #[must_use]
     pub fn new(tools: Vec<Arc<dyn DynTool>>) -> Self {
-        let (version, _) = watch::channel(0);
-        Self(Arc::new(Shared { tools: RwLock::new(tools), version, returned: AtomicU64::new(0) }))
+        Self(watch::Sender::new(tools))
     }
 
     /// Replaces the tools.
     pub fn set(&self, tools: Vec<Arc<dyn DynTool>>) {
-        *self.0.tools.write().unwrap_or_else(PoisonError::into_inner) = tools;
-        self.0.version.send_modify(|version| *version += 1);
+        self.0.send_replace(tools);
     }
 }
 
-#[async_trait]
 impl ToolProvider for ToolList {
     fn tools(&self) -> Vec<Arc<dyn DynTool>> {
-        // The version first: tools that are newer than it cause another look, and none is missed.
-        self.0.returned.store(*self.0.version.borrow(), Ordering::Release);
-        self.0.tools.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
     }
 
-    async fn changed(&self) {
-        let mut version = self.0.version.subscribe();
-        // The sender lives as long as `self`, so waiting can't fail.
-        let _ = version.wait_for(|version| *version != self.0.returned.load(Ordering::Acquire)).await;
+    fn changes(&self) -> BoxStream<'static, ()> {
+        let next =
+            |mut list: watch::Receiver<_>| async move { list.changed().await.ok().map(|()| ((), list)) };
+        stream::unfold(self.0.subscribe(), next).boxed()
     }
 }

@@ -1,5 +1,6 @@
 //! Makes a server of settings and ports, for the binary and for tests.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -7,9 +8,11 @@ use domain::{
     Announcer, Catalog, Clock, DynTool, Method, MethodCatalog, Pool, Prompt, PromptCatalog, Resource,
     ResourceCatalog, ScopePolicy, ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName, ToolProvider,
 };
+use futures_util::future;
+use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
 use jwks_verifier::{IdentityProvider, JwksVerifier};
-use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys};
+use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use url::Url;
@@ -45,9 +48,9 @@ impl Offer {
     /// When another spec is at fault.
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
         let mut tools = ToolCatalog::new(self.tools.clone()).context("the tools can't be offered")?;
-        for tool in self.providers.iter().flat_map(|provider| provider.tools()) {
-            if let Err(error) = tools.add(tool) {
-                tracing::warn!("a provider's tool is left out: {error}");
+        for tool in self.providers.iter().flat_map(provided) {
+            if let Err(error) = guarded(|| add_provided(&mut tools, tool)) {
+                tracing::warn!("a provider's tool is left out: {error:#}");
             }
         }
         Ok(Catalog {
@@ -69,14 +72,36 @@ impl Offer {
         Ok(load(sources, &catalog)?)
     }
 
-    /// Completes when a provider's tools have changed; never without a provider.
-    pub(crate) async fn changed(&self) {
-        if self.providers.is_empty() {
-            return std::future::pending().await;
-        }
-        let changes = self.providers.iter().map(|provider| provider.changed());
-        futures_util::future::select_all(changes).await;
+    /// Returns a stream with an item for every change of a provider's tools after this call.
+    pub(crate) fn changes(&self) -> SelectAll<BoxStream<'static, ()>> {
+        let streams = self.providers.iter().filter_map(|provider| guarded(|| Ok(provider.changes())).ok());
+        select_all(streams.map(|changes| {
+            let changes = AssertUnwindSafe(changes).catch_unwind();
+            changes
+                .filter_map(|change| future::ready(change.inspect_err(|_| tracing::error!(PANICKED)).ok()))
+                .boxed()
+        }))
     }
+}
+
+const PANICKED: &str = "a provider of tools panicked";
+
+/// The tools that a provider has now; none if it panics.
+fn provided(provider: &Arc<dyn ToolProvider>) -> Vec<Arc<dyn DynTool>> {
+    guarded(|| Ok(provider.tools())).unwrap_or_default()
+}
+
+fn add_provided(tools: &mut ToolCatalog, tool: Arc<dyn DynTool>) -> anyhow::Result<()> {
+    check_tool(&tool.spec()?)?;
+    Ok(tools.add(tool)?)
+}
+
+/// Runs a provider's code: a panic in it is logged, and an error here.
+fn guarded<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!(PANICKED);
+        anyhow::bail!(PANICKED)
+    })
 }
 
 /// The adapters behind the domain's ports. Clones share everything.

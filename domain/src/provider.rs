@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 
 use crate::tool::DynTool;
 
-/// A source of tools whose list changes, such as another server's. Clients that listen are told of every change that concerns
-/// them.
-#[async_trait]
+/// A source of tools whose list changes, such as another server's. Clients that listen are notified of every change that
+/// concerns them.
 pub trait ToolProvider: Send + Sync {
-    /// Returns the tools that are on offer now. One that can't be offered, for its spec or because its name is taken, is left
-    /// out, and the log says so.
+    /// Returns the tools that are on offer now. A tool that can't be offered, for its spec or because its name is taken, is left
+    /// out with a warning in the log.
     fn tools(&self) -> Vec<Arc<dyn DynTool>>;
 
-    /// Completes when the list is no longer what [`ToolProvider::tools`] returned last; at once if it changed before. Dropped
-    /// and called again at will.
-    async fn changed(&self);
+    /// Returns a stream with an item for every change of the list after this call; several changes may be one item. Each server
+    /// that has the provider takes a stream of its own, before it asks for the tools.
+    fn changes(&self) -> BoxStream<'static, ()>;
 }

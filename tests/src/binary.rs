@@ -272,6 +272,16 @@ fn check_prints_every_value_with_its_source() {
 }
 
 #[test]
+fn check_asks_nobody() {
+    let issuer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", issuer.local_addr().unwrap());
+    let output = run(&["check"], &[("AUTH0_ISSUER", &url), ("AUTH0_AUDIENCE", "urn:api")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    issuer.set_nonblocking(true).unwrap();
+    assert_eq!(issuer.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn dev_listens_on_loopback_only_and_says_so() {
     let output = run(&["dev", "--port", "0", "--tenant-port", "0"], &[("FASTMCP__SERVER__BIND", "0.0.0.0")]);
     assert_eq!(output.status.code(), Some(64));

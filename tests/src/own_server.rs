@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fastmcp_auth0::testing::TestServer;
 use fastmcp_auth0::{
-    Context, DynTool, ElicitResult, Json, Principal, Server, ServerBuilder, Tool, ToolError, ToolList,
-    tool_fn,
+    CallToolResult, Context, DynTool, ElicitResult, Icon, Json, Principal, Server, ServerBuilder, SpecError,
+    Tool, ToolCall, ToolError, ToolList, ToolProvider, ToolResult, ToolSpec, async_trait, tool_fn,
 };
+use futures_util::stream::BoxStream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -148,6 +149,67 @@ async fn a_providers_tools_come_and_go_and_listeners_are_told() {
     assert_eq!(server.call(&token, "third", json!({})).await.unwrap().status, 403);
 }
 
+/// Panics when it is first asked, and has its list after that.
+struct Shaky(AtomicUsize, ToolList);
+
+impl ToolProvider for Shaky {
+    fn tools(&self) -> Vec<Arc<dyn DynTool>> {
+        assert_ne!(self.0.fetch_add(1, Ordering::Relaxed), 0, "as scripted");
+        self.1.tools()
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        self.1.changes()
+    }
+}
+
+struct Undeliverable;
+
+#[async_trait]
+impl DynTool for Undeliverable {
+    fn spec(&self) -> Result<ToolSpec, SpecError> {
+        let spec = ToolSpec::with_schema("undeliverable", "U", "U.", json!({"type": "object"}))?;
+        Ok(spec.icon(Icon::new("http://plain.example/icon.png")))
+    }
+
+    async fn run(&self, _: ToolCall<'_>) -> ToolResult {
+        CallToolResult::of(["never"])
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_panics_or_has_a_bad_tool_takes_nothing_else_with_it() {
+    let list = ToolList::new(vec![named("first", &[])]);
+    let builder = Server::builder().tool(Fixed).provider(Shaky(AtomicUsize::new(0), list.clone()));
+    let server = TestServer::start(builder).await.unwrap();
+    let token = server.token("");
+    let mut listening =
+        crate::streams::listen_at(server.address, &token, json!({"toolsListChanged": true})).await;
+    list.set(vec![Arc::new(Undeliverable), named("second", &[])]);
+    listening.until("notifications/tools/list_changed").await;
+    assert_eq!(server.tools(&token).await.unwrap(), ["fixed", "second"]);
+}
+
+#[tokio::test]
+async fn what_was_set_up_is_shut_down_when_the_start_fails_after_it() {
+    let done = Arc::new(AtomicUsize::new(0));
+    let with_hook = || {
+        let done = Arc::clone(&done);
+        Server::builder().setup(|cx| async move {
+            Ok(cx.on_shutdown(move || async move {
+                done.fetch_add(1, Ordering::Relaxed);
+            }))
+        })
+    };
+    let failing = with_hook().setup(|_| async { anyhow::bail!("no database") });
+    assert!(TestServer::start(failing).await.is_err());
+    assert_eq!(done.load(Ordering::Relaxed), 1, "a later step failed");
+    let misspelled =
+        |sources: fastmcp_auth0::Sources| sources.text("my.toml", "[tools.none]\nenabled = false\n");
+    assert!(TestServer::start_with(with_hook(), misspelled).await.is_err());
+    assert_eq!(done.load(Ordering::Relaxed), 2, "the configuration does not fit");
+}
+
 struct Fixed;
 
 impl Tool for Fixed {
@@ -216,5 +278,10 @@ async fn the_test_server_moves_time_and_scripts_tokens() {
     let expired = server.call(&uma, "fixed", json!({})).await.unwrap();
     assert_eq!(expired.status, 401);
     assert!(expired.headers["www-authenticate"].to_str().unwrap().contains("expired"));
+    assert_eq!(
+        server.call(&server.token(""), "fixed", json!({})).await.unwrap().status,
+        200,
+        "a new one is good"
+    );
     assert_eq!(server.call("unknown", "fixed", json!({})).await.unwrap().status, 401);
 }

@@ -48,7 +48,7 @@ mod subscriptions;
 mod version;
 
 pub use fields::{Field, RequestFields};
-pub use listing::ListingError;
+pub use listing::{ListingError, check_tool};
 pub use publish::PublishError;
 pub use reply::{Body, LogFields, Messages, Reply, Source, Status};
 pub use seal::{KEY_BYTES, SealingKeys};

@@ -135,6 +135,20 @@ pub enum ListingError {
     },
 }
 
+/// Checks that a tool can be shown to clients.
+///
+/// # Errors
+/// [`ListingError`].
+pub fn check_tool(spec: &ToolSpec) -> Result<(), ListingError> {
+    check_icons(spec.name.as_str(), &spec.icons)?;
+    param_headers(spec).map(drop)
+}
+
+fn param_headers(spec: &ToolSpec) -> Result<ParamHeaders, ListingError> {
+    let headers = ParamHeaders::of(spec.input.as_json());
+    headers.map_err(|problem| ListingError::ParamHeader { tool: spec.name.clone(), problem })
+}
+
 /// Checks that clients may fetch the icons of something.
 ///
 /// # Errors
@@ -160,10 +174,7 @@ impl Listing {
         for spec in catalog.tools.specs() {
             check_icons(spec.name.as_str(), &spec.icons)?;
             listing.tools.insert(spec.name.clone(), to_raw_value(&tool(spec))?);
-            let headers = ParamHeaders::of(spec.input.as_json());
-            let headers =
-                headers.map_err(|problem| ListingError::ParamHeader { tool: spec.name.clone(), problem })?;
-            listing.param_headers.insert(spec.name.clone(), headers);
+            listing.param_headers.insert(spec.name.clone(), param_headers(spec)?);
         }
         for spec in catalog.resources.specs() {
             check_icons(spec.address.as_str(), &spec.icons)?;

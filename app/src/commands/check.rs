@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{ServiceArguments, eprint, print, runtime};
 use crate::config::{Problem, Problems, Settings, shown_key};
-use crate::server::{Server, ServerBuilder};
+use crate::server::ServerBuilder;
 use crate::wiring::{audience_warnings, http_settings, rules, scopes, without_switched_off};
 
 #[derive(Debug, clap::Args)]
@@ -103,10 +103,13 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
 
 async fn load(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<(Settings, Catalog)> {
     let sources = arguments.service.sources(&builder.profile);
-    let Server { settings, ports, shutdown } = builder.build(sources).await?;
-    let catalog = ports.offer.catalog()?;
+    let shutdown = builder.shutdown.clone();
+    let loaded = builder.set_up(sources.clone()).await.and_then(|set_up| {
+        let settings = set_up.settings(sources)?;
+        Ok((settings, set_up.offer.catalog()?))
+    });
     shutdown.run().await;
-    Ok((settings, catalog))
+    loaded
 }
 
 fn json(document: &impl Serialize) -> anyhow::Result<String> {

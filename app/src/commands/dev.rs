@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::running_dev::RunningDev;
 use super::{environment, listen, print, run_until_stopped, runtime};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
-use crate::live::Live;
+use crate::live::{Changes, Live};
 use crate::logging;
 use crate::server::{Profile, Server, ServerBuilder, SetUp};
 use crate::signals::StopSignals;
@@ -54,15 +54,31 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
 }
 
 async fn dev(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let signals = StopSignals::catch()?;
+    let mut signals = StopSignals::catch()?;
     let (listener, ipv6) = listen_on_loopback(arguments.port).await.context(PORT_HINT)?;
-    let port = listener.local_addr()?.port();
 
     let sources = sources(&builder.profile, arguments.config.as_deref());
     let settings = builder.first_settings(stand_in(&sources))?;
     refuse(&settings)?;
     logging::start(settings.log);
-    let set_up = builder.set_up(stand_in(&sources)).await?;
+    let shutdown = builder.shutdown.clone();
+    let outcome = match signals.unless_stopped(builder.set_up(stand_in(&sources))).await {
+        Some(Ok(set_up)) => serve_beside_tenant(set_up, sources, (listener, ipv6), signals, arguments).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(ExitCode::SUCCESS),
+    };
+    shutdown.run().await;
+    outcome
+}
+
+async fn serve_beside_tenant(
+    set_up: SetUp,
+    sources: Sources,
+    (listener, ipv6): (TcpListener, Option<TcpListener>),
+    signals: StopSignals,
+    arguments: &Arguments,
+) -> anyhow::Result<ExitCode> {
+    let port = listener.local_addr()?.port();
     let settings = set_up.settings(stand_in(&sources))?;
     let endpoints = Endpoints::new(&settings, port, ipv6.is_some());
     let options = tenant_options(&set_up, settings, arguments.auto_consent.as_deref())?;
@@ -71,19 +87,19 @@ async fn dev(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<Ex
         StartError::Listen { .. } => anyhow::Error::new(error).context(PORT_HINT),
         error => error.into(),
     })?;
-    let Server { settings, ports, shutdown } =
-        set_up.build(endpoints.set_in(sources, tenant.issuer(), port))?;
+    let Server { settings, ports, .. } = set_up.build(endpoints.set_in(sources, tenant.issuer(), port))?;
+    let changes = Changes::of(&ports);
     let mut server = wiring::server(listener, &settings, ports.clone())?;
     if let Some(listener) = ipv6 {
         server = server.also_on(listener);
     }
     let calls = example_calls(&settings, &without_switched_off(&settings, ports.offer.catalog()?));
-    tokio::spawn(Live::new(server.reload_handle(), port, settings, ports).follow_providers());
+    let live = Live::new(server.reload_handle(), port, settings, ports, changes);
+    tokio::spawn(live.follow_providers());
     let running = RunningDev::announce(tenant.port());
     print(&banner(&endpoints, &tenant, &calls)?);
     let code = run_until_stopped(server, signals).await;
     drop(running);
-    shutdown.run().await;
     Ok(code)
 }
 

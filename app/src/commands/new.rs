@@ -18,9 +18,10 @@ pub(super) struct Arguments {
 }
 
 /// The files, by their paths in the new crate.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("Cargo.toml", include_str!("../../template/Cargo.toml.in")),
     ("Containerfile", include_str!("../../template/Containerfile")),
+    (".containerignore", include_str!("../../template/containerignore")),
     ("README.md", include_str!("../../template/README.md")),
     (".gitignore", include_str!("../../template/gitignore")),
     ("config/default.toml", include_str!("../../template/config/default.toml")),
@@ -64,7 +65,8 @@ fn dependency(library: Option<&Path>) -> anyhow::Result<String> {
             anyhow::ensure!(is_there, "there is no Cargo.toml in {}", folder.display());
             folder.canonicalize().with_context(|| format!("can't find {}", folder.display()))?
         }
-        None if built_here.join("Cargo.toml").is_file() => built_here.to_owned(),
+        // Not where cargo keeps the sources of packages: there, the version says it.
+        None if built_here.join("../domain/Cargo.toml").is_file() => built_here.to_owned(),
         None => return Ok(format!("version = {:?}", env!("CARGO_PKG_VERSION"))),
     };
     let folder = folder.to_str().context("the library's path is not text")?;
@@ -73,23 +75,17 @@ fn dependency(library: Option<&Path>) -> anyhow::Result<String> {
 
 /// Whether cargo takes it as a package's name without a warning, and Rust as a crate's.
 fn is_crate_name(name: &str) -> bool {
-    const TAKEN: [&str; 10] = [
-        "test",
-        "core",
-        "std",
-        "alloc",
-        "proc-macro",
-        "crate",
-        "self",
-        "super",
-        "fastmcp-auth0",
-        "fastmcp_auth0",
-    ];
+    // Keywords (The Rust Reference, "Keywords"), crates of the toolchain, and the new crate's own dependencies.
+    const TAKEN: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final \
+                         fn for gen if impl in let loop macro match mod move mut override priv pub ref return self static \
+                         struct super trait true try type typeof union unsafe unsized use virtual where while yield alloc \
+                         core proc-macro proc_macro std test anyhow fastmcp-auth0 fastmcp_auth0 schemars serde serde-json \
+                         serde_json sqlx tokio";
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.len() <= 64
         && name.chars().all(is_plain)
-        && !TAKEN.contains(&name)
+        && !TAKEN.split(' ').any(|taken| taken == name)
 }
 
 #[cfg(test)]
@@ -101,7 +97,20 @@ mod tests {
         for good in ["my-server", "a", "notes_2"] {
             assert!(is_crate_name(good), "{good}");
         }
-        for bad in ["", "2a", "My", "a b", "a/b", "é", "test", "crate", "fastmcp-auth0", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "2a",
+            "My",
+            "a b",
+            "a/b",
+            "é",
+            "test",
+            "crate",
+            "fn",
+            "serde",
+            "fastmcp-auth0",
+            &"x".repeat(65),
+        ] {
             assert!(!is_crate_name(bad), "{bad}");
         }
     }

@@ -6,9 +6,9 @@ use anyhow::Context;
 
 use super::{ServiceArguments, listen, run_until_stopped, runtime};
 use crate::config::{Problems, Sources};
-use crate::live::Live;
+use crate::live::{Changes, Live};
 use crate::logging;
-use crate::server::{Server, ServerBuilder};
+use crate::server::{Profile, Server, ServerBuilder};
 use crate::signals::{Hangups, StopSignals};
 use crate::wiring::{self, Ports, audience_warnings, http_settings};
 
@@ -32,15 +32,35 @@ async fn serve(
     sources: Sources,
     arguments: ServiceArguments,
 ) -> anyhow::Result<ExitCode> {
-    let signals = StopSignals::catch()?;
+    let mut signals = StopSignals::catch()?;
     let hangups = Hangups::catch()?;
-    let profile = builder.profile.clone();
-    let Server { settings, ports, shutdown } = builder.build(sources).await?;
+    let (profile, shutdown) = (builder.profile.clone(), builder.shutdown.clone());
+    let outcome = match signals.unless_stopped(builder.build(sources)).await {
+        Some(Ok(server)) => serve_until_stopped(server, profile, signals, hangups, arguments).await,
+        Some(Err(error)) => Err(error),
+        None => {
+            tracing::info!("stopped during the set-up");
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    shutdown.run().await;
+    outcome
+}
+
+async fn serve_until_stopped(
+    server: Server,
+    profile: Profile,
+    signals: StopSignals,
+    hangups: Hangups,
+    arguments: ServiceArguments,
+) -> anyhow::Result<ExitCode> {
+    let Server { settings, ports, has_own_verifier, .. } = server;
     let listener = listen(settings.server.bind, settings.server.port)
         .await
         .context("set another port: PORT, or server.port")?;
     let address = listener.local_addr()?;
     let http = http_settings(&settings, address.port());
+    let changes = Changes::of(&ports);
     let server = wiring::server(listener, &settings, ports.clone())?;
     tracing::info!(
         %address, endpoint = http.main.url(), issuer = http.issuer, audience = &*http.main.resource, "listening"
@@ -51,10 +71,9 @@ async fn serve(
     for warning in settings.warnings.iter().cloned().chain(audience_warnings(&settings, &http)) {
         tracing::warn!("{warning}");
     }
-    let live = Live::new(server.reload_handle(), address.port(), settings, ports);
+    let mut live = Live::new(server.reload_handle(), address.port(), settings, ports, changes);
+    live.keeps_verifier = has_own_verifier;
     let load = move |ports: &Ports| profile.settings(&ports.offer, arguments.sources(&profile));
     tokio::spawn(live.follow(hangups, load));
-    let code = run_until_stopped(server, signals).await;
-    shutdown.run().await;
-    Ok(code)
+    Ok(run_until_stopped(server, signals).await)
 }

@@ -13,6 +13,7 @@ pub fn server() -> ServerBuilder {
         .identity(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .defaults(include_str!("../config/default.toml"))
         .section::<NotesConfig>("notes")
+        .secret("notes.url")
         .describe_scope("notes:read", "Read your notes")
         .describe_scope("notes:write", "Save notes for you")
         .local_permission("Tool User", "notes:read")

@@ -27,7 +27,7 @@ impl Notes {
             .max_connections(config.max_connections)
             .connect_with(options.create_if_missing(true))
             .await
-            .with_context(|| format!("can't open {}", config.url))?;
+            .context("can't open the database of notes.url")?;
         sqlx::query(
             "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, text TEXT NOT NULL)",
         )
