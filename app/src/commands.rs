@@ -57,8 +57,15 @@ struct ServiceArguments {
     config: Option<PathBuf>,
 }
 
-/// Runs the command line of a server.
-pub(crate) fn run(builder: ServerBuilder) -> ExitCode {
+impl ServerBuilder {
+    /// Runs the command line: `serve`, `dev`, `check`, `token`, `new`, `config`. Returns the process's exit code.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        run(self)
+    }
+}
+
+fn run(builder: ServerBuilder) -> ExitCode {
     let command = Cli::command().name(builder.profile.name).version(builder.profile.version);
     let arguments = Cli::from_arg_matches(&command.get_matches());
     let outcome = match arguments.unwrap_or_else(|error| error.exit()).command {

@@ -4,7 +4,7 @@
 //! sources into [`Settings`], and [`wiring`] turns settings and [`Ports`] into a server: the only place that knows every
 //! adapter.
 
-pub mod commands;
+mod commands;
 pub mod config;
 pub mod identity;
 mod live;

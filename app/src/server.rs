@@ -3,7 +3,6 @@
 use std::any::type_name;
 use std::future::Future;
 use std::pin::Pin;
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
@@ -17,7 +16,6 @@ use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::commands;
 use crate::config::{OwnSections, Section, Settings, Sources};
 use crate::live::{Changes, Live};
 use crate::wiring::{self, Offer, Ports};
@@ -101,6 +99,46 @@ pub struct Setup {
 /// What is to be done once the last request has been answered, the last registered first.
 #[derive(Clone, Default)]
 pub(crate) struct Shutdown(Arc<Mutex<Vec<ShutdownFn>>>);
+
+/// The methods that add to `self.offer`, of the builder and of the set-up.
+macro_rules! adds_to_offer {
+    () => {
+        /// Adds a tool: a [`Tool`](domain::Tool), one made by [`tool_fn`](domain::tool_fn), or a [`DynTool`].
+        #[must_use]
+        pub fn tool(mut self, tool: impl DynTool + 'static) -> Self {
+            self.offer.tools.push(Arc::new(tool));
+            self
+        }
+
+        /// Adds a source of tools that come and go.
+        #[must_use]
+        pub fn provider(mut self, provider: impl ToolProvider + 'static) -> Self {
+            self.offer.providers.push(Arc::new(provider));
+            self
+        }
+
+        /// Adds a resource.
+        #[must_use]
+        pub fn resource(mut self, resource: impl Resource + 'static) -> Self {
+            self.offer.resources.push(Arc::new(resource));
+            self
+        }
+
+        /// Adds a prompt.
+        #[must_use]
+        pub fn prompt(mut self, prompt: impl Prompt + 'static) -> Self {
+            self.offer.prompts.push(Arc::new(prompt));
+            self
+        }
+
+        /// Adds a method of the protocol, beside MCP's own.
+        #[must_use]
+        pub fn method(mut self, method: impl Method + 'static) -> Self {
+            self.offer.methods.push(Arc::new(method));
+            self
+        }
+    };
+}
 
 impl Server {
     /// Creates a builder.
@@ -217,40 +255,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds a tool: a [`Tool`](domain::Tool), one made by [`tool_fn`](domain::tool_fn), or a [`DynTool`].
-    #[must_use]
-    pub fn tool(mut self, tool: impl DynTool + 'static) -> Self {
-        self.offer.tools.push(Arc::new(tool));
-        self
-    }
-
-    /// Adds a source of tools that come and go.
-    #[must_use]
-    pub fn provider(mut self, provider: impl ToolProvider + 'static) -> Self {
-        self.offer.providers.push(Arc::new(provider));
-        self
-    }
-
-    /// Adds a resource.
-    #[must_use]
-    pub fn resource(mut self, resource: impl Resource + 'static) -> Self {
-        self.offer.resources.push(Arc::new(resource));
-        self
-    }
-
-    /// Adds a prompt.
-    #[must_use]
-    pub fn prompt(mut self, prompt: impl Prompt + 'static) -> Self {
-        self.offer.prompts.push(Arc::new(prompt));
-        self
-    }
-
-    /// Adds a method of the protocol, beside MCP's own.
-    #[must_use]
-    pub fn method(mut self, method: impl Method + 'static) -> Self {
-        self.offer.methods.push(Arc::new(method));
-        self
-    }
+    adds_to_offer!();
 
     /// Describes a scope for whoever is asked to consent.
     #[must_use]
@@ -276,12 +281,6 @@ impl ServerBuilder {
     {
         self.setups.push(Box::new(|cx| Box::pin(setup(cx))));
         self
-    }
-
-    /// Runs the command line: `serve`, `dev`, `check`, `token`, `config`. Returns the process's exit code.
-    #[must_use]
-    pub fn run(self) -> ExitCode {
-        commands::run(self)
     }
 
     /// Reads the configuration, runs the set-up and builds the server, for a program that has its own command line and
@@ -423,40 +422,7 @@ impl Setup {
         self.announcer.clone()
     }
 
-    /// Adds a tool.
-    #[must_use]
-    pub fn tool(mut self, tool: impl DynTool + 'static) -> Self {
-        self.offer.tools.push(Arc::new(tool));
-        self
-    }
-
-    /// Adds a source of tools that come and go.
-    #[must_use]
-    pub fn provider(mut self, provider: impl ToolProvider + 'static) -> Self {
-        self.offer.providers.push(Arc::new(provider));
-        self
-    }
-
-    /// Adds a resource.
-    #[must_use]
-    pub fn resource(mut self, resource: impl Resource + 'static) -> Self {
-        self.offer.resources.push(Arc::new(resource));
-        self
-    }
-
-    /// Adds a prompt.
-    #[must_use]
-    pub fn prompt(mut self, prompt: impl Prompt + 'static) -> Self {
-        self.offer.prompts.push(Arc::new(prompt));
-        self
-    }
-
-    /// Adds a method of the protocol, beside MCP's own.
-    #[must_use]
-    pub fn method(mut self, method: impl Method + 'static) -> Self {
-        self.offer.methods.push(Arc::new(method));
-        self
-    }
+    adds_to_offer!();
 
     /// Registers what is to be done once the last request has been answered; what was registered last is done first.
     #[must_use]
