@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use domain::{Holder, Memory, Pool, Principal, UnixMillis};
+use domain::{Catalog, Holder, Memory, Pool, Principal, UnixMillis};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::{Settings, Sources, wiring};
 use futures_util::StreamExt as _;
@@ -92,9 +92,10 @@ pub fn config_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let catalog = wiring::shipped().catalog().unwrap_or_else(|error| panic!("{error}"));
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    let catalog = CATALOG.get_or_init(|| wiring::shipped().catalog().unwrap_or_else(|error| panic!("{error}")));
     let sources = Sources::defaults().set("fuzz", "auth0.issuer", ISSUER).set("fuzz", "auth0.audience", AUDIENCE);
-    match Settings::load(sources.text("file.toml", text), &catalog) {
+    match Settings::load(sources.text("file.toml", text), catalog) {
         Ok(settings) => {
             assert!(settings.token_policy().issuers.iter().all(|text| !text.is_empty()) && !settings.auth0.audience.is_empty());
             assert!(settings.tokens.leeway.as_secs() <= 300);
