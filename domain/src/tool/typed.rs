@@ -62,7 +62,7 @@ pub trait Tool: Send + Sync + 'static {
     /// What a call does beyond its result.
     const HINTS: ToolHints = ToolHints::UNKNOWN;
 
-    /// The arguments: a struct. Its fields become the input schema, its doc comments the descriptions.
+    /// The arguments: a struct, or `()` for none. Its fields become the input schema, its doc comments the descriptions.
     type Input: DeserializeOwned + JsonSchema + Send;
     /// The result: [`Json`] for data, a string for text, or whatever else implements [`ToolOutput`].
     type Output: ToolOutput;
@@ -91,7 +91,7 @@ impl<T: Tool> DynTool for T {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         let spec = spec::<T::Input, T::Output>(T::NAME, T::TITLE, T::DESCRIPTION)?;
         let spec = ToolSpec { hints: T::HINTS, ..spec };
-        self.describe(spec.requires(T::SCOPES.iter().copied())?)
+        self.describe(spec.requires(T::SCOPES.iter().copied())?).map_err(|error| error.of_tool(T::NAME))
     }
 
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
@@ -105,7 +105,8 @@ fn spec<I: JsonSchema, O: ToolOutput>(
     title: &str,
     description: &str,
 ) -> Result<ToolSpec, SpecError> {
-    Ok(ToolSpec { output: O::schema()?, ..ToolSpec::of_input::<I>(name, title, description)? })
+    let spec = ToolSpec::of_input::<I>(name, title, description)?;
+    Ok(ToolSpec { output: O::schema().map_err(|error| error.of_tool(name))?, ..spec })
 }
 
 /// What a [`Tool`] returns.
@@ -280,13 +281,15 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use futures_util::FutureExt;
     use serde::Deserialize;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::context::{
+        Cancellation, ClientCapabilities, ElicitResult, InputResponses, MAX_INPUT_ROUNDS, NoopFeedback,
+    };
+    use crate::time::{Clock, UnixMillis};
 
     #[derive(Deserialize, JsonSchema)]
     struct Input {
@@ -297,6 +300,16 @@ mod tests {
     #[derive(Serialize, JsonSchema)]
     struct Output {
         text: String,
+    }
+
+    /// Can't be written.
+    #[derive(JsonSchema)]
+    struct NotJson;
+
+    impl Serialize for NotJson {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("never"))
+        }
     }
 
     struct Echo;
@@ -341,7 +354,7 @@ mod tests {
         let tool =
             |name, scopes| tool_fn(name, "", |_: Input, _| async { Ok("") }).scopes(scopes).spec().err();
         assert_eq!(tool("a b", &[]), Some(SpecError::Name("a b".into())));
-        assert!(matches!(tool("a", &["b c"]), Some(SpecError::Scope(_))));
+        assert!(matches!(tool("a", &["b c"]), Some(SpecError::OfTool { name, .. }) if name == "a"));
         assert_eq!(tool("a", &["b"]), None);
     }
 
@@ -360,58 +373,171 @@ mod tests {
         );
         let both = ("said", Json(Output { text: "a".into() }));
         assert_eq!(content(both.into_result().unwrap()), (text("said"), structured, false));
-        let bad = Json(BTreeMap::from([((1, 2), 3)]));
-        assert!(serde_json::to_string(&bad.0).is_err());
+        let error = Json(NotJson).into_result().unwrap_err();
+        assert_eq!(error.to_string(), "the result can't be given as JSON");
+    }
+
+    /// Calls a tool with these responses and this state.
+    fn run(tool: &dyn DynTool, responses: Value, state: Option<&Value>) -> ToolResult {
+        let context = Context {
+            principal: &crate::properties::principal(),
+            clock: &Never,
+            capabilities: &ClientCapabilities::ALL,
+            input_responses: &InputResponses::new(
+                responses.as_object().unwrap().clone().into_iter().collect(),
+            ),
+            request_state: state,
+            feedback: &NoopFeedback,
+            cancellation: &Cancellation::default(),
+        };
+        tool.run(ToolCall::new(context, &json!({}))).now_or_never().unwrap()
+    }
+
+    struct Never;
+
+    #[async_trait]
+    impl Clock for Never {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(0)
+        }
+        fn uptime(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+        async fn sleep(&self, _: std::time::Duration) {}
+    }
+
+    fn form() -> Value {
+        json!({"type": "object"})
+    }
+
+    /// A tool that does what a function does with its context.
+    struct With<F>(F);
+
+    #[async_trait]
+    impl<F: Fn(&Context<'_>) -> Result<String, ToolError> + Send + Sync> DynTool for With<F> {
+        fn spec(&self) -> Result<ToolSpec, SpecError> {
+            ToolSpec::with_schema("with", "With", "", form())
+        }
+        async fn run(&self, call: ToolCall<'_>) -> ToolResult {
+            Ok(Outcome::Complete((self.0)(&call.context)?.into_result()?))
+        }
+    }
+
+    /// What a tool requests, and its state.
+    fn asked(result: ToolResult) -> (Vec<String>, Value) {
+        let required = result.unwrap_err().into_input_required().unwrap();
+        (required.input_requests.into_keys().collect(), required.request_state.unwrap())
+    }
+
+    fn text(result: ToolResult) -> String {
+        match result {
+            Ok(Outcome::Complete(result)) => format!("{:?}", result.content),
+            Ok(Outcome::InputRequired(_)) => "input".into(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn accepted(content: Value) -> Value {
+        json!({"action": "accept", "content": content})
     }
 
     #[test]
     fn a_context_asks_once_for_each_input_and_remembers_the_responses() {
-        use crate::context::{
-            Cancellation, ClientCapabilities, ElicitResult, InputRequired, InputResponses, NoopFeedback,
-        };
-        use crate::time::{Clock, UnixMillis};
+        let tool = With(|context: &Context<'_>| {
+            let first = context.elicit("first", "First?", form())?;
+            let second = context.elicit("second", "Second?", form())?;
+            Ok(format!("{first:?} {second:?}"))
+        });
+        let (names, state) = asked(run(&tool, json!({}), None));
+        assert_eq!(names, ["first"]);
+        let (names, _) = asked(run(&tool, json!({"first": {"action": "shrug"}}), Some(&state)));
+        assert_eq!(names, ["first"], "asked again");
+        let junk =
+            json!({"first": {"action": "decline"}, "junk": "x".repeat(1000), "second": accepted(form())});
+        let (names, state) = asked(run(&tool, junk, Some(&state)));
+        assert_eq!(names, ["second"], "what was not asked for yet does not count");
+        assert!(state.to_string().len() < 500, "and is not kept: {state}");
+        let done = run(&tool, json!({"second": accepted(json!({"a": 1}))}), Some(&state));
+        assert!(text(done).contains("Decline Accept"));
+    }
 
-        struct Never;
-        #[async_trait]
-        impl Clock for Never {
-            fn now(&self) -> UnixMillis {
-                UnixMillis(0)
-            }
-            fn uptime(&self) -> std::time::Duration {
-                std::time::Duration::ZERO
-            }
-            async fn sleep(&self, _: std::time::Duration) {}
+    #[test]
+    fn a_response_counts_for_the_request_it_was_given_to() {
+        let tool = |messages: &'static [&'static str]| {
+            With(move |context: &Context<'_>| {
+                for message in messages {
+                    context.elicit("confirm", message, form())?;
+                }
+                Ok("all confirmed".into())
+            })
+        };
+        let yes = || json!({"confirm": accepted(json!({}))});
+        asked(run(&tool(&["A?"]), yes(), None));
+        let (_, a) = asked(run(&tool(&["A?", "B?"]), json!({}), None));
+        asked(run(&tool(&["C?"]), yes(), Some(&a)));
+        let (_, b) = asked(run(&tool(&["A?", "B?"]), yes(), Some(&a)));
+        assert!(text(run(&tool(&["A?", "B?"]), yes(), Some(&b))).contains("all confirmed"));
+    }
+
+    #[test]
+    fn a_call_asks_so_often_and_no_more_and_not_again_after_an_error() {
+        let tool = With(|context: &Context<'_>| context.elicit("a", "A?", form()).map(|_| String::new()));
+        let mut state = None;
+        for _ in 0..MAX_INPUT_ROUNDS {
+            state = Some(asked(run(&tool, json!({"a": {"action": "shrug"}}), state.as_ref())).1);
         }
+        let end = text(run(&tool, json!({"a": {"action": "shrug"}}), state.as_ref()));
+        assert_eq!(end, "the call asked for input 16 times, and ends without a result");
+        let (_, state) = asked(run(&tool, json!({}), None));
+        assert!(
+            text(run(&tool, json!({"a": null}), Some(&state)))
+                .contains("answered the request for input with an error")
+        );
+    }
 
-        let principal = crate::properties::principal();
-        let round = |responses: Value, state: Option<Value>| {
-            let responses = responses.as_object().unwrap().clone().into_iter().collect();
-            let context = Context {
-                principal: &principal,
-                clock: &Never,
-                capabilities: &ClientCapabilities::ALL,
-                input_responses: &InputResponses::new(responses),
-                request_state: state.as_ref(),
-                feedback: &NoopFeedback,
-                cancellation: &Cancellation::default(),
-            };
-            let ask = || -> Result<(ElicitResult, ElicitResult), ToolError> {
-                let first = context.elicit("first", "First?", json!({"type": "object"}))?;
-                Ok((first, context.elicit("second", "Second?", json!({"type": "object"}))?))
-            };
-            ask().map_err(|error| error.into_input_required().unwrap())
-        };
-        let names = |required: &InputRequired| required.input_requests.keys().cloned().collect::<Vec<_>>();
-        let first = round(json!({}), None).unwrap_err();
-        assert_eq!(names(&first), ["first"]);
-        let malformed =
-            round(json!({"first": {"action": "shrug"}}), first.request_state.clone()).unwrap_err();
-        assert_eq!(names(&malformed), ["first"], "asked again");
-        let second = round(json!({"first": {"action": "decline"}}), first.request_state).unwrap_err();
-        assert_eq!(names(&second), ["second"]);
-        let done = round(json!({"second": {"action": "accept", "content": {"a": 1}}}), second.request_state);
-        let content = json!({"a": 1}).as_object().unwrap().clone();
-        assert_eq!(done, Ok((ElicitResult::Decline, ElicitResult::Accept(content))));
-        assert!(async { ToolError::new("x").into_input_required().is_err() }.now_or_never().unwrap());
+    #[test]
+    fn a_form_of_a_type_is_filled_in_or_asked_for_again() {
+        #[derive(Debug, Deserialize, JsonSchema)]
+        struct Table {
+            day: String,
+            seats: Option<u8>,
+        }
+        let tool =
+            With(|context: &Context<'_>| match context.elicit_as::<Table>("table", "Which table?")? {
+                ElicitResult::Accept(Table { day, seats }) => Ok(format!("{day} {seats:?}")),
+                other => Ok(format!("{other:?}")),
+            });
+        let (_, state) = asked(run(&tool, json!({}), None));
+        let run = |response: Value| run(&tool, json!({"table": response}), Some(&state));
+        for misfit in [json!({}), json!({"day": 5}), json!({"day": "Friday", "seats": 1000}), json!([])] {
+            assert_eq!(asked(run(accepted(misfit))).0, ["table"]);
+        }
+        assert!(text(run(accepted(json!({"day": "Friday", "seats": null})))).contains("Friday None"));
+        assert!(text(run(json!({"action": "cancel"}))).contains("Cancel"));
+    }
+
+    #[test]
+    fn requests_for_input_are_found_in_whatever_error_they_were_wrapped_in() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the booking failed")]
+        struct Wrapped(#[source] ToolError);
+        let tool = With(|context: &Context<'_>| {
+            let response = context.elicit("a", "A?", form()).map_err(Wrapped);
+            response.map(|_| String::new()).map_err(|error| ToolError::caused_by("not booked", error))
+        });
+        assert_eq!(asked(run(&tool, json!({}), None)).0, ["a"]);
+        let failure = ToolError::caused_by("not booked", Wrapped(ToolError::new("full")));
+        assert_eq!(failure.into_input_required().unwrap_err().to_string(), "not booked");
+    }
+
+    #[test]
+    fn no_arguments_are_a_unit_and_a_spec_error_names_its_tool() {
+        let tool = tool_fn("unit", "", |(): (), _| async { Ok("done") });
+        assert_eq!(tool.spec().unwrap().input.as_json(), &json!({"type": "object", "properties": {}}));
+        assert!(text(run(&tool, json!({}), None)).contains("done"));
+        let text = tool_fn("text", "", |_: String, _| async { Ok("") }).spec().unwrap_err().to_string();
+        assert_eq!(text, r#"the tool "text": not a usable JSON Schema: its type is not "object""#);
+        let output = tool_fn("list", "", |(): (), _| async { Ok(Json(vec![1])) }).spec().unwrap_err();
+        assert!(output.to_string().starts_with(r#"the tool "list": "#));
     }
 }
