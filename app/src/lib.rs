@@ -20,10 +20,11 @@ pub use config::{Settings, Sources};
 pub use domain::{
     Announcer, CallToolResult, Change, Clock, Completion, Content, Context, CreateMessageParams, DynTool,
     ElicitResult, Feedback, FnTool, Icon, InputRequest, InputRequired, InputResponses, Json, LogLevel,
-    LogMessage, Media, Message, Method, MethodCall, MethodError, MethodSpec, Outcome, Principal, Progress,
-    Prompt, PromptArgument, PromptCall, PromptSpec, ReadCall, ReadError, ReadResourceResult, Resource,
-    ResourceContents, ResourceLink, ResourceSpec, Role, Scope, ScopeSet, SpecError, Tool, ToolCall,
-    ToolError, ToolHints, ToolName, ToolOutput, ToolProvider, ToolResult, ToolSpec, async_trait, tool_fn,
+    LogMessage, MAX_INPUT_ROUNDS, Media, Message, Method, MethodCall, MethodError, MethodSpec, Outcome,
+    Principal, Progress, Prompt, PromptArgument, PromptCall, PromptSpec, ReadCall, ReadError,
+    ReadResourceResult, Resource, ResourceContents, ResourceLink, ResourceSpec, Role, Scope, ScopeSet,
+    SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName, ToolOutput, ToolProvider, ToolResult,
+    ToolSpec, async_trait, tool_fn,
 };
 pub use server::{Server, ServerBuilder, Setup};
 pub use tool_list::ToolList;

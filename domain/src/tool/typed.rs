@@ -383,9 +383,7 @@ mod tests {
             principal: &crate::properties::principal(),
             clock: &Never,
             capabilities: &ClientCapabilities::ALL,
-            input_responses: &InputResponses::new(
-                responses.as_object().unwrap().clone().into_iter().collect(),
-            ),
+            input_responses: &InputResponses::new(serde_json::from_value(responses).unwrap()),
             request_state: state,
             feedback: &NoopFeedback,
             cancellation: &Cancellation::default(),
@@ -438,7 +436,7 @@ mod tests {
     }
 
     fn accepted(content: Value) -> Value {
-        json!({"action": "accept", "content": content})
+        Value::from_iter([("action", "accept".into()), ("content", content)])
     }
 
     #[test]
