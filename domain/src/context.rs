@@ -5,17 +5,20 @@
 //! called again, from its beginning, with [`InputResponses`] and that state.
 
 mod form;
+mod rounds;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_lc_rs::digest::{self, SHA256};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use self::rounds::EarlierRounds;
 use crate::principal::Principal;
 use crate::time::Clock;
 use crate::tool::ToolError;
@@ -115,55 +118,6 @@ impl Context<'_> {
 const INPUT_REFUSED: &str =
     "the client answered the request for input with an error: it can't get the input, or does not want to";
 
-/// What [`Context::input`] remembers between the rounds of a call: which request was made last, and the responses to those
-/// before, by the digests of their requests. Whatever else a client sends is dropped.
-struct EarlierRounds<'a> {
-    rounds: usize,
-    /// The digest of the request that was made last, and the response to it.
-    last: Option<(&'a str, &'a Value)>,
-    responses: Option<&'a Map<String, Value>>,
-}
-
-impl<'a> EarlierRounds<'a> {
-    const ROUNDS: &'static str = "rounds";
-    const NAME: &'static str = "name";
-    const DIGEST: &'static str = "digest";
-    const RESPONSES: &'static str = "inputResponses";
-
-    fn of(context: &'a Context<'_>) -> Self {
-        let member = |name| context.request_state.and_then(|state| state.get(name));
-        let text = |name| member(name).and_then(Value::as_str);
-        let last = text(Self::DIGEST)
-            .and_then(|digest| Some((digest, context.input_responses.raw(text(Self::NAME)?)?)));
-        let rounds = member(Self::ROUNDS).and_then(Value::as_u64).and_then(|rounds| rounds.try_into().ok());
-        let responses = member(Self::RESPONSES).and_then(Value::as_object);
-        Self { rounds: rounds.unwrap_or(0), last, responses }
-    }
-
-    /// Returns the response to the request of this digest.
-    fn response(&self, digest: &str) -> Option<&'a Value> {
-        let last = self.last.filter(|(last, _)| *last == digest).map(|(_, response)| response);
-        last.or_else(|| self.responses?.get(digest))
-    }
-
-    /// Returns the state of the next round, in which this request is made.
-    fn and_asked(&self, name: &str, digest: String) -> Value {
-        let earlier =
-            self.responses.into_iter().flatten().map(|(digest, response)| (digest.as_str(), response));
-        let responses: Map<String, Value> = earlier
-            .chain(self.last)
-            .filter(|(answered, _)| *answered != digest)
-            .map(|(answered, response)| (answered.to_owned(), response.clone()))
-            .collect();
-        Value::Object(Map::from_iter([
-            (Self::ROUNDS.to_owned(), (self.rounds + 1).into()),
-            (Self::NAME.to_owned(), name.into()),
-            (Self::DIGEST.to_owned(), digest.into()),
-            (Self::RESPONSES.to_owned(), responses.into()),
-        ]))
-    }
-}
-
 /// What a client says that it can do (`ClientCapabilities` in MCP's schema). In the legacy era nobody can know, so all of it
 /// is assumed there, and a client that can't answers with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -205,27 +159,6 @@ pub enum InputRequest {
     CreateMessage(CreateMessageParams),
     /// The folders that the user works in (`roots/list`).
     ListRoots,
-}
-
-impl InputRequest {
-    /// Returns a digest of the request under this name.
-    fn digest(&self, name: &str) -> String {
-        struct Digest(digest::Context);
-        impl fmt::Write for Digest {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.update(text.as_bytes());
-                Ok(())
-            }
-        }
-        let mut digest = Digest(digest::Context::new(&SHA256));
-        // Neither this nor the write below can fail. `Debug` quotes every text, so no two requests are written alike.
-        let _ = write!(digest, "{:?}", (name, self));
-        let mut hex = String::new();
-        for byte in digest.0.finish().as_ref() {
-            let _ = write!(hex, "{byte:02x}");
-        }
-        hex
-    }
 }
 
 /// The parameters of `sampling/createMessage`.
