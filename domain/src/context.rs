@@ -4,12 +4,21 @@
 //! Something that needs input returns [`Outcome::InputRequired`] with its [`InputRequest`]s and a state of its own, and is
 //! called again, from its beginning, with [`InputResponses`] and that state.
 
+mod form;
+mod rounds;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use self::rounds::EarlierRounds;
 use crate::principal::Principal;
 use crate::time::Clock;
 use crate::tool::ToolError;
@@ -34,50 +43,80 @@ pub struct Context<'a> {
     pub cancellation: &'a Cancellation,
 }
 
-/// The member of a request's state in which [`Context::input`] keeps responses of earlier rounds.
-const RESPONSES: &str = "inputResponses";
+/// The maximum number of times that one call can ask for input.
+pub const MAX_INPUT_ROUNDS: usize = 16;
 
 impl Context<'_> {
     /// Returns the client's response to a request for input; without one, the error makes the request, and the call begins
     /// again with the response. Responses of earlier rounds are kept in the sealed state, so that a tool can ask for one
-    /// thing after the other. A tool that returns a state of its own makes its requests by [`InputRequired`].
+    /// thing after the other. A response counts for the request that it was given to alone: for the same name, text and form.
+    /// A tool that returns a state of its own makes its requests by [`InputRequired`].
     ///
     /// # Errors
-    /// [`ToolError`] with the [`InputRequired`], to be returned from the call.
+    /// [`ToolError`], to be returned from the call: with the [`InputRequired`]; or a failure, if the client answered with an
+    /// error, or the call has asked [`MAX_INPUT_ROUNDS`] times.
     pub fn input(&self, name: &str, request: InputRequest) -> Result<Value, ToolError> {
-        self.input_if(name, request, |_| true)
+        self.input_as(name, request, |response| Some(response.clone()))
     }
 
     /// Returns what the user did with a form, whose fields `schema` says in MCP's restricted JSON Schema (client/elicitation).
-    /// A malformed response counts as none.
+    /// A malformed response counts as none. For a form with a type of its own there is [`Context::elicit_as`].
     ///
     /// # Errors
     /// As [`Context::input`].
     pub fn elicit(&self, name: &str, message: &str, schema: Value) -> Result<ElicitResult, ToolError> {
         let request = InputRequest::Elicit { message: message.to_owned(), schema };
-        let is_well_formed = |response: &Value| ElicitResult::of(response).is_some();
-        let response = self.input_if(name, request, is_well_formed)?;
-        Ok(ElicitResult::of(&response).unwrap_or(ElicitResult::Cancel))
+        self.input_as(name, request, ElicitResult::of)
     }
 
-    fn input_if(
+    /// Returns what the user did with a form whose fields are those of `T`: strings, numbers, booleans, and enums of names.
+    /// A response whose content is no `T` counts as none.
+    ///
+    /// # Errors
+    /// As [`Context::input`]; or a failure, for a type that makes no form.
+    pub fn elicit_as<T: DeserializeOwned + JsonSchema>(
+        &self,
+        name: &str,
+        message: &str,
+    ) -> Result<ElicitResult<T>, ToolError> {
+        let schema = form::schema::<T>()
+            .map_err(|error| ToolError::caused_by("the tool can't make its form", error))?;
+        let request = InputRequest::Elicit { message: message.to_owned(), schema };
+        self.input_as(name, request, |response| {
+            ElicitResult::read(response, |content| T::deserialize(content).ok())
+        })
+    }
+
+    /// Returns what `read` makes of the response; where it makes nothing, the request is made again.
+    fn input_as<T>(
         &self,
         name: &str,
         request: InputRequest,
-        is_acceptable: impl Fn(&Value) -> bool,
-    ) -> Result<Value, ToolError> {
-        let earlier = self.request_state.and_then(|state| state.get(RESPONSES)?.as_object());
-        let response = self.input_responses.raw(name).or_else(|| earlier?.get(name));
-        if let Some(response) = response.filter(|response| is_acceptable(response)) {
-            return Ok(response.clone());
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, ToolError> {
+        let earlier = EarlierRounds::of(self);
+        let digest = request.digest(name);
+        match earlier.response(&digest) {
+            Some(Value::Null) => return Err(ToolError::new(INPUT_REFUSED)),
+            Some(response) => {
+                if let Some(response) = read(response) {
+                    return Ok(response);
+                }
+            }
+            None => {}
         }
-        let mut responses = earlier.cloned().unwrap_or_default();
-        responses
-            .extend(self.input_responses.0.iter().map(|(name, response)| (name.clone(), response.clone())));
-        let state = Value::Object(Map::from_iter([(RESPONSES.to_owned(), Value::Object(responses))]));
+        if earlier.rounds >= MAX_INPUT_ROUNDS {
+            let text =
+                format!("the call asked for input {MAX_INPUT_ROUNDS} times, and ends without a result");
+            return Err(ToolError::new(text));
+        }
+        let state = earlier.and_asked(name, digest);
         Err(InputRequired::new(name, request).with_state(state).into())
     }
 }
+
+const INPUT_REFUSED: &str =
+    "the client answered the request for input with an error: it can't get the input, or does not want to";
 
 /// What a client says that it can do (`ClientCapabilities` in MCP's schema). In the legacy era nobody can know, so all of it
 /// is assumed there, and a client that can't answers with an error.
@@ -200,6 +239,14 @@ impl InputRequired {
     }
 }
 
+impl fmt::Display for InputRequired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("input is required")
+    }
+}
+
+impl std::error::Error for InputRequired {}
+
 impl<T, E> From<InputRequired> for Result<Outcome<T>, E> {
     fn from(required: InputRequired) -> Self {
         Ok(Outcome::InputRequired(required))
@@ -213,9 +260,9 @@ pub struct InputResponses(BTreeMap<String, Value>);
 
 /// What a user did with a form (`ElicitResult` in MCP's schema, by its `action`).
 #[derive(Debug, Clone, PartialEq)]
-pub enum ElicitResult {
+pub enum ElicitResult<T = Map<String, Value>> {
     /// Submitted it, with this content.
-    Accept(Map<String, Value>),
+    Accept(T),
     /// Declined.
     Decline,
     /// Dismissed it without a choice.
@@ -224,8 +271,15 @@ pub enum ElicitResult {
 
 impl ElicitResult {
     fn of(response: &Value) -> Option<Self> {
+        Self::read(response, |content| content.as_object().cloned())
+    }
+}
+
+impl<T> ElicitResult<T> {
+    /// Returns what a response says, with what `accepted` makes of its content.
+    fn read(response: &Value, accepted: impl FnOnce(&Value) -> Option<T>) -> Option<Self> {
         match response.get("action")?.as_str()? {
-            "accept" => response.get("content")?.as_object().cloned().map(Self::Accept),
+            "accept" => response.get("content").and_then(accepted).map(Self::Accept),
             "decline" => Some(Self::Decline),
             "cancel" => Some(Self::Cancel),
             _ => None,
@@ -234,16 +288,23 @@ impl ElicitResult {
 }
 
 impl InputResponses {
-    /// Creates them from values by name: each an `ElicitResult`, `CreateMessageResult` or `ListRootsResult` of MCP's schema.
+    /// Creates them from values by name: each an `ElicitResult`, `CreateMessageResult` or `ListRootsResult` of MCP's schema, or
+    /// null for an error.
     #[must_use]
     pub const fn new(by_name: BTreeMap<String, Value>) -> Self {
         Self(by_name)
     }
 
-    /// Returns a response as it was sent.
+    /// Returns a response as it was sent; null if the client answered with an error.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
+    }
+
+    /// Returns whether the client answered with an error, as one does that can't get such input. Asking it again ends the call.
+    #[must_use]
+    pub fn is_error(&self, name: &str) -> bool {
+        self.raw(name).is_some_and(Value::is_null)
     }
 
     /// Returns what the user did with a form; `None` without a response, or for one that is malformed.

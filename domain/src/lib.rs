@@ -46,7 +46,8 @@ pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
 pub use context::{
     Cancellation, ClientCapabilities, Context, CreateMessageParams, ElicitResult, Feedback, InputRequest,
-    InputRequired, InputResponses, LogLevel, LogMessage, Message, NoopFeedback, Outcome, Progress, Role,
+    InputRequired, InputResponses, LogLevel, LogMessage, MAX_INPUT_ROUNDS, Message, NoopFeedback, Outcome,
+    Progress, Role,
 };
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
 pub use icon::{Icon, IconTheme};

@@ -5,7 +5,7 @@ use std::fmt;
 use jsonschema::error::ValidationErrorKind;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A schema that is shown to clients and is what validates: there is no second description of the same thing, but that
 /// [`Schema::fit`] takes null for absence.
@@ -34,7 +34,15 @@ impl Schema {
     /// # Errors
     /// [`SchemaError`] when the type does not give an object schema.
     pub fn of<T: JsonSchema>() -> Result<Self, SchemaError> {
-        Self::generated::<T>(SchemaSettings::draft2020_12())
+        let json = Self::document_of::<T>();
+        // `()`, and other types without a value: no arguments.
+        let is_unit = json.get("type").is_some_and(|kind| kind == "null");
+        Self::from_json(if is_unit { json!({"type": "object", "properties": {}}) } else { json })
+    }
+
+    /// The document alone of [`Schema::of`], whatever type it is of.
+    pub(crate) fn document_of<T: JsonSchema>() -> Value {
+        Self::document::<T>(SchemaSettings::draft2020_12())
     }
 
     /// The schema of what a Rust type is written as. A member may be left out if it says `skip_serializing_if`.
@@ -42,10 +50,10 @@ impl Schema {
     /// # Errors
     /// As [`Schema::of`].
     pub fn of_result<T: JsonSchema>() -> Result<Self, SchemaError> {
-        Self::generated::<T>(SchemaSettings::draft2020_12().for_serialize())
+        Self::from_json(Self::document::<T>(SchemaSettings::draft2020_12().for_serialize()))
     }
 
-    fn generated<T: JsonSchema>(settings: SchemaSettings) -> Result<Self, SchemaError> {
+    fn document<T: JsonSchema>(settings: SchemaSettings) -> Value {
         let settings = settings.with(|settings| settings.inline_subschemas = true);
         let mut schema = settings.into_generator().into_root_schema_for::<T>();
         // The name of a Rust type, and what is said of it, are for whoever reads the code: the tool has its own.
@@ -60,7 +68,7 @@ impl Schema {
         {
             schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
         }
-        Self::from_json(json)
+        json
     }
 
     /// A schema written by hand. `$ref` to another document is an error: nothing is ever fetched.
@@ -244,7 +252,6 @@ impl fmt::Debug for Schema {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
-    use serde_json::json;
 
     use super::*;
 

@@ -4,6 +4,7 @@
 mod typed;
 
 use std::borrow::Borrow;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -70,6 +71,25 @@ pub enum SpecError {
     /// Not a usable schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// An error in the spec of the tool of this name.
+    #[error("the tool {name:?}: {error}")]
+    OfTool {
+        /// The tool's name.
+        name: String,
+        /// The error.
+        error: Box<SpecError>,
+    },
+}
+
+impl SpecError {
+    /// Returns the error with the name of its tool, if it has none yet.
+    #[must_use]
+    pub fn of_tool(self, name: &str) -> Self {
+        match self {
+            named @ (Self::Name(_) | Self::OfTool { .. }) => named,
+            error => Self::OfTool { name: name.to_owned(), error: Box::new(error) },
+        }
+    }
 }
 
 /// A tool's description for clients, and the scopes that a call requires.
@@ -157,20 +177,26 @@ impl ToolSpec {
         description: &str,
     ) -> Result<Self, SpecError> {
         let spec = Self::of_input::<A>(name, title, description)?;
-        Ok(Self { output: Some(Schema::of_result::<O>()?), ..spec })
+        let output = Schema::of_result::<O>().map_err(|error| SpecError::from(error).of_tool(name))?;
+        Ok(Self { output: Some(output), ..spec })
     }
 
     /// Creates the spec of a tool with arguments `A`, without a structured result.
     fn of_input<A: JsonSchema>(name: &str, title: &str, description: &str) -> Result<Self, SpecError> {
-        Self::with_input(name, title, description, Schema::of::<A>()?)
+        Self::with_input(name, title, description, Schema::of::<A>())
     }
 
-    fn with_input(name: &str, title: &str, description: &str, input: Schema) -> Result<Self, SpecError> {
+    fn with_input(
+        name: &str,
+        title: &str,
+        description: &str,
+        input: Result<Schema, SchemaError>,
+    ) -> Result<Self, SpecError> {
         Ok(Self {
             name: ToolName::parse(name)?,
             title: title.into(),
             description: description.into(),
-            input,
+            input: input.map_err(|error| SpecError::from(error).of_tool(name))?,
             output: None,
             scopes: ScopeSet::EMPTY,
             hints: ToolHints::default(),
@@ -183,7 +209,7 @@ impl ToolSpec {
     /// # Errors
     /// [`SpecError`] for a name outside the grammar, or a schema that is not usable.
     pub fn with_schema(name: &str, title: &str, description: &str, input: Value) -> Result<Self, SpecError> {
-        Self::with_input(name, title, description, Schema::from_json(input)?)
+        Self::with_input(name, title, description, Schema::from_json(input))
     }
 
     /// Requires these scopes, all of them.
@@ -191,7 +217,8 @@ impl ToolSpec {
     /// # Errors
     /// [`SpecError::Scope`].
     pub fn requires<'a>(mut self, scopes: impl IntoIterator<Item = &'a str>) -> Result<Self, SpecError> {
-        self.scopes = ScopeSet::parse_all(scopes)?;
+        let scopes = ScopeSet::parse_all(scopes);
+        self.scopes = scopes.map_err(|error| SpecError::from(error).of_tool(self.name.as_str()))?;
         Ok(self)
     }
 
@@ -251,7 +278,10 @@ impl<'a> ToolCall<'a> {
     /// # Errors
     /// [`ToolError`] when the type refuses what its schema allows, for example by a hand-written `Deserialize`.
     pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, ToolError> {
-        A::deserialize(self.arguments).map_err(|error| ToolError::new(format!("invalid arguments: {error}")))
+        // A type without a value, such as `()`, is written as null in JSON, not as an object.
+        let unit = || (size_of::<A>() == 0).then(|| A::deserialize(Value::Null).ok()).flatten();
+        A::deserialize(self.arguments)
+            .or_else(|error| unit().ok_or_else(|| ToolError::new(format!("invalid arguments: {error}"))))
     }
 }
 
@@ -303,12 +333,10 @@ impl CallToolResult {
 
 /// Why a call has no result: a failure, told in a message that a model can act on, apart from its cause, which only the
 /// operator's log sees; or input that is required first ([`Context::elicit`]).
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[derive(Debug)]
 pub struct ToolError {
     message: String,
-    #[source]
-    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
     input_required: Option<Box<InputRequired>>,
 }
 
@@ -321,22 +349,39 @@ impl ToolError {
 
     /// Creates a failure whose cause is the operator's business.
     #[must_use]
-    pub fn caused_by(
-        message: impl Into<String>,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn caused_by(message: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..Self::new(message) }
     }
 
-    /// Returns the requests for input, if it is no failure.
+    /// Returns the requests for input, if it is no failure, or was caused by an error that is none: by one that went through
+    /// another error type, such as `anyhow::Error`.
     ///
     /// # Errors
     /// The failure.
     pub fn into_input_required(self) -> Result<InputRequired, Self> {
         match self {
             Self { input_required: Some(required), .. } => Ok(*required),
-            failure => Err(failure),
+            failure => failure.causing_input().cloned().ok_or(failure),
         }
+    }
+
+    fn causing_input(&self) -> Option<&InputRequired> {
+        let mut causes = std::iter::successors(self.source(), |&cause| cause.source());
+        causes.find_map(|cause| cause.downcast_ref())
+    }
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for ToolError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The requests are a cause, so that they are found whatever this is wrapped in.
+        let required = self.input_required.as_deref().map(|required| required as _);
+        required.or_else(|| self.cause.as_deref().map(|cause| cause as _))
     }
 }
 

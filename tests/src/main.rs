@@ -23,6 +23,7 @@ mod hostile;
 mod http;
 mod icons;
 mod identity_provider;
+mod input_rounds;
 mod key_server;
 mod keys;
 mod legacy;

@@ -246,7 +246,8 @@ impl Tool for Booking {
 
 #[tokio::test]
 async fn a_tool_asks_one_thing_after_the_other_in_the_modern_era() {
-    let harness = crate::harness::Choices::new().tool(Arc::new(Booking(AtomicUsize::new(0)))).start().await;
+    let booking = Arc::new(Booking(AtomicUsize::new(0)));
+    let harness = crate::harness::Choices::new().tool(Arc::clone(&booking) as _).start().await;
     let call = |extra: Value| {
         let mut params = json!({"name": "book", "arguments": {}});
         params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -267,6 +268,7 @@ async fn a_tool_asks_one_thing_after_the_other_in_the_modern_era() {
         (&declined["result"]["isError"], &declined["result"]["content"][0]["text"]),
         (&json!(true), &json!("not booked"))
     );
+    assert_eq!(booking.0.load(Ordering::Relaxed), 4, "each round begins anew");
 }
 
 #[tokio::test]

@@ -192,7 +192,7 @@ fn methods(events: &[Value]) -> Vec<&str> {
 pub struct Stream(TcpStream, String);
 
 impl Stream {
-    async fn open(harness: &Harness, token: &str, method: &str, name: Option<&str>, body: &str) -> Self {
+    pub async fn open(harness: &Harness, token: &str, method: &str, name: Option<&str>, body: &str) -> Self {
         Self::open_at(harness.address, token, method, name, body).await
     }
 
@@ -221,6 +221,20 @@ impl Stream {
             self.1.push_str(&String::from_utf8_lossy(&more[..read]));
         }
         &self.1
+    }
+
+    /// The next message after the first `read` ones.
+    pub async fn message(&mut self, read: usize) -> Value {
+        loop {
+            let complete = self.1.rsplit_once("\n\n").map_or("", |(complete, _)| complete);
+            if let Some(message) = events(complete).into_iter().nth(read) {
+                return message;
+            }
+            let mut more = [0; 4096];
+            let length = soon(self.0.read(&mut more)).await.unwrap();
+            assert_ne!(length, 0, "closed: {}", self.1);
+            self.1.push_str(&String::from_utf8_lossy(&more[..length]));
+        }
     }
 
     /// The last message read.

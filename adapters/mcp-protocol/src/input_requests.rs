@@ -34,18 +34,20 @@ pub(crate) struct PendingInputRequest {
 
 /// A response on its way to its job: its text, and where its memory is counted.
 pub(crate) struct InputResponse {
-    /// `None` for an error, or a result that there was no memory for.
-    result: Option<Unparsed<Box<RawValue>>>,
+    /// `None` if the client answered with an error.
+    result: Result<Option<Unparsed<Box<RawValue>>>, Exhausted>,
     _memory: Memory,
 }
 
 impl InputResponse {
-    pub(crate) fn tree_bytes(&self) -> usize {
-        self.result.as_ref().map_or(0, Unparsed::tree_bytes)
-    }
-
-    pub(crate) fn parse(&self) -> Value {
-        self.result.as_ref().map_or(Value::Null, Unparsed::parse)
+    /// Returns the response's tree, and adds what it takes to `bytes` and `memory`; null if the client answered with an error.
+    pub(crate) fn into_tree(self, memory: &mut Memory, bytes: &mut usize) -> Result<Value, Exhausted> {
+        let Some(result) = self.result? else {
+            return Ok(Value::Null);
+        };
+        memory.add(result.tree_bytes())?;
+        *bytes += result.tree_bytes();
+        Ok(result.parse())
     }
 }
 
@@ -95,8 +97,9 @@ impl PendingInputRequests {
         if pending.get(id).is_some_and(is_theirs)
             && let Some(waiting) = pending.remove(id)
         {
-            let result = result.filter(|result| memory.add(result.text().len()).is_ok());
-            let response = InputResponse { result: result.map(Unparsed::to_owned), _memory: memory };
+            let counted = memory.add(result.map_or(0, |result| result.text().len()));
+            let result = counted.map(|()| result.map(Unparsed::to_owned));
+            let response = InputResponse { result, _memory: memory };
             // The job may be gone.
             let _ = waiting.response.send(response);
         }

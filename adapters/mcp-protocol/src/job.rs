@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel, Memory,
-    NoopFeedback, Outcome, Principal, RequestContext, Service, ToolError, ToolName,
+    CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
+    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, ToolError, ToolName,
 };
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use syntax::strict_json::Unparsed;
+use syntax::strict_json::{self, Unparsed};
 
 use crate::content::{capability, input_request};
 use crate::era::Era;
@@ -26,7 +26,7 @@ use crate::input_requests::{
 use crate::params::{Params, bad_params, members};
 use crate::reply::{Failure, LogFields, Refusal, RenderedResult, Reply, code};
 use crate::results::Renderer;
-use crate::seal::{ArgumentsDigest, Binding};
+use crate::seal::{ArgumentsDigest, Binding, MAX_STATE_BYTES};
 use crate::snapshot::ProtocolSnapshot;
 
 /// The lowest level of log messages in the legacy era: without a session nothing says which level a client has set.
@@ -46,9 +46,13 @@ pub(crate) struct Job {
     target: Target,
     capabilities: ClientCapabilities,
     input_responses: InputResponses,
-    /// The part of the memory that the responses take.
-    input_responses_bytes: usize,
     request_state: Option<Value>,
+    /// The part of the memory that the responses and the state take.
+    input_bytes: usize,
+    /// The number of rounds so far.
+    rounds: usize,
+    /// When a legacy client has to have responded, in uptime: to all that this call requests, not to each.
+    respond_by: Option<Duration>,
     pub(crate) progress_token: Option<Box<RawValue>>,
     pub(crate) log_level: Option<LogLevel>,
     pub(crate) log: LogFields,
@@ -151,7 +155,16 @@ impl Target {
         }
     }
 
-    /// Returns what state is bound to, so that no response counts for other arguments than its request was about.
+    fn tree_bytes(&self) -> usize {
+        match self {
+            Self::Tool { arguments, .. } | Self::Prompt { arguments, .. } => arguments.tree_bytes(),
+            Self::Method { params, .. } => params.tree_bytes(),
+            Self::Resource { .. } => 0,
+        }
+    }
+
+    /// Returns what state is bound to: a client that brings it with other arguments starts anew. Without a state there is
+    /// nothing to compare with; [`domain::Context::input`] counts no response then.
     fn arguments_digest(&self) -> ArgumentsDigest {
         match self {
             Self::Tool { arguments, .. } | Self::Prompt { arguments, .. } => {
@@ -190,8 +203,10 @@ impl Job {
             target,
             capabilities: ClientCapabilities::ALL,
             input_responses: InputResponses::default(),
-            input_responses_bytes: 0,
             request_state: None,
+            input_bytes: 0,
+            rounds: 0,
+            respond_by: None,
             progress_token: meta.progress_token(),
             log_level: Some(LEGACY_LOG_LEVEL),
             log,
@@ -206,25 +221,48 @@ impl Job {
 
     /// Restores what the modern client sends of the round before: its responses, and the state.
     fn resume(&mut self, params: &Params<'_>) -> Result<(), Refusal> {
-        self.input_responses = InputResponses::new(params.input_responses(&mut self.memory)?);
+        let (responses, bytes) = params.input_responses(&mut self.memory)?;
+        self.input_responses = InputResponses::new(responses);
+        self.input_bytes = bytes;
         let Some(sealed) = &params.request_state else {
             return Ok(());
         };
         let binding = Binding::new(&self.principal, self.method, self.target.name());
         let now = self.service().clock.now().seconds();
-        let opened =
-            sealed.text().and_then(|sealed| self.snapshot.sealing_keys().open(sealed, &binding, now));
+        let keys = self.snapshot.sealing_keys();
+        let opened = match sealed.text() {
+            Some(sealed) => keys.open(sealed, &binding, now, &mut self.memory)?,
+            None => None,
+        };
         // Changed, foreign or too old: the client does not learn which.
         let opened = opened.ok_or_else(|| {
             bad_params("params.requestState is not one that this server gave out for this request")
         })?;
-        if opened.arguments == self.target.arguments_digest() {
+        self.input_bytes += opened.state_bytes;
+        if opened.arguments == self.arguments_digest()? {
             self.request_state = Some(opened.state);
         } else {
             // The responses were to requests about other arguments: the call starts anew.
-            self.input_responses = InputResponses::default();
+            drop(opened);
+            self.forget_input();
         }
         Ok(())
+    }
+
+    /// Drops the responses and the state of the round before.
+    fn forget_input(&mut self) {
+        self.input_responses = InputResponses::default();
+        self.request_state = None;
+        self.memory.remove(std::mem::take(&mut self.input_bytes));
+    }
+
+    /// Returns the digest of the arguments, whose tree is counted while it is there.
+    fn arguments_digest(&mut self) -> Result<ArgumentsDigest, Exhausted> {
+        let tree = self.target.tree_bytes();
+        self.memory.add(tree)?;
+        let digest = self.target.arguments_digest();
+        self.memory.remove(tree);
+        Ok(digest)
     }
 
     /// Runs to the end. Without a sink no message is sent before.
@@ -256,21 +294,56 @@ impl Job {
                 Round::Complete(result) => return Ok(result),
                 Round::InputRequired(required) => required,
             };
+            self.rounds += 1;
+            if let Err(text) = self.check_required(&required) {
+                return self.unfinished(text);
+            }
             match (self.era, sink) {
                 (Era::Modern, _) => return self.input_required(required),
                 (Era::Legacy, Some(sink)) => self.request_input(required, sink).await?,
                 (Era::Legacy, None) => {
                     let text = "this needs to ask you something: call it alone, in no batch, and accept text/event-stream";
-                    return match self.target {
-                        Target::Method { .. } => Err(Failure::inline(code::INTERNAL_ERROR, text).into()),
-                        _ => Ok(self.renderer().tool_error(text.to_owned())),
-                    };
+                    return self.unfinished(text.to_owned());
                 }
             }
         }
     }
 
+    /// Checks that input can be requested once more, so that a call ends whatever a tool and a client do.
+    fn check_required(&self, required: &InputRequired) -> Result<(), String> {
+        if required.request_state.as_ref().is_some_and(|state| text_bytes(state) > MAX_STATE_BYTES) {
+            return Err(format!(
+                "what this call has to remember of the responses is more than {MAX_STATE_BYTES} bytes"
+            ));
+        }
+        if self.rounds > MAX_INPUT_ROUNDS {
+            return Err(format!(
+                "the call asked for input {MAX_INPUT_ROUNDS} times, and ends without a result"
+            ));
+        }
+        let is_refused = |name: &String| self.input_responses.is_error(name);
+        if self.era == Era::Legacy && required.input_requests.keys().any(is_refused) {
+            return Err(
+                "the client answered the request for input with an error, and this needs the input".into()
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns the result of a call that needs input and can't get it.
+    fn unfinished(&mut self, text: String) -> Result<RenderedResult, Refusal> {
+        self.log.reason = Some("no_input");
+        match self.target {
+            Target::Tool { .. } => Ok(self.renderer().tool_error(text)),
+            _ => Err(Failure::inline(code::INTERNAL_ERROR, text).into()),
+        }
+    }
+
     async fn round(&mut self, sink: Option<&Sink>) -> Result<Round, Refusal> {
+        // What is called gets a copy of each response, and makes its next state of another.
+        let copies = 2 * self.input_bytes;
+        self.memory.add(copies)?;
+        self.input_bytes += copies;
         let feedback: &dyn Feedback = sink.map_or(&NoopFeedback, |sink| sink as &dyn Feedback);
         let context = RequestContext {
             principal: &self.principal,
@@ -363,26 +436,43 @@ impl Job {
     }
 
     /// Returns the result that has a modern client get the input and call again.
-    fn input_required(&self, required: InputRequired) -> Result<RenderedResult, Refusal> {
+    fn input_required(&mut self, required: InputRequired) -> Result<RenderedResult, Refusal> {
         let lacking = required.input_requests.values().find(|request| !self.capabilities.can_answer(request));
         if let Some(lacking) = lacking {
             let data = json!({"requiredCapabilities": {capability(lacking): {}}});
             let message = "the client lacks a capability that this call needs";
             return Err(Failure::malformed(code::MISSING_CAPABILITY, message).with_data(data).into());
         }
-        let now = self.service().clock.now().seconds();
-        let binding = Binding::new(&self.principal, self.method, self.target.name());
-        let sealed = required.request_state.map(|state| {
-            let digest = self.target.arguments_digest();
-            self.snapshot.sealing_keys().seal(state, digest, &binding, now).ok_or_else(no_randomness)
-        });
+        let sealed = required.request_state.map(|state| self.sealed(state));
         let requests = required.input_requests.into_iter();
         let requests = requests.map(|(name, request)| (name, input_request(request, true))).collect();
         Ok(self.renderer().input_required(requests, sealed.transpose()?))
     }
 
+    fn sealed(&mut self, state: Value) -> Result<String, Refusal> {
+        let digest = self.arguments_digest()?;
+        // As JSON, sealed, and in base64.
+        self.memory.add(3 * text_bytes(&state))?;
+        let now = self.service().clock.now().seconds();
+        let binding = Binding::new(&self.principal, self.method, self.target.name());
+        self.snapshot.sealing_keys().seal(state, digest, &binding, now).ok_or_else(no_randomness)
+    }
+
     /// Sends the requests on the call's stream to a legacy client, and waits for its responses.
     async fn request_input(&mut self, required: InputRequired, sink: &Sink) -> Result<(), Refusal> {
+        let patience = self.snapshot.settings.answer_timeout;
+        let now = self.service().clock.uptime();
+        let respond_by = *self.respond_by.get_or_insert(now.saturating_add(patience));
+        let remaining = respond_by.saturating_sub(now);
+        if remaining.is_zero() {
+            return Err(no_answer(patience).into());
+        }
+        // The state takes the place of the responses and the state of the round before.
+        self.forget_input();
+        let state_bytes = required.request_state.as_ref().map_or(0, strict_json::tree_bytes);
+        self.memory.add(state_bytes)?;
+        self.input_bytes = state_bytes;
+        self.request_state = required.request_state;
         let mut waiting = Vec::new();
         let mut messages = sink.sender();
         for (name, request) in required.input_requests {
@@ -394,24 +484,18 @@ impl Job {
             let _ = messages.send(json_rpc_request(&pending.id, input_request(request, false))).await;
             waiting.push((name, pending));
         }
-        // Earlier responses were for the round before.
-        self.input_responses = InputResponses::default();
-        self.memory.remove(std::mem::take(&mut self.input_responses_bytes));
         let responses = join_all(waiting.into_iter().map(|(name, pending)| response(name, pending)));
-        let patience = self.snapshot.settings.answer_timeout;
-        let deadline = self.service().clock.sleep(patience);
+        let deadline = self.service().clock.sleep(remaining);
         let responses = match select(std::pin::pin!(responses), deadline).await {
             Either::Left((responses, _)) => responses,
             Either::Right(_) => return Err(no_answer(patience).into()),
         };
         let mut by_name = BTreeMap::new();
         for (name, response) in responses.into_iter().filter_map(|(name, response)| Some((name, response?))) {
-            self.memory.add(response.tree_bytes())?;
-            self.input_responses_bytes += response.tree_bytes();
-            by_name.insert(name, response.parse());
+            let response = response.into_tree(&mut self.memory, &mut self.input_bytes)?;
+            by_name.insert(name, response);
         }
         self.input_responses = InputResponses::new(by_name);
-        self.request_state = required.request_state;
         Ok(())
     }
 }
@@ -427,6 +511,24 @@ fn round<T>(outcome: Outcome<T>, render: impl FnOnce(T) -> RenderedResult) -> Ro
 async fn response(name: String, mut pending: PendingInputRequest) -> (String, Option<InputResponse>) {
     let response = (&mut pending.response).await.ok();
     (name, response)
+}
+
+/// Returns the length of a value as JSON text.
+fn text_bytes(value: &Value) -> usize {
+    struct Length(usize);
+    impl std::io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    // Neither a value nor this writer can fail.
+    let _ = serde_json::to_writer(&mut length, value);
+    length.0
 }
 
 fn no_randomness() -> Refusal {

@@ -169,13 +169,17 @@ impl<'a> Params<'a> {
         object("arguments", self.arguments.as_ref())
     }
 
-    /// Returns the responses to earlier requests for input, whose trees are counted before they are made.
-    pub(crate) fn input_responses(&self, memory: &mut Memory) -> Result<BTreeMap<String, Value>, Refusal> {
+    /// Returns the responses to earlier requests for input, and the memory of their trees, which is counted before they are
+    /// made.
+    pub(crate) fn input_responses(
+        &self,
+        memory: &mut Memory,
+    ) -> Result<(BTreeMap<String, Value>, usize), Refusal> {
         let Some(responses) = object("inputResponses", self.input_responses.as_ref())? else {
-            return Ok(BTreeMap::new());
+            return Ok((BTreeMap::new(), 0));
         };
         memory.add(responses.tree_bytes())?;
-        Ok(members(responses.parse()))
+        Ok((members(responses.parse()), responses.tree_bytes()))
     }
 }
 

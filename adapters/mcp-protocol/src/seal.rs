@@ -8,11 +8,14 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{Principal, UnixSeconds};
+use domain::{Exhausted, Memory, Principal, UnixSeconds};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use syntax::strict_json::{self, Json, MAX_DEPTH, MapAccess, Members, Unread};
+use syntax::strict_json::{self, Json, MAX_DEPTH, MapAccess, Members, Unparsed, Unread};
+
+/// The maximum size of a state, in bytes of JSON: it has to fit into the client's next request, beside the responses.
+pub(crate) const MAX_STATE_BYTES: usize = 64 * 1024;
 
 /// The lifetime of a state, in seconds: a user may have to fill in a form meanwhile.
 const LIFE: i64 = 3600;
@@ -78,6 +81,8 @@ struct Payload {
 pub(crate) struct Opened {
     pub(crate) arguments: ArgumentsDigest,
     pub(crate) state: Value,
+    /// The memory of the state's tree.
+    pub(crate) state_bytes: usize,
 }
 
 /// The members of an opened payload.
@@ -85,7 +90,7 @@ pub(crate) struct Opened {
 struct Sealed<'a> {
     exp: Option<&'a RawValue>,
     arguments: Option<Json<'a>>,
-    state: Option<Value>,
+    state: Option<Unparsed<&'a RawValue>>,
 }
 
 impl<'a> Members<'a> for Sealed<'a> {
@@ -93,21 +98,21 @@ impl<'a> Members<'a> for Sealed<'a> {
         match name {
             "exp" => self.exp = Some(value.raw()?),
             "arguments" => self.arguments = Some(value.read()?),
-            "state" => self.state = Some(value.value()?),
+            "state" => self.state = Some(value.unparsed()?),
             _ => value.skip()?,
         }
         Ok(())
     }
 }
 
-impl Sealed<'_> {
-    fn read(text: &[u8], now: UnixSeconds) -> Option<Opened> {
-        let Sealed { exp, arguments, state } =
-            strict_json::read::<Sealed<'_>>(text, MAX_DEPTH).ok()?.object()?;
+impl<'a> Sealed<'a> {
+    /// Reads a payload that is not expired: the digest of the arguments, and the state.
+    fn read(text: &'a [u8], now: UnixSeconds) -> Option<(ArgumentsDigest, Unparsed<&'a RawValue>)> {
+        let Self { exp, arguments, state } = strict_json::read::<Self>(text, MAX_DEPTH).ok()?.object()?;
         let exp: i64 = exp?.get().parse().ok()?;
         let arguments = ArgumentsDigest(arguments.as_ref().and_then(Json::text)?.to_owned());
         let state = state?;
-        (now.0 < exp).then_some(Opened { arguments, state })
+        (now.0 < exp).then_some((arguments, state))
     }
 }
 
@@ -164,15 +169,39 @@ impl SealingKeys {
         });
     }
 
-    /// Opens a state; `None` if it is not authentic, belongs to another call, or has expired.
-    pub(crate) fn open(&self, sealed: &str, binding: &Binding<'_>, now: UnixSeconds) -> Option<Opened> {
+    /// Opens a state, whose tree is counted in `memory` before it is made; `None` if it is not authentic, belongs to another
+    /// call, or has expired.
+    pub(crate) fn open(
+        &self,
+        sealed: &str,
+        binding: &Binding<'_>,
+        now: UnixSeconds,
+        memory: &mut Memory,
+    ) -> Result<Option<Opened>, Exhausted> {
+        // The bytes, and a copy of them that is decrypted.
+        let texts = 2 * sealed.len();
+        memory.add(texts)?;
+        let opened = self.decrypted(sealed, binding).map(|payload| {
+            let Some((arguments, state)) = Sealed::read(&payload, now) else {
+                return Ok(None);
+            };
+            let state_bytes = state.tree_bytes();
+            memory.add(state_bytes)?;
+            Ok(Some(Opened { arguments, state: state.parse(), state_bytes }))
+        });
+        memory.remove(texts);
+        opened.unwrap_or(Ok(None))
+    }
+
+    fn decrypted(&self, sealed: &str, binding: &Binding<'_>) -> Option<Vec<u8>> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
         let binding = binding.bytes();
         self.all().iter().find_map(|key| {
             let (nonce, mut opened) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
-            let opened = key.open_in_place(nonce, Aad::from(&binding), &mut opened).ok()?;
-            Sealed::read(opened, now)
+            let length = key.open_in_place(nonce, Aad::from(&binding), &mut opened).ok()?.len();
+            opened.truncate(length);
+            Some(opened)
         })
     }
 }
@@ -185,6 +214,9 @@ fn random_key() -> Option<RandomizedNonceKey> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use domain::{Holder, Pool, Shares};
     use serde_json::json;
 
     use super::*;
@@ -193,6 +225,29 @@ mod tests {
 
     fn binding<'a>(subject: &'a str, target: &'a str) -> Binding<'a> {
         Binding { subject, client: "c", resource: "r", method: "tools/call", target }
+    }
+
+    fn memory() -> Memory {
+        memory_of(1 << 20)
+    }
+
+    fn memory_of(bytes: usize) -> Memory {
+        let pool = Pool::new(bytes, Shares { subject_percent: 100, client_percent: 100 });
+        Memory::of_request(&Arc::new(pool), Holder::NOBODY)
+    }
+
+    #[test]
+    fn the_tree_of_a_state_is_counted_before_it_is_made() {
+        let keys = SealingKeys::of_this_process();
+        let state = json!(vec![json!({"a": {}}); 1000]);
+        let sealed = keys.seal_plain(&state, &binding("ada", "t"), NOW).unwrap();
+        let open = |bytes| {
+            let mut memory = memory_of(bytes);
+            keys.open(&sealed, &binding("ada", "t"), NOW, &mut memory).map(Option::unwrap)
+        };
+        assert_eq!(open(2 * sealed.len() + 100_000).err(), Some(Exhausted::Pool));
+        let opened = open(1 << 20).unwrap_or_else(|_| panic!("not opened"));
+        assert_eq!((opened.state_bytes >= 700_000, opened.state), (true, state));
     }
 
     fn digest_of(arguments: impl std::borrow::Borrow<Value>) -> ArgumentsDigest {
@@ -205,7 +260,7 @@ mod tests {
         }
 
         fn opened(&self, sealed: &str, binding: &Binding<'_>, now: UnixSeconds) -> Option<Value> {
-            self.open(sealed, binding, now).map(|opened| opened.state)
+            self.open(sealed, binding, now, &mut memory()).unwrap().map(|opened| opened.state)
         }
     }
 
@@ -214,7 +269,7 @@ mod tests {
         let keys = SealingKeys::of_this_process();
         let digest = digest_of(json!({"amount": 5, "to": {"a": 1, "b": 2}}));
         let sealed = keys.seal(json!(1), digest.clone(), &binding("ada", "t"), NOW).unwrap();
-        let opened = keys.open(&sealed, &binding("ada", "t"), NOW).unwrap().arguments;
+        let opened = keys.open(&sealed, &binding("ada", "t"), NOW, &mut memory()).unwrap().unwrap().arguments;
         assert_eq!(opened, digest);
         let reordered: Value = serde_json::from_str(r#"{"to": {"b": 2, "a": 1}, "amount": 5}"#).unwrap();
         assert_eq!(opened, digest_of(reordered));

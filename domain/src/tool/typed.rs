@@ -62,7 +62,7 @@ pub trait Tool: Send + Sync + 'static {
     /// What a call does beyond its result.
     const HINTS: ToolHints = ToolHints::UNKNOWN;
 
-    /// The arguments: a struct. Its fields become the input schema, its doc comments the descriptions.
+    /// The arguments: a struct, or `()` for none. Its fields become the input schema, its doc comments the descriptions.
     type Input: DeserializeOwned + JsonSchema + Send;
     /// The result: [`Json`] for data, a string for text, or whatever else implements [`ToolOutput`].
     type Output: ToolOutput;
@@ -91,7 +91,7 @@ impl<T: Tool> DynTool for T {
     fn spec(&self) -> Result<ToolSpec, SpecError> {
         let spec = spec::<T::Input, T::Output>(T::NAME, T::TITLE, T::DESCRIPTION)?;
         let spec = ToolSpec { hints: T::HINTS, ..spec };
-        self.describe(spec.requires(T::SCOPES.iter().copied())?)
+        self.describe(spec.requires(T::SCOPES.iter().copied())?).map_err(|error| error.of_tool(T::NAME))
     }
 
     async fn run(&self, call: ToolCall<'_>) -> ToolResult {
@@ -105,7 +105,8 @@ fn spec<I: JsonSchema, O: ToolOutput>(
     title: &str,
     description: &str,
 ) -> Result<ToolSpec, SpecError> {
-    Ok(ToolSpec { output: O::schema()?, ..ToolSpec::of_input::<I>(name, title, description)? })
+    let spec = ToolSpec::of_input::<I>(name, title, description)?;
+    Ok(ToolSpec { output: O::schema().map_err(|error| error.of_tool(name))?, ..spec })
 }
 
 /// What a [`Tool`] returns.
@@ -280,13 +281,11 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use futures_util::FutureExt;
     use serde::Deserialize;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
+    use crate::context::tests::{run, text};
 
     #[derive(Deserialize, JsonSchema)]
     struct Input {
@@ -297,6 +296,16 @@ mod tests {
     #[derive(Serialize, JsonSchema)]
     struct Output {
         text: String,
+    }
+
+    /// Can't be written.
+    #[derive(JsonSchema)]
+    struct NotJson;
+
+    impl Serialize for NotJson {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("never"))
+        }
     }
 
     struct Echo;
@@ -341,7 +350,7 @@ mod tests {
         let tool =
             |name, scopes| tool_fn(name, "", |_: Input, _| async { Ok("") }).scopes(scopes).spec().err();
         assert_eq!(tool("a b", &[]), Some(SpecError::Name("a b".into())));
-        assert!(matches!(tool("a", &["b c"]), Some(SpecError::Scope(_))));
+        assert!(matches!(tool("a", &["b c"]), Some(SpecError::OfTool { name, .. }) if name == "a"));
         assert_eq!(tool("a", &["b"]), None);
     }
 
@@ -360,58 +369,18 @@ mod tests {
         );
         let both = ("said", Json(Output { text: "a".into() }));
         assert_eq!(content(both.into_result().unwrap()), (text("said"), structured, false));
-        let bad = Json(BTreeMap::from([((1, 2), 3)]));
-        assert!(serde_json::to_string(&bad.0).is_err());
+        let error = Json(NotJson).into_result().unwrap_err();
+        assert_eq!(error.to_string(), "the result can't be given as JSON");
     }
 
     #[test]
-    fn a_context_asks_once_for_each_input_and_remembers_the_responses() {
-        use crate::context::{
-            Cancellation, ClientCapabilities, ElicitResult, InputRequired, InputResponses, NoopFeedback,
-        };
-        use crate::time::{Clock, UnixMillis};
-
-        struct Never;
-        #[async_trait]
-        impl Clock for Never {
-            fn now(&self) -> UnixMillis {
-                UnixMillis(0)
-            }
-            fn uptime(&self) -> std::time::Duration {
-                std::time::Duration::ZERO
-            }
-            async fn sleep(&self, _: std::time::Duration) {}
-        }
-
-        let principal = crate::properties::principal();
-        let round = |responses: Value, state: Option<Value>| {
-            let responses = responses.as_object().unwrap().clone().into_iter().collect();
-            let context = Context {
-                principal: &principal,
-                clock: &Never,
-                capabilities: &ClientCapabilities::ALL,
-                input_responses: &InputResponses::new(responses),
-                request_state: state.as_ref(),
-                feedback: &NoopFeedback,
-                cancellation: &Cancellation::default(),
-            };
-            let ask = || -> Result<(ElicitResult, ElicitResult), ToolError> {
-                let first = context.elicit("first", "First?", json!({"type": "object"}))?;
-                Ok((first, context.elicit("second", "Second?", json!({"type": "object"}))?))
-            };
-            ask().map_err(|error| error.into_input_required().unwrap())
-        };
-        let names = |required: &InputRequired| required.input_requests.keys().cloned().collect::<Vec<_>>();
-        let first = round(json!({}), None).unwrap_err();
-        assert_eq!(names(&first), ["first"]);
-        let malformed =
-            round(json!({"first": {"action": "shrug"}}), first.request_state.clone()).unwrap_err();
-        assert_eq!(names(&malformed), ["first"], "asked again");
-        let second = round(json!({"first": {"action": "decline"}}), first.request_state).unwrap_err();
-        assert_eq!(names(&second), ["second"]);
-        let done = round(json!({"second": {"action": "accept", "content": {"a": 1}}}), second.request_state);
-        let content = json!({"a": 1}).as_object().unwrap().clone();
-        assert_eq!(done, Ok((ElicitResult::Decline, ElicitResult::Accept(content))));
-        assert!(async { ToolError::new("x").into_input_required().is_err() }.now_or_never().unwrap());
+    fn no_arguments_are_a_unit_and_a_spec_error_names_its_tool() {
+        let tool = tool_fn("unit", "", |(): (), _| async { Ok("done") });
+        assert_eq!(tool.spec().unwrap().input.as_json(), &json!({"type": "object", "properties": {}}));
+        assert!(text(run(&tool, json!({}), None)).contains("done"));
+        let text = tool_fn("text", "", |_: String, _| async { Ok("") }).spec().unwrap_err().to_string();
+        assert_eq!(text, r#"the tool "text": not a usable JSON Schema: its type is not "object""#);
+        let output = tool_fn("list", "", |(): (), _| async { Ok(Json(vec![1])) }).spec().unwrap_err();
+        assert!(output.to_string().starts_with(r#"the tool "list": "#));
     }
 }

@@ -387,6 +387,23 @@ impl State {
     }
 }
 
+/// Returns the memory that a tree takes, in bytes, by the same count as [`Unparsed::tree_bytes`].
+#[must_use]
+pub fn tree_bytes(tree: &Value) -> usize {
+    VALUE_BYTES
+        + match tree {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => ALLOCATION_BYTES + text.len(),
+            Value::Array(items) => ALLOCATION_BYTES + items.iter().map(tree_bytes).sum::<usize>(),
+            Value::Object(members) => {
+                let member =
+                    |(name, value): (&String, &Value)| ALLOCATION_BYTES + name.len() + tree_bytes(value);
+                members.len().div_ceil(MEMBERS_PER_NODE) * NODE_BYTES
+                    + members.iter().map(member).sum::<usize>()
+            }
+        }
+}
+
 /// Walks a value and returns what `M` takes.
 struct Walk<'f, M> {
     remaining: usize,

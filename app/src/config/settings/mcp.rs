@@ -49,7 +49,7 @@ static ANSWER: Key<Whole> = Key::new(
     "mcp.answer_seconds",
     seconds(1, DAY),
     Reload::Applied,
-    "how long a client of 2025-11-25 and before may take to answer a tool's question",
+    "how long a client of 2025-11-25 and before may take to answer all that one call asks",
 );
 
 pub(super) const KEYS: &[&Key] =

@@ -97,6 +97,8 @@ fn a_tree_takes_no_more_than_was_said() {
             "{said} {took} {}",
             &inner[..inner.len().min(40)]
         );
+        let clone = tree.clone();
+        assert!(allocated(&clone) <= tree_bytes(&clone) && tree_bytes(&clone) <= said);
         assert_eq!(unparsed.to_owned().text(), inner);
     }
 }
