@@ -3,10 +3,12 @@
 mod addresses;
 mod dot_env;
 mod files;
+mod fingerprint;
 mod key;
 mod own;
 mod problem;
 mod reader;
+mod secret;
 pub mod settings;
 mod shown;
 mod sources;
@@ -14,6 +16,7 @@ mod suggestions;
 mod tables;
 mod toml_text;
 
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use key::Reload;
 pub use own::{OwnSections, Section};
 pub use problem::{Problem, Problems};
