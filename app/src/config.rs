@@ -1,6 +1,7 @@
 //! Configuration: sources, in order, read into [`Settings`], or every problem at once.
 
 mod addresses;
+mod default_text;
 mod dot_env;
 mod files;
 mod fingerprint;
@@ -16,6 +17,7 @@ mod suggestions;
 mod tables;
 mod toml_text;
 
+pub(crate) use default_text::merged as merged_defaults;
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use key::Reload;
 pub use own::{OwnSections, Section};

@@ -752,6 +752,44 @@ mod tests {
         assert_eq!(problems(&["own"], &["own.token", "mcp.title"]), [expected]);
     }
 
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    struct Flat {
+        direct: u8,
+        #[serde(flatten)]
+        inner: Inner,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    struct Inner {
+        number: u8,
+    }
+
+    /// As docs/own-server.md says of what serde buffers.
+    #[test]
+    fn a_flattened_type_is_read_less_strictly() {
+        let read = |toml: &str, variables: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let variables: Vec<_> = variables.iter().map(owned).collect();
+            let sources = Sources::default().text("my.toml", toml).environment(&variables);
+            let mut read = Read::default();
+            read.section(
+                Section::of::<Flat>("flat"),
+                sources.merge().unwrap().remove("flat"),
+                &["flat.secret"],
+            );
+            read
+        };
+        let lenient = read("[flat]\ndirect = 1\nnumber = 2\nother = 3\nsecret = \"hunter2\"\n", &[]);
+        let expected = Flat { direct: 1, inner: Inner { number: 2 } };
+        assert_eq!(lenient.sections.get::<Flat>("flat").unwrap(), expected);
+        assert!(!format!("{:?}", lenient.effective).contains("hunter2"));
+        let number = ("FASTMCP__FLAT__NUMBER", "2");
+        let problems = read("[flat]\ndirect = 1\n", &[number]).problems;
+        assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), ["flat: must be u8"]);
+        let direct = ("FASTMCP__FLAT__DIRECT", "1");
+        assert_eq!(read("[flat]\nnumber = 2\n", &[direct]).sections.get::<Flat>("flat").unwrap(), expected);
+    }
+
     #[test]
     fn a_section_that_was_not_declared_says_how_to_declare_it() {
         let read = read("[orders]\nurl = \"u\"\n", &[]);
