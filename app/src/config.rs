@@ -1,12 +1,15 @@
 //! Configuration: sources, in order, read into [`Settings`], or every problem at once.
 
 mod addresses;
+mod default_text;
 mod dot_env;
 mod files;
+mod fingerprint;
 mod key;
 mod own;
 mod problem;
 mod reader;
+mod secret;
 pub mod settings;
 mod shown;
 mod sources;
@@ -14,6 +17,8 @@ mod suggestions;
 mod tables;
 mod toml_text;
 
+pub(crate) use default_text::merged as merged_defaults;
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use key::Reload;
 pub use own::{OwnSections, Section};
 pub use problem::{Problem, Problems};

@@ -8,7 +8,7 @@ use domain::{Clock, TokenVerifier};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt};
 use hyper_transport::ReloadHandle;
 
-use crate::config::{Reload, Settings, reload};
+use crate::config::{Fingerprint, Reload, Settings, reload};
 use crate::signals::Hangups;
 use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
 
@@ -125,6 +125,9 @@ impl Live {
             ports.verifier = ready_verifier(&new, &ports).await?;
         }
         self.replace(&new, &ports)?;
+        for warning in &new.warnings {
+            tracing::warn!("{warning}");
+        }
         (self.settings, self.ports) = (new, ports);
         Ok(changed)
     }
@@ -153,16 +156,46 @@ async fn ready_verifier(settings: &Settings, ports: &Ports) -> anyhow::Result<Ar
 
 /// Returns the keys whose values differ, and those that only one of the two has.
 fn changed(old: &Settings, new: &Settings) -> Vec<String> {
-    let values = |settings: &Settings| -> BTreeMap<String, String> {
-        settings.effective.iter().map(|value| (value.key.clone(), value.value.clone())).collect()
+    let values = |settings: &Settings| -> BTreeMap<String, Fingerprint> {
+        settings.effective.iter().map(|value| (value.key.clone(), value.fingerprint)).collect()
     };
     let (before, now) = (values(old), values(new));
     let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    let mut changed: Vec<String> =
-        keys.into_iter().filter(|key| before.get(*key) != now.get(*key)).cloned().collect();
-    // The effective values, compared above, hide these.
-    if old.mcp.state_keys != new.mcp.state_keys && !changed.iter().any(|key| key == "mcp.state_keys") {
-        changed.push("mcp.state_keys".to_owned());
+    keys.into_iter().filter(|key| before.get(*key) != now.get(*key)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::Deserialize;
+
+    use super::changed;
+    use crate::config::{Section, Settings, Sources};
+
+    #[derive(Deserialize)]
+    struct Own {
+        #[serde(rename = "token")]
+        _token: String,
     }
-    changed
+
+    fn settings(configure: impl FnOnce(Sources) -> Sources) -> Settings {
+        let sources = Sources::defaults().section(Section::of::<Own>("own")).secret("own.token");
+        let sources = sources.set("test", "auth0.domain", "tenant.eu.auth0.com");
+        let sources = sources.set("test", "auth0.audience", "urn:api").set("test", "own.token", "one");
+        Settings::load(configure(sources), &crate::wiring::shipped().catalog().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn another_secret_is_a_change_although_neither_is_shown() {
+        let (old, new) = (settings(|sources| sources), settings(|s| s.set("test", "own.token", "two")));
+        assert_eq!(changed(&old, &new), ["own.token"]);
+        assert_eq!(changed(&old, &settings(|sources| sources)), [""; 0]);
+        let key = |byte: u8| STANDARD.encode([byte; 32]);
+        let keyed = |byte| settings(|s| s.set("test", "mcp.state_keys", vec![key(byte)]));
+        assert_eq!(changed(&keyed(1), &keyed(2)), ["mcp.state_keys"]);
+        assert_eq!(changed(&keyed(1), &keyed(1)), [""; 0]);
+        assert_eq!(changed(&old, &keyed(1)), ["mcp.state_keys"]);
+        assert!(!format!("{old:?}").contains("one\""), "{old:?}");
+    }
 }

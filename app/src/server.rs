@@ -16,7 +16,7 @@ use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{OwnSections, Section, Settings, Sources};
+use crate::config::{OwnSections, Section, Settings, Sources, merged_defaults};
 use crate::live::{Changes, Live};
 use crate::wiring::{self, Offer, Ports};
 
@@ -356,15 +356,24 @@ impl SetUp {
 }
 
 impl Profile {
+    fn is_named(&self) -> bool {
+        self.name != env!("CARGO_PKG_NAME")
+    }
+
     pub(crate) fn sources(&self) -> Sources {
         let mut sources = Sources::defaults();
-        if self.name != env!("CARGO_PKG_NAME") {
+        if self.is_named() {
             let place = format!("{}, built in", self.name);
             sources = sources.set(&place, "mcp.name", self.name).set(&place, "mcp.title", self.name);
         }
         for toml in &self.defaults {
             sources = sources.text(&format!("{}'s defaults, built in", self.name), toml);
         }
+        self.declared(sources)
+    }
+
+    /// Returns sources with what is declared of the configuration, but no value.
+    pub(crate) fn declared(&self, mut sources: Sources) -> Sources {
         if let Some(provider) = &self.provider {
             sources = sources.identity_provider(Arc::clone(provider));
         }
@@ -396,8 +405,10 @@ impl Profile {
 
     /// Returns every default, as `config default` prints it.
     pub(crate) fn default_toml(&self) -> String {
-        let own = self.defaults.iter().map(|toml| toml.trim_end());
-        std::iter::once(crate::config::DEFAULTS.trim_end()).chain(own).collect::<Vec<_>>().join("\n\n")
+        let name = toml::Value::from(self.name);
+        let identity = self.is_named().then(|| format!("[mcp]\nname = {name}\ntitle = {name}\n"));
+        let own = self.defaults.iter().map(|toml| (*toml).to_owned());
+        merged_defaults(&identity.into_iter().chain(own).collect::<Vec<_>>())
     }
 }
 

@@ -62,14 +62,17 @@ impl Offer {
         })
     }
 
-    /// Reads settings for the offer; where tools come and go, rules may name what is not there.
+    /// Reads settings for the offer; where tools come and go, rules may name what is not there, with a warning.
     ///
     /// # Errors
     /// When a spec or the configuration is at fault.
     pub fn settings(&self, sources: Sources) -> anyhow::Result<Settings> {
         let catalog = self.catalog()?;
-        let load = if self.providers.is_empty() { Settings::load } else { Settings::load_partial };
-        Ok(load(sources, &catalog)?)
+        if self.providers.is_empty() {
+            return Ok(Settings::load(sources, &catalog)?);
+        }
+        let fixed = ToolCatalog::new(self.tools.clone()).context("the tools can't be offered")?;
+        Ok(Settings::load_changing(sources, &catalog, &fixed)?)
     }
 
     /// Returns a stream with an item for every change of a provider's tools after this call.

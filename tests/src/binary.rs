@@ -384,6 +384,21 @@ fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
     assert_eq!(changed, "tools.greet.scopes");
     assert_eq!(scopes(), serde_json::json!(["say:hello", "tool:whoami"]));
 
+    // What is probably not meant is said again, and another secret is a change although it is never shown.
+    let keys = folder.path().join("keys");
+    let keyed = format!("[http]\nallowed_origins = [\"*\"]\n[mcp]\nstate_keys_file = {keys:?}\n");
+    for (key, expected) in [
+        ("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "mcp.state_keys, mcp.state_keys_file"),
+        ("ZjEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "mcp.state_keys"),
+    ] {
+        std::fs::write(&keys, key).unwrap();
+        configure(&format!("{keyed}[tools.greet]\nscopes = [\"say:hello\"]\n"));
+        hang_up();
+        logged(&mut lines, "every web page");
+        let changed = logged(&mut lines, "was read again")["changed"].take();
+        assert_eq!(changed.as_str().unwrap().trim_start_matches("http.allowed_origins, "), expected);
+    }
+
     // All of it is applied, or none.
     for (fixed, key) in
         [("[limits]\nconnections = 5", "limits.connections"), ("[log]\nlevel = \"debug\"", "log.level")]

@@ -34,6 +34,7 @@ mod methods;
 mod modern;
 mod oauth;
 mod overload;
+mod own_configuration;
 mod own_server;
 mod pages;
 mod properties;

@@ -15,16 +15,27 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::fingerprint::Fingerprint;
 use super::problem::Problem;
 use super::reader::{Effective, is_variable, source};
-use super::shown;
+use super::{secret, settings, shown};
+
+const UNKNOWN: &str = "there is no such key";
+/// What is said of a secret that can't be read, and nothing else.
+const UNUSABLE: &str = "has a value that can't be used";
+/// What is said in place of a type's own words about a table with secrets.
+const UNUSABLE_TABLE: &str =
+    "is refused by its type, whose words are not shown: they may repeat a secret of this table";
 
 /// A section that a server declares: the name of its table, and the type that it is read into.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
     pub(super) name: &'static str,
-    parse: fn(&'static str, &Value) -> Result<Parsed, Vec<Problem>>,
+    parse: Parse,
 }
+
+/// Reads a section of a name from its table; the keys of the secrets come last.
+type Parse = fn(&'static str, &Value, &[&'static str]) -> Result<Parsed, Vec<Problem>>;
 
 #[derive(Clone)]
 struct Parsed {
@@ -67,6 +78,40 @@ impl OwnSections {
     }
 }
 
+/// Returns what is wrong with the declarations themselves, whatever the values are.
+pub(super) fn misdeclared(sections: &[Section], secrets: &[&'static str]) -> Vec<Problem> {
+    let problem =
+        |key: &str, message: &str| Problem { key: key.to_owned(), source: None, message: message.to_owned() };
+    let names = sections.iter().enumerate().filter_map(|(index, Section { name, .. })| {
+        let message = if is_ours(name) {
+            "can't be declared as a section: the table is the server's own"
+        } else if sections[..index].iter().any(|earlier| earlier.name == *name) {
+            "is declared as a section twice"
+        } else if !is_plain(name) {
+            "can't be a section's name: it has to be letters, digits, `_` and `-`"
+        } else {
+            return None;
+        };
+        Some(problem(name, message))
+    });
+    let is_within =
+        |secret: &str| sections.iter().any(|section| secret.split('.').next() == Some(section.name));
+    let secrets = secrets.iter().filter(|secret| !is_within(secret));
+    names
+        .chain(secrets.map(|key| problem(key, "is declared secret, but is in no declared section")))
+        .collect()
+}
+
+/// Returns whether a table is read by something else than a declared section.
+fn is_ours(table: &str) -> bool {
+    table == "tenant" || settings::keys().any(|key| key.name.split('.').next() == Some(table))
+}
+
+/// Returns whether a table's name needs no quotes.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
 /// What was read of the declared sections.
 #[derive(Default)]
 pub(super) struct Read {
@@ -77,48 +122,59 @@ pub(super) struct Read {
 
 impl Read {
     /// Reads a section's table. Without one, every key has to have a default. `secrets` are keys whose values are never shown.
-    pub(super) fn section(&mut self, section: Section, table: Option<Value>, secrets: &[&str]) {
+    pub(super) fn section(&mut self, section: Section, table: Option<Value>, secrets: &[&'static str]) {
         let table = table.unwrap_or_else(|| Value::new(None, ValueKind::Table(Map::new())));
         self.show(&[section.name.to_owned()], &table, secrets);
-        match (section.parse)(section.name, &table) {
+        match (section.parse)(section.name, &table, secrets) {
             Ok(parsed) => drop(self.sections.0.insert(section.name, parsed)),
             Err(mut problems) => self.problems.append(&mut problems),
         }
     }
 
     fn show(&mut self, path: &[String], value: &Value, secrets: &[&str]) {
-        let key = shown::key(path);
+        let is_secret = secret::depth(secrets, path).is_some();
         match &value.kind {
-            _ if secrets.contains(&key.as_str()) => self.effective.push(Effective {
-                key,
-                value: "[redacted]".into(),
-                json: serde_json::json!({"redacted": 1}),
-                source: source(value).unwrap_or_default(),
-            }),
-            ValueKind::Table(table) => {
+            ValueKind::Table(table) if !is_secret => {
                 for (name, value) in table {
-                    self.show(&[path, std::slice::from_ref(name)].concat(), value, secrets);
+                    self.show(&below(path, name), value, secrets);
                 }
             }
-            _ => self.effective.push(Effective {
-                key,
-                value: json(value).to_string(),
-                json: json(value),
-                source: source(value).unwrap_or_default(),
-            }),
+            _ => {
+                let json = json(path, value, secrets);
+                self.effective.push(Effective {
+                    key: shown::key(path),
+                    value: if is_secret { "[redacted]".into() } else { json.to_string() },
+                    json,
+                    source: source(value).unwrap_or_default(),
+                    fingerprint: Fingerprint::of(&self::json(path, value, &[]).to_string()),
+                });
+            }
         }
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
+fn below(path: &[String], name: &str) -> Vec<String> {
+    path.iter().map(String::as_str).chain([name]).map(str::to_owned).collect()
+}
+
+/// Returns a value as JSON, without the secrets in it.
+fn json(path: &[String], value: &Value, secrets: &[&str]) -> serde_json::Value {
+    if secret::depth(secrets, path).is_some() {
+        return serde_json::json!({"redacted": 1});
+    }
     match &value.kind {
         ValueKind::Boolean(flag) => (*flag).into(),
         ValueKind::I64(number) => (*number).into(),
         ValueKind::U64(number) => (*number).into(),
         ValueKind::Float(number) => (*number).into(),
         ValueKind::String(text) => text.as_str().into(),
-        ValueKind::Array(items) => items.iter().map(json).collect(),
-        ValueKind::Table(table) => table.iter().map(|(name, value)| (name.clone(), json(value))).collect(),
+        ValueKind::Array(items) => items.iter().map(|item| json(path, item, secrets)).collect(),
+        ValueKind::Table(table) => {
+            let members = table.iter().map(|(name, value)| (name, json(&below(path, name), value, secrets)));
+            // In the order of their names.
+            let members: BTreeMap<_, _> = members.collect();
+            members.into_iter().map(|(name, value)| (name.clone(), value)).collect()
+        }
         ValueKind::Nil | ValueKind::I128(_) | ValueKind::U128(_) => serde_json::Value::Null,
     }
 }
@@ -126,32 +182,65 @@ fn json(value: &Value) -> serde_json::Value {
 fn parse<T: DeserializeOwned + Send + Sync + 'static>(
     name: &'static str,
     table: &Value,
+    secrets: &[&'static str],
 ) -> Result<Parsed, Vec<Problem>> {
-    let problems = RefCell::default();
+    let reading = Reading { secrets, problems: RefCell::default(), structs: RefCell::default() };
     let path = vec![name.to_owned()];
-    let parsed = T::deserialize(Strict { path: &path, value: table, problems: &problems });
-    let mut problems = problems.into_inner();
+    let parsed = T::deserialize(Strict { path: &path, value: table, reading: &reading });
+    let mut problems = reading.unknown_secrets();
+    problems.append(&mut reading.problems.borrow_mut());
     match parsed {
         Ok(value) if problems.is_empty() => {
             return Ok(Parsed { value: Arc::new(value), type_name: type_name::<T>() });
         }
         Ok(_) => {}
-        Err(fault) => problems.push(fault.at(&path, table).into_problem()),
+        Err(fault) => problems.push(fault.at(&path, table).into_problem(secrets)),
     }
     Err(problems)
+}
+
+/// What a section is read with, and what is noted on the way.
+struct Reading<'a> {
+    secrets: &'a [&'static str],
+    problems: RefCell<Vec<Problem>>,
+    /// The structures that were read: the path of each, and its fields.
+    structs: RefCell<Vec<(Vec<String>, &'static [&'static str])>>,
+}
+
+impl Reading<'_> {
+    /// Returns the problems of secrets that name a field which the structure at its place does not have.
+    fn unknown_secrets(&self) -> Vec<Problem> {
+        let structs = self.structs.borrow();
+        // Those of one depth are of one place: of a list's items, or of what stands at a `*`.
+        let is_unknown_at = |secret: &str, depth: usize| {
+            let read = structs.iter().filter(|(path, _)| path.len() == depth);
+            let mut read =
+                read.filter_map(|(path, fields)| Some((secret::next(secret, path)?, fields))).peekable();
+            read.peek().is_some() && !read.any(|(name, fields)| name == "*" || fields.contains(&name))
+        };
+        let is_unknown =
+            |secret: &str| (1..secret.split('.').count()).any(|depth| is_unknown_at(secret, depth));
+        let unknown = self.secrets.iter().filter(|secret| is_unknown(secret));
+        let message = "is declared secret, but its section's type has no such key";
+        unknown.map(|key| Problem { key: (*key).to_owned(), source: None, message: message.into() }).collect()
+    }
 }
 
 /// A value and its path. What nothing reads becomes a problem.
 struct Strict<'a> {
     path: &'a [String],
     value: &'a Value,
-    problems: &'a RefCell<Vec<Problem>>,
+    reading: &'a Reading<'a>,
 }
 
-/// Why a value can't be read. It repeats no value: that may be a secret.
+/// Why a value can't be read. It repeats no value, as that may be a secret, but for the words of a type's own.
 #[derive(Debug)]
 struct Fault {
     message: String,
+    /// Whether the place is a key that is not expected there.
+    is_key: bool,
+    /// Whether the message is in the words of a type's own, which may repeat the value.
+    is_custom: bool,
     /// The field that is missing below the path.
     field: Option<&'static str>,
     place: Option<(Vec<String>, Option<String>)>,
@@ -159,7 +248,7 @@ struct Fault {
 
 impl Fault {
     fn new(message: String) -> Self {
-        Self { message, field: None, place: None }
+        Self { message, is_key: false, is_custom: false, field: None, place: None }
     }
 
     /// Sets the path and the source, if no inner value did.
@@ -168,11 +257,25 @@ impl Fault {
         self
     }
 
-    fn into_problem(self) -> Problem {
+    fn into_problem(self, secrets: &[&str]) -> Problem {
         let (path, source) = self.place.unwrap_or_default();
+        if let Some(problem) = of_secret(secrets, &path, source.as_ref()) {
+            return problem;
+        }
+        let message = match self.message {
+            _ if self.is_custom && secret::any_below(secrets, &path) => UNUSABLE_TABLE.to_owned(),
+            message => message,
+        };
         let path = [path, self.field.map(str::to_owned).into_iter().collect()].concat();
-        Problem { key: shown::key(&path), source, message: self.message }
+        let key = if self.is_key { shown::unknown_key(&path) } else { shown::key(&path) };
+        Problem { key, source, message }
     }
+}
+
+/// Returns the problem of a secret that a path is, or is below. What is below is part of the secret, names too.
+fn of_secret(secrets: &[&str], path: &[String], source: Option<&String>) -> Option<Problem> {
+    let depth = secret::depth(secrets, path)?;
+    Some(Problem { key: shown::key(&path[..depth]), source: source.cloned(), message: UNUSABLE.to_owned() })
 }
 
 impl fmt::Display for Fault {
@@ -185,7 +288,7 @@ impl std::error::Error for Fault {}
 
 impl Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
+        Self { is_custom: true, ..Self::new(message.to_string()) }
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -194,6 +297,18 @@ impl Error for Fault {
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::new(format!("must be {expected}"))
+    }
+
+    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
+        Self::new(format!("must be {expected}"))
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(format!("must be one of {}", expected.join(", ")))
+    }
+
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self::new(UNKNOWN.to_owned())
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -208,6 +323,16 @@ impl<'a> Strict<'a> {
             ValueKind::String(text) if self.value.origin().is_some_and(is_variable) => Some(text.trim()),
             _ => None,
         }
+    }
+
+    /// Returns the problem of a key that nothing reads.
+    fn unknown_key(&self) -> Problem {
+        let source = source(self.value);
+        of_secret(self.reading.secrets, self.path, source.as_ref()).unwrap_or_else(|| Problem {
+            key: shown::unknown_key(self.path),
+            source,
+            message: UNKNOWN.to_owned(),
+        })
     }
 
     fn items<'de, V: Visitor<'de>>(&self, items: &[Value], visitor: V) -> Result<V::Value, Fault> {
@@ -306,21 +431,30 @@ impl<'de> Deserializer<'de> for Strict<'_> {
             ValueKind::Table(table) => {
                 MapAccessDeserializer::new(self.members(table)).deserialize_enum(name, variants, visitor)
             }
-            _ => Err(Fault::new(format!("must be one of {}", variants.join(", ")))),
+            _ => Err(Fault::unknown_variant("", variants)),
         };
         visited.map_err(|fault| fault.at(path, value))
     }
 
+    /// Notes the fields, by which a misspelled secret is known.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.reading.structs.borrow_mut().push((self.path.to_vec(), fields));
+        self.deserialize_any(visitor)
+    }
+
     /// Notes a key that no field has: serde calls this for it.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let message = "there is no such key".to_owned();
-        let (key, source) = (shown::unknown_key(self.path), source(self.value));
-        self.problems.borrow_mut().push(Problem { key, source, message });
+        self.reading.problems.borrow_mut().push(self.unknown_key());
         visitor.visit_unit()
     }
 
     forward_to_deserialize_any! {
-        i128 u128 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier
+        i128 u128 char str string bytes byte_buf unit unit_struct tuple tuple_struct map identifier
     }
 }
 
@@ -336,8 +470,8 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
         let Some(value) = self.items.next() else {
             return Ok(None);
         };
-        let Strict { path, problems, .. } = *self.within;
-        seed.deserialize(Strict { path, value, problems }).map(Some)
+        let Strict { path, reading, .. } = *self.within;
+        seed.deserialize(Strict { path, value, reading }).map(Some)
     }
 }
 
@@ -352,14 +486,18 @@ impl<'de> MapAccess<'de> for Members<'_> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         self.next = self.remaining.next();
-        let key = self.next.map(|(name, _)| seed.deserialize(name.as_str().into_deserializer()));
-        key.transpose()
+        let Some((name, value)) = self.next else {
+            return Ok(None);
+        };
+        let key = seed.deserialize(name.as_str().into_deserializer());
+        key.map(Some)
+            .map_err(|fault| Fault { is_key: true, ..fault }.at(&below(self.within.path, name), value))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let (name, value) = self.next.take().ok_or_else(|| Fault::new("a value without its key".into()))?;
-        let path = [self.within.path, std::slice::from_ref(name)].concat();
-        let strict = Strict { path: &path, value, problems: self.within.problems };
+        let path = below(self.within.path, name);
+        let strict = Strict { path: &path, value, reading: self.within.reading };
         seed.deserialize(strict).map_err(|fault| fault.at(&path, value))
     }
 }
@@ -440,9 +578,10 @@ mod tests {
     fn faults_name_the_key_and_its_source_and_repeat_no_value() {
         for (toml, expected) in [
             ("", "orders.url: is not set"),
-            ("[orders]\nurl = 5\n", "orders.url (my.toml:2:1): must be a string"),
+            ("[orders]\nurl = 5\n", "orders.url (my.toml:2:1): has a value that can't be used"),
             ("[orders]\nurl = \"u\"\npool = \"5\"\n", "orders.pool (my.toml:3:1): must be u16"),
             ("[orders]\nurl = \"u\"\npool = 70000\n", "orders.pool (my.toml:3:1): must be u16"),
+            ("[orders]\nurl = \"u\"\nnames = 5\n", "orders.names (my.toml:3:1): must be a map"),
             ("[orders]\nurl = \"u\"\nregions = \"a\"\n", "orders.regions (my.toml:3:1): must be a sequence"),
             ("[orders]\nurl = \"u\"\nregions = [5]\n", "orders.regions (my.toml:3:1): must be a string"),
             ("[orders]\nurl = \"u\"\nuser = 1\n", "orders.user (my.toml:3:1): there is no such key"),
@@ -457,7 +596,7 @@ mod tests {
         );
         assert_eq!(
             problems("[orders]\nurl = \"u\"\nmode = \"quick\"\n", &[]),
-            ["orders.mode (my.toml:3:1): unknown variant `quick`, expected `slow` or `fast`"]
+            ["orders.mode (my.toml:3:1): must be one of slow, fast"]
         );
     }
 
@@ -476,6 +615,179 @@ mod tests {
             ]
         );
         assert!(!format!("{:?}", read.sections).contains("secret-url"));
+    }
+
+    #[derive(Debug, Clone, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Account {
+        #[serde(rename = "name")]
+        _name: String,
+        #[serde(rename = "password")]
+        _password: String,
+    }
+
+    #[derive(Debug, Clone, Deserialize)]
+    struct Own {
+        #[serde(rename = "token")]
+        _token: Option<Checked>,
+        #[serde(rename = "mode")]
+        _mode: Option<Mode>,
+        #[serde(rename = "list", default)]
+        _list: Vec<Account>,
+        #[serde(rename = "named", default)]
+        _named: BTreeMap<String, Account>,
+        #[serde(rename = "pair")]
+        _pair: Option<Pair>,
+    }
+
+    /// Its words repeat the value.
+    #[derive(Debug, Clone, Deserialize)]
+    #[serde(try_from = "String")]
+    struct Checked;
+
+    impl TryFrom<String> for Checked {
+        type Error = String;
+
+        fn try_from(text: String) -> Result<Self, String> {
+            if text == "good" { Ok(Self) } else { Err(format!("{text} is bad")) }
+        }
+    }
+
+    #[derive(Debug, Clone, Deserialize)]
+    #[serde(try_from = "Account")]
+    struct Pair;
+
+    impl TryFrom<Account> for Pair {
+        type Error = String;
+
+        fn try_from(account: Account) -> Result<Self, String> {
+            Err(format!("{account:?} is bad"))
+        }
+    }
+
+    fn read_own(toml: &str, secrets: &[&'static str]) -> Read {
+        let mut values = Sources::default().text("my.toml", toml).merge().unwrap();
+        let mut read = Read::default();
+        read.section(Section::of::<Own>("own"), values.remove("own"), secrets);
+        read
+    }
+
+    const OWN_SECRETS: [&str; 5] =
+        ["own.token", "own.mode", "own.list.password", "own.named.*.password", "own.pair.password"];
+
+    #[test]
+    fn a_secret_in_a_list_or_below_any_name_is_not_shown() {
+        let toml = "[own]\ntoken = \"good\"\nmode = \"slow\"\n\
+                    [[own.list]]\nname = \"a\"\npassword = \"hunter2\"\n\
+                    [own.named.b]\nname = \"b\"\npassword = \"hunter2\"\n";
+        let read = read_own(toml, &OWN_SECRETS);
+        assert_eq!(read.problems, []);
+        let shown = format!("{:?}", read.effective);
+        assert!(!shown.contains("hunter2") && !shown.contains("good") && !shown.contains("slow"), "{shown}");
+        let value = |key: &str| read.effective.iter().find(|e| e.key == key).unwrap().value.as_str();
+        assert_eq!(value("own.list"), r#"[{"name":"a","password":{"redacted":1}}]"#);
+        assert_eq!((value("own.named.b.name"), value("own.named.b.password")), ("\"b\"", "[redacted]"));
+    }
+
+    #[test]
+    fn a_fault_of_a_secret_or_of_a_table_that_holds_one_repeats_nothing() {
+        for (toml, expected) in [
+            ("token = \"hunter2\"", "own.token (my.toml:2:1): has a value that can't be used"),
+            ("mode = \"hunter2\"", "own.mode (my.toml:2:1): has a value that can't be used"),
+            ("mode = { hunter2 = 1 }", "own.mode (my.toml:2:10): has a value that can't be used"),
+            (
+                "list = [{ name = \"a\", password = 5 }]",
+                "own.list.password (my.toml:2:23): has a value that can't be used",
+            ),
+            ("list = [{ name = \"a\" }]", "own.list.password (my.toml:2:1): is not set"),
+            (
+                "named.b = { name = \"a\", password = \"p\", hunter = 1 }",
+                "own.named.b.hunter (my.toml:2:41): there is no such key",
+            ),
+        ] {
+            let problems = read_own(&format!("[own]\n{toml}\n"), &OWN_SECRETS).problems;
+            assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected], "{toml}");
+        }
+        let toml = "[own.pair]\nname = \"a\"\npassword = \"hunter2\"\n";
+        let [problem] = &read_own(toml, &OWN_SECRETS).problems[..] else { panic!() };
+        assert_eq!((problem.key.as_str(), problem.message.as_str()), ("own.pair", UNUSABLE_TABLE));
+        let [problem] = &read_own(toml, &[]).problems[..] else { panic!() };
+        assert!(problem.message.ends_with("is bad") && problem.message.contains("hunter2"), "{problem}");
+    }
+
+    #[test]
+    fn a_misspelled_secret_is_a_problem_where_the_type_says_so() {
+        for (secret, expected) in [
+            ("own.tokenn", true),
+            ("own.list.passwort", true),
+            ("own.named.*.passwort", true),
+            ("own.list.password", false),
+            ("own.named.b.password", false),
+            ("own.*.password", false),
+            ("own", false),
+        ] {
+            let toml = "[own]\nlist = [{ name = \"a\", password = \"p\" }]\n\
+                        named.b = { name = \"b\", password = \"p\" }\n";
+            let problems = read_own(toml, &[secret]).problems;
+            assert_eq!(!problems.is_empty(), expected, "{secret} {problems:?}");
+            assert!(problems.iter().all(|problem| problem.key == secret), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_section_and_its_secrets_are_declared_once_and_beside_our_own() {
+        let section = Section::of::<Own>;
+        let problems = |names: &[&'static str], secrets: &[&'static str]| -> Vec<String> {
+            let sections: Vec<_> = names.iter().map(|name| section(name)).collect();
+            misdeclared(&sections, secrets).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(problems(&["own", "my-other"], &["own.token", "own"]), [""; 0]);
+        for ours in ["server", "auth0", "limits", "tools", "scopes", "endpoints", "mcp", "tenant"] {
+            let expected = format!("{ours}: can't be declared as a section: the table is the server's own");
+            assert_eq!(problems(&[ours], &[]), [expected]);
+        }
+        assert_eq!(problems(&["own", "own"], &[]), ["own: is declared as a section twice"]);
+        assert_eq!(problems(&["a.b", ""], &[]).len(), 2);
+        let expected = "mcp.title: is declared secret, but is in no declared section";
+        assert_eq!(problems(&["own"], &["own.token", "mcp.title"]), [expected]);
+    }
+
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    struct Flat {
+        direct: u8,
+        #[serde(flatten)]
+        inner: Inner,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    struct Inner {
+        number: u8,
+    }
+
+    /// As docs/own-server.md says of what serde buffers.
+    #[test]
+    fn a_flattened_type_is_read_less_strictly() {
+        let read = |toml: &str, variables: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let variables: Vec<_> = variables.iter().map(owned).collect();
+            let sources = Sources::default().text("my.toml", toml).environment(&variables);
+            let mut read = Read::default();
+            read.section(
+                Section::of::<Flat>("flat"),
+                sources.merge().unwrap().remove("flat"),
+                &["flat.secret"],
+            );
+            read
+        };
+        let lenient = read("[flat]\ndirect = 1\nnumber = 2\nother = 3\nsecret = \"hunter2\"\n", &[]);
+        let expected = Flat { direct: 1, inner: Inner { number: 2 } };
+        assert_eq!(lenient.sections.get::<Flat>("flat").unwrap(), expected);
+        assert!(!format!("{:?}", lenient.effective).contains("hunter2"));
+        let number = ("FASTMCP__FLAT__NUMBER", "2");
+        let problems = read("[flat]\ndirect = 1\n", &[number]).problems;
+        assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), ["flat: must be u8"]);
+        let direct = ("FASTMCP__FLAT__DIRECT", "1");
+        assert_eq!(read("[flat]\nnumber = 2\n", &[direct]).sections.get::<Flat>("flat").unwrap(), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use config::{Map, Value, ValueKind};
 use serde::Serialize;
 
+use super::fingerprint::Fingerprint;
 use super::key::{Flag, Key, Text, Texts, Whole, WordOr, Words};
 use super::own::{self, OwnSections, Section};
 use super::problem::{Problem, Problems};
@@ -24,6 +25,8 @@ pub struct Effective {
     pub json: serde_json::Value,
     /// The source's name.
     pub source: String,
+    /// Of the value itself, also a secret's.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// The values that have not been read yet, by path, and what was noted on the way.
@@ -61,7 +64,7 @@ impl Reader {
     }
 
     /// Reads the tables of the server's own.
-    pub(super) fn read_own(&mut self, sections: &[Section], secrets: &[&str]) {
+    pub(super) fn read_own(&mut self, sections: &[Section], secrets: &[&'static str]) {
         for section in sections {
             let table = self.take(section.name);
             self.own.section(*section, table, secrets);
@@ -132,11 +135,14 @@ impl Reader {
         })
     }
 
-    /// Notes that a secret list comes from another source than its own key.
-    pub(super) fn set_secret(&mut self, key: &Key<Texts>, count: usize, source: &str) {
-        self.redact(key, count);
+    /// Notes what a secret list stands for, and the source that it comes from, if that is not its own key's.
+    pub(super) fn set_secret(&mut self, key: &Key<Texts>, secrets: &[Vec<u8>], source: Option<&str>) {
+        self.redact(key, secrets.len());
         for effective in self.effective.iter_mut().filter(|effective| effective.key == key.name) {
-            source.clone_into(&mut effective.source);
+            effective.fingerprint = Fingerprint::of(secrets);
+            if let Some(source) = source {
+                source.clone_into(&mut effective.source);
+            }
         }
     }
 
@@ -233,7 +239,12 @@ impl Reader {
         parse: impl Fn(&Value, bool) -> Option<T>,
     ) -> Option<T> {
         let (path, secret) = (key.path(name), key.secret);
-        let value = self.values.remove(&path)?;
+        let Some(value) = self.values.remove(&path) else {
+            if !key.has_placeholder() {
+                self.miss(&path);
+            }
+            return None;
+        };
         // Variables are texts; in a file a number is a number.
         let variable = value.origin().is_some_and(is_variable);
         let parsed = parse(&value, variable);
@@ -249,8 +260,17 @@ impl Reader {
             value: parsed.as_ref().map(|parsed| format!("{parsed:?}")).unwrap_or_default(),
             json: serde_json::to_value(&parsed).unwrap_or_default(),
             source: source(&value).unwrap_or_default(),
+            fingerprint: Fingerprint::of(&format!("{parsed:?}")),
         });
         parsed
+    }
+
+    /// Notes that a key has no value, not even a default; unless something else stands in its place, which is a fault by itself.
+    fn miss(&mut self, path: &[String]) {
+        let mut others = self.values.keys();
+        if !others.any(|other| path.starts_with(other) || other.starts_with(path)) {
+            self.problem(&shown::key(path), "is not set, and has no default here");
+        }
     }
 }
 

@@ -21,13 +21,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::Value;
-use domain::{Catalog, TokenPolicy, ToolName};
+use domain::{Catalog, TokenPolicy, ToolCatalog, ToolName};
 use jwks_verifier::IdentityProvider;
 use mcp_protocol::McpSettings;
 use url::Url;
 
 use super::key::{Key, Reload};
-use super::own::OwnSections;
+use super::own::{self, OwnSections};
 use super::problem::Problems;
 use super::reader::{Effective, Reader};
 use super::sources::Sources;
@@ -95,16 +95,18 @@ struct Context<'a> {
     provider: Arc<dyn IdentityProvider>,
     /// The tools that rules may name, and everything whose scopes may be named.
     catalog: &'a Catalog,
-    completeness: Completeness,
+    completeness: Completeness<'a>,
 }
 
-/// Whether a catalog has everything that rules may name: not before the set-up has run, and never where tools come and go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Completeness {
-    /// Rules for unknown names are faults.
+/// Whether a catalog has everything that rules may name.
+#[derive(Clone, Copy)]
+enum Completeness<'a> {
+    /// It has: rules for unknown names are faults.
     Complete,
-    /// Rules for unknown names wait for what they name.
+    /// Not yet, as the set-up has not run: rules for unknown names are read again.
     Partial,
+    /// Tools come and go, but for these: rules for unknown names wait for what they name, with a warning.
+    Changing(&'a ToolCatalog),
 }
 
 /// Returns the keys of every section.
@@ -139,13 +141,26 @@ impl Settings {
         Self::load_with(sources, catalog, Completeness::Partial)
     }
 
+    /// Reads the sources for a catalog whose tools come and go, but for those in `fixed`. Names that the catalog does not have
+    /// are warned about; one that is a misspelling of a tool in `fixed` is a problem.
+    ///
+    /// # Errors
+    /// [`Problems`], all of them.
+    pub fn load_changing(sources: Sources, catalog: &Catalog, fixed: &ToolCatalog) -> Result<Self, Problems> {
+        Self::load_with(sources, catalog, Completeness::Changing(fixed))
+    }
+
     fn load_with(
         mut sources: Sources,
         catalog: &Catalog,
-        completeness: Completeness,
+        completeness: Completeness<'_>,
     ) -> Result<Self, Problems> {
         let warnings = sources.take_warnings();
         let (sections, secrets) = (sources.sections.clone(), sources.secrets.clone());
+        let misdeclared = own::misdeclared(&sections, &secrets);
+        if !misdeclared.is_empty() {
+            return Err(Problems::new(misdeclared).with_warnings(warnings));
+        }
         let context = Context { provider: sources.provider(), catalog, completeness };
         let read = || {
             let whole: Vec<&str> = sections.iter().map(|section| section.name).chain(["tenant"]).collect();

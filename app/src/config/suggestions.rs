@@ -69,10 +69,9 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
-/// Returns the scope that an unknown one was probably meant to be; the shorter it is, the fewer letters may differ.
-pub(super) fn scope_like(scope: &str, known: &[&str]) -> Option<String> {
-    let meant = closest(scope, known.iter().copied())?;
-    (2 * strsim::osa_distance(scope, meant) < scope.len()).then(|| meant.to_owned())
+/// Returns the scope or tool that an unknown one was probably meant to be; the shorter it is, the fewer letters may differ.
+pub(super) fn name_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    closest(name, known).filter(|meant| 2 * strsim::osa_distance(name, meant) < name.len())
 }
 
 /// Returns the known key that a text assigns to at `line`, counted from 0: on that line, or on one before it if that line

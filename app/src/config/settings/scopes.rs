@@ -57,12 +57,10 @@ fn hierarchy(read: &mut Reader, context: &Context<'_>, asked: &ScopeSet, names: 
     let implied = implied(read, names);
     for (name, narrower) in &implied {
         let unknown = narrower.iter().filter(|scope| !names.iter().any(|name| name == scope.as_str()));
-        let is_fault =
-            |scope: &&Scope| context.completeness == Completeness::Complete && !asked.contains(scope);
-        for scope in unknown.filter(is_fault) {
+        for scope in unknown.filter(|scope| !asked.contains(scope)) {
             let others = names.iter().map(String::as_str).filter(|other| *other != name.as_str());
             let known: Vec<&str> = asked.iter().map(Scope::as_str).chain(others).collect();
-            read.problem(&key(name.as_str()), unknown_scope(scope, &known, context));
+            note_unknown(read, &key(name.as_str()), scope, &known, context);
         }
     }
     ScopeHierarchy::new(implied).unwrap_or_else(|error| {
@@ -118,15 +116,25 @@ fn login(read: &mut Reader, context: &Context<'_>, asked: &ScopeSet, names: &[St
                     context.provider.hints().refresh_tokens
                 ),
             );
-        } else if context.completeness == Completeness::Complete && !known.contains(&scope.as_str()) {
-            read.problem(LOGIN.name, unknown_scope(scope, &known, context));
+        } else if !known.contains(&scope.as_str()) {
+            note_unknown(read, LOGIN.name, scope, &known, context);
         }
     }
     LoginScopes::Listed(scopes)
 }
 
+/// Notes a scope that nothing asks for: as a fault, or where tools come and go as a warning.
+fn note_unknown(read: &mut Reader, key: &str, scope: &Scope, known: &[&str], context: &Context<'_>) {
+    let message = unknown_scope(scope, known, context);
+    match context.completeness {
+        Completeness::Complete => read.problem(key, message),
+        Completeness::Partial => {}
+        Completeness::Changing(_) => read.warn(key, message),
+    }
+}
+
 fn unknown_scope(scope: &Scope, known: &[&str], context: &Context<'_>) -> String {
-    let advice = match suggestions::scope_like(scope.as_str(), known) {
+    let advice = match suggestions::name_like(scope.as_str(), known.iter().copied()) {
         Some(meant) => format!("did you mean {meant}?"),
         None if OPENID_CONNECT.contains(&scope.as_str()) => {
             format!(

@@ -7,7 +7,7 @@ use domain::{ScopeSet, ToolName};
 use super::{Completeness, Context};
 use crate::config::key::{Flag, Key, Reload, Texts};
 use crate::config::reader::Reader;
-use crate::config::shown;
+use crate::config::{shown, suggestions};
 
 static SCOPES: Key<Texts> =
     Key::new("tools.NAME.scopes", Texts("scopes"), Reload::Applied, "needed instead, all of them")
@@ -27,17 +27,15 @@ pub struct ToolRule {
 }
 
 pub(super) fn read(read: &mut Reader, context: &Context<'_>) -> BTreeMap<ToolName, ToolRule> {
-    let catalog = &context.catalog.tools;
     let mut rules = BTreeMap::new();
     for name in read.tables("tools") {
-        let is_known = |tool: &ToolName| {
-            context.completeness == Completeness::Partial || catalog.spec(tool.as_str()).is_some()
-        };
-        let Some(tool) = ToolName::parse(&name).ok().filter(is_known) else {
-            let known: Vec<&str> = catalog.specs().map(|spec| spec.name.as_str()).collect();
-            let message = format!("there is no such tool; the tools are {}", known.join(", "));
-            read.reject_table(&["tools".to_owned(), name], message);
-            continue;
+        let table = ["tools".to_owned(), name.clone()];
+        let (tool, warning) = match named(context, &name) {
+            Ok(named) => named,
+            Err(message) => {
+                read.reject_table(&table, message);
+                continue;
+            }
         };
         let scopes = read.texts_of(&SCOPES, &name);
         let enabled = read.flag_of(&ENABLED, &name).unwrap_or(true);
@@ -49,7 +47,38 @@ pub(super) fn read(read: &mut Reader, context: &Context<'_>) -> BTreeMap<ToolNam
             Some(Ok(scopes)) => Some(scopes),
             None => None,
         };
+        if let Some(warning) = warning {
+            read.warn(&shown::key(&table), warning);
+        }
         rules.insert(tool, ToolRule { scopes, enabled });
     }
     rules
+}
+
+/// Returns the tool that a rule is for, and a warning if there is none now but may be one later.
+///
+/// # Errors
+/// What is wrong with a rule for no tool.
+fn named(context: &Context<'_>, name: &str) -> Result<(ToolName, Option<String>), String> {
+    let catalog = &context.catalog.tools;
+    let listed = || catalog.specs().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(", ");
+    let unknown = || format!("there is no such tool; the tools are {}", listed());
+    let tool = ToolName::parse(name).map_err(|_| unknown())?;
+    match context.completeness {
+        _ if catalog.spec(name).is_some() => Ok((tool, None)),
+        Completeness::Partial => Ok((tool, None)),
+        Completeness::Complete => Err(unknown()),
+        Completeness::Changing(fixed) => {
+            match suggestions::name_like(name, fixed.specs().map(|spec| spec.name.as_str())) {
+                Some(meant) => Err(format!("there is no such tool; did you mean {meant}?")),
+                None => Ok((
+                    tool,
+                    Some(format!(
+                        "there is no such tool now, and the rule waits for one; the tools are {}",
+                        listed()
+                    )),
+                )),
+            }
+        }
+    }
 }

@@ -43,9 +43,8 @@ pub(super) fn read(read: &mut Reader, in_place: &Key<Texts>, in_file: &Key<Text>
     };
     match decoded {
         Ok(keys) => {
-            if setting == in_file.name {
-                read.set_secret(in_place, keys.len(), &file);
-            }
+            let source = (setting == in_file.name).then_some(file.as_str());
+            read.set_secret(in_place, &keys, source);
             StateKeys(keys)
         }
         Err(message) => {
