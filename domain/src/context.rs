@@ -9,19 +9,18 @@ mod rounds;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::rounds::EarlierRounds;
+use crate::input::{ClientCapabilities, ElicitResult, InputRequest, InputRequired, InputResponses};
 use crate::principal::Principal;
 use crate::time::Clock;
-use crate::tool::ToolError;
+use crate::tool_error::ToolError;
 
 /// A request's context: its caller, the client's capabilities, and the way back to the client.
 #[non_exhaustive]
@@ -117,215 +116,6 @@ impl Context<'_> {
 
 const INPUT_REFUSED: &str =
     "the client answered the request for input with an error: it can't get the input, or does not want to";
-
-/// What a client says that it can do (`ClientCapabilities` in MCP's schema). In the legacy era nobody can know, so all of it
-/// is assumed there, and a client that can't answers with an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ClientCapabilities {
-    /// It can ask its user ([`InputRequest::Elicit`]).
-    pub elicitation: bool,
-    /// It can ask its model ([`InputRequest::CreateMessage`]).
-    pub sampling: bool,
-    /// It can list its roots ([`InputRequest::ListRoots`]).
-    pub roots: bool,
-}
-
-impl ClientCapabilities {
-    /// Everything.
-    pub const ALL: Self = Self { elicitation: true, sampling: true, roots: true };
-
-    /// Returns whether the client can answer the request.
-    #[must_use]
-    pub const fn can_answer(&self, request: &InputRequest) -> bool {
-        match request {
-            InputRequest::Elicit { .. } => self.elicitation,
-            InputRequest::CreateMessage(_) => self.sampling,
-            InputRequest::ListRoots => self.roots,
-        }
-    }
-}
-
-/// A request for input that only the client can answer (`InputRequest` in MCP's schema).
-#[derive(Debug, Clone, PartialEq)]
-pub enum InputRequest {
-    /// A form for the user (`elicitation/create`).
-    Elicit {
-        /// The text above the form.
-        message: String,
-        /// The form's fields, as MCP's restricted JSON Schema (client/elicitation).
-        schema: Value,
-    },
-    /// A conversation for the client's model (`sampling/createMessage`).
-    CreateMessage(CreateMessageParams),
-    /// The folders that the user works in (`roots/list`).
-    ListRoots,
-}
-
-/// The parameters of `sampling/createMessage`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CreateMessageParams {
-    /// The conversation so far.
-    pub messages: Vec<Message>,
-    /// The system prompt.
-    pub system_prompt: Option<String>,
-    /// The maximum length of the answer, in tokens.
-    pub max_tokens: u32,
-}
-
-impl CreateMessageParams {
-    /// Creates the parameters of a conversation without a system prompt.
-    #[must_use]
-    pub fn new(messages: Vec<Message>, max_tokens: u32) -> Self {
-        Self { messages, system_prompt: None, max_tokens }
-    }
-}
-
-/// A turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Whose turn.
-    pub role: Role,
-    /// What was said.
-    pub content: crate::content::Content,
-}
-
-/// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The user.
-    User,
-    /// The model.
-    Assistant,
-}
-
-/// The outcome of one round of a call.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome<T> {
-    /// A result.
-    Complete(T),
-    /// Requests for input; their responses begin the next round.
-    InputRequired(InputRequired),
-}
-
-/// Requests for input, and the state to go on with (`InputRequiredResult` in MCP's schema).
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct InputRequired {
-    /// The requests, by the names that their responses will have.
-    pub input_requests: BTreeMap<String, InputRequest>,
-    /// The state for the next round. It travels through the client, sealed.
-    pub request_state: Option<Value>,
-}
-
-impl InputRequired {
-    /// Creates one with a single request.
-    #[must_use]
-    pub fn new(name: &str, request: InputRequest) -> Self {
-        Self::default().and(name, request)
-    }
-
-    /// Adds a request.
-    #[must_use]
-    pub fn and(mut self, name: &str, request: InputRequest) -> Self {
-        self.input_requests.insert(name.to_owned(), request);
-        self
-    }
-
-    /// Sets the state for the next round.
-    #[must_use]
-    pub fn with_state(mut self, state: Value) -> Self {
-        self.request_state = Some(state);
-        self
-    }
-}
-
-impl fmt::Display for InputRequired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("input is required")
-    }
-}
-
-impl std::error::Error for InputRequired {}
-
-impl<T, E> From<InputRequired> for Result<Outcome<T>, E> {
-    fn from(required: InputRequired) -> Self {
-        Ok(Outcome::InputRequired(required))
-    }
-}
-
-/// A client's responses to [`InputRequest`]s, by the requests' names (`InputResponses` in MCP's schema). They are untrusted: a
-/// client may send what it likes.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct InputResponses(BTreeMap<String, Value>);
-
-/// What a user did with a form (`ElicitResult` in MCP's schema, by its `action`).
-#[derive(Debug, Clone, PartialEq)]
-pub enum ElicitResult<T = Map<String, Value>> {
-    /// Submitted it, with this content.
-    Accept(T),
-    /// Declined.
-    Decline,
-    /// Dismissed it without a choice.
-    Cancel,
-}
-
-impl ElicitResult {
-    fn of(response: &Value) -> Option<Self> {
-        Self::read(response, |content| content.as_object().cloned())
-    }
-}
-
-impl<T> ElicitResult<T> {
-    /// Returns what a response says, with what `accepted` makes of its content.
-    fn read(response: &Value, accepted: impl FnOnce(&Value) -> Option<T>) -> Option<Self> {
-        match response.get("action")?.as_str()? {
-            "accept" => response.get("content").and_then(accepted).map(Self::Accept),
-            "decline" => Some(Self::Decline),
-            "cancel" => Some(Self::Cancel),
-            _ => None,
-        }
-    }
-}
-
-impl InputResponses {
-    /// Creates them from values by name: each an `ElicitResult`, `CreateMessageResult` or `ListRootsResult` of MCP's schema, or
-    /// null for an error.
-    #[must_use]
-    pub const fn new(by_name: BTreeMap<String, Value>) -> Self {
-        Self(by_name)
-    }
-
-    /// Returns a response as it was sent; null if the client answered with an error.
-    #[must_use]
-    pub fn raw(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// Returns whether the client answered with an error, as one does that can't get such input. Asking it again ends the call.
-    #[must_use]
-    pub fn is_error(&self, name: &str) -> bool {
-        self.raw(name).is_some_and(Value::is_null)
-    }
-
-    /// Returns what the user did with a form; `None` without a response, or for one that is malformed.
-    #[must_use]
-    pub fn elicit_result(&self, name: &str) -> Option<ElicitResult> {
-        self.raw(name).and_then(ElicitResult::of)
-    }
-
-    /// Returns the text of a `CreateMessageResult`, if its content is text.
-    #[must_use]
-    pub fn message_text(&self, name: &str) -> Option<&str> {
-        self.raw(name)?.get("content")?.get("text")?.as_str()
-    }
-
-    /// Returns the URIs of a `ListRootsResult`.
-    #[must_use]
-    pub fn roots(&self, name: &str) -> Option<Vec<&str>> {
-        let roots = self.raw(name)?.get("roots")?.as_array()?;
-        roots.iter().map(|root| root.get("uri")?.as_str()).collect()
-    }
-}
 
 /// The port for progress and log messages to the client. Messages are dropped where the client asked for none, and where it
 /// reads too slowly: they never delay the work.

@@ -20,6 +20,7 @@ pub mod context;
 pub mod fuzzing;
 pub mod hierarchy;
 pub mod icon;
+pub mod input;
 pub mod method;
 pub mod policy;
 pub mod pool;
@@ -35,6 +36,7 @@ pub mod service;
 pub mod time;
 pub mod token;
 pub mod tool;
+pub mod tool_error;
 pub mod tools;
 
 /// For the ports with asynchronous methods.
@@ -45,12 +47,14 @@ pub use catalog::{Catalog, CatalogError, MethodCatalog, PromptCatalog, ResourceC
 pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
 pub use context::{
-    Cancellation, ClientCapabilities, Context, CreateMessageParams, ElicitResult, Feedback, InputRequest,
-    InputRequired, InputResponses, LogLevel, LogMessage, MAX_INPUT_ROUNDS, Message, NoopFeedback, Outcome,
-    Progress, Role,
+    Cancellation, Context, Feedback, LogLevel, LogMessage, MAX_INPUT_ROUNDS, NoopFeedback, Progress,
 };
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
 pub use icon::{Icon, IconTheme};
+pub use input::{
+    ClientCapabilities, CreateMessageParams, ElicitResult, InputRequest, InputRequired, InputResponses,
+    Message, Outcome, Role,
+};
 pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
@@ -69,6 +73,7 @@ pub use token::{
     Untrusted, UnverifiedClaims, VerifyError,
 };
 pub use tool::{
-    CallToolResult, DynTool, FnTool, Json, SpecError, Tool, ToolCall, ToolError, ToolHints, ToolName,
-    ToolOutput, ToolResult, ToolSpec, tool_fn,
+    CallToolResult, DynTool, FnTool, Json, SpecError, Tool, ToolCall, ToolHints, ToolName, ToolOutput,
+    ToolResult, ToolSpec, tool_fn,
 };
+pub use tool_error::ToolError;

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::context::{Context, Outcome};
+use crate::context::Context;
+use crate::input::Outcome;
 use crate::scope::{InvalidScope, ScopeSet};
-use crate::tool::ToolError;
+use crate::tool_error::ToolError;
 
 /// The name of a method, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

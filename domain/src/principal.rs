@@ -9,7 +9,7 @@ use crate::hierarchy::ScopeHierarchy;
 use crate::scope::{Scope, ScopeSet};
 use crate::time::UnixSeconds;
 use crate::token::{Actor, Claims, CustomClaimError, ExtraClaims, Untrusted};
-use crate::tool::ToolError;
+use crate::tool_error::ToolError;
 
 /// The claims that grant scopes.
 ///

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::completion::Completion;
-use crate::context::{Context, Message, Outcome};
+use crate::context::Context;
 use crate::icon::Icon;
+use crate::input::{Message, Outcome};
 use crate::scope::{InvalidScope, ScopeSet};
-use crate::tool::ToolError;
+use crate::tool_error::ToolError;
 
 /// The description of a prompt for clients, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

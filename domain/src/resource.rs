@@ -6,10 +6,11 @@ use async_trait::async_trait;
 
 use crate::completion::Completion;
 use crate::content::ResourceContents;
-use crate::context::{Context, Outcome};
+use crate::context::Context;
 use crate::icon::Icon;
+use crate::input::Outcome;
 use crate::scope::{InvalidScope, ScopeSet};
-use crate::tool::ToolError;
+use crate::tool_error::ToolError;
 
 /// The description of a resource for clients, and the scopes that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

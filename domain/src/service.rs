@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
 use crate::content::ResourceContents;
-use crate::context::{Cancellation, ClientCapabilities, Context, Feedback, InputResponses, Message, Outcome};
+use crate::context::{Cancellation, Context, Feedback};
+use crate::input::{ClientCapabilities, InputResponses, Message, Outcome};
 use crate::method::{MethodCall, MethodError};
 use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
@@ -21,7 +22,8 @@ use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec};
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
-use crate::tool::{CallToolResult, ToolCall, ToolError, ToolSpec};
+use crate::tool::{CallToolResult, ToolCall, ToolSpec};
+use crate::tool_error::ToolError;
 
 /// The ports and policies behind every request.
 pub struct Service {

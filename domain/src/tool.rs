@@ -4,7 +4,6 @@
 mod typed;
 
 use std::borrow::Borrow;
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,10 +14,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::content::Content;
-use crate::context::{Context, InputRequired, Outcome};
+use crate::context::Context;
 use crate::icon::Icon;
+use crate::input::Outcome;
 use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
+use crate::tool_error::{ToolError, not_json};
 pub use typed::{FnTool, Json, Tool, ToolOutput, tool_fn};
 
 /// A tool's name, cheap to clone: `[A-Za-z0-9_.-]{1,128}` (MCP 2026-07-28, server/tools, "Tool Names"). Case matters.
@@ -316,7 +317,7 @@ impl CallToolResult {
         text: impl Into<String>,
         structured_content: &impl Serialize,
     ) -> Result<Self, ToolError> {
-        let structured = serde_json::to_value(structured_content).map_err(typed::not_json)?;
+        let structured = serde_json::to_value(structured_content).map_err(not_json)?;
         let content = vec![Content::Text(text.into())];
         Ok(Self { content, structured_content: Some(structured), is_error: false })
     }
@@ -328,66 +329,6 @@ impl CallToolResult {
     pub fn of(content: impl IntoIterator<Item = impl Into<Content>>) -> ToolResult {
         let content = content.into_iter().map(Into::into).collect();
         Ok(Outcome::Complete(Self { content, structured_content: None, is_error: false }))
-    }
-}
-
-/// Why a call has no result: a failure, told in a message that a model can act on, apart from its cause, which only the
-/// operator's log sees; or input that is required first ([`Context::elicit`]).
-#[derive(Debug)]
-pub struct ToolError {
-    message: String,
-    cause: Option<Box<dyn Error + Send + Sync>>,
-    input_required: Option<Box<InputRequired>>,
-}
-
-impl ToolError {
-    /// Creates a failure that the model may be told in full.
-    #[must_use]
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), cause: None, input_required: None }
-    }
-
-    /// Creates a failure whose cause is the operator's business.
-    #[must_use]
-    pub fn caused_by(message: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: Some(cause.into()), ..Self::new(message) }
-    }
-
-    /// Returns the requests for input, if it is no failure, or was caused by an error that is none: by one that went through
-    /// another error type, such as `anyhow::Error`.
-    ///
-    /// # Errors
-    /// The failure.
-    pub fn into_input_required(self) -> Result<InputRequired, Self> {
-        match self {
-            Self { input_required: Some(required), .. } => Ok(*required),
-            failure => failure.causing_input().cloned().ok_or(failure),
-        }
-    }
-
-    fn causing_input(&self) -> Option<&InputRequired> {
-        let mut causes = std::iter::successors(self.source(), |&cause| cause.source());
-        causes.find_map(|cause| cause.downcast_ref())
-    }
-}
-
-impl fmt::Display for ToolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for ToolError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The requests are a cause, so that they are found whatever this is wrapped in.
-        let required = self.input_required.as_deref().map(|required| required as _);
-        required.or_else(|| self.cause.as_deref().map(|cause| cause as _))
-    }
-}
-
-impl From<InputRequired> for ToolError {
-    fn from(required: InputRequired) -> Self {
-        Self { input_required: Some(Box::new(required)), ..Self::new("input is required") }
     }
 }
 

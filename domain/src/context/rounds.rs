@@ -5,7 +5,8 @@ use std::fmt::{self, Write as _};
 use aws_lc_rs::digest::{self, SHA256};
 use serde_json::{Map, Value};
 
-use super::{Context, InputRequest};
+use super::Context;
+use crate::input::InputRequest;
 
 /// What [`Context::input`] remembers between the rounds of a call: which request was made last, and the responses to those
 /// before, by the digests of their requests. Whatever else a client sends is dropped.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::input::Outcome;
 use crate::time::UnixMillis;
 use crate::tool::{DynTool, SpecError, ToolCall, ToolOutput, ToolResult, ToolSpec};
 

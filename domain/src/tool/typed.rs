@@ -9,11 +9,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CallToolResult, DynTool, SpecError, ToolCall, ToolError, ToolHints, ToolResult, ToolSpec};
+use super::{CallToolResult, DynTool, SpecError, ToolCall, ToolHints, ToolResult, ToolSpec};
 use crate::content::Content;
-use crate::context::{Context, Outcome};
+use crate::context::Context;
+use crate::input::Outcome;
 use crate::principal::Principal;
 use crate::schema::Schema;
+use crate::tool_error::{ToolError, not_json};
 
 /// A tool as a Rust type: its constants and types say what clients see, and `call` does the work.
 ///
@@ -192,10 +194,6 @@ impl ToolOutput for CallToolResult {
     fn into_result(self) -> Result<CallToolResult, ToolError> {
         Ok(self)
     }
-}
-
-pub(super) fn not_json(error: serde_json::Error) -> ToolError {
-    ToolError::caused_by("the result can't be given as JSON", error)
 }
 
 /// A tool made from a function: see [`tool_fn`].

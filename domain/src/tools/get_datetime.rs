@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::NoArguments;
 use crate::context::Context;
-use crate::tool::{Json, Tool, ToolError, ToolHints};
+use crate::tool::{Json, Tool, ToolHints};
+use crate::tool_error::ToolError;
 
 /// Tells the present by the [`Clock`](crate::Clock) port.
 pub struct GetDatetime;

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::tool::{Json, Tool, ToolError, ToolHints};
+use crate::tool::{Json, Tool, ToolHints};
+use crate::tool_error::ToolError;
 
 /// Greets the caller by the given name and the token's subject.
 pub struct Greet;

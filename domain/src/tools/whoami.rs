@@ -7,7 +7,8 @@ use super::NoArguments;
 use crate::context::Context;
 use crate::scope::Scope;
 use crate::token::Actor;
-use crate::tool::{Json, Tool, ToolError, ToolHints};
+use crate::tool::{Json, Tool, ToolHints};
+use crate::tool_error::ToolError;
 
 /// Returns the caller's identity and scopes.
 pub struct Whoami;
