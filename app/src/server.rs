@@ -220,14 +220,16 @@ impl ServerBuilder {
     }
 
     /// Declares a section of the configuration, read into `T` by the time of the set-up: a key that `T` does not have, or
-    /// misses, stops the start with the key's name and source. Its variables begin with `FASTMCP__` and the section's name.
+    /// misses, stops the start with the key's name and source, and so does a section by the name of one of our own. Its
+    /// variables begin with `FASTMCP__` and the section's name.
     #[must_use]
     pub fn section<T: DeserializeOwned + Send + Sync + 'static>(mut self, name: &'static str) -> Self {
         self.profile.sections.push(Section::of::<T>(name));
         self
     }
 
-    /// Declares a key of such a section, as `section.key`, whose value is shown by no command.
+    /// Declares a key of such a section, as `section.key`, whose value is never shown. `section.list.key` is a key of each table
+    /// of a list, and `section.*.key` one of each table, whatever its name.
     #[must_use]
     pub fn secret(mut self, key: &'static str) -> Self {
         self.profile.secrets.push(key);

@@ -394,8 +394,12 @@ fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
         std::fs::write(&keys, key).unwrap();
         configure(&format!("{keyed}[tools.greet]\nscopes = [\"say:hello\"]\n"));
         hang_up();
-        logged(&mut lines, "every web page");
-        let changed = logged(&mut lines, "was read again")["changed"].take();
+        let mut is_warned = false;
+        let mut noted = lines.by_ref().inspect(|line| {
+            is_warned |= line.as_ref().is_ok_and(|line| line.contains("every web page"));
+        });
+        let changed = logged(&mut noted, "was read again")["changed"].take();
+        assert!(is_warned);
         assert_eq!(changed.as_str().unwrap().trim_start_matches("http.allowed_origins, "), expected);
     }
 
