@@ -88,6 +88,9 @@ async fn serve_beside_tenant(
         error => error.into(),
     })?;
     let Server { settings, ports, .. } = set_up.build(endpoints.set_in(sources, tenant.issuer(), port))?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     let changes = Changes::of(&ports);
     let mut server = wiring::server(listener, &settings, ports.clone())?;
     if let Some(listener) = ipv6 {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, Read};
 
+use super::key::Keys;
 use super::problem::Problem;
 use super::suggestions;
 
@@ -37,7 +38,7 @@ impl Read for Lines<'_> {
 }
 
 /// Parses a `.env` file's text; `file` names it in problems.
-pub(super) fn parse(file: &str, text: &str) -> (Vec<Entry>, Vec<Problem>) {
+pub(super) fn parse(keys: Keys, file: &str, text: &str) -> (Vec<Entry>, Vec<Problem>) {
     let text = text.trim_start_matches('\u{feff}');
     let begun = Cell::new(0);
     let lines = Lines { rest: text.as_bytes(), begun: &begun, in_line: false };
@@ -45,7 +46,7 @@ pub(super) fn parse(file: &str, text: &str) -> (Vec<Entry>, Vec<Problem>) {
     for entry in dotenvy::from_read_iter(lines) {
         match entry {
             Ok((name, value)) => entries.push(Entry { name, value, line: begun.get() }),
-            Err(error) => problems.push(fault(file, text, first_line(&error, begun.get()))),
+            Err(error) => problems.push(fault(keys, file, text, first_line(&error, begun.get()))),
         }
     }
     (entries, problems)
@@ -61,13 +62,13 @@ fn first_line(error: &dotenvy::Error, last_line: usize) -> usize {
     }
 }
 
-fn fault(file: &str, text: &str, line: usize) -> Problem {
+fn fault(keys: Keys, file: &str, text: &str, line: usize) -> Problem {
     let message = "must be NAME=VALUE, the value in quotes if it has spaces, '#' or quotes".to_owned();
     let start = text.lines().nth(line - 1).unwrap_or_default().trim_start();
     let start = start.strip_prefix("export ").unwrap_or(start).trim_start();
     let end = start.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(start.len());
     let name = &start[..end];
-    match suggestions::key_of_variable(name) {
+    match suggestions::key_of_variable(keys, name) {
         Some(key) => Problem { key, source: Some(format!("{file}:{line}: {name}")), message },
         None => Problem { key: format!("{file}:{line}"), source: None, message },
     }
@@ -84,7 +85,7 @@ mod tests {
             "# comment\nA=1\n\nLONG={long}\nB='two\nlines'\nno entry\nC=3\n\
              export FASTMCP__MCP__STATE_KEYS=a b\nPORT='open\nD=4\n"
         );
-        let (entries, problems) = parse(".env", &text);
+        let (entries, problems) = parse(crate::config::settings::KEYS, ".env", &text);
         let found: Vec<(&str, usize)> =
             entries.iter().map(|entry| (entry.name.as_str(), entry.line)).collect();
         assert_eq!(found, [("A", 2), ("LONG", 4), ("B", 6), ("C", 8)]);

@@ -17,6 +17,29 @@ pub(super) struct Key<V: ?Sized = dyn Values> {
     pub(super) values: V,
 }
 
+/// The beginning of the variables that set any key.
+pub(super) const PREFIX: &str = "FASTMCP__";
+
+/// The keys of every section.
+#[derive(Clone, Copy)]
+pub(super) struct Keys(pub(super) &'static [&'static [&'static Key]]);
+
+impl Keys {
+    pub(super) fn iter(self) -> impl Iterator<Item = &'static Key> {
+        self.0.iter().copied().flatten().copied()
+    }
+
+    /// Returns the keys that config/default.toml has.
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        self.iter().filter(|key| !key.has_placeholder()).map(|key| key.name)
+    }
+
+    /// Returns the variables with names of their own, each with the key that it sets.
+    pub(super) fn named_variables(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.iter().filter_map(|key| key.variable.map(|variable| (variable, key.name)))
+    }
+}
+
 /// Whether a reload applies the change of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reload {

@@ -16,9 +16,10 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::fingerprint::Fingerprint;
+use super::key::Keys;
 use super::problem::Problem;
-use super::reader::{Effective, is_variable, source};
-use super::{secret, settings, shown};
+use super::value::{Effective, is_variable, source};
+use super::{secret, shown};
 
 const UNKNOWN: &str = "there is no such key";
 /// What is said of a secret that can't be read, and nothing else.
@@ -79,11 +80,11 @@ impl OwnSections {
 }
 
 /// Returns what is wrong with the declarations themselves, whatever the values are.
-pub(super) fn misdeclared(sections: &[Section], secrets: &[&'static str]) -> Vec<Problem> {
+pub(super) fn misdeclared(keys: Keys, sections: &[Section], secrets: &[&'static str]) -> Vec<Problem> {
     let problem =
         |key: &str, message: &str| Problem { key: key.to_owned(), source: None, message: message.to_owned() };
     let names = sections.iter().enumerate().filter_map(|(index, Section { name, .. })| {
-        let message = if is_ours(name) {
+        let message = if is_ours(keys, name) {
             "can't be declared as a section: the table is the server's own"
         } else if sections[..index].iter().any(|earlier| earlier.name == *name) {
             "is declared as a section twice"
@@ -103,8 +104,8 @@ pub(super) fn misdeclared(sections: &[Section], secrets: &[&'static str]) -> Vec
 }
 
 /// Returns whether a table is read by something else than a declared section.
-fn is_ours(table: &str) -> bool {
-    table == "tenant" || settings::keys().any(|key| key.name.split('.').next() == Some(table))
+fn is_ours(keys: Keys, table: &str) -> bool {
+    table == "tenant" || keys.iter().any(|key| key.name.split('.').next() == Some(table))
 }
 
 /// Returns whether a table's name needs no quotes.
@@ -739,7 +740,10 @@ mod tests {
         let section = Section::of::<Own>;
         let problems = |names: &[&'static str], secrets: &[&'static str]| -> Vec<String> {
             let sections: Vec<_> = names.iter().map(|name| section(name)).collect();
-            misdeclared(&sections, secrets).iter().map(ToString::to_string).collect()
+            misdeclared(crate::config::settings::KEYS, &sections, secrets)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
         };
         assert_eq!(problems(&["own", "my-other"], &["own.token", "own"]), [""; 0]);
         for ours in ["server", "auth0", "limits", "tools", "scopes", "endpoints", "mcp", "tenant"] {

@@ -8,26 +8,11 @@ use config::{Map, Value, ValueKind};
 use serde::Serialize;
 
 use super::fingerprint::Fingerprint;
-use super::key::{Flag, Key, Text, Texts, Whole, WordOr, Words};
+use super::key::{Flag, Key, Keys, Text, Texts, Whole, WordOr, Words};
 use super::own::{self, OwnSections, Section};
 use super::problem::{Problem, Problems};
-use super::sources::PREFIX;
-use super::{settings, shown, suggestions};
-
-/// A value in force, and where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effective {
-    /// The key, as `section.key`.
-    pub key: String,
-    /// The value as TOML; a secret's says how many there are.
-    pub value: String,
-    /// The value as JSON; a secret's says how many there are.
-    pub json: serde_json::Value,
-    /// The source's name.
-    pub source: String,
-    /// Of the value itself, also a secret's.
-    pub(crate) fingerprint: Fingerprint,
-}
+use super::value::{Effective, is_variable, source};
+use super::{shown, suggestions};
 
 /// The values that have not been read yet, by path, and what was noted on the way.
 pub(super) struct Reader {
@@ -36,11 +21,12 @@ pub(super) struct Reader {
     problems: Vec<Problem>,
     warnings: Vec<String>,
     own: own::Read,
+    keys: Keys,
 }
 
 impl Reader {
     /// Takes the values apart; tables named in `whole` stay in one piece.
-    pub(super) fn new(values: Map<String, Value>, whole: &[&str]) -> Self {
+    pub(super) fn new(keys: Keys, values: Map<String, Value>, whole: &[&str]) -> Self {
         let mut flat = BTreeMap::new();
         for (key, value) in values {
             if whole.contains(&key.as_str()) {
@@ -55,6 +41,7 @@ impl Reader {
             problems: Vec::new(),
             warnings: Vec::new(),
             own: own::Read::default(),
+            keys,
         }
     }
 
@@ -219,7 +206,7 @@ impl Reader {
     /// Ends the reading: whatever was not read is unknown. Returns the values in force, and the warnings.
     pub(super) fn finish(mut self) -> Result<(Vec<Effective>, Vec<String>), Problems> {
         for (path, value) in std::mem::take(&mut self.values) {
-            self.problems.push(unknown(&path, &value));
+            self.problems.push(unknown(self.keys, &path, &value));
         }
         self.problems.append(&mut self.own.problems);
         self.effective.append(&mut self.own.effective);
@@ -308,8 +295,8 @@ fn texts(value: &Value, variable: bool) -> Option<Vec<String>> {
 }
 
 /// The problem of a value that nothing reads.
-fn unknown(path: &[String], value: &Value) -> Problem {
-    if let Some(secret) = settings::keys().find(|key| key.secret && path.starts_with(&key.path(""))) {
+fn unknown(keys: Keys, path: &[String], value: &Value) -> Problem {
+    if let Some(secret) = keys.iter().find(|key| key.secret && path.starts_with(&key.path(""))) {
         let message = "must be a list of texts, not a table".to_owned();
         return Problem { key: secret.name.to_owned(), source: source(value), message };
     }
@@ -321,25 +308,14 @@ fn unknown(path: &[String], value: &Value) -> Problem {
         return Problem { key: shown::unknown_key(path), source: source(value), message: message.to_owned() };
     }
     let is_variable = value.origin().is_some_and(is_variable);
-    let meant = if is_variable { suggestions::variable_like(path) } else { suggestions::key_like(path) };
+    let meant =
+        if is_variable { suggestions::variable_like(keys, path) } else { suggestions::key_like(keys, path) };
     let advice = match meant {
         Some(known) => format!("did you mean {known}?"),
         None => "`config default` prints them all".to_owned(),
     };
     let message = format!("there is no such key; {advice}");
     Problem { key: shown::unknown_key(path), source: source(value), message }
-}
-
-/// Whether an origin names a variable, as `environment: NAME` and `.env:LINE: NAME` do; files end in `:LINE:COLUMN`.
-pub(super) fn is_variable(origin: &str) -> bool {
-    let name = origin.rsplit_once(": ").map(|(_, name)| name);
-    // A variable of ours may end in a scope, which has more characters.
-    let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "_.".contains(c));
-    name.is_some_and(|name| name.starts_with(PREFIX) || is_plain(name))
-}
-
-pub(super) fn source(value: &Value) -> Option<String> {
-    value.origin().map(str::to_owned)
 }
 
 fn flatten(above: &[String], key: String, value: Value, flat: &mut BTreeMap<Vec<String>, Value>) {

@@ -6,6 +6,7 @@
 //! config_tables` writes the tables of docs/configuration.md.
 
 pub mod auth0;
+pub(super) mod context;
 pub mod endpoints;
 pub mod http;
 pub mod keys;
@@ -21,16 +22,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::Value;
-use domain::{Catalog, TokenPolicy, ToolCatalog, ToolName};
+use domain::{TokenPolicy, ToolName};
 use jwks_verifier::IdentityProvider;
 use mcp_protocol::McpSettings;
 use url::Url;
 
-use super::key::{Key, Reload};
-use super::own::{self, OwnSections};
+use self::context::Context;
+use super::key::{Keys, Reload};
+use super::own::OwnSections;
 use super::problem::Problems;
-use super::reader::{Effective, Reader};
-use super::sources::Sources;
+use super::reader::Reader;
+use super::value::Effective;
 
 /// Makes [`Settings`] of sections. They are read in this order, each with those before it that it names in parentheses.
 macro_rules! sections {
@@ -51,10 +53,11 @@ macro_rules! sections {
             pub warnings: Vec<String>,
         }
 
-        static SECTIONS: &[&[&Key]] = &[$($name::KEYS),+];
+        /// The keys of every section.
+        pub(super) static KEYS: Keys = Keys(&[$($name::KEYS),+]);
 
         impl Settings {
-            fn read(mut reader: Reader, context: Context<'_>) -> Result<Self, Problems> {
+            pub(super) fn read(mut reader: Reader, context: Context<'_>) -> Result<Self, Problems> {
                 $(let $name = $name::read(&mut reader, &context $(, &$earlier)*);)+
                 let (tenant, own) = (reader.take("tenant"), reader.own_sections());
                 let (effective, warnings) = reader.finish()?;
@@ -90,93 +93,12 @@ sections! {
     scopes(tools): scopes::Scopes,
 }
 
-/// What sections are read with, besides their values.
-struct Context<'a> {
-    provider: Arc<dyn IdentityProvider>,
-    /// The tools that rules may name, and everything whose scopes may be named.
-    catalog: &'a Catalog,
-    completeness: Completeness<'a>,
-}
-
-/// Whether a catalog has everything that rules may name.
-#[derive(Clone, Copy)]
-enum Completeness<'a> {
-    /// It has: rules for unknown names are faults.
-    Complete,
-    /// Not yet, as the set-up has not run: rules for unknown names are read again.
-    Partial,
-    /// Tools come and go, but for these: rules for unknown names wait for what they name, with a warning.
-    Changing(&'a ToolCatalog),
-}
-
-/// Returns the keys of every section.
-pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
-    SECTIONS.iter().copied().flatten().copied()
-}
-
-/// Returns the variables with names of their own, each with the key that it sets.
-pub(super) fn named_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
-    keys().filter_map(|key| key.variable.map(|variable| (variable, key.name)))
-}
-
 /// Returns whether a reload applies the change of a key. The tables of the server's own are for the set-up, which has run.
 pub(crate) fn reload(key: &str) -> Reload {
-    keys().find(|known| known.is(key)).map_or(Reload::RestartRequired, |known| known.reload)
+    KEYS.iter().find(|known| known.is(key)).map_or(Reload::RestartRequired, |known| known.reload)
 }
 
 impl Settings {
-    /// Reads the sources. `catalog` has the tools that rules may name, and everything whose scopes may be named.
-    ///
-    /// # Errors
-    /// [`Problems`], all of them.
-    pub fn load(sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
-        Self::load_with(sources, catalog, Completeness::Complete)
-    }
-
-    /// Reads the sources for a catalog that does not have everything that rules may name.
-    ///
-    /// # Errors
-    /// [`Problems`], but not those of unknown names.
-    pub fn load_partial(sources: Sources, catalog: &Catalog) -> Result<Self, Problems> {
-        Self::load_with(sources, catalog, Completeness::Partial)
-    }
-
-    /// Reads the sources for a catalog whose tools come and go, but for those in `fixed`. Names that the catalog does not have
-    /// are warned about; one that is a misspelling of a tool in `fixed` is a problem.
-    ///
-    /// # Errors
-    /// [`Problems`], all of them.
-    pub fn load_changing(sources: Sources, catalog: &Catalog, fixed: &ToolCatalog) -> Result<Self, Problems> {
-        Self::load_with(sources, catalog, Completeness::Changing(fixed))
-    }
-
-    fn load_with(
-        mut sources: Sources,
-        catalog: &Catalog,
-        completeness: Completeness<'_>,
-    ) -> Result<Self, Problems> {
-        let warnings = sources.take_warnings();
-        let (sections, secrets) = (sources.sections.clone(), sources.secrets.clone());
-        let misdeclared = own::misdeclared(&sections, &secrets);
-        if !misdeclared.is_empty() {
-            return Err(Problems::new(misdeclared).with_warnings(warnings));
-        }
-        let context = Context { provider: sources.provider(), catalog, completeness };
-        let read = || {
-            let whole: Vec<&str> = sections.iter().map(|section| section.name).chain(["tenant"]).collect();
-            let mut reader = Reader::new(sources.merge()?, &whole);
-            reader.read_own(&sections, &secrets);
-            Self::read(reader, context)
-        };
-        match read() {
-            Ok(settings) => {
-                let warnings = warnings.into_iter().chain(settings.warnings).collect();
-                Ok(Self { warnings, ..settings })
-            }
-            Err(problems) => Err(problems.with_warnings(warnings)),
-        }
-    }
-
     /// Returns the URL below which clients reach the server, once its port is known.
     #[must_use]
     pub fn base_url(&self, port: u16) -> Url {

@@ -8,20 +8,18 @@ use std::sync::Arc;
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use jwks_verifier::IdentityProvider;
 
+use super::key::PREFIX;
 use super::own::Section;
 use super::problem::{Problem, Problems};
-use super::{dot_env, files, settings, shown, suggestions, toml_text};
+use super::settings::KEYS;
+use super::toml_text::BUILT_IN;
+use super::{dot_env, files, shown, suggestions, toml_text};
 use crate::identity;
 
 /// config/default.toml, compiled in: the documented defaults are the defaults.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// config/local.toml, compiled in: what `dev` adds to the defaults.
 pub const LOCAL: &str = include_str!("../../config/local.toml");
-
-/// The name of [`DEFAULTS`] in messages.
-pub(super) const BUILT_IN: &str = "config/default.toml, built in";
-
-pub(super) const PREFIX: &str = "FASTMCP__";
 
 /// The sources of one configuration; a later one wins. Their `Debug` shows no value: some are secret.
 #[derive(Clone, Default)]
@@ -120,7 +118,7 @@ impl Sources {
     /// Adds TOML text.
     #[must_use]
     pub fn text(mut self, name: &str, toml: &str) -> Self {
-        match toml_text::parse(name, toml) {
+        match toml_text::parse(KEYS, name, toml) {
             Ok(values) => self.layers.push(Layer(values)),
             Err(problem) => self.problems.push(problem),
         }
@@ -139,7 +137,7 @@ impl Sources {
                 return self;
             }
         };
-        let (entries, mut problems) = dot_env::parse(&file, &text);
+        let (entries, mut problems) = dot_env::parse(KEYS, &file, &text);
         self.problems.append(&mut problems);
         let variables = entries.into_iter().map(|entry| Variable {
             place: format!("{file}:{}", entry.line),
@@ -250,13 +248,13 @@ struct Variable {
 
 /// Returns the variable that one that nothing reads was probably meant to be.
 fn unread(name: &str, named: &[(&str, &str)]) -> Option<String> {
-    let is_read = name.starts_with(PREFIX) || settings::named_variables().any(|(known, _)| known == name);
-    if is_read { None } else { suggestions::misspelled_variable(name, named) }
+    let is_read = name.starts_with(PREFIX) || KEYS.named_variables().any(|(known, _)| known == name);
+    if is_read { None } else { suggestions::misspelled_variable(KEYS, name, named) }
 }
 
 /// Returns the variables with names of their own, and their keys.
 fn named() -> Vec<(&'static str, &'static str)> {
-    settings::named_variables().collect()
+    KEYS.named_variables().collect()
 }
 
 fn of_environment(variables: &[(String, String)]) -> impl Iterator<Item = Variable> {

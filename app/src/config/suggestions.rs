@@ -1,31 +1,25 @@
 //! Suggestions for keys, variables and scopes that do not exist: what was probably meant.
 
-use super::settings;
+use super::key::{Keys, PREFIX};
 use super::shown::MAX_KEY_PART;
-use super::sources::PREFIX;
 
 /// The maximum number of letters that are wrong, missing, too many or swapped in what is still taken for a misspelling.
 const MAX_EDITS: usize = 2;
 
-/// Returns every key of config/default.toml.
-fn keys() -> impl Iterator<Item = &'static str> {
-    settings::keys().filter(|key| !key.has_placeholder()).map(|key| key.name)
-}
-
 /// Returns the key that an environment variable sets, if there is such a key.
-pub(super) fn key_of_variable(name: &str) -> Option<String> {
-    if let Some((_, key)) = settings::named_variables().find(|(known, _)| *known == name) {
+pub(super) fn key_of_variable(keys: Keys, name: &str) -> Option<String> {
+    if let Some((_, key)) = keys.named_variables().find(|(known, _)| *known == name) {
         return Some(key.to_owned());
     }
     let key = name.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
-    keys().any(|known| known == key).then_some(key)
+    keys.names().any(|known| known == key).then_some(key)
 }
 
 /// Returns the key that an unknown one was probably meant to be.
-pub(super) fn key_like(path: &[String]) -> Option<String> {
+pub(super) fn key_like(keys: Keys, path: &[String]) -> Option<String> {
     if let [section, name, setting] = path {
         let table = format!("{section}.NAME.");
-        let mut settings = settings::keys().filter_map(|key| key.name.strip_prefix(&table)).peekable();
+        let mut settings = keys.iter().filter_map(|key| key.name.strip_prefix(&table)).peekable();
         if settings.peek().is_some() {
             return closest(setting, settings).map(|known| format!("{section}.{name}.{known}"));
         }
@@ -33,23 +27,23 @@ pub(super) fn key_like(path: &[String]) -> Option<String> {
     let key = path.join(".");
     let longer = format!("{key}_");
     let same_name = |known: &&str| path.last().is_some_and(|last| known.ends_with(&format!(".{last}")));
-    closest(&key, keys())
-        .or_else(|| keys().find(|known| known.starts_with(&longer)))
-        .or_else(|| keys().find(same_name))
+    closest(&key, keys.names())
+        .or_else(|| keys.names().find(|known| known.starts_with(&longer)))
+        .or_else(|| keys.names().find(same_name))
         .map(str::to_owned)
 }
 
 /// Returns the variable whose key an unknown one was probably meant to be.
-pub(super) fn variable_like(path: &[String]) -> Option<String> {
-    key_like(path).map(|key| variable(&key))
+pub(super) fn variable_like(keys: Keys, path: &[String]) -> Option<String> {
+    key_like(keys, path).map(|key| variable(&key))
 }
 
 /// Returns the variable that an unread one is a misspelling of; `named` are the variables with names of their own. Other
 /// programs' variables differ from ours by more letters.
-pub(super) fn misspelled_variable(name: &str, named: &[(&str, &str)]) -> Option<String> {
+pub(super) fn misspelled_variable(keys: Keys, name: &str, named: &[(&str, &str)]) -> Option<String> {
     // A short name differs from any other by a few letters.
     let long = named.iter().map(|(name, _)| *name).filter(|name| name.len() > 2 * MAX_EDITS);
-    let known = long.map(str::to_owned).chain(keys().map(variable));
+    let known = long.map(str::to_owned).chain(keys.names().map(variable));
     let plain = |name: &str| {
         let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
         words.join("_").to_uppercase()
@@ -76,7 +70,7 @@ pub(super) fn name_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) ->
 
 /// Returns the known key that a text assigns to at `line`, counted from 0: on that line, or on one before it if that line
 /// begins no assignment of its own.
-pub(super) fn key_at_line(text: &str, line: usize) -> Option<String> {
+pub(super) fn key_at_line(keys: Keys, text: &str, line: usize) -> Option<String> {
     let lines: Vec<&str> = text.lines().take(line + 1).map(str::trim).collect();
     let (index, name) = lines.iter().enumerate().rev().find_map(|(index, line)| {
         let (name, _) = line.split_once('=')?;
@@ -90,27 +84,28 @@ pub(super) fn key_at_line(text: &str, line: usize) -> Option<String> {
         name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)).then_some(name)
     });
     let key = section.map_or_else(|| name.to_owned(), |section| format!("{section}.{name}"));
-    keys().any(|known| known == key).then_some(key)
+    keys.names().any(|known| known == key).then_some(key)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::KEYS;
 
     fn named() -> Vec<(&'static str, &'static str)> {
-        settings::named_variables().collect()
+        KEYS.named_variables().collect()
     }
 
     #[test]
     fn a_key_is_found_by_the_line_of_its_assignment_and_a_value_is_never_taken_for_one() {
         let text = "[mcp]\nstate_keys = [\n  MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=,\n]\nunknown = 1\n";
-        assert_eq!(key_at_line(text, 1).as_deref(), Some("mcp.state_keys"));
-        assert_eq!(key_at_line(text, 2).as_deref(), Some("mcp.state_keys"));
-        assert_eq!(key_at_line(text, 4), None);
-        assert_eq!(key_at_line("state_keys = [", 0), None, "outside of its section");
-        assert_eq!(key_at_line("mcp.state_keys = [", 0).as_deref(), Some("mcp.state_keys"));
-        assert_eq!(key_at_line("[mcp]\n[other]\nstate_keys = [", 2), None);
-        assert_eq!(key_at_line("", 0), None);
+        assert_eq!(key_at_line(KEYS, text, 1).as_deref(), Some("mcp.state_keys"));
+        assert_eq!(key_at_line(KEYS, text, 2).as_deref(), Some("mcp.state_keys"));
+        assert_eq!(key_at_line(KEYS, text, 4), None);
+        assert_eq!(key_at_line(KEYS, "state_keys = [", 0), None, "outside of its section");
+        assert_eq!(key_at_line(KEYS, "mcp.state_keys = [", 0).as_deref(), Some("mcp.state_keys"));
+        assert_eq!(key_at_line(KEYS, "[mcp]\n[other]\nstate_keys = [", 2), None);
+        assert_eq!(key_at_line(KEYS, "", 0), None);
     }
 
     #[test]
@@ -126,7 +121,7 @@ mod tests {
             ("stray", None),
         ] {
             let path: Vec<String> = unknown.split('.').map(str::to_owned).collect();
-            assert_eq!(key_like(&path).as_deref(), meant, "{unknown}");
+            assert_eq!(key_like(KEYS, &path).as_deref(), meant, "{unknown}");
         }
     }
 
@@ -140,7 +135,7 @@ mod tests {
             ("FASTMCP_SERVER_PORT", "FASTMCP__SERVER__PORT"),
             ("FASTMCP_LIMIT_BODY_BYTES", "FASTMCP__LIMITS__BODY_BYTES"),
         ] {
-            assert_eq!(misspelled_variable(name, &named()).as_deref(), Some(meant), "{name}");
+            assert_eq!(misspelled_variable(KEYS, name, &named()).as_deref(), Some(meant), "{name}");
         }
         for name in [
             "AUTH0_CLIENT_ID",
@@ -164,8 +159,8 @@ mod tests {
             "HOME",
             "PORTS",
         ] {
-            assert_eq!(misspelled_variable(name, &named()), None, "{name}");
+            assert_eq!(misspelled_variable(KEYS, name, &named()), None, "{name}");
         }
-        assert_eq!(misspelled_variable("AUTH0_ISUER", &[]), None);
+        assert_eq!(misspelled_variable(KEYS, "AUTH0_ISUER", &[]), None);
     }
 }

@@ -3,7 +3,8 @@
 use config::{Value, ValueKind};
 
 use super::key::{Key, Reload};
-use super::sources::{BUILT_IN, DEFAULTS};
+use super::sources::DEFAULTS;
+use super::toml_text::BUILT_IN;
 use super::{settings, toml_text};
 
 /// Returns the page with its tables made anew, each between comments of its name, `<!-- keys -->` and `<!-- /keys -->`; nothing
@@ -23,7 +24,7 @@ fn replace(page: &str, name: &str, table: &str) -> Option<String> {
 }
 
 fn keys() -> String {
-    let rows = settings::keys().map(|key| {
+    let rows = settings::KEYS.iter().map(|key| {
         format!(
             "| `{}` | {} | {} | {} | {} |\n",
             key.name,
@@ -38,7 +39,8 @@ fn keys() -> String {
 }
 
 fn variables() -> String {
-    let rows = settings::named_variables().map(|(variable, key)| format!("| `{variable}` | `{key}` |\n"));
+    let rows =
+        settings::KEYS.named_variables().map(|(variable, key)| format!("| `{variable}` | `{key}` |\n"));
     std::iter::once("| variable | key |\n|---|---|\n".to_owned()).chain(rows).collect()
 }
 
@@ -56,7 +58,7 @@ fn reload(reload: Reload) -> &'static str {
 
 /// What counts without a value: that of config/default.toml, or else what the key says.
 fn default(key: &Key) -> String {
-    let defaults = toml_text::parse(BUILT_IN, DEFAULTS).unwrap_or_default();
+    let defaults = toml_text::parse(settings::KEYS, BUILT_IN, DEFAULTS).unwrap_or_default();
     let value = key.name.split_once('.').and_then(|(section, name)| match &defaults.get(section)?.kind {
         ValueKind::Table(table) => table.get(name),
         _ => None,
@@ -87,7 +89,7 @@ mod tests {
                 section = name.trim_end_matches(']');
             }
         }
-        let declared = settings::keys().filter(|key| !key.has_placeholder());
+        let declared = settings::KEYS.iter().filter(|key| !key.has_placeholder());
         assert_eq!(declared.map(|key| key.name).collect::<Vec<_>>(), documented);
     }
 

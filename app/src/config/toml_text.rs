@@ -4,9 +4,12 @@ use config::{Map, Value, ValueKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::key::Keys;
 use super::problem::Problem;
-use super::sources::BUILT_IN;
 use super::{shown, suggestions};
+
+/// The name of the defaults in messages.
+pub(super) const BUILT_IN: &str = "config/default.toml, built in";
 
 /// A text's name, and where its lines begin.
 struct Positions<'a> {
@@ -38,22 +41,22 @@ impl<'a> Positions<'a> {
 }
 
 /// Parses TOML; `name` and the position become each value's origin.
-pub(super) fn parse(name: &str, text: &str) -> Result<Map<String, Value>, Problem> {
+pub(super) fn parse(keys: Keys, name: &str, text: &str) -> Result<Map<String, Value>, Problem> {
     let positions = Positions::new(name, text);
     match DeTable::parse(text) {
         Ok(table) => values(&positions, &[], table.into_inner()),
-        Err(error) => Err(syntax_fault(&positions, &error)),
+        Err(error) => Err(syntax_fault(keys, &positions, &error)),
     }
 }
 
 /// The error's own `Display` would print the line, which may hold a secret; its message is the grammar's words alone.
-fn syntax_fault(positions: &Positions<'_>, error: &toml::de::Error) -> Problem {
+fn syntax_fault(keys: Keys, positions: &Positions<'_>, error: &toml::de::Error) -> Problem {
     let message = format!("not TOML: {}", error.message());
     let Some(span) = error.span() else {
         return Problem { key: positions.name.to_owned(), source: None, message };
     };
     let place = positions.show(span.start);
-    match suggestions::key_at_line(positions.text, positions.line(span.start)) {
+    match suggestions::key_at_line(keys, positions.text, positions.line(span.start)) {
         Some(key) => Problem { key, source: Some(place), message },
         None => Problem { key: place, source: None, message },
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jwks_verifier::IdentityProvider;
 use url::Url;
 
-use super::Context;
+use super::context::Context;
 use crate::config::addresses::{self, Issuer, issuer_at, refuse_placeholder, warn_of_documentation};
 use crate::config::key::{Key, Reload, Text, Texts};
 use crate::config::reader::Reader;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::Context;
+use super::context::Context;
 use super::server::Server;
 use crate::config::key::{Key, Reload, Text};
 use crate::config::reader::Reader;

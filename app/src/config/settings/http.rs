@@ -2,7 +2,7 @@
 
 use hyper_transport::{AllowListError, AllowedHost, AllowedOrigin};
 
-use super::Context;
+use super::context::Context;
 use crate::config::key::{Key, Reload, Texts};
 use crate::config::reader::Reader;
 use crate::config::shown;

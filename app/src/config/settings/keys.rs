@@ -2,8 +2,8 @@
 
 use jwks_verifier::{JwksUrl, Options};
 
-use super::Context;
 use super::auth0::{self, Auth0};
+use super::context::Context;
 use crate::config::addresses;
 use crate::config::key::{DAY, Key, MIB, Reload, Whole, bytes, count, seconds, whole};
 use crate::config::reader::Reader;

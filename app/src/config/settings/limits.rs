@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::Shares;
 use hyper_transport::Limits as HttpLimits;
 
-use super::Context;
+use super::context::Context;
 use crate::config::key::{DAY, GIB, HOUR, Key, MIB, Reload, Whole, bytes, count, seconds, whole};
 use crate::config::reader::Reader;
 

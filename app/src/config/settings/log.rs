@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use super::Context;
+use super::context::Context;
 use crate::config::key::{Key, Reload, Words};
 use crate::config::reader::Reader;
 

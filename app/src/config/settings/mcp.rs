@@ -8,7 +8,7 @@ use domain::Icon;
 use mcp_protocol::Identity;
 
 pub use self::state_keys::StateKeys;
-use super::Context;
+use super::context::Context;
 use crate::config::key::{DAY, Key, Reload, Text, Texts, Whole, count, seconds, whole};
 use crate::config::reader::Reader;
 

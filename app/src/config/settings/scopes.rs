@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::{HierarchyError, LoginScopes, Scope, ScopeHierarchy, ScopeSet, ToolName};
 
+use super::context::{Completeness, Context};
 use super::tools::ToolRule;
-use super::{Completeness, Context};
 use crate::config::key::{Key, Reload, Texts, WordOr};
 use crate::config::reader::{Reader, WordOrTexts};
 use crate::config::{shown, suggestions};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use url::Url;
 
-use super::Context;
+use super::context::Context;
 use crate::config::key::{Key, Reload, Text, Whole, count};
 use crate::config::reader::Reader;
 use crate::config::{addresses, shown};

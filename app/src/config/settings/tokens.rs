@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::ScopeAuthority;
 
-use super::Context;
+use super::context::Context;
 use crate::config::key::{Key, Reload, Whole, Words, seconds};
 use crate::config::reader::Reader;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{ScopeSet, ToolName};
 
-use super::{Completeness, Context};
+use super::context::{Completeness, Context};
 use crate::config::key::{Flag, Key, Reload, Texts};
 use crate::config::reader::Reader;
 use crate::config::{shown, suggestions};
