@@ -1,8 +1,8 @@
-//! What a tool, a prompt or a resource sees of who asks, and how it talks back before it has its result.
+//! What a tool, a prompt or a resource sees of a request, and how it reaches the client before it has its result.
 //!
 //! Protocol revisions differ in how a request for input travels and how its response comes back; here there is one way.
-//! Something that needs input returns [`Outcome::InputRequired`] with its [`InputRequest`]s and a state of its own, and is
-//! called again, from its beginning, with [`InputResponses`] and that state.
+//! Something that needs input returns its [`InputRequest`]s and a state of its own, and is called again, from its beginning,
+//! with [`InputResponses`] and that state.
 
 mod form;
 mod rounds;
