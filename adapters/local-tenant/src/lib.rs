@@ -126,7 +126,15 @@ impl LocalTenant {
     /// # Errors
     /// [`TokenError`], which lists what exists.
     pub fn issue_token(&self, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
-        control::token::issue(&self.tenant.issuer, request, self.url.clone())
+        self.issue_token_to(control::token::CLI_CLIENT_ID, request)
+    }
+
+    /// Issues an access token to another client than that of the control endpoint.
+    ///
+    /// # Errors
+    /// [`TokenError`], which lists what exists.
+    pub fn issue_token_to(&self, client_id: &str, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
+        control::token::issue(&self.tenant.issuer, request, self.url.clone(), client_id)
     }
 
     /// Injects a fault, or ends one. [`Fault::RotateKeys`] makes an RSA key on the calling thread.

@@ -95,6 +95,10 @@ pub(crate) struct Attacks {
     pub(crate) journals: Vec<(Attack, Arc<Journal>)>,
 }
 
+/// The OAuth client of every attack. Honest clients have another: one client gets its share of the server, and what is left is
+/// for the others (`limits.client_percent`).
+const HOSTILE_CLIENT: &str = "hostile-app";
+
 impl Attacks {
     /// Starts these attacks; they end when the time is up.
     ///
@@ -109,7 +113,7 @@ impl Attacks {
         let (mut running, mut journals) = (JoinSet::new(), Vec::new());
         for &attack in attacks {
             let wanted = TokenRequest { user: attack.user_key(), scope: None, audience: None };
-            let token = tenant.issue_token(&wanted)?.access_token;
+            let token = tenant.issue_token_to(HOSTILE_CLIENT, &wanted)?.access_token;
             let journal = Arc::new(Journal::default());
             journals.push((attack, Arc::clone(&journal)));
             let target = Target { address, token, tenant: Arc::clone(tenant), journal };

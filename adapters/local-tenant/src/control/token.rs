@@ -16,8 +16,8 @@ use crate::oauth::token::{IssuedToken, TokenError, TokenRequest};
 /// The endpoint's path.
 pub(crate) const PATH: &str = "/local-tenant/token";
 
-/// The client that every token of this endpoint is issued to.
-const CLI_CLIENT_ID: &str = "local-tenant-cli";
+/// The client that the endpoint's tokens are issued to.
+pub(crate) const CLI_CLIENT_ID: &str = "local-tenant-cli";
 
 /// An access token response (RFC 6749 section 5.1), as the endpoint writes it and the command reads it.
 #[derive(Serialize, Deserialize)]
@@ -31,7 +31,9 @@ pub(crate) struct TokenResponse {
 /// Issues the token that the body asks for.
 pub(crate) fn handle(issuer: &Issuer, body: &[u8], issuer_url: String) -> Result<TokenResponse, Problem> {
     let request: TokenRequest = parse(body, "{\"user\", \"scope\"?, \"audience\"?}")?;
-    issue(issuer, &request, issuer_url).map(TokenResponse::from).map_err(|error| Problem::OAuth(error.into()))
+    issue(issuer, &request, issuer_url, CLI_CLIENT_ID)
+        .map(TokenResponse::from)
+        .map_err(|error| Problem::OAuth(error.into()))
 }
 
 /// Issues an access token without a login.
@@ -42,12 +44,13 @@ pub(crate) fn issue(
     issuer: &Issuer,
     request: &TokenRequest,
     issuer_url: String,
+    client_id: &str,
 ) -> Result<IssuedToken, TokenError> {
     let user = issuer.user(&request.user)?;
     let api = issuer.api(request.audience.as_deref())?;
     let authorization = Authorization {
         subject: Subject::User(user.key.clone()),
-        client: Arc::new(cli_client()),
+        client: Arc::new(first_party(client_id)),
         scope: granted_strictly(issuer.options(), api, request.scope.as_deref(), user)?,
         nonce: None,
         audience: api.identifier.clone().unwrap_or_default(),
@@ -58,10 +61,10 @@ pub(crate) fn issue(
     Ok(token)
 }
 
-fn cli_client() -> ClientRecord {
+fn first_party(client_id: &str) -> ClientRecord {
     ClientRecord {
-        id: CLI_CLIENT_ID.to_owned(),
-        name: CLI_CLIENT_ID.to_owned(),
+        id: client_id.to_owned(),
+        name: client_id.to_owned(),
         secret: None,
         redirect_uris: Vec::new(),
         logout_urls: Vec::new(),

@@ -39,7 +39,7 @@ fn scope_is_requested_and_assigned_permissions_are_all_assigned() {
         ("user", Some("tool:greet"), "", &one),
     ];
     for (user, asked, scope, permissions) in cases {
-        let token = issue(&issuer, &request(user, asked), issuer.url()).unwrap();
+        let token = issue(&issuer, &request(user, asked), issuer.url(), CLI_CLIENT_ID).unwrap();
         let [_, claims] = opened(&token);
         assert_eq!(token.scope, scope, "{user} {asked:?}");
         assert_eq!(claims["scope"], scope, "{user} {asked:?}");
@@ -61,7 +61,10 @@ fn what_does_not_exist_is_refused_with_what_does() {
         ),
     ];
     for (request, expected) in cases {
-        assert_eq!(issue(&issuer, &request, issuer.url()).err().unwrap().to_string(), expected);
+        assert_eq!(
+            issue(&issuer, &request, issuer.url(), CLI_CLIENT_ID).err().unwrap().to_string(),
+            expected
+        );
     }
 }
 
@@ -83,7 +86,7 @@ fn each_dialect_has_its_type_and_its_claims() {
     let issuer = issuer(Options { other_apis, ..Options::default() });
     for (dialect, typ, own) in cases {
         let request = TokenRequest { audience: Some(dialect.into()), ..request("admin", None) };
-        let [header, claims] = opened(&issue(&issuer, &request, issuer.url()).unwrap());
+        let [header, claims] = opened(&issue(&issuer, &request, issuer.url(), CLI_CLIENT_ID).unwrap());
         assert_eq!((&header["alg"], &header["typ"]), (&"RS256".into(), &typ.into()), "{dialect}");
         let mut expected = [&common[..], own].concat();
         expected.sort_unstable();
@@ -100,7 +103,8 @@ fn what_the_users_record_lacks_the_token_lacks() {
     options.users[0].email = None;
     options.users[1].org_id = Some("org_1".into());
     let issuer = issuer(options);
-    let claims = |user| opened(&issue(&issuer, &request(user, None), issuer.url()).unwrap())[1].clone();
+    let claims =
+        |user| opened(&issue(&issuer, &request(user, None), issuer.url(), CLI_CLIENT_ID).unwrap())[1].clone();
     assert_eq!((claims("admin").get("name"), claims("admin").get("email")), (None, None));
     assert_eq!(claims("admin").get("org_id"), None);
     assert_eq!(claims("user")["org_id"], "org_1");
