@@ -1,4 +1,4 @@
-//! The tools this server ships. Adding one is a file beside these and a line in [`shipped`]: see docs/add-a-tool.md.
+//! The tools that the binary ships; its `main` registers them. Tools of others stand in crates of their own: docs/add-a-tool.md.
 
 mod get_datetime;
 mod greet;
