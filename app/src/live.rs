@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, TokenVerifier};
+use domain::{Announcer, Change, Clock, TokenVerifier};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt};
 use hyper_transport::ReloadHandle;
 
@@ -27,9 +27,11 @@ pub(crate) struct Live {
     pub(crate) keeps_verifier: bool,
 }
 
-/// The changes of providers' tools since before the first snapshot was made.
+/// The changes of what providers have since before the first snapshot was made.
 pub(crate) struct Changes {
-    stream: SelectAll<BoxStream<'static, ()>>,
+    stream: SelectAll<BoxStream<'static, Change>>,
+    /// Where the updates of resources go.
+    announcer: Announcer,
     clock: Arc<dyn Clock>,
     /// When the last one was handled, in uptime.
     last: Option<Duration>,
@@ -37,10 +39,15 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub(crate) fn of(ports: &Ports) -> Self {
-        Self { stream: ports.offer.changes(), clock: Arc::clone(&ports.clock), last: None }
+        Self {
+            stream: ports.offer.changes(),
+            announcer: ports.announcer.clone(),
+            clock: Arc::clone(&ports.clock),
+            last: None,
+        }
     }
 
-    /// Completes at the next change, but not sooner than [`MIN_INTERVAL`] after the one before; never without a provider.
+    /// Completes at the next change of a list, but not sooner than [`MIN_INTERVAL`] after the one before; never without a provider.
     async fn next(&mut self) {
         if let Some(last) = self.last {
             let rest = (last + MIN_INTERVAL).saturating_sub(self.clock.uptime());
@@ -48,8 +55,12 @@ impl Changes {
                 self.clock.sleep(rest).await;
             }
         }
-        if self.stream.next().await.is_none() {
-            return std::future::pending().await;
+        loop {
+            match self.stream.next().await {
+                Some(update @ Change::Resource(_)) => self.announcer.announce(&update),
+                Some(_) => break,
+                None => return std::future::pending().await,
+            }
         }
         self.last = Some(self.clock.uptime());
     }
@@ -95,8 +106,10 @@ impl Live {
     /// Serves what the providers have now.
     fn refresh(&mut self) {
         match self.replace(&self.settings, &self.ports) {
-            Ok(()) => tracing::info!("a provider's tools changed"),
-            Err(error) => tracing::error!("a provider's tools can't be offered, the old ones are: {error:#}"),
+            Ok(()) => tracing::info!("what a provider offers changed"),
+            Err(error) => {
+                tracing::error!("what a provider offers can't be served, what it had is: {error:#}")
+            }
         }
     }
 

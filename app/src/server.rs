@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use domain::{
-    Announcer, Catalog, Clock, DynTool, Method, Prompt, Resource, TokenVerifier, ToolProvider, ToolSpec,
+    Announcer, Catalog, Clock, DynTool, Method, Prompt, Provider, Resource, TokenVerifier, ToolSpec,
 };
 use hyper_transport::Drained;
 use jwks_verifier::IdentityProvider;
@@ -112,7 +112,7 @@ macro_rules! adds_to_offer {
 
         /// Adds a source of tools that come and go.
         #[must_use]
-        pub fn provider(mut self, provider: impl ToolProvider + 'static) -> Self {
+        pub fn provider(mut self, provider: impl Provider + 'static) -> Self {
             self.offer.providers.push(Arc::new(provider));
             self
         }

@@ -1,8 +1,8 @@
-//! [`ToolList`]: a list of tools that a program replaces, as the plainest [`ToolProvider`].
+//! [`ToolList`]: a list of tools that a program replaces, as the plainest [`Provider`].
 
 use std::sync::Arc;
 
-use domain::{DynTool, ToolProvider};
+use domain::{Change, DynTool, Provider};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
@@ -23,14 +23,15 @@ impl ToolList {
     }
 }
 
-impl ToolProvider for ToolList {
+impl Provider for ToolList {
     fn tools(&self) -> Vec<Arc<dyn DynTool>> {
         self.0.borrow().clone()
     }
 
-    fn changes(&self) -> BoxStream<'static, ()> {
-        let next =
-            |mut list: watch::Receiver<_>| async move { list.changed().await.ok().map(|()| ((), list)) };
+    fn changes(&self) -> BoxStream<'static, Change> {
+        let next = |mut list: watch::Receiver<_>| async move {
+            list.changed().await.ok().map(|()| (Change::Tools, list))
+        };
         stream::unfold(self.0.subscribe(), next).boxed()
     }
 }

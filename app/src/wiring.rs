@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use domain::{
-    Announcer, Catalog, Clock, DynTool, Method, MethodCatalog, Pool, Prompt, PromptCatalog, Resource,
-    ResourceCatalog, ScopePolicy, ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName, ToolProvider,
+    Announcer, Catalog, Change, Clock, DynTool, Method, MethodCatalog, Pool, Prompt, PromptCatalog, Provider,
+    Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
@@ -24,8 +24,8 @@ use crate::config::{Settings, Sources};
 pub struct Offer {
     /// Tools, in the order in which clients see them.
     pub tools: Vec<Arc<dyn DynTool>>,
-    /// Sources of further tools, which come and go.
-    pub providers: Vec<Arc<dyn ToolProvider>>,
+    /// Sources of what comes and goes.
+    pub providers: Vec<Arc<dyn Provider>>,
     /// Resources.
     pub resources: Vec<Arc<dyn Resource>>,
     /// Prompts.
@@ -48,16 +48,22 @@ impl Offer {
     /// When another spec is at fault.
     pub fn catalog(&self) -> anyhow::Result<Catalog> {
         let mut tools = ToolCatalog::new(self.tools.clone()).context("the tools can't be offered")?;
-        for tool in self.providers.iter().flat_map(provided) {
-            if let Err(error) = guarded(|| add_provided(&mut tools, tool)) {
-                tracing::warn!("a provider's tool is left out: {error:#}");
-            }
+        let mut resources =
+            ResourceCatalog::new(self.resources.clone()).context("the resources can't be offered")?;
+        let mut prompts = PromptCatalog::new(self.prompts.clone()).context("the prompts can't be offered")?;
+        for tool in self.provided(|provider| provider.tools()) {
+            leave_out("tool", guarded(|| add_provided(&mut tools, tool)));
+        }
+        for resource in self.provided(|provider| provider.resources()) {
+            leave_out("resource", guarded(|| Ok(resources.add(resource)?)));
+        }
+        for prompt in self.provided(|provider| provider.prompts()) {
+            leave_out("prompt", guarded(|| Ok(prompts.add(prompt)?)));
         }
         Ok(Catalog {
             tools,
-            resources: ResourceCatalog::new(self.resources.clone())
-                .context("the resources can't be offered")?,
-            prompts: PromptCatalog::new(self.prompts.clone()).context("the prompts can't be offered")?,
+            resources,
+            prompts,
             methods: MethodCatalog::new(self.methods.clone()).context("the methods can't be served")?,
         })
     }
@@ -75,8 +81,15 @@ impl Offer {
         Ok(Settings::load_changing(sources, &catalog, &fixed)?)
     }
 
-    /// Returns a stream with an item for every change of a provider's tools after this call.
-    pub(crate) fn changes(&self) -> SelectAll<BoxStream<'static, ()>> {
+    /// Returns what the providers have now of one kind; nothing of one that panics.
+    fn provided<T>(&self, of: impl Fn(&dyn Provider) -> Vec<T>) -> Vec<T> {
+        let provided =
+            |provider: &Arc<dyn Provider>| guarded(|| Ok(of(provider.as_ref()))).unwrap_or_default();
+        self.providers.iter().flat_map(provided).collect()
+    }
+
+    /// Returns a stream with an item for every change of what a provider has after this call.
+    pub(crate) fn changes(&self) -> SelectAll<BoxStream<'static, Change>> {
         let streams = self.providers.iter().filter_map(|provider| guarded(|| Ok(provider.changes())).ok());
         select_all(streams.map(|changes| {
             let changes = AssertUnwindSafe(changes).catch_unwind();
@@ -87,11 +100,12 @@ impl Offer {
     }
 }
 
-const PANICKED: &str = "a provider of tools panicked";
+const PANICKED: &str = "a provider panicked";
 
-/// The tools that a provider has now; none if it panics.
-fn provided(provider: &Arc<dyn ToolProvider>) -> Vec<Arc<dyn DynTool>> {
-    guarded(|| Ok(provider.tools())).unwrap_or_default()
+fn leave_out(what: &str, added: anyhow::Result<()>) {
+    if let Err(error) = added {
+        tracing::warn!("a provider's {what} is left out: {error:#}");
+    }
 }
 
 fn add_provided(tools: &mut ToolCatalog, tool: Arc<dyn DynTool>) -> anyhow::Result<()> {
@@ -188,6 +202,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     let scopes = scopes(settings, &catalog)?;
     Ok(Service {
         verifier: ports.verifier,
+        providers: ports.offer.providers,
         clock: ports.clock,
         tokens: settings.token_policy(),
         catalog,

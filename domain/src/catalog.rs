@@ -1,6 +1,6 @@
 //! The tools, resources, prompts and methods of a server, in the order in which they were registered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::method::{Method, MethodSpec, MethodSpecError};
@@ -51,6 +51,8 @@ pub(crate) struct CatalogEntry {
 #[derive(Default)]
 pub struct ResourceCatalog {
     entries: Vec<(ResourceSpec, Arc<dyn Resource>)>,
+    /// Every URI and template.
+    addresses: HashSet<String>,
 }
 
 /// Prompts in a stable order, found by name.
@@ -153,15 +155,25 @@ impl ResourceCatalog {
     /// # Errors
     /// [`CatalogError`] for the first resource that can't be registered.
     pub fn new(resources: impl IntoIterator<Item = Arc<dyn Resource>>) -> Result<Self, CatalogError> {
-        let mut entries: Vec<(ResourceSpec, Arc<dyn Resource>)> = Vec::new();
+        let mut catalog = Self::default();
         for resource in resources {
-            let spec = resource.spec()?;
-            if entries.iter().any(|(other, _)| other.address == spec.address) {
-                return Err(CatalogError::DuplicateResource(spec.address.as_str().to_owned()));
-            }
-            entries.push((spec, resource));
+            catalog.add(resource)?;
         }
-        Ok(Self { entries })
+        Ok(catalog)
+    }
+
+    /// Adds a resource behind the others.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; the catalog is as it was.
+    pub fn add(&mut self, resource: Arc<dyn Resource>) -> Result<(), CatalogError> {
+        let spec = resource.spec()?;
+        if self.addresses.contains(spec.address.as_str()) {
+            return Err(CatalogError::DuplicateResource(spec.address.as_str().to_owned()));
+        }
+        self.addresses.insert(spec.address.as_str().to_owned());
+        self.entries.push((spec, resource));
+        Ok(())
     }
 
     /// Returns the spec of every resource, in order.
@@ -195,15 +207,24 @@ impl PromptCatalog {
     /// # Errors
     /// [`CatalogError`] for the first prompt that can't be registered.
     pub fn new(prompts: impl IntoIterator<Item = Arc<dyn Prompt>>) -> Result<Self, CatalogError> {
-        let mut entries: Vec<(PromptSpec, Arc<dyn Prompt>)> = Vec::new();
+        let mut catalog = Self::default();
         for prompt in prompts {
-            let spec = prompt.spec()?;
-            if entries.iter().any(|(other, _)| other.name == spec.name) {
-                return Err(CatalogError::DuplicatePrompt(spec.name));
-            }
-            entries.push((spec, prompt));
+            catalog.add(prompt)?;
         }
-        Ok(Self { entries })
+        Ok(catalog)
+    }
+
+    /// Adds a prompt behind the others.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; the catalog is as it was.
+    pub fn add(&mut self, prompt: Arc<dyn Prompt>) -> Result<(), CatalogError> {
+        let spec = prompt.spec()?;
+        if self.named(&spec.name).is_some() {
+            return Err(CatalogError::DuplicatePrompt(spec.name));
+        }
+        self.entries.push((spec, prompt));
+        Ok(())
     }
 
     /// Returns the spec of every prompt, in order.

@@ -124,6 +124,10 @@ pub trait Feedback: Send + Sync {
     fn progress(&self, progress: Progress);
     /// Sends `notifications/message`.
     fn log(&self, message: LogMessage);
+    /// Returns the lowest level of log messages that the client wants; `None` for none at all.
+    fn log_level(&self) -> Option<LogLevel> {
+        None
+    }
 }
 
 /// The progress of a call. `progress` must grow from one message to the next.

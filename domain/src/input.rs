@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::raw::RawObject;
+
 /// What a client says that it can do (`ClientCapabilities` in MCP's schema). In the legacy era nobody can know, so all of it
 /// is assumed there, and a client that can't answers with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,10 +26,10 @@ impl ClientCapabilities {
     /// Returns whether the client can answer the request.
     #[must_use]
     pub const fn can_answer(&self, request: &InputRequest) -> bool {
-        match request {
-            InputRequest::Elicit { .. } => self.elicitation,
-            InputRequest::CreateMessage(_) => self.sampling,
-            InputRequest::ListRoots => self.roots,
+        match request.kind() {
+            InputKind::Elicit => self.elicitation,
+            InputKind::CreateMessage => self.sampling,
+            InputKind::ListRoots => self.roots,
         }
     }
 }
@@ -46,6 +48,55 @@ pub enum InputRequest {
     CreateMessage(CreateMessageParams),
     /// The folders that the user works in (`roots/list`).
     ListRoots,
+    /// A request of another server's, passed on as it was written.
+    Relayed {
+        /// Which kind of request it is.
+        kind: InputKind,
+        /// The request's `params`.
+        params: RawObject,
+    },
+}
+
+/// The kinds of requests for input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    /// `elicitation/create`.
+    Elicit,
+    /// `sampling/createMessage`.
+    CreateMessage,
+    /// `roots/list`.
+    ListRoots,
+}
+
+impl InputRequest {
+    /// Returns the kind.
+    #[must_use]
+    pub const fn kind(&self) -> InputKind {
+        match self {
+            Self::Elicit { .. } => InputKind::Elicit,
+            Self::CreateMessage(_) => InputKind::CreateMessage,
+            Self::ListRoots => InputKind::ListRoots,
+            Self::Relayed { kind, .. } => *kind,
+        }
+    }
+}
+
+impl InputKind {
+    /// Returns the request's method.
+    #[must_use]
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Elicit => "elicitation/create",
+            Self::CreateMessage => "sampling/createMessage",
+            Self::ListRoots => "roots/list",
+        }
+    }
+
+    /// Returns the kind of a request with this method.
+    #[must_use]
+    pub fn of_method(method: &str) -> Option<Self> {
+        [Self::Elicit, Self::CreateMessage, Self::ListRoots].into_iter().find(|kind| kind.method() == method)
+    }
 }
 
 /// The parameters of `sampling/createMessage`.
@@ -91,6 +142,8 @@ pub enum Role {
 pub enum Outcome<T> {
     /// A result.
     Complete(T),
+    /// A result of another server's, passed on as it was written, but for what a protocol revision adds or leaves out.
+    Relayed(RawObject),
     /// Requests for input; their responses begin the next round.
     InputRequired(InputRequired),
 }

@@ -29,6 +29,7 @@ pub mod prompt;
 #[cfg(test)]
 mod properties;
 pub mod provider;
+pub mod raw;
 pub mod resource;
 pub mod schema;
 pub mod scope;
@@ -52,17 +53,19 @@ pub use context::{
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
 pub use icon::{Icon, IconTheme};
 pub use input::{
-    ClientCapabilities, CreateMessageParams, ElicitResult, InputRequest, InputRequired, InputResponses,
-    Message, Outcome, Role,
+    ClientCapabilities, CreateMessageParams, ElicitResult, InputKind, InputRequest, InputRequired,
+    InputResponses, Message, Outcome, Role,
 };
 pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
 pub use prompt::{GetPromptResult, Prompt, PromptArgument, PromptCall, PromptSpec};
-pub use provider::ToolProvider;
+pub use provider::Provider;
+pub use raw::RawObject;
 pub use resource::{
     Address, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, UriTemplate,
+    Watch,
 };
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};

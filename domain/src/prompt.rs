@@ -8,6 +8,7 @@ use crate::completion::Completion;
 use crate::context::Context;
 use crate::icon::Icon;
 use crate::input::{Message, Outcome};
+use crate::raw::RawObject;
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool_error::ToolError;
 
@@ -27,6 +28,9 @@ pub struct PromptSpec {
     pub icons: Vec<Icon>,
     /// The scopes that are required to see and to get it.
     pub scopes: ScopeSet,
+    /// The definition as another server wrote it (`Prompt` in MCP's schema). Clients see this, under the spec's
+    /// name, instead of what the other fields would make.
+    pub definition: Option<RawObject>,
 }
 
 /// An argument of a prompt; its value is text.
@@ -52,6 +56,7 @@ impl PromptSpec {
             arguments: Vec::new(),
             icons: Vec::new(),
             scopes: ScopeSet::EMPTY,
+            definition: None,
         }
     }
 

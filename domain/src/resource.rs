@@ -1,5 +1,6 @@
 //! The [`Resource`] port: data that clients read, at one URI or at all URIs of a template.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use crate::content::ResourceContents;
 use crate::context::Context;
 use crate::icon::Icon;
 use crate::input::Outcome;
+use crate::raw::RawObject;
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool_error::ToolError;
 
@@ -30,6 +32,9 @@ pub struct ResourceSpec {
     pub icons: Vec<Icon>,
     /// The scopes that are required to see and to read it.
     pub scopes: ScopeSet,
+    /// The definition as another server wrote it (`Resource` or `ResourceTemplate` in MCP's schema). Clients see this, under the spec's
+    /// address, instead of what the other fields would make.
+    pub definition: Option<RawObject>,
 }
 
 /// One URI, or all URIs of a template.
@@ -52,6 +57,8 @@ pub struct UriTemplate {
 enum Part {
     Literal(String),
     Variable(String),
+    /// An expression beyond level 1: whatever is there.
+    Anything,
 }
 
 /// Why a resource's spec is invalid; for the developer who wrote it.
@@ -102,6 +109,29 @@ impl UriTemplate {
         Ok(Self { text: text.to_owned(), parts })
     }
 
+    /// Reads a template of any level. An expression beyond level 1 stands for any text, with no variable.
+    ///
+    /// # Errors
+    /// [`ResourceSpecError::Template`] for unbalanced braces, or a template that begins with such an expression.
+    pub fn parse_any_level(text: &str) -> Result<Self, ResourceSpecError> {
+        if let Ok(template) = Self::parse(text) {
+            return Ok(template);
+        }
+        let invalid = || ResourceSpecError::Template(text.to_owned());
+        let (mut parts, mut rest) = (Vec::new(), text);
+        while let Some((literal, after)) = rest.split_once('{') {
+            let (_, after) = after.split_once('}').ok_or_else(invalid)?;
+            if literal.is_empty() && parts.is_empty() {
+                return Err(invalid());
+            }
+            parts.push(Part::Literal(literal.to_owned()));
+            parts.push(Part::Anything);
+            rest = after;
+        }
+        parts.push(Part::Literal(rest.to_owned()));
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
     /// Returns the template's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -117,6 +147,14 @@ impl UriTemplate {
         while let Some(part) = parts.next() {
             match part {
                 Part::Literal(literal) => rest = rest.strip_prefix(literal.as_str())?,
+                Part::Anything => {
+                    let is_last = parts.len() == 1;
+                    // A literal follows: the last one ends the URI, another is taken where it is first.
+                    let Some(Part::Literal(next)) = parts.peek() else { return None };
+                    let at =
+                        if is_last { rest.len().checked_sub(next.len())? } else { rest.find(next.as_str())? };
+                    rest = rest.get(at..)?;
+                }
                 Part::Variable(name) => {
                     let end = match parts.peek() {
                         Some(Part::Literal(next)) if !next.is_empty() => rest.find(next.as_str())?,
@@ -164,6 +202,7 @@ impl ResourceSpec {
             mime_type: None,
             icons: Vec::new(),
             scopes: ScopeSet::EMPTY,
+            definition: None,
         }
     }
 
@@ -219,6 +258,9 @@ pub enum ReadError {
     Failed(#[from] ToolError),
 }
 
+/// A request to watch a resource, which ends when this is dropped.
+pub type Watch = Box<dyn Any + Send + Sync>;
+
 /// The port for every resource.
 #[async_trait]
 pub trait Resource: Send + Sync {
@@ -233,6 +275,12 @@ pub trait Resource: Send + Sync {
     /// # Errors
     /// [`ReadError`].
     async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult;
+
+    /// Says that a client waits for updates of what is at `uri`, for as long as it keeps what this returns. Whatever announces
+    /// an update need not know; a source that is asked to watch does.
+    fn watch(&self, _uri: &str) -> Option<Watch> {
+        None
+    }
 
     /// Suggests values of a template's variable, for what was typed so far.
     async fn complete(&self, _context: Context<'_>, _variable: &str, _typed: &str) -> Completion {
@@ -257,6 +305,15 @@ mod tests {
 
     #[test]
     fn templates_beyond_level_1_are_refused() {
+        let files = UriTemplate::parse_any_level("file:///{+path}?x{&y}/end").unwrap();
+        assert!(files.variables("file:///a/b?x&y=1/end").is_some_and(|variables| variables.is_empty()));
+        for other in ["file:///a/b", "http://a?x/end", "file:///a?x/ended", ""] {
+            assert_eq!(files.variables(other), None, "{other}");
+        }
+        assert!(UriTemplate::parse_any_level("a:{+path}").unwrap().variables("a:").is_some());
+        for bad in ["a:{", "{+any}", "{+any}/x"] {
+            assert!(UriTemplate::parse_any_level(bad).is_err(), "{bad}");
+        }
         for bad in ["a:{", "a:}", "a:{}", "a:{+path}", "a:{a}{b}", "a:{a,b}", "a:{{a}}"] {
             assert!(UriTemplate::parse(bad).is_err(), "{bad}");
         }

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 /// [`Schema::fit`] takes null for absence.
 pub struct Schema {
     json: Value,
-    validator: jsonschema::Validator,
+    /// `None` where another server validates.
+    validator: Option<jsonschema::Validator>,
 }
 
 /// Not a usable schema; says why.
@@ -82,7 +83,18 @@ impl Schema {
         let validator = jsonschema::draft202012::options()
             .build(&json)
             .map_err(|error| SchemaError(error.to_string()))?;
-        Ok(Self { json, validator })
+        Ok(Self { json, validator: Some(validator) })
+    }
+
+    /// A schema of another server's, which validates by it: everything fits here.
+    ///
+    /// # Errors
+    /// [`SchemaError`] when it is not a schema of `"type": "object"`.
+    pub fn of_another_server(json: Value) -> Result<Self, SchemaError> {
+        if json.get("type").and_then(Value::as_str) != Some("object") {
+            return Err(SchemaError("its type is not \"object\"".into()));
+        }
+        Ok(Self { json, validator: None })
     }
 
     /// The document.
@@ -94,7 +106,7 @@ impl Schema {
     /// Whether `instance` fits.
     #[must_use]
     pub fn is_valid(&self, instance: &Value) -> bool {
-        self.validator.is_valid(instance)
+        self.validator.as_ref().is_none_or(|validator| validator.is_valid(instance))
     }
 
     /// Gives `instance` back if it fits, without the members that are null where null says no more than absence: those
@@ -115,11 +127,11 @@ impl Schema {
     /// # Errors
     /// The text, such as `/name: value is not of type "string"`.
     pub fn validate(&self, instance: &Value) -> Result<(), String> {
-        if self.is_valid(instance) {
+        let Some(validator) = self.validator.as_ref().filter(|validator| !validator.is_valid(instance))
+        else {
             return Ok(());
-        }
-        let violations: Vec<String> = self
-            .validator
+        };
+        let violations: Vec<String> = validator
             .iter_errors(instance)
             .take(Self::REPORTED)
             .map(|error| violation(&error, instance))

@@ -19,7 +19,8 @@ use crate::method::{MethodCall, MethodError};
 use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
-use crate::resource::{Address, ReadCall, ReadError, ResourceSpec};
+use crate::provider::Provider;
+use crate::resource::{Address, ReadCall, ReadError, ResourceSpec, Watch};
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
 use crate::tool::{CallToolResult, ToolCall, ToolSpec};
@@ -39,6 +40,8 @@ pub struct Service {
     pub scopes: ScopePolicy,
     /// The maximum duration of one call.
     pub tool_deadline: Duration,
+    /// What [`Service::ready`] asks beside the verifier.
+    pub providers: Vec<Arc<dyn Provider>>,
 }
 
 /// Why a request has no principal.
@@ -128,6 +131,12 @@ impl Service {
         self.catalog.resources.at(uri).is_some_and(|(spec, _)| principal.holds_all(&spec.scopes))
     }
 
+    /// Says that a client waits for updates of what is at this URI, for as long as it keeps what this returns.
+    #[must_use]
+    pub fn watch(&self, uri: &str) -> Option<Watch> {
+        self.catalog.resources.at(uri).and_then(|(_, resource)| resource.watch(uri))
+    }
+
     /// Returns the prompts that a principal may get, in the catalog's order.
     pub fn prompts_for(&self, principal: &Principal) -> impl Iterator<Item = &PromptSpec> {
         self.catalog.prompts.specs().filter(|spec| principal.holds_all(&spec.scopes))
@@ -138,7 +147,8 @@ impl Service {
     /// # Errors
     /// [`NotReady`] with the reason.
     pub fn ready(&self) -> Result<(), NotReady> {
-        self.verifier.ready()
+        self.verifier.ready()?;
+        self.providers.iter().try_for_each(|provider| provider.ready())
     }
 
     /// Calls a tool. `arguments` is called only once the call is permitted.

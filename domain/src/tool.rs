@@ -17,6 +17,7 @@ use crate::content::Content;
 use crate::context::Context;
 use crate::icon::Icon;
 use crate::input::Outcome;
+use crate::raw::RawObject;
 use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool_error::{ToolError, not_json};
@@ -113,6 +114,9 @@ pub struct ToolSpec {
     pub hints: ToolHints,
     /// Icons that clients may show.
     pub icons: Vec<Icon>,
+    /// The definition as another server wrote it (`Tool` in MCP's schema). Clients see this, under the spec's name, instead of
+    /// what the other fields would make.
+    pub definition: Option<RawObject>,
 }
 
 /// What a tool's calls do to its environment (`ToolAnnotations` in MCP's schema). Clients ask their users by these, and
@@ -141,6 +145,19 @@ impl ToolHints {
     /// The defaults: a call may change anything.
     pub const UNKNOWN: Self =
         Self { read_only: false, destructive: true, idempotent: false, open_world: true };
+
+    /// Reads `ToolAnnotations`; a hint that is missing or malformed has MCP's default.
+    fn of_annotations(annotations: Value) -> Self {
+        let hint = |name: &str, default| annotations.get(name).and_then(Value::as_bool).unwrap_or(default);
+        let read_only = hint("readOnlyHint", false);
+        Self {
+            read_only,
+            // MCP: "meaningful only when readOnlyHint == false".
+            destructive: !read_only && hint("destructiveHint", true),
+            idempotent: hint("idempotentHint", read_only),
+            open_world: hint("openWorldHint", true),
+        }
+    }
 
     /// Says that a call changes nothing; so it destroys nothing, and can be repeated.
     #[must_use]
@@ -202,6 +219,7 @@ impl ToolSpec {
             scopes: ScopeSet::EMPTY,
             hints: ToolHints::default(),
             icons: Vec::new(),
+            definition: None,
         })
     }
 
@@ -211,6 +229,19 @@ impl ToolSpec {
     /// [`SpecError`] for a name outside the grammar, or a schema that is not usable.
     pub fn with_schema(name: &str, title: &str, description: &str, input: Value) -> Result<Self, SpecError> {
         Self::with_input(name, title, description, Schema::from_json(input))
+    }
+
+    /// Creates the spec of another server's tool, which judges arguments and results itself.
+    ///
+    /// # Errors
+    /// [`SpecError`] for a name outside the grammar, or an input schema that is not one of an object.
+    pub fn relayed(name: &str, definition: RawObject) -> Result<Self, SpecError> {
+        let text = |member: &str| definition.read::<String>(member).unwrap_or_default();
+        let input = Schema::of_another_server(definition.read("inputSchema").unwrap_or_default());
+        let title = definition.read("title").unwrap_or_else(|| name.to_owned());
+        let spec = Self::with_input(name, &title, &text("description"), input)?;
+        let hints = definition.read("annotations").map_or(ToolHints::UNKNOWN, ToolHints::of_annotations);
+        Ok(Self { hints, definition: Some(definition), ..spec })
     }
 
     /// Requires these scopes, all of them.
@@ -267,6 +298,12 @@ pub struct ToolCall<'a> {
 }
 
 impl<'a> ToolCall<'a> {
+    /// Returns the arguments as they were sent, an object.
+    #[must_use]
+    pub const fn raw_arguments(&self) -> &'a Value {
+        self.arguments
+    }
+
     /// Creates a call with these arguments, an object that fits the tool's schema.
     #[must_use]
     pub fn new(context: Context<'a>, arguments: &'a Value) -> Self {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use fastmcp_auth0::testing::TestServer;
 use fastmcp_auth0::{
-    CallToolResult, Context, DynTool, ElicitResult, Icon, Json, Principal, Server, ServerBuilder, SpecError,
-    Tool, ToolCall, ToolError, ToolList, ToolProvider, ToolResult, ToolSpec, async_trait, tool_fn,
+    CallToolResult, Change, Context, DynTool, ElicitResult, Icon, Json, Principal, Provider, Server,
+    ServerBuilder, SpecError, Tool, ToolCall, ToolError, ToolList, ToolResult, ToolSpec, async_trait,
+    tool_fn,
 };
 use futures_util::stream::BoxStream;
 use schemars::JsonSchema;
@@ -152,13 +153,13 @@ async fn a_providers_tools_come_and_go_and_listeners_are_told() {
 /// Panics when it is first asked, and has its list after that.
 struct Shaky(AtomicUsize, ToolList);
 
-impl ToolProvider for Shaky {
+impl Provider for Shaky {
     fn tools(&self) -> Vec<Arc<dyn DynTool>> {
         assert_ne!(self.0.fetch_add(1, Ordering::Relaxed), 0, "as scripted");
         self.1.tools()
     }
 
-    fn changes(&self) -> BoxStream<'static, ()> {
+    fn changes(&self) -> BoxStream<'static, Change> {
         self.1.changes()
     }
 }

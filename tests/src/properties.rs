@@ -66,6 +66,7 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
         scopes: ScopePolicy::new(scopes, &catalog, &ScopeHierarchy::default(), LoginScopes::All).unwrap(),
         catalog,
         tool_deadline: settings.limits.tool_deadline,
+        providers: Vec::new(),
     };
     let keys = Arc::new(SealingKeys::of_this_process());
     let snapshot = ProtocolSnapshot::new(Arc::new(service), settings.protocol(), keys).unwrap();

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::{
-    Content, Icon, IconTheme, InputRequest, Message, ResourceBody, ResourceContents, ResourceLink, Role,
+    Content, Icon, IconTheme, InputKind, InputRequest, Message, ResourceBody, ResourceContents, ResourceLink,
+    Role,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -147,14 +148,15 @@ pub(crate) fn input_request(request: InputRequest, names_mode: bool) -> Value {
             json!({"method": "sampling/createMessage", "params": params})
         }
         InputRequest::ListRoots => json!({"method": "roots/list"}),
+        InputRequest::Relayed { kind, params } => json!({"method": kind.method(), "params": params}),
     }
 }
 
 /// Returns the client capability that a request needs, as `requiredCapabilities` names it.
 pub(crate) const fn capability(request: &InputRequest) -> &'static str {
-    match request {
-        InputRequest::Elicit { .. } => "elicitation",
-        InputRequest::CreateMessage(_) => "sampling",
-        InputRequest::ListRoots => "roots",
+    match request.kind() {
+        InputKind::Elicit => "elicitation",
+        InputKind::CreateMessage => "sampling",
+        InputKind::ListRoots => "roots",
     }
 }

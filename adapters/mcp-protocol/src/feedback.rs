@@ -84,4 +84,8 @@ impl Feedback for Sink {
             LogParams { level: level_name(message.level), data: message.data, logger: message.logger };
         self.try_send(notification("notifications/message", &params));
     }
+
+    fn log_level(&self) -> Option<LogLevel> {
+        self.log_level
+    }
 }

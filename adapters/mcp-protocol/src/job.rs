@@ -25,7 +25,7 @@ use crate::input_requests::{
 };
 use crate::params::{Params, bad_params, members};
 use crate::reply::{Failure, LogFields, Refusal, RenderedResult, Reply, code};
-use crate::results::Renderer;
+use crate::results::{Caching, Renderer};
 use crate::seal::{ArgumentsDigest, Binding, MAX_STATE_BYTES};
 use crate::snapshot::ProtocolSnapshot;
 
@@ -362,12 +362,18 @@ impl Job {
                     Ok(arguments.parse())
                 };
                 let outcome = service.call(&context, name, parsed).await;
-                outcome.map(|outcome| round(outcome, |result| renderer.tool_result(result)))
+                outcome.map(|outcome| {
+                    round(&renderer, Caching::None, outcome, |result| renderer.tool_result(result))
+                })
             }
             Target::Resource { uri } => {
                 let outcome = service.read(&context, uri).await;
                 let outcome = outcome.map_err(JobError::from);
-                outcome.map(|outcome| round(outcome, |contents| renderer.resource_contents(contents)))
+                outcome.map(|outcome| {
+                    round(&renderer, Caching::Private, outcome, |contents| {
+                        renderer.resource_contents(contents)
+                    })
+                })
             }
             Target::Prompt { name, arguments } => {
                 let texts = || {
@@ -376,7 +382,9 @@ impl Job {
                     arguments.texts()
                 };
                 let outcome = service.prompt(&context, name, texts).await;
-                outcome.map(|outcome| round(outcome, |messages| renderer.prompt_messages(messages)))
+                outcome.map(|outcome| {
+                    round(&renderer, Caching::None, outcome, |messages| renderer.prompt_messages(messages))
+                })
             }
             Target::Method { name, params } => {
                 let parsed = || {
@@ -385,7 +393,9 @@ impl Job {
                     Ok(params.params())
                 };
                 let outcome = service.call_method(&context, name, parsed).await;
-                outcome.map(|outcome| round(outcome, |result| renderer.method_result(result)))
+                outcome.map(|outcome| {
+                    round(&renderer, Caching::None, outcome, |result| renderer.method_result(result))
+                })
             }
         };
         // The tree went with the call: while a request for input is pending, no more than the text is held.
@@ -500,9 +510,15 @@ impl Job {
     }
 }
 
-fn round<T>(outcome: Outcome<T>, render: impl FnOnce(T) -> RenderedResult) -> Round {
+fn round<T>(
+    renderer: &Renderer,
+    caching: Caching,
+    outcome: Outcome<T>,
+    render: impl FnOnce(T) -> RenderedResult,
+) -> Round {
     match outcome {
         Outcome::Complete(value) => Round::Complete(render(value)),
+        Outcome::Relayed(result) => Round::Complete(renderer.relayed(result, caching)),
         Outcome::InputRequired(required) => Round::InputRequired(required),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::{Change, Exhausted, Memory, Principal, Rejection, Service, Subscription};
+use domain::{Change, Exhausted, Memory, Principal, Rejection, Service, Subscription, Watch};
 use futures_channel::mpsc;
 use futures_util::future::{Either, select};
 use futures_util::{StreamExt as _, stream};
@@ -186,6 +186,8 @@ struct Listening {
     changes: mpsc::Receiver<Change>,
     /// Held for its drop.
     _subscription: Subscription,
+    /// Held for their drop: of the resources that were asked for.
+    _watches: Vec<Watch>,
     /// In the clock's uptime.
     until: Duration,
     phase: Phase,
@@ -217,6 +219,7 @@ pub(crate) fn open(exchange: &mut Exchange<'_, '_>, log: LogFields) -> Result<Re
             let _ = sender.try_send(change.clone());
         }
     });
+    let watches = filter.resource_subscriptions.iter().filter_map(|uri| service.watch(uri)).collect();
     let now = service.clock.now();
     let left = principal.expires_at().0.saturating_mul(1000).saturating_sub(now.0);
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
@@ -231,6 +234,7 @@ pub(crate) fn open(exchange: &mut Exchange<'_, '_>, log: LogFields) -> Result<Re
         id: request.id.to_owned(),
         changes,
         _subscription: subscription,
+        _watches: watches,
         phase: Phase::Beginning,
     };
     Ok(streamed_with(Source::Subscription, log, |_| {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{Address, Icon, Principal, PromptSpec, ResourceSpec, Service, ToolHints, ToolName, ToolSpec};
+use domain::{
+    Address, Icon, Principal, PromptSpec, RawObject, ResourceSpec, Service, ToolHints, ToolName, ToolSpec,
+};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -173,16 +175,32 @@ impl Listing {
         };
         for spec in catalog.tools.specs() {
             check_icons(spec.name.as_str(), &spec.icons)?;
-            listing.tools.insert(spec.name.clone(), to_raw_value(&tool(spec))?);
+            let definition = match &spec.definition {
+                Some(definition) => named(definition, "name", spec.name.as_str())?,
+                None => to_raw_value(&tool(spec))?,
+            };
+            listing.tools.insert(spec.name.clone(), definition);
             listing.param_headers.insert(spec.name.clone(), param_headers(spec)?);
         }
         for spec in catalog.resources.specs() {
             check_icons(spec.address.as_str(), &spec.icons)?;
-            listing.resources.insert(spec.address.as_str().to_owned(), to_raw_value(&resource(spec))?);
+            let (member, address) = match &spec.address {
+                Address::Uri(uri) => ("uri", uri.as_str()),
+                Address::Template(template) => ("uriTemplate", template.as_str()),
+            };
+            let definition = match &spec.definition {
+                Some(definition) => named(definition, member, address)?,
+                None => to_raw_value(&resource(spec))?,
+            };
+            listing.resources.insert(address.to_owned(), definition);
         }
         for spec in catalog.prompts.specs() {
             check_icons(&spec.name, &spec.icons)?;
-            listing.prompts.insert(spec.name.clone(), to_raw_value(&prompt(spec))?);
+            let definition = match &spec.definition {
+                Some(definition) => named(definition, "name", &spec.name)?,
+                None => to_raw_value(&prompt(spec))?,
+            };
+            listing.prompts.insert(spec.name.clone(), definition);
         }
         Ok(listing)
     }
@@ -255,6 +273,13 @@ fn page<'a>(
     let next =
         shown.last().filter(|_| rest.len() > shown.len()).map(|(name, _)| URL_SAFE_NO_PAD.encode(name));
     Ok((shown.iter().map(|(_, raw)| *raw).collect(), next))
+}
+
+/// Returns another server's definition under the name or the address that clients use here.
+fn named(definition: &RawObject, member: &str, name: &str) -> serde_json::Result<Box<RawValue>> {
+    let mut definition = definition.clone();
+    definition.set(member, name)?;
+    to_raw_value(&definition)
 }
 
 fn tool(spec: &ToolSpec) -> ToolWire<'_> {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::{CallToolResult, Completion, Message, ResourceContents};
+use domain::{CallToolResult, Completion, Message, RawObject, ResourceContents};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::content::{ContentWire, ContentsWire, MessageWire};
@@ -24,7 +24,7 @@ pub(crate) struct Renderer {
 
 /// Whether a client may cache a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Caching {
+pub(crate) enum Caching {
     /// For a while, and privately, since results depend on the token.
     Private,
     None,
@@ -156,6 +156,34 @@ impl Renderer {
             result.remove("resultType");
         }
         self.complete(&result, Caching::None)
+    }
+
+    /// Renders another server's result: its members as they are, but for those that an era adds or does not have. A result that
+    /// others may cache was made for the server's one client, which is this server, not for every caller behind it.
+    pub(crate) fn relayed(&self, mut result: RawObject, caching: Caching) -> RenderedResult {
+        result.remove("resultType");
+        result.remove("cacheScope");
+        let ttl = result.remove("ttlMs");
+        if self.era == Era::Legacy {
+            return rendered(&result);
+        }
+        let mut meta: RawObject = result.read("_meta").unwrap_or_default();
+        let own: RawObject = serde_json::from_str(self.snapshot.meta.get()).unwrap_or_default();
+        for (name, value) in own.iter() {
+            meta.insert(name, value.to_owned());
+        }
+        let mut members = vec![("resultType", to_raw_value("complete")), ("_meta", to_raw_value(&meta))];
+        if caching == Caching::Private {
+            let ttl = ttl.map_or_else(|| to_raw_value(&self.snapshot.settings.list_ttl_ms), Ok);
+            members.extend([("ttlMs", ttl), ("cacheScope", to_raw_value("private"))]);
+        }
+        for (name, value) in members {
+            // None of these values can fail to be JSON.
+            if let Ok(value) = value {
+                result.insert(name, value);
+            }
+        }
+        rendered(&result)
     }
 
     /// Renders suggestions.

@@ -64,6 +64,7 @@ fn asked(result: ToolResult) -> (Vec<String>, Value) {
 pub(crate) fn text(result: ToolResult) -> String {
     match result {
         Ok(Outcome::Complete(result)) => format!("{:?}", result.content),
+        Ok(Outcome::Relayed(result)) => format!("{result:?}"),
         Ok(Outcome::InputRequired(_)) => "input".into(),
         Err(error) => error.to_string(),
     }
