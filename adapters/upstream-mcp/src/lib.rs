@@ -6,4 +6,8 @@
 
 pub mod options;
 pub mod rules;
+mod upstream;
 mod wire;
+
+pub use options::Options;
+pub use upstream::{Report, ReportedDecision, ReportedTool, StartError, Upstream};
