@@ -306,7 +306,9 @@ impl ServerBuilder {
         let built = match self.set_up(sources.clone()).await {
             Ok(set_up) => {
                 for problem in set_up.unreached() {
-                    tracing::error!("{problem}; it is tried again, and what it has is offered once it is there");
+                    tracing::error!(
+                        "{problem}; it is tried again, and what it has is offered once it is there"
+                    );
                 }
                 set_up.build(sources)
             }
@@ -352,7 +354,9 @@ impl ServerBuilder {
         let upstreams: Vec<Upstream> =
             upstreams.into_iter().map(|options| Upstream::start(options, Arc::clone(&clock))).collect();
         shutdown.stops(&upstreams);
-        offer.providers.extend(upstreams.iter().map(|upstream| Arc::new(upstream.clone()) as Arc<dyn Provider>));
+        offer
+            .providers
+            .extend(upstreams.iter().map(|upstream| Arc::new(upstream.clone()) as Arc<dyn Provider>));
         let mut setup =
             Setup { sections, clock, announcer: Announcer::default(), offer, shutdown: shutdown.clone() };
         for step in setups {

@@ -128,11 +128,7 @@ fn json(document: &impl Serialize) -> anyhow::Result<String> {
     serde_json::to_string_pretty(document).context("the configuration can't be shown as JSON")
 }
 
-fn report(
-    settings: &Settings,
-    catalog: Catalog,
-    upstreams: Vec<UpstreamReport>,
-) -> anyhow::Result<Report> {
+fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.server.port);
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
     let values = settings.effective.iter().map(|effective| ValueReport {

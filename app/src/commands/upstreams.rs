@@ -144,7 +144,8 @@ impl UpstreamReport {
             return format!("not there: {problem}");
         }
         let server = self.server.as_deref().unwrap_or("a server without a name");
-        let protocol = self.protocol.as_deref().map(|protocol| format!(", MCP {protocol}")).unwrap_or_default();
+        let protocol =
+            self.protocol.as_deref().map(|protocol| format!(", MCP {protocol}")).unwrap_or_default();
         let count = |count: usize, what: &str| match count {
             0 => None,
             1 => Some(format!("1 {what}")),
