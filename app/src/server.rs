@@ -394,9 +394,7 @@ pub(crate) struct StartedUpstream {
 impl SetUp {
     /// Returns what is wrong with each upstream that could not be reached.
     pub(crate) fn unreached(&self) -> impl Iterator<Item = String> {
-        self.upstreams.iter().filter_map(|StartedUpstream { upstream, problem }| {
-            Some(format!("the upstream {} is not there: {}", upstream.report().name, problem.as_ref()?))
-        })
+        self.upstreams.iter().filter_map(|started| Some(started.problem.as_ref()?.to_string()))
     }
 
     pub(crate) fn settings(&self, sources: Sources) -> anyhow::Result<Settings> {

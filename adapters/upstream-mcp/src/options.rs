@@ -99,6 +99,12 @@ const RESERVED: [HeaderName; 11] = [
 ];
 
 impl Http {
+    /// Creates an address without header fields.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self { url, headers: HeaderMap::new() }
+    }
+
     /// Adds a header field to every request.
     ///
     /// # Errors

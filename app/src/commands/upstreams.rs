@@ -65,7 +65,10 @@ fn report(
                 tools.push(tool.name);
             }
             Some(refusal) => {
-                let reason = refusal.unwrap_or_else(|| fault(&offered, &tool.name));
+                let reason = match refusal {
+                    Refusal::Because(reason) => reason,
+                    Refusal::Definition => fault(&offered, &tool.name),
+                };
                 not_offered.push(NotOffered { what: tool.upstream_name, reason });
             }
         }
@@ -82,7 +85,7 @@ fn report(
         }
     }
     UpstreamReport {
-        problem: problem.as_ref().map(ToString::to_string).or(report.problem),
+        problem: report.problem.or_else(|| problem.as_ref().map(ToString::to_string)),
         name: report.name,
         server: report.server,
         protocol: report.protocol,
@@ -94,14 +97,21 @@ fn report(
     }
 }
 
-/// Returns why a tool is not on offer: with the reason, unless its definition is at fault.
+/// Why a tool is not on offer.
+enum Refusal {
+    Because(String),
+    /// Its definition is at fault.
+    Definition,
+}
+
+/// Returns why a tool is not on offer, if so.
 fn refusal(
     upstream: &str,
     tool: &ReportedTool,
     settings: &Settings,
     catalog: &Catalog,
     taken: &BTreeSet<String>,
-) -> Option<Option<String>> {
+) -> Option<Refusal> {
     let rule = |key: &str| shown_key(&path(upstream, &["tools", &tool.upstream_name, key]));
     let is_off = || settings.tools.iter().any(|(name, rule)| name.as_str() == tool.name && !rule.enabled);
     let reason = match &tool.decision {
@@ -116,10 +126,12 @@ fn refusal(
         ReportedDecision::Offered if is_off() => {
             format!("it is switched off: {}", shown_key(&["tools", &tool.name, "enabled"].map(str::to_owned)))
         }
-        ReportedDecision::Offered if catalog.tools.spec(&tool.name).is_none() => return Some(None),
+        ReportedDecision::Offered if catalog.tools.spec(&tool.name).is_none() => {
+            return Some(Refusal::Definition);
+        }
         ReportedDecision::Offered => return None,
     };
-    Some(Some(reason))
+    Some(Refusal::Because(reason))
 }
 
 /// Returns why the definition of a tool can't be offered.

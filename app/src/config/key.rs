@@ -252,6 +252,7 @@ mod tests {
     fn a_part_in_capitals_stands_for_any_name() {
         static SCOPES: Key<Flag> = Key::new("tools.NAME.scopes", Flag, Reload::Applied, "");
         static IMPLIES: Key<Flag> = Key::new("scopes.implies.\"SCOPE\"", Flag, Reload::Applied, "");
+        static RULE: Key<Flag> = Key::new("upstreams.NAME.tools.\"PATTERN\".name", Flag, Reload::Applied, "");
         static PORT: Key<Flag> = Key::new("server.port", Flag, Reload::Applied, "");
         assert_eq!(SCOPES.path(&["a.b"]), ["tools", "a.b", "scopes"]);
         assert_eq!(IMPLIES.path(&["a.b"]), ["scopes", "implies", "a.b"]);
@@ -264,7 +265,6 @@ mod tests {
         assert!(IMPLIES.is("scopes.implies.\"a.b\"") && IMPLIES.is("scopes.implies.a"));
         assert!(!IMPLIES.is("scopes.implies") && !IMPLIES.is("scopes.login"));
         assert!(PORT.is("server.port") && !PORT.is("server.ports") && !PORT.is("server"));
-        static RULE: Key<Flag> = Key::new("upstreams.NAME.tools.\"PATTERN\".name", Flag, Reload::Applied, "");
         assert_eq!(RULE.path(&["a", "b.*"]), ["upstreams", "a", "tools", "b.*", "name"]);
         assert!(RULE.is("upstreams.files.tools.\"a.*\".name") && RULE.is("upstreams.tools.tools.tools.name"));
         for key in ["upstreams.files.tools.name", "upstreams.files.name", "upstreams.tools.name", "upstreams"]

@@ -200,7 +200,7 @@ impl Reader {
             ValueKind::String(text) => Some(text.clone()),
             _ => None,
         });
-        self.show(&shown::key(&key.path(names)), "[redacted]", serde_json::json!({"redacted": 1}));
+        self.show(&shown::key(&key.path(names)), "[redacted]", &serde_json::json!({"redacted": 1}));
         text
     }
 
@@ -215,7 +215,7 @@ impl Reader {
     ) -> Option<T> {
         let parsed = self.read_as(key, names, expected, true, parse)?;
         let (value, json) = show(&parsed);
-        self.show(&shown::key(&key.path(names)), &value, json);
+        self.show(&shown::key(&key.path(names)), &value, &json);
         Some(parsed)
     }
 
@@ -230,10 +230,10 @@ impl Reader {
     }
 
     /// Sets what is shown of a value.
-    fn show(&mut self, key: &str, value: &str, json: serde_json::Value) {
+    fn show(&mut self, key: &str, value: &str, json: &serde_json::Value) {
         for effective in self.effective.iter_mut().filter(|effective| effective.key == key) {
             value.clone_into(&mut effective.value);
-            effective.json = json.clone();
+            effective.json.clone_from(json);
         }
     }
 

@@ -118,11 +118,15 @@ pub(super) fn banner(
     tenant: &LocalTenant,
     hierarchy: &ScopeHierarchy,
 ) -> String {
-    let blocks = reports.iter().map(|report| block(report, scopes, tenant, hierarchy));
+    let mut blocks: Vec<String> =
+        reports.iter().map(|report| block(report, scopes, tenant, hierarchy)).collect();
     let toml = arguments
         .for_serve()
         .map(|toml| format!("The same for `serve`, in its --config file:\n{}\n", indented(&toml)));
-    blocks.chain(toml).map(|block| format!("{block}\n")).collect()
+    blocks.extend(toml);
+    // A blank line after each.
+    blocks.push(String::new());
+    blocks.join("\n")
 }
 
 fn block(
@@ -149,10 +153,9 @@ fn block(
         .collect();
     let width = |of: fn(&(&str, String, String)) -> usize| rows.iter().map(of).max().unwrap_or_default();
     let (names, needed) = (width(|row| row.0.len()), width(|row| row.1.len()));
-    let rows: String = rows
-        .iter()
-        .map(|(name, scopes, may)| format!("  {name:names$}  {scopes:needed$}  {may}\n"))
-        .collect();
+    let row =
+        |(name, scopes, may): &(&str, String, String)| format!("  {name:names$}  {scopes:needed$}  {may}\n");
+    let rows = rows.iter().map(row).collect::<Vec<_>>().concat();
     let not_offered = match report.not_offered_lines().as_slice() {
         [] => String::new(),
         lines => format!("Not offered of it\n{}\n", lines.join("\n")),

@@ -239,7 +239,7 @@ fn http(read: &mut Reader, name: &str) -> Option<Http> {
     };
     let url = read.partly_shown(&URL, &[name], "a text", parse, show);
     let url = url.and_then(|text| parse_url(read, name, &text, allow_http));
-    let mut http = url.map(|url| Http { url, headers: Default::default() });
+    let mut http = url.map(Http::new);
     headers(read, name, http.as_mut());
     http
 }
