@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::{
     CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
-    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, ToolError, ToolName,
+    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RelayedError, RequestContext, Service, ToolError, ToolName,
 };
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
@@ -435,6 +435,7 @@ impl Job {
             (CallError::UnknownPrompt, _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, "unknown prompt").into())
             }
+            (CallError::Failed(failure), _) if failure.as_relayed().is_some() => Err(relayed(failure)),
             (_, Target::Tool { .. }) => Ok(self.renderer().tool_error(error.to_string())),
             (CallError::InvalidArguments(_), _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, error.to_string()).into())
@@ -545,6 +546,18 @@ fn text_bytes(value: &Value) -> usize {
     // Neither a value nor this writer can fail.
     let _ = serde_json::to_writer(&mut length, value);
     length.0
+}
+
+/// Returns another server's error as the client's own.
+fn relayed(failure: &ToolError) -> Refusal {
+    let Some(RelayedError { code, message, data }) = failure.as_relayed() else {
+        return Failure::inline(code::INTERNAL_ERROR, failure.to_string()).into();
+    };
+    let failure = Failure::inline(*code, message.clone());
+    match data {
+        Some(data) => failure.with_data(data.clone()).into(),
+        None => failure.into(),
+    }
 }
 
 fn no_randomness() -> Refusal {

@@ -14,7 +14,7 @@ use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, GetMeta as _, JsonRp
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The maximum number of a call's events that it has not taken; progress and log messages beyond are dropped.
 const MAX_EVENTS: usize = 64;
@@ -37,7 +37,8 @@ struct State {
     calls: HashMap<CallKey, Entry>,
     by_id: HashMap<RequestId, CallKey>,
     by_progress_token: HashMap<RequestId, CallKey>,
-    input_requests: HashMap<u64, Input>,
+    /// Where the responses to requests for input will come from, by the requests' numbers.
+    responses: HashMap<u64, (CallKey, InputReceiver)>,
     changes: Changes,
 }
 
@@ -67,16 +68,21 @@ pub(crate) enum Reading {
 pub(crate) enum Event {
     Progress(Progress),
     Log(LogMessage),
-    /// The upstream requests input of the caller; [`Wire::take_input`] has it.
-    Input(u64),
+    /// The upstream requests input of the caller.
+    Input(Input),
 }
 
-/// A request for input.
+/// A request for input, which is refused when this is dropped.
 pub(crate) struct Input {
-    pub(crate) call: CallKey,
+    /// Unique on the connection.
+    pub(crate) number: u64,
     pub(crate) kind: InputKind,
     pub(crate) params: RawObject,
+    /// Takes the response; `None` refuses.
+    pub(crate) respond: oneshot::Sender<Option<Value>>,
 }
+
+pub(crate) type InputReceiver = oneshot::Receiver<Option<Value>>;
 
 /// Which lists changed, and which resources.
 #[derive(Default)]
@@ -260,8 +266,10 @@ impl Wire {
         let number = state.meant(stream_of).and_then(|call| {
             state.last_key += 1;
             let number = state.last_key;
-            state.calls.get(&call)?.events.try_send(Event::Input(number)).ok()?;
-            state.input_requests.insert(number, Input { call, kind, params });
+            let (respond, response) = oneshot::channel();
+            let input = Input { number, kind, params, respond };
+            state.calls.get(&call)?.events.try_send(Event::Input(input)).ok()?;
+            state.responses.insert(number, (call, response));
             Some(number)
         });
         let message = serde_json::json!({
@@ -321,9 +329,9 @@ impl Wire {
         std::mem::take(&mut self.lock().changes)
     }
 
-    /// Returns a request for input, once.
-    pub(crate) fn take_input(&self, number: u64) -> Option<Input> {
-        self.lock().input_requests.remove(&number)
+    /// Returns where the response to a request for input will come from, once.
+    pub(crate) fn response_to(&self, number: u64) -> Option<InputReceiver> {
+        self.lock().responses.remove(&number).map(|(_, response)| response)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -376,7 +384,7 @@ impl Drop for Registration {
             state.by_progress_token.remove(&token);
         }
         let key = self.key;
-        state.input_requests.retain(|_, input| input.call != key);
+        state.responses.retain(|_, (call, _)| *call != key);
     }
 }
 
