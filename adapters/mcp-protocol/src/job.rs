@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use domain::{
     CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
-    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RelayedError, RequestContext, Service, ToolError, ToolName,
+    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RelayedError, RequestContext, Service,
+    ToolError, ToolName,
 };
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};

@@ -12,7 +12,8 @@ use rmcp::ErrorData;
 use rmcp::model::{
     CancelledNotification, CancelledNotificationParam, ClientCapabilities, ClientConfig, ClientNotification,
     ClientRequest, ClientResult, CustomResult, ErrorCode, GetExtensions as _, Implementation,
-    PaginatedRequestParams, ProtocolVersion, RequestId, ServerNotification, ServerRequest, SubscriptionFilter,
+    PaginatedRequestParams, ProtocolVersion, RequestId, ServerNotification, ServerRequest,
+    SubscriptionFilter,
 };
 use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, NotificationContext, Peer,
@@ -24,7 +25,7 @@ use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
 use crate::http;
 use crate::options::{Connect, Era, Options};
-use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, Wire};
+use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Wire};
 
 /// The maximum number of pages of one list.
 const MAX_PAGES: usize = 1000;
@@ -44,10 +45,16 @@ pub(crate) type Running = RunningService<RoleClient, Handler>;
 
 /// A request under way; dropping it cancels it.
 pub(crate) struct Request {
-    handle: Option<RequestHandle<RoleClient>>,
+    pub(crate) answer: Answer,
     peer: Peer<RoleClient>,
     id: RequestId,
     pub(crate) registration: Registration,
+}
+
+/// Where the answer comes; nowhere once it came.
+pub(crate) struct Answer {
+    handle: Option<RequestHandle<RoleClient>>,
+    slot: ResultSlot,
 }
 
 /// Why there is no connection, for the operator.
@@ -75,7 +82,9 @@ pub(crate) enum RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(error) => write!(f, "it answered with the error {}: {}", error.code.0, error.message),
+            Self::Refused(error) => {
+                write!(f, "it answered with the error {}: {}", error.code.0, error.message)
+            }
             Self::Lost(text) => f.write_str(text),
         }
     }
@@ -141,14 +150,23 @@ impl Connection {
         }
         let handle = self.peer.send_request_with_option(request, options.with_meta(meta)).await;
         let handle = handle.map_err(RequestError::of)?;
-        Ok(Request { id: handle.id.clone(), peer: self.peer.clone(), handle: Some(handle), registration })
+        Ok(Request {
+            id: handle.id.clone(),
+            peer: self.peer.clone(),
+            answer: Answer { handle: Some(handle), slot: registration.result.clone() },
+            registration,
+        })
     }
 
     /// Sends a request of this server's own and returns its result.
-    pub(crate) async fn ask(&self, request: ClientRequest, reading: Reading) -> Result<RawObject, RequestError> {
+    pub(crate) async fn ask(
+        &self,
+        request: ClientRequest,
+        reading: Reading,
+    ) -> Result<RawObject, RequestError> {
         let options = PeerRequestOptions::no_options();
         let mut request = self.send(request, reading, Told::default(), options).await?;
-        request.result().await
+        request.answer.result().await
     }
 
     /// Returns all items of a list, at most `limit`, and whether there were more.
@@ -203,7 +221,7 @@ impl Connection {
     }
 }
 
-impl Request {
+impl Answer {
     /// Returns the result, once it is there. Cancel safe: what was not answered can be waited for again.
     pub(crate) async fn result(&mut self) -> Result<RawObject, RequestError> {
         let Some(handle) = &mut self.handle else {
@@ -214,7 +232,7 @@ impl Request {
         match answered {
             Ok(Ok(_)) => {
                 let missing = || RequestError::Lost("the answer is no result".into());
-                self.registration.result().ok_or_else(missing)
+                self.slot.take().ok_or_else(missing)
             }
             Ok(Err(error)) => Err(RequestError::of(error)),
             Err(_) => Err(RequestError::of(ServiceError::TransportClosed)),
@@ -224,10 +242,12 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let (true, Ok(runtime)) = (self.handle.is_some(), tokio::runtime::Handle::try_current()) else {
+        let (true, Ok(runtime)) = (self.answer.handle.is_some(), tokio::runtime::Handle::try_current())
+        else {
             return;
         };
-        let params = CancelledNotificationParam::new(Some(self.id.clone()), Some("the caller went away".into()));
+        let params =
+            CancelledNotificationParam::new(Some(self.id.clone()), Some("the caller went away".into()));
         let notification = ClientNotification::CancelledNotification(CancelledNotification::new(params));
         let peer = self.peer.clone();
         runtime.spawn(async move { peer.send_notification(notification).await });
@@ -282,7 +302,9 @@ impl Handler {
         let params: Option<InputParams> = params.and_then(|params| serde_json::from_value(params).ok());
         let number = params.and_then(|params| params.number);
         let Some(response) = number.and_then(|number| self.0.response_to(number)) else {
-            return Err(refused("the request for input belongs to no call, or to several that are under way"));
+            return Err(refused(
+                "the request for input belongs to no call, or to several that are under way",
+            ));
         };
         match response.await {
             Ok(Some(response)) => Ok(ClientResult::CustomResult(CustomResult(response))),
@@ -303,7 +325,7 @@ impl Service<RoleClient> for Handler {
             ServerRequest::CustomRequest(request) if request.method == INPUT_METHOD => {
                 self.input(request.params).await
             }
-            other => Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, other.method().to_owned(), None)),
+            _ => Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "not a method of clients", None)),
         }
     }
 

@@ -8,6 +8,7 @@ mod caller;
 mod child;
 mod connection;
 mod http;
+mod legacy;
 mod lists;
 pub mod options;
 mod parked;

@@ -8,13 +8,11 @@ use async_trait::async_trait;
 use domain::{
     CallToolResult, Completion, Context, DynTool, GetPromptResult, InvalidScope, Outcome, Prompt, PromptCall,
     PromptSpec, RawObject, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec,
-    ResourceSpecError, ScopeSet, SpecError, ToolCall, ToolError, ToolName, ToolResult, ToolSpec, UriTemplate,
-    Watch,
+    ResourceSpecError, ScopeSet, SpecError, ToolCall, ToolError, ToolResult, ToolSpec, UriTemplate, Watch,
 };
 use rmcp::model::{
     ArgumentInfo, CallToolRequest, CallToolRequestParams, ClientRequest, CompleteRequest,
-    CompleteRequestParams, GetPromptRequest, GetPromptRequestParams, ListPromptsRequest,
-    ListResourceTemplatesRequest, ListResourcesRequest, ListToolsRequest, ReadResourceRequest,
+    CompleteRequestParams, GetPromptRequest, GetPromptRequestParams, ReadResourceRequest,
     ReadResourceRequestParams, Reference,
 };
 use serde_json::{Map, Value};
@@ -200,7 +198,8 @@ impl UpstreamTool {
     /// Judges a tool; one without a name is no tool.
     fn new(options: &Options, mut definition: RawObject) -> Option<Self> {
         let name: String = definition.read("name")?;
-        let hints = ToolSpec::relayed("x", definition.clone()).map_or_else(|_| Default::default(), |spec| spec.hints);
+        let hints =
+            ToolSpec::relayed("x", definition.clone()).map_or_else(|_| Default::default(), |spec| spec.hints);
         let mut shown = format!("{}{name}", options.prefix);
         let decision = match options.rules.tool(&name, hints) {
             Decision::Hidden => Err(ReportedDecision::Hidden),
@@ -363,7 +362,7 @@ impl Relay {
         let Ok(connection) = self.connected() else {
             return Completion::default();
         };
-        let argument = ArgumentInfo { name: argument.to_owned(), value: typed.to_owned() };
+        let argument = ArgumentInfo::new(argument, typed);
         let request = CompleteRequest::new(CompleteRequestParams::new(reference, argument));
         let request = ClientRequest::CompleteRequest(request);
         let result = connection.ask(request, crate::wire::Reading::Call).await;

@@ -19,7 +19,7 @@ use crate::options::Limits;
 pub(crate) struct UnderWay {
     pub(crate) request: Request,
     /// Its place among the calls at a time.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) _place: OwnedSemaphorePermit,
     /// The requests for input that the client was given, by the names that it knows them under.
     pub(crate) asked: BTreeMap<String, oneshot::Sender<Option<Value>>>,
 }

@@ -10,7 +10,7 @@ use domain::{
     ToolError, Watch,
 };
 use futures_util::future::{Either, select};
-use rmcp::model::{ClientCapabilities, ClientRequest, InputResponses, LoggingLevel, RequestMetaObject};
+use rmcp::model::{ClientCapabilities, ClientRequest, InputResponses, RequestMetaObject};
 use rmcp::service::PeerRequestOptions;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ struct ModernInput {
 /// What comes next in a call.
 enum Next {
     Result(Result<RawObject, RequestError>),
-    Event(Option<Event>),
+    Event(Event),
     TooLong,
 }
 
@@ -135,7 +135,7 @@ impl Relay {
         let options = if connection.is_modern { options.with_meta(meta(context)) } else { options };
         let sent = connection.send(request, Reading::Call, told, options).await;
         let request = sent.map_err(|error| self.failed(error, &connection))?;
-        Ok(UnderWay { request, place, asked: BTreeMap::new() })
+        Ok(UnderWay { request, _place: place, asked: BTreeMap::new() })
     }
 
     /// Waits for a place among the calls at a time.
@@ -168,13 +168,12 @@ impl Relay {
                         None => self.lost(error),
                     });
                 }
-                Next::Event(Some(Event::Input(input))) => {
+                Next::Event(Event::Input(input)) => {
                     if let Some(required) = self.ask(&mut call, input, context) {
                         return self.park(call, required, context);
                     }
                 }
-                Next::Event(Some(event)) => feed(event, context),
-                Next::Event(None) => return Err(ToolError::new(GONE)),
+                Next::Event(event) => feed(event, context),
                 Next::TooLong => {
                     let text = format!(
                         "the server {} did not answer within {} s, and may still be at it",
@@ -226,6 +225,9 @@ impl Relay {
     }
 }
 
+/// The member of `_meta` that has the lowest level of log messages (2026-07-28, server/utilities/logging).
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
 const GONE: &str = "the call that waited for this input is no longer there: it waited too long, or at another replica of this \
                     server; call again from the beginning";
 
@@ -258,10 +260,11 @@ fn answer(call: &mut UnderWay, context: &Context<'_>) {
 }
 
 async fn next(request: &mut Request, deadline: &mut (impl Future<Output = ()> + Unpin)) -> Next {
+    let Request { registration, answer, .. } = request;
     tokio::select! {
         biased;
-        event = request.registration.events.recv() => Next::Event(event),
-        result = request.result() => Next::Result(result),
+        Some(event) = registration.events.recv() => Next::Event(event),
+        result = answer.result() => Next::Result(result),
         () = deadline => Next::TooLong,
     }
 }
@@ -316,21 +319,22 @@ fn meta(context: &Context<'_>) -> RequestMetaObject {
     let capabilities: Option<ClientCapabilities> = serde_json::from_value(capabilities.into()).ok();
     meta.set_client_capabilities(capabilities.unwrap_or_default());
     if let Some(level) = context.feedback.log_level() {
-        meta.set_log_level(logging_level(level));
+        meta.0.0.insert(LOG_LEVEL.to_owned(), level_name(level).into());
     }
     meta
 }
 
-pub(crate) const fn logging_level(level: LogLevel) -> LoggingLevel {
+/// Returns a level's name (`LoggingLevel` in MCP's schema).
+const fn level_name(level: LogLevel) -> &'static str {
     match level {
-        LogLevel::Debug => LoggingLevel::Debug,
-        LogLevel::Info => LoggingLevel::Info,
-        LogLevel::Notice => LoggingLevel::Notice,
-        LogLevel::Warning => LoggingLevel::Warning,
-        LogLevel::Error => LoggingLevel::Error,
-        LogLevel::Critical => LoggingLevel::Critical,
-        LogLevel::Alert => LoggingLevel::Alert,
-        LogLevel::Emergency => LoggingLevel::Emergency,
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Notice => "notice",
+        LogLevel::Warning => "warning",
+        LogLevel::Error => "error",
+        LogLevel::Critical => "critical",
+        LogLevel::Alert => "alert",
+        LogLevel::Emergency => "emergency",
     }
 }
 

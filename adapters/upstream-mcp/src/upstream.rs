@@ -8,18 +8,15 @@ use domain::{Change, Clock, DynTool, NotReady, Prompt, Provider, Resource};
 use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
-use rmcp::model::{
-    ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest, SetLevelRequest,
-    SetLevelRequestParams, SubscribeRequest, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequest,
-    UnsubscribeRequestParams,
-};
+use rmcp::model::{ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest, SubscriptionFilter};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::connection::{Connection, RequestError, Running};
+use crate::legacy;
 use crate::lists::Lists;
 use crate::options::Options;
-use crate::relay::{Relay, logging_level};
+use crate::relay::Relay;
 use crate::report::Report;
 use crate::wire::Reading;
 
@@ -189,7 +186,11 @@ impl Inner {
             if self.relay.clock.uptime().saturating_sub(began) > STEADY {
                 wait = FIRST_WAIT;
             }
-            tracing::warn!(upstream = name, "not available, tried again in {} s: {problem}", wait.as_secs_f64());
+            tracing::warn!(
+                upstream = name,
+                "not available, tried again in {} s: {problem}",
+                wait.as_secs_f64()
+            );
             self.relay.set_connection(None);
             self.state.send_modify(|state| (state.is_connected, state.problem) = (false, Some(problem)));
             let stopped = std::pin::pin!(stop.wait_for(|stop| *stop));
@@ -254,10 +255,8 @@ impl Inner {
         let info = connection.info();
         let logs = info.as_ref().is_some_and(|info| info.capabilities.logging.is_some());
         if logs && !connection.is_modern {
-            let level = SetLevelRequestParams::new(logging_level(domain::LogLevel::Info));
-            let request = ClientRequest::SetLevelRequest(SetLevelRequest::new(level));
             // What it logs by default will do.
-            let _ = connection.ask(request, Reading::Call).await;
+            let _ = connection.ask(legacy::set_level_to_info(), Reading::Call).await;
         }
         let lists = Lists::read(&self.relay.options, connection).await?;
         lists.log(&self.relay.options.name);
@@ -314,13 +313,10 @@ impl Inner {
             return Ok(());
         }
         for uri in wanted.difference(subscribed) {
-            let params = SubscribeRequestParams::new(uri.clone());
-            connection.ask(ClientRequest::SubscribeRequest(SubscribeRequest::new(params)), Reading::Call).await?;
+            connection.ask(legacy::subscribe(uri), Reading::Call).await?;
         }
         for uri in subscribed.difference(&wanted) {
-            let params = UnsubscribeRequestParams::new(uri.clone());
-            let request = ClientRequest::UnsubscribeRequest(UnsubscribeRequest::new(params));
-            connection.ask(request, Reading::Call).await?;
+            connection.ask(legacy::unsubscribe(uri), Reading::Call).await?;
         }
         *subscribed = wanted;
         Ok(())

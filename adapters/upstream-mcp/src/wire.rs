@@ -49,7 +49,7 @@ pub(crate) struct CallKey(u64);
 struct Entry {
     events: mpsc::Sender<Event>,
     reading: Reading,
-    result: Arc<Mutex<Option<RawObject>>>,
+    result: ResultSlot,
     headers: HeaderMap,
     id: Option<RequestId>,
     progress_token: Option<RequestId>,
@@ -112,8 +112,12 @@ pub(crate) struct Registration {
     wire: Arc<Wire>,
     pub(crate) key: CallKey,
     pub(crate) events: mpsc::Receiver<Event>,
-    result: Arc<Mutex<Option<RawObject>>>,
+    pub(crate) result: ResultSlot,
 }
+
+/// Where a call's result is, once rmcp says that it was answered.
+#[derive(Clone, Default)]
+pub(crate) struct ResultSlot(Arc<Mutex<Option<RawObject>>>);
 
 /// Any message of JSON-RPC, by its members.
 #[derive(Deserialize)]
@@ -160,11 +164,11 @@ impl Wire {
     /// Registers a call, before its request is sent with the key in its extensions. Over HTTP it has these header fields.
     pub(crate) fn register(self: &Arc<Self>, reading: Reading, headers: HeaderMap) -> Registration {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let result = Arc::default();
+        let result = ResultSlot::default();
         let entry = Entry {
             events: sender,
             reading,
-            result: Arc::clone(&result),
+            result: result.clone(),
             headers,
             id: None,
             progress_token: None,
@@ -241,7 +245,7 @@ impl Wire {
             let message = serde_json::json!({"jsonrpc": "2.0", "id": id, "error": error});
             return Some(Received::Message(message.to_string().into()));
         };
-        *entry.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(object);
+        entry.result.set(object);
         if entry.reading == Reading::CallAndClient {
             return None;
         }
@@ -366,10 +370,14 @@ impl State {
     }
 }
 
-impl Registration {
-    /// Returns the result, once rmcp says that it is there.
-    pub(crate) fn result(&self) -> Option<RawObject> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl ResultSlot {
+    fn set(&self, result: RawObject) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    /// Returns the result, once.
+    pub(crate) fn take(&self) -> Option<RawObject> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
