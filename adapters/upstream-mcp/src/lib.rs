@@ -4,6 +4,14 @@
 //! running, and has many callers share it without seeing each other's answers ([`wire`]). It knows neither the transport nor
 //! the verifier.
 
+mod child;
+mod http;
+mod incoming;
+mod lines;
 pub mod options;
+mod quota;
 pub mod rules;
+mod scan;
+mod sse;
+mod stderr;
 mod wire;
