@@ -20,6 +20,7 @@ use rmcp::service::{
     PeerRequestOptions, RequestContext, RequestHandle, RoleClient, RunningService, Service, ServiceError,
 };
 use rmcp::transport::Transport;
+use tokio::sync::watch;
 
 use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
@@ -36,8 +37,8 @@ pub(crate) struct Connection {
     pub(crate) wire: Arc<Wire>,
     /// Whether requests carry their own `_meta`, without a handshake.
     pub(crate) is_modern: bool,
-    /// Whether `_meta` is where a request tells of its caller.
-    is_stdio: bool,
+    /// How a child process ended, once it did; `None` over HTTP.
+    ended: Option<watch::Receiver<Option<String>>>,
 }
 
 /// The part of rmcp that runs a connection; dropping it ends that.
@@ -63,7 +64,7 @@ pub(crate) enum ConnectError {
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     #[error(transparent)]
-    Http(#[from] http::SetUpError),
+    Http(#[from] http::SetupError),
     #[error("the handshake failed: {0}")]
     Handshake(String),
     #[error("it was not ready within {} s", .0.as_secs_f64())]
@@ -107,26 +108,44 @@ impl Connection {
     async fn connect(options: &Options, clock: &Arc<dyn Clock>) -> Result<(Self, Running), ConnectError> {
         let wire = Arc::new(Wire::default());
         let handler = Handler(Arc::clone(&wire));
-        let is_stdio = matches!(options.connect, Connect::Child(_));
+        let mut ended = None;
         let running = match &options.connect {
             Connect::Child(child) => {
                 let (wire, clock) = (Arc::clone(&wire), Arc::clone(clock));
                 let transport = ChildTransport::spawn(&options.name, child, &options.limits, wire, clock)?;
+                ended = Some(transport.ended());
                 handshake(handler, transport, options.era).await
             }
             Connect::Http(at) => {
-                handshake(handler, http::transport(at, &options.limits, &wire)?, options.era).await
+                handshake(
+                    handler,
+                    http::transport(
+                        &options.name,
+                        at,
+                        &options.limits,
+                        Arc::clone(&wire),
+                        Arc::clone(clock),
+                    )?,
+                    options.era,
+                )
+                .await
             }
         };
         let running = running.map_err(|error| ConnectError::Handshake(told(&error)))?;
         let peer = running.peer().clone();
         let is_modern = peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
-        Ok((Self { peer, wire, is_modern, is_stdio }, running))
+        Ok((Self { peer, wire, is_modern, ended }, running))
     }
 
     /// Returns what the upstream said of itself.
     pub(crate) fn info(&self) -> Option<Arc<rmcp::model::ServerPeerInfo>> {
         self.peer.peer_info()
+    }
+
+    /// Returns how the connection ended.
+    pub(crate) fn end(&self) -> String {
+        let ended = self.ended.as_ref().and_then(|ended| ended.borrow().clone());
+        ended.unwrap_or_else(|| "it ended the connection".to_owned())
     }
 
     /// Returns whether nothing can be sent any more.
@@ -145,7 +164,8 @@ impl Connection {
         let registration = self.wire.register(reading, told.headers);
         request.extensions_mut().insert(registration.key);
         let mut meta = options.meta.clone().unwrap_or_default();
-        if self.is_stdio {
+        // Over HTTP there are header fields for that.
+        if self.ended.is_some() {
             meta.0.0.extend(told.meta.0.0);
         }
         let handle = self.peer.send_request_with_option(request, options.with_meta(meta)).await;

@@ -8,14 +8,21 @@ mod caller;
 mod child;
 mod connection;
 mod http;
+mod incoming;
 mod legacy;
+mod lines;
 mod lists;
 pub mod options;
 mod parked;
+mod quota;
 mod relay;
 mod report;
 pub mod rules;
+mod scan;
+mod sse;
+mod stderr;
 mod upstream;
+
 mod wire;
 
 pub use options::Options;

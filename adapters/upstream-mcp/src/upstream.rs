@@ -211,7 +211,7 @@ impl Inner {
         let token = running.cancellation_token();
         let mut closed = std::pin::pin!(running.waiting());
         let end = tokio::select! {
-            _ = &mut closed => return End::Lost("it ended the connection".to_owned()),
+            _ = &mut closed => return End::Lost(connection.end()),
             _ = stop.wait_for(|stop| *stop) => End::Stopped,
             problem = self.follow_upstream(&connection) => End::Lost(problem),
         };

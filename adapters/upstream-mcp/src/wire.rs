@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::{InputKind, LogLevel, LogMessage, Progress, RawObject};
 use hyper::HeaderMap;
 use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, GetMeta as _, JsonRpcMessage, RequestId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -128,8 +128,13 @@ struct Envelope<'a> {
     method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     result: Option<&'a RawValue>,
+}
+
+/// Reads a member so that `null` is not taken for its absence.
+fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -210,6 +215,10 @@ impl Wire {
         text: &'a str,
         stream_of: Option<&RequestId>,
     ) -> Result<Received<'a>, Malformed> {
+        // An array would be taken for an object by the order of its members.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(Malformed);
+        }
         let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|_| Malformed)?;
         let id: Option<RequestId> = match &envelope.id {
             None => None,
