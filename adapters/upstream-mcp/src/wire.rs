@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::{InputKind, LogLevel, LogMessage, Progress, RawObject};
 use hyper::HeaderMap;
 use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, GetMeta as _, JsonRpcMessage, RequestId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The maximum number of a call's events that it has not taken; progress and log messages beyond are dropped.
 const MAX_EVENTS: usize = 64;
@@ -37,7 +37,8 @@ struct State {
     calls: HashMap<CallKey, Entry>,
     by_id: HashMap<RequestId, CallKey>,
     by_progress_token: HashMap<RequestId, CallKey>,
-    input_requests: HashMap<u64, Input>,
+    /// Where the responses to requests for input will come from, by the requests' numbers.
+    responses: HashMap<u64, (CallKey, InputReceiver)>,
     changes: Changes,
 }
 
@@ -48,7 +49,7 @@ pub(crate) struct CallKey(u64);
 struct Entry {
     events: mpsc::Sender<Event>,
     reading: Reading,
-    result: Arc<Mutex<Option<RawObject>>>,
+    result: ResultSlot,
     headers: HeaderMap,
     id: Option<RequestId>,
     progress_token: Option<RequestId>,
@@ -67,16 +68,21 @@ pub(crate) enum Reading {
 pub(crate) enum Event {
     Progress(Progress),
     Log(LogMessage),
-    /// The upstream requests input of the caller; [`Wire::take_input`] has it.
-    Input(u64),
+    /// The upstream requests input of the caller.
+    Input(Input),
 }
 
-/// A request for input.
+/// A request for input, which is refused when this is dropped.
 pub(crate) struct Input {
-    pub(crate) call: CallKey,
+    /// Unique on the connection.
+    pub(crate) number: u64,
     pub(crate) kind: InputKind,
     pub(crate) params: RawObject,
+    /// Takes the response; `None` refuses.
+    pub(crate) respond: oneshot::Sender<Option<Value>>,
 }
+
+pub(crate) type InputReceiver = oneshot::Receiver<Option<Value>>;
 
 /// Which lists changed, and which resources.
 #[derive(Default)]
@@ -106,8 +112,12 @@ pub(crate) struct Registration {
     wire: Arc<Wire>,
     pub(crate) key: CallKey,
     pub(crate) events: mpsc::Receiver<Event>,
-    result: Arc<Mutex<Option<RawObject>>>,
+    pub(crate) result: ResultSlot,
 }
+
+/// Where a call's result is, once rmcp says that it was answered.
+#[derive(Clone, Default)]
+pub(crate) struct ResultSlot(Arc<Mutex<Option<RawObject>>>);
 
 /// Any message of JSON-RPC, by its members.
 #[derive(Deserialize)]
@@ -118,8 +128,13 @@ struct Envelope<'a> {
     method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     result: Option<&'a RawValue>,
+}
+
+/// Reads a member so that `null` is not taken for its absence.
+fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -154,11 +169,11 @@ impl Wire {
     /// Registers a call, before its request is sent with the key in its extensions. Over HTTP it has these header fields.
     pub(crate) fn register(self: &Arc<Self>, reading: Reading, headers: HeaderMap) -> Registration {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let result = Arc::default();
+        let result = ResultSlot::default();
         let entry = Entry {
             events: sender,
             reading,
-            result: Arc::clone(&result),
+            result: result.clone(),
             headers,
             id: None,
             progress_token: None,
@@ -200,6 +215,10 @@ impl Wire {
         text: &'a str,
         stream_of: Option<&RequestId>,
     ) -> Result<Received<'a>, Malformed> {
+        // An array would be taken for an object by the order of its members.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(Malformed);
+        }
         let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|_| Malformed)?;
         let id: Option<RequestId> = match &envelope.id {
             None => None,
@@ -235,7 +254,7 @@ impl Wire {
             let message = serde_json::json!({"jsonrpc": "2.0", "id": id, "error": error});
             return Some(Received::Message(message.to_string().into()));
         };
-        *entry.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(object);
+        entry.result.set(object);
         if entry.reading == Reading::CallAndClient {
             return None;
         }
@@ -260,8 +279,10 @@ impl Wire {
         let number = state.meant(stream_of).and_then(|call| {
             state.last_key += 1;
             let number = state.last_key;
-            state.calls.get(&call)?.events.try_send(Event::Input(number)).ok()?;
-            state.input_requests.insert(number, Input { call, kind, params });
+            let (respond, response) = oneshot::channel();
+            let input = Input { number, kind, params, respond };
+            state.calls.get(&call)?.events.try_send(Event::Input(input)).ok()?;
+            state.responses.insert(number, (call, response));
             Some(number)
         });
         let message = serde_json::json!({
@@ -321,9 +342,9 @@ impl Wire {
         std::mem::take(&mut self.lock().changes)
     }
 
-    /// Returns a request for input, once.
-    pub(crate) fn take_input(&self, number: u64) -> Option<Input> {
-        self.lock().input_requests.remove(&number)
+    /// Returns where the response to a request for input will come from, once.
+    pub(crate) fn response_to(&self, number: u64) -> Option<InputReceiver> {
+        self.lock().responses.remove(&number).map(|(_, response)| response)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -358,10 +379,14 @@ impl State {
     }
 }
 
-impl Registration {
-    /// Returns the result, once rmcp says that it is there.
-    pub(crate) fn result(&self) -> Option<RawObject> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl ResultSlot {
+    fn set(&self, result: RawObject) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    /// Returns the result, once.
+    pub(crate) fn take(&self) -> Option<RawObject> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -376,7 +401,7 @@ impl Drop for Registration {
             state.by_progress_token.remove(&token);
         }
         let key = self.key;
-        state.input_requests.retain(|_, input| input.call != key);
+        state.responses.retain(|_, (call, _)| *call != key);
     }
 }
 
