@@ -44,4 +44,6 @@ mod scopes;
 mod streams;
 mod tenant_bounds;
 mod tls;
+mod upstream_configuration;
+mod upstreams;
 mod wire;

@@ -83,7 +83,8 @@ pub enum HeaderError {
     Reserved,
 }
 
-/// The fields that the connection sets, or that are of one connection alone (RFC 9110 section 7.6.1), and those of MCP.
+/// The fields that the connection sets, or that are of one connection alone (RFC 9110 section 7.6.1), and one of MCP's; the
+/// others of MCP and those about the caller are known by their beginnings.
 const RESERVED: [HeaderName; 11] = [
     header::HOST,
     header::CONTENT_LENGTH,
@@ -111,7 +112,8 @@ impl Http {
     /// [`HeaderError`] when there is no such field, or it is not the operator's to set.
     pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), HeaderError> {
         let name: HeaderName = name.parse().map_err(|_| HeaderError::Name)?;
-        if RESERVED.contains(&name) || name.as_str().starts_with("mcp-") {
+        let is_reserved = |prefix| name.as_str().starts_with(prefix);
+        if RESERVED.contains(&name) || is_reserved("mcp-") || is_reserved("fastmcp-auth0-") {
             return Err(HeaderError::Reserved);
         }
         let is_text = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));

@@ -32,11 +32,11 @@ pub(super) struct UpstreamReport {
     pub(super) prompts: usize,
 }
 
-/// Something of an upstream's that is not on offer.
+/// A tool of an upstream's that is not on offer.
 #[derive(Serialize)]
 pub(super) struct NotOffered {
-    /// The tool's name at the upstream, or "resources" or "prompts".
-    pub(super) what: String,
+    /// Its name at the upstream.
+    pub(super) name: String,
     pub(super) reason: String,
 }
 
@@ -69,19 +69,8 @@ fn report(
                     Refusal::Because(reason) => reason,
                     Refusal::Definition => fault(&offered, &tool.name),
                 };
-                not_offered.push(NotOffered { what: tool.upstream_name, reason });
+                not_offered.push(NotOffered { name: tool.upstream_name, reason });
             }
-        }
-    }
-    let rules = settings.upstreams.iter().find(|options| options.name == report.name).map(|it| &it.rules);
-    let resources = report.resources + report.templates;
-    for (what, count, scopes) in [
-        ("resources", resources, rules.and_then(|rules| rules.resources.as_ref())),
-        ("prompts", report.prompts, rules.and_then(|rules| rules.prompts.as_ref())),
-    ] {
-        if count > 0 && scopes.is_none() {
-            let reason = format!("no rule covers them: {}.scopes.{what}", table(&report.name));
-            not_offered.push(NotOffered { what: what.to_owned(), reason });
         }
     }
     UpstreamReport {
@@ -129,7 +118,8 @@ fn refusal(
         ReportedDecision::Offered if catalog.tools.spec(&tool.name).is_none() => {
             return Some(Refusal::Definition);
         }
-        ReportedDecision::Offered => return None,
+        // It is in the catalog.
+        _ => return None,
     };
     Some(Refusal::Because(reason))
 }
@@ -176,8 +166,8 @@ impl UpstreamReport {
 
     /// Returns a line for each thing that is not on offer.
     pub(super) fn not_offered_lines(&self) -> Vec<String> {
-        let width = self.not_offered.iter().map(|it| it.what.chars().count()).max().unwrap_or_default();
-        let line = |it: &NotOffered| format!("  {:width$}  {}", it.what, it.reason);
+        let width = self.not_offered.iter().map(|it| it.name.chars().count()).max().unwrap_or_default();
+        let line = |it: &NotOffered| format!("  {:width$}  {}", it.name, it.reason);
         self.not_offered.iter().map(line).collect()
     }
 }
