@@ -129,7 +129,7 @@ fn a_url_has_its_header_fields_and_variables_set_the_same() {
     assert!(http.headers["authorization"].is_sensitive());
     assert_eq!(http.headers["x-api-key"], "k");
     assert_eq!((tickets.prefix.as_str(), tickets.era), ("t_", Era::Legacy));
-    assert_eq!(tickets.rules.read.as_ref().unwrap().to_string(), "base tickets:read");
+    assert_eq!(tickets.rules.read.as_ref().unwrap().to_string(), "tickets:read base");
     assert_eq!(tickets.limits.call, Duration::from_secs(5));
     assert!(matches!(tickets.caller, CallerIdentity::Jwt(_)));
 

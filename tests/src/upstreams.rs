@@ -184,7 +184,7 @@ fn dev_offers_a_commands_tools_without_any_configuration_and_says_who_may_call_w
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
     assert_eq!(call("user", "read")["result"]["content"][0]["text"], "of-the-terminal");
-    assert_eq!(call("user", "write")["scope"], "mcp:destructive");
+    assert_eq!(call("user", "write")["scope"], "mcp:read mcp:destructive");
     assert_eq!(call("admin", "write")["result"]["content"][0]["text"], "of-the-terminal");
 }
 

@@ -33,7 +33,7 @@ const DESCRIPTIONS: [(&str, &str); 3] = [
 const READER: &str = "Tool User";
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct UpstreamArguments {
     /// An MCP server (Streamable HTTP) to offer through this one
     #[arg(long, value_name = "URL", conflicts_with = "command")]
     upstream_url: Option<String>,
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     command: Vec<String>,
 }
 
-impl Arguments {
+impl UpstreamArguments {
     /// Returns whether there is an upstream on the command line.
     pub(super) fn is_given(&self) -> bool {
         self.upstream_url.is_some() || !self.command.is_empty()
@@ -112,7 +112,7 @@ pub(super) fn grant(profile: &mut Profile) {
 
 /// Returns the banner's part about upstreams; empty without any.
 pub(super) fn banner(
-    arguments: &Arguments,
+    arguments: &UpstreamArguments,
     reports: &[UpstreamReport],
     scopes: &[(ToolName, ScopeSet)],
     tenant: &LocalTenant,
