@@ -204,13 +204,16 @@ fn dev_fails_with_the_reason_if_its_command_is_no_server() {
 const TENANT: [(&str, &str); 2] =
     [("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
 
+/// Returns the standard output and the exit code.
 fn check(toml: &str, arguments: &[&str]) -> (String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("my.toml");
     std::fs::write(&file, toml).unwrap();
     let environment = [&TENANT[..], &TERMINAL].concat();
     let output = run(&[&["check", "--config", file.to_str().unwrap()], arguments].concat(), &environment);
-    (format!("{}{}", text(&output.stdout), text(&output.stderr)), output.status.code())
+    let log = text(&output.stderr);
+    assert!(!log.contains("s3cr3t") && !log.contains("of-the-terminal"), "{log}");
+    (text(&output.stdout), output.status.code())
 }
 
 fn files_toml() -> String {
