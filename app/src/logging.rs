@@ -192,10 +192,7 @@ mod tests {
     }
 
     fn written_at(level: LevelFilter, events: impl FnOnce()) -> Vec<String> {
-        let written = Written::default();
-        let writer = written.clone();
-        tracing::subscriber::with_default(subscriber(true, None, level, move || writer.clone()), events);
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let text = text(true, level, events);
         let lines = text.strip_suffix('\n').unwrap().split('\n');
         lines
             .map(|line| {
@@ -204,6 +201,17 @@ mod tests {
                 line.split_once(',').unwrap().1.to_owned()
             })
             .collect()
+    }
+
+    fn text(json: bool, level: LevelFilter, events: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        tracing::subscriber::with_default(
+            subscriber(json, Some(false), level, move || writer.clone()),
+            events,
+        );
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
     }
 
     #[test]
@@ -243,6 +251,11 @@ mod tests {
             assert!(!lines.concat().contains("eyJ"), "{lines:?}");
             assert!(lines[0].contains("close_with_timeout") && lines[1].contains("ours"), "{lines:?}");
         }
+        let human = text(false, LevelFilter::TRACE, || {
+            tracing::debug!(target: "rmcp::service", SECRET);
+            tracing::trace!(target: "hyper_transport::router", "ours");
+        });
+        assert!(human.contains("ours") && !human.contains("eyJ"), "{human}");
         let none = written_at(LevelFilter::ERROR, || {
             tracing::warn!(target: "rmcp::service", "below");
             tracing::error!(target: "rmcp::service", "error");

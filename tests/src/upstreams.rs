@@ -189,6 +189,20 @@ fn dev_offers_a_commands_tools_without_any_configuration_and_says_who_may_call_w
 }
 
 #[test]
+fn dev_offers_what_is_at_an_address_with_the_key_that_a_variable_has() {
+    let upstream = Dev::start();
+    let key = format!("Bearer {}", upstream.token("admin"));
+    let variables = [("FASTMCP__UPSTREAMS__UPSTREAM__HEADERS__AUTHORIZATION", key.as_str())];
+    let dev = Dev::start_in(&["--upstream-url", upstream.endpoint()], &variables);
+    let banner = dev.banner();
+    let url = format!("\n  url = \"{}\"\n  scopes.read", upstream.endpoint());
+    for expected in ["\n  greet         mcp:read  admin, user\n", url.as_str()] {
+        assert!(banner.contains(expected), "no {expected:?} in\n{banner}");
+    }
+    assert!(!banner.contains(&key) && !banner.contains("Not offered"), "{banner}");
+}
+
+#[test]
 fn dev_fails_with_the_reason_if_its_command_is_no_server() {
     for command in [&["/no/such/program"][..], &["sh", "-c", "echo out of order >&2; exit 3"]] {
         let output = run(&[&["dev", "--port", "0", "--tenant-port", "0", "--"], command].concat(), &TERMINAL);
