@@ -44,4 +44,5 @@ mod scopes;
 mod streams;
 mod tenant_bounds;
 mod tls;
+mod upstreams;
 mod wire;

@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use domain::{
     CallToolResult, Completion, Context, DynTool, GetPromptResult, InvalidScope, Outcome, Prompt, PromptCall,
     PromptSpec, RawObject, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec,
-    ResourceSpecError, ScopeSet, SpecError, ToolCall, ToolError, ToolResult, ToolSpec, UriTemplate, Watch,
+    ResourceSpecError, ScopeSet, SpecError, ToolCall, ToolError, ToolHints, ToolResult, ToolSpec,
+    UriTemplate, Watch,
 };
 use rmcp::model::{
     ArgumentInfo, CallToolRequest, CallToolRequestParams, ClientRequest, CompleteRequest,
-    CompleteRequestParams, GetPromptRequest, GetPromptRequestParams, ReadResourceRequest,
+    CompleteRequestParams, Extensions, GetPromptRequest, GetPromptRequestParams, ReadResourceRequest,
     ReadResourceRequestParams, Reference,
 };
 use serde_json::{Map, Value};
@@ -198,8 +199,7 @@ impl UpstreamTool {
     /// Judges a tool; one without a name is no tool.
     fn new(options: &Options, mut definition: RawObject) -> Option<Self> {
         let name: String = definition.read("name")?;
-        let hints =
-            ToolSpec::relayed("x", definition.clone()).map_or_else(|_| Default::default(), |spec| spec.hints);
+        let hints = ToolSpec::relayed("x", definition.clone()).map_or(ToolHints::UNKNOWN, |spec| spec.hints);
         let mut shown = format!("{}{name}", options.prefix);
         let decision = match options.rules.tool(&name, hints) {
             Decision::Hidden => Err(ReportedDecision::Hidden),
@@ -226,7 +226,7 @@ impl UpstreamTool {
 fn optional<M: Default>(
     params: Option<rmcp::model::PaginatedRequestParams>,
 ) -> rmcp::model::RequestOptionalParam<M, rmcp::model::PaginatedRequestParams> {
-    rmcp::model::RequestOptionalParam { method: M::default(), params, extensions: Default::default() }
+    rmcp::model::RequestOptionalParam { method: M::default(), params, extensions: Extensions::default() }
 }
 
 /// Checks that a result has the member that its method demands, as an array.

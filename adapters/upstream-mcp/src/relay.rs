@@ -197,6 +197,8 @@ impl Relay {
                 let name = format!("{}-{number}", name_of(kind));
                 call.asked.insert(name.clone(), respond);
                 required = required.and(&name, request);
+            } else {
+                let _ = respond.send(None);
             }
             next = None;
             while let Ok(event) = call.request.registration.events.try_recv() {

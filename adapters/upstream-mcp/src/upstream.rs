@@ -24,7 +24,7 @@ use crate::wire::Reading;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// An upstream that ran for this long is started again after the first wait.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_mins(1);
 /// The minimum time between two readings of the lists, whatever an upstream announces.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// The time for an answer to the question whether an upstream is still there.
