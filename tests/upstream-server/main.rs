@@ -195,6 +195,7 @@ impl Server {
             }
             "meta" => text(id, &params["_meta"].to_string()),
             "environment" => {
+                #[expect(clippy::disallowed_methods, reason = "what it was given is what is asked for")]
                 let names: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
                 text(id, &names.join("\n"));
             }

@@ -26,7 +26,7 @@ use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
 use crate::http;
 use crate::options::{Connect, Era, Options};
-use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Wire};
+use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Source, Wire};
 
 /// The maximum number of pages of one list.
 const MAX_PAGES: usize = 1000;
@@ -158,10 +158,11 @@ impl Connection {
         &self,
         mut request: ClientRequest,
         reading: Reading,
+        source: Source,
         told: Told,
         options: PeerRequestOptions,
     ) -> Result<Request, RequestError> {
-        let registration = self.wire.register(reading, told.headers);
+        let registration = self.wire.register(reading, source, told.headers);
         request.extensions_mut().insert(registration.key);
         let mut meta = options.meta.clone().unwrap_or_default();
         // Over HTTP there are header fields for that.
@@ -185,7 +186,7 @@ impl Connection {
         reading: Reading,
     ) -> Result<RawObject, RequestError> {
         let options = PeerRequestOptions::no_options();
-        let mut request = self.send(request, reading, Told::default(), options).await?;
+        let mut request = self.send(request, reading, Source::Server, Told::default(), options).await?;
         request.answer.result().await
     }
 
@@ -320,7 +321,13 @@ impl Handler {
     async fn input(&self, params: Option<serde_json::Value>) -> Result<ClientResult, ErrorData> {
         let refused = |text: &'static str| ErrorData::new(ErrorCode::INVALID_REQUEST, text, None);
         let params: Option<InputParams> = params.and_then(|params| serde_json::from_value(params).ok());
-        let number = params.and_then(|params| params.number);
+        let Some(params) = params else { return Err(refused("not a request for input")) };
+        if params.number.is_none() && params.for_roots {
+            // Callers have roots; what they share has none.
+            let none = serde_json::json!({"roots": []});
+            return Ok(ClientResult::CustomResult(CustomResult(none)));
+        }
+        let number = params.number;
         let Some(response) = number.and_then(|number| self.0.response_to(number)) else {
             return Err(refused(
                 "the request for input belongs to no call, or to several that are under way",

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::connection::{Connection, Request, RequestError};
 use crate::options::Options;
 use crate::parked::{Parked, UnderWay};
-use crate::wire::{Event, Input, Reading};
+use crate::wire::{Event, Input, Reading, Source};
 
 /// Brings requests to one upstream, by whichever connection there is.
 pub(crate) struct Relay {
@@ -133,7 +133,7 @@ impl Relay {
         let told = self.options.caller.tell(&self.options.name, context.principal, now);
         let options = PeerRequestOptions::no_options();
         let options = if connection.is_modern { options.with_meta(meta(context)) } else { options };
-        let sent = connection.send(request, Reading::Call, told, options).await;
+        let sent = connection.send(request, Reading::Call, Source::Caller, told, options).await;
         let request = sent.map_err(|error| self.failed(error, &connection))?;
         Ok(UnderWay { request, _place: place, asked: BTreeMap::new() })
     }
