@@ -468,8 +468,8 @@ async fn lists_that_change_are_read_again_and_updates_are_announced_to_those_who
         assert_eq!(soon(changes.next()).await, Some(domain::Change::Tools));
         let names: Vec<String> = gateway.upstream.report().tools.into_iter().map(|tool| tool.name).collect();
         assert!(names.contains(&"grown".to_owned()), "{names:?}");
-        soon(gateway.clock.sleeping_until(Duration::from_millis(100))).await;
-        gateway.clock.advance(Duration::from_millis(100));
+        soon(gateway.clock.sleeping_until(Duration::from_secs(1))).await;
+        gateway.clock.advance(Duration::from_secs(1));
         gateway.call(READER, "touch", json!({})).await;
         assert_eq!(soon(changes.next()).await, Some(domain::Change::Resource("demo://one".into())));
     }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
 use crate::http;
-use crate::options::{Connect, Era, Options};
+use crate::options::{Connect, Era, Limits, Options};
 use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Source, Wire};
 
 /// The maximum number of pages of one list.
@@ -190,24 +190,26 @@ impl Connection {
         request.answer.result().await
     }
 
-    /// Returns all items of a list, at most `limit`, and whether there were more.
+    /// Returns all items of a list, as many and as long as the limits allow, and whether there were more.
     pub(crate) async fn list(
         &self,
         member: &str,
-        limit: usize,
+        limits: &Limits,
         request: impl Fn(Option<PaginatedRequestParams>) -> ClientRequest,
     ) -> Result<(Vec<RawObject>, bool), RequestError> {
-        let (mut items, mut cursor) = (Vec::new(), None);
+        let (mut items, mut cursor, mut bytes) = (Vec::new(), None, 0);
         for _ in 0..MAX_PAGES {
             let params = PaginatedRequestParams::default().with_cursor(cursor.take());
             let page = self.ask(request(Some(params)), Reading::CallAndClient).await?;
             let malformed = || RequestError::Lost(format!("its list of {member} is malformed"));
-            items.extend(page.read::<Vec<RawObject>>(member).ok_or_else(malformed)?);
-            cursor = page.read::<String>("nextCursor");
-            if items.len() > limit {
-                items.truncate(limit);
-                return Ok((items, true));
+            for item in page.read::<Vec<RawObject>>(member).ok_or_else(malformed)? {
+                bytes += item.bytes();
+                if items.len() == limits.listed || bytes > limits.message_bytes {
+                    return Ok((items, true));
+                }
+                items.push(item);
             }
+            cursor = page.read::<String>("nextCursor");
             if cursor.is_none() {
                 return Ok((items, false));
             }

@@ -204,7 +204,8 @@ pub struct Limits {
     pub parked_calls: usize,
     /// How long such a call waits.
     pub parked: Duration,
-    /// The number of tools, of resources, of templates and of prompts; the rest of a list is left out.
+    /// The number of tools, of resources, of templates and of prompts. The rest of a list is left out, and what is beyond
+    /// `message_bytes` in all.
     pub listed: usize,
 }
 

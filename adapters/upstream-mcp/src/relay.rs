@@ -138,6 +138,17 @@ impl Relay {
         Ok(UnderWay { request, _place: place, asked: BTreeMap::new() })
     }
 
+    /// Sends a request that has one answer and no input on the way, and returns its result.
+    pub(crate) async fn ask(
+        &self,
+        context: &Context<'_>,
+        request: ClientRequest,
+    ) -> Result<RawObject, ToolError> {
+        let mut call = self.begin(context, self.options.limits.call, request).await?;
+        let answered = call.request.answer.result().await;
+        answered.map_err(|error| self.lost(error))
+    }
+
     /// Waits for a place among the calls at a time.
     async fn place(&self, timeout: Duration) -> Result<OwnedSemaphorePermit, ToolError> {
         let place = std::pin::pin!(Arc::clone(&self.places).acquire_owned());
@@ -169,12 +180,13 @@ impl Relay {
                     });
                 }
                 Next::Event(Event::Input(input)) => {
-                    if let Some(required) = self.ask(&mut call, input, context) {
+                    if let Some(required) = self.take_in(&mut call, input, context) {
                         return self.park(call, required, context);
                     }
                 }
                 Next::Event(event) => feed(event, context),
                 Next::TooLong => {
+                    self.suspect.notify_one();
                     let text = format!(
                         "the server {} did not answer within {} s, and may still be at it",
                         self.options.name,
@@ -187,7 +199,7 @@ impl Relay {
     }
 
     /// Takes in a request for input, and whatever others are there; what the client can't answer is refused at once.
-    fn ask(&self, call: &mut UnderWay, first: Input, context: &Context<'_>) -> Option<InputRequired> {
+    fn take_in(&self, call: &mut UnderWay, first: Input, context: &Context<'_>) -> Option<InputRequired> {
         let mut required = InputRequired::default();
         let mut next = Some(first);
         while let Some(input) = next {
