@@ -46,4 +46,5 @@ mod tenant_bounds;
 mod tls;
 mod upstream_configuration;
 mod upstreams;
+mod upstreams_served;
 mod wire;

@@ -25,8 +25,8 @@ use tokio::sync::watch;
 use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
 use crate::http;
-use crate::options::{Connect, Era, Options};
-use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Wire};
+use crate::options::{Connect, Era, Limits, Options};
+use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Source, Wire};
 
 /// The maximum number of pages of one list.
 const MAX_PAGES: usize = 1000;
@@ -158,10 +158,11 @@ impl Connection {
         &self,
         mut request: ClientRequest,
         reading: Reading,
+        source: Source,
         told: Told,
         options: PeerRequestOptions,
     ) -> Result<Request, RequestError> {
-        let registration = self.wire.register(reading, told.headers);
+        let registration = self.wire.register(reading, source, told.headers);
         request.extensions_mut().insert(registration.key);
         let mut meta = options.meta.clone().unwrap_or_default();
         // Over HTTP there are header fields for that.
@@ -185,28 +186,30 @@ impl Connection {
         reading: Reading,
     ) -> Result<RawObject, RequestError> {
         let options = PeerRequestOptions::no_options();
-        let mut request = self.send(request, reading, Told::default(), options).await?;
+        let mut request = self.send(request, reading, Source::Server, Told::default(), options).await?;
         request.answer.result().await
     }
 
-    /// Returns all items of a list, at most `limit`, and whether there were more.
+    /// Returns all items of a list, as many and as long as the limits allow, and whether there were more.
     pub(crate) async fn list(
         &self,
         member: &str,
-        limit: usize,
+        limits: &Limits,
         request: impl Fn(Option<PaginatedRequestParams>) -> ClientRequest,
     ) -> Result<(Vec<RawObject>, bool), RequestError> {
-        let (mut items, mut cursor) = (Vec::new(), None);
+        let (mut items, mut cursor, mut bytes) = (Vec::new(), None, 0);
         for _ in 0..MAX_PAGES {
             let params = PaginatedRequestParams::default().with_cursor(cursor.take());
             let page = self.ask(request(Some(params)), Reading::CallAndClient).await?;
             let malformed = || RequestError::Lost(format!("its list of {member} is malformed"));
-            items.extend(page.read::<Vec<RawObject>>(member).ok_or_else(malformed)?);
-            cursor = page.read::<String>("nextCursor");
-            if items.len() > limit {
-                items.truncate(limit);
-                return Ok((items, true));
+            for item in page.read::<Vec<RawObject>>(member).ok_or_else(malformed)? {
+                bytes += item.bytes();
+                if items.len() == limits.listed || bytes > limits.message_bytes {
+                    return Ok((items, true));
+                }
+                items.push(item);
             }
+            cursor = page.read::<String>("nextCursor");
             if cursor.is_none() {
                 return Ok((items, false));
             }
@@ -320,7 +323,13 @@ impl Handler {
     async fn input(&self, params: Option<serde_json::Value>) -> Result<ClientResult, ErrorData> {
         let refused = |text: &'static str| ErrorData::new(ErrorCode::INVALID_REQUEST, text, None);
         let params: Option<InputParams> = params.and_then(|params| serde_json::from_value(params).ok());
-        let number = params.and_then(|params| params.number);
+        let Some(params) = params else { return Err(refused("not a request for input")) };
+        if params.number.is_none() && params.for_roots {
+            // Callers have roots; what they share has none.
+            let none = serde_json::json!({"roots": []});
+            return Ok(ClientResult::CustomResult(CustomResult(none)));
+        }
+        let number = params.number;
         let Some(response) = number.and_then(|number| self.0.response_to(number)) else {
             return Err(refused(
                 "the request for input belongs to no call, or to several that are under way",

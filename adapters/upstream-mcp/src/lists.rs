@@ -8,17 +8,18 @@ use async_trait::async_trait;
 use domain::{
     CallToolResult, Completion, Context, DynTool, GetPromptResult, InvalidScope, Outcome, Prompt, PromptCall,
     PromptSpec, RawObject, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec,
-    ResourceSpecError, ScopeSet, SpecError, ToolCall, ToolError, ToolResult, ToolSpec, UriTemplate, Watch,
+    ResourceSpecError, ScopeSet, SpecError, ToolCall, ToolError, ToolHints, ToolResult, ToolSpec,
+    UriTemplate, Watch,
 };
 use rmcp::model::{
     ArgumentInfo, CallToolRequest, CallToolRequestParams, ClientRequest, CompleteRequest,
-    CompleteRequestParams, GetPromptRequest, GetPromptRequestParams, ReadResourceRequest,
+    CompleteRequestParams, Extensions, GetPromptRequest, GetPromptRequestParams, ReadResourceRequest,
     ReadResourceRequestParams, Reference,
 };
 use serde_json::{Map, Value};
 
 use crate::connection::{Connection, RequestError};
-use crate::options::Options;
+use crate::options::{Limits, Options};
 use crate::relay::{Relay, Resumption};
 use crate::report::{ReportedDecision, ReportedTool};
 use crate::rules::{Decision, Offered};
@@ -61,26 +62,26 @@ pub(crate) struct Listed {
 impl Lists {
     /// Reads all lists that the upstream says it has.
     pub(crate) async fn read(options: &Options, connection: &Connection) -> Result<Self, RequestError> {
-        let limit = options.limits.listed;
+        let bounds = &options.limits;
         let info = connection.info();
         let capabilities = info.map(|info| info.capabilities.clone()).unwrap_or_default();
         let mut lists = Self::default();
         if capabilities.tools.is_some() {
             let request = |params| ClientRequest::ListToolsRequest(optional(params));
-            let (tools, more) = connection.list("tools", limit, request).await?;
-            lists.note_more("tools", limit, more);
+            let (tools, more) = connection.list("tools", bounds, request).await?;
+            lists.note_more("tools", bounds, more);
             lists.tools = tools.into_iter().filter_map(|tool| UpstreamTool::new(options, tool)).collect();
         }
         if capabilities.resources.is_some() {
             let request = |params| ClientRequest::ListResourcesRequest(optional(params));
-            let (resources, more) = connection.list("resources", limit, request).await?;
-            lists.note_more("resources", limit, more);
+            let (resources, more) = connection.list("resources", bounds, request).await?;
+            lists.note_more("resources", bounds, more);
             lists.uris = Arc::new(resources.iter().filter_map(|resource| resource.read("uri")).collect());
             lists.resources = lists.listed(resources, "uri", options.rules.resources.as_ref(), "resource");
             let request = |params| ClientRequest::ListResourceTemplatesRequest(optional(params));
-            match connection.list("resourceTemplates", limit, request).await {
+            match connection.list("resourceTemplates", bounds, request).await {
                 Ok((templates, more)) => {
-                    lists.note_more("resource templates", limit, more);
+                    lists.note_more("resource templates", bounds, more);
                     let scopes = options.rules.resources.as_ref();
                     lists.templates = lists.listed(templates, "uriTemplate", scopes, "resource template");
                 }
@@ -91,16 +92,17 @@ impl Lists {
         }
         if capabilities.prompts.is_some() {
             let request = |params| ClientRequest::ListPromptsRequest(optional(params));
-            let (prompts, more) = connection.list("prompts", limit, request).await?;
-            lists.note_more("prompts", limit, more);
+            let (prompts, more) = connection.list("prompts", bounds, request).await?;
+            lists.note_more("prompts", bounds, more);
             lists.prompts = lists.listed(prompts, "name", options.rules.prompts.as_ref(), "prompt");
         }
         Ok(lists)
     }
 
-    fn note_more(&mut self, what: &str, limit: usize, more: bool) {
+    fn note_more(&mut self, what: &str, bounds: &Limits, more: bool) {
         if more {
-            self.left_out.push(format!("all {what} beyond {limit}"));
+            let Limits { listed, message_bytes, .. } = bounds;
+            self.left_out.push(format!("all {what} beyond {listed}, or beyond {message_bytes} bytes in all"));
         }
     }
 
@@ -198,8 +200,7 @@ impl UpstreamTool {
     /// Judges a tool; one without a name is no tool.
     fn new(options: &Options, mut definition: RawObject) -> Option<Self> {
         let name: String = definition.read("name")?;
-        let hints =
-            ToolSpec::relayed("x", definition.clone()).map_or_else(|_| Default::default(), |spec| spec.hints);
+        let hints = ToolSpec::relayed("x", definition.clone()).map_or(ToolHints::UNKNOWN, |spec| spec.hints);
         let mut shown = format!("{}{name}", options.prefix);
         let decision = match options.rules.tool(&name, hints) {
             Decision::Hidden => Err(ReportedDecision::Hidden),
@@ -226,7 +227,7 @@ impl UpstreamTool {
 fn optional<M: Default>(
     params: Option<rmcp::model::PaginatedRequestParams>,
 ) -> rmcp::model::RequestOptionalParam<M, rmcp::model::PaginatedRequestParams> {
-    rmcp::model::RequestOptionalParam { method: M::default(), params, extensions: Default::default() }
+    rmcp::model::RequestOptionalParam { method: M::default(), params, extensions: Extensions::default() }
 }
 
 /// Checks that a result has the member that its method demands, as an array.
@@ -316,8 +317,9 @@ impl Resource for RelayedResource {
         Some(self.relay.watch(uri))
     }
 
-    async fn complete(&self, _context: Context<'_>, variable: &str, typed: &str) -> Completion {
-        self.relay.complete(Reference::for_resource(self.address.clone()), variable, typed).await
+    async fn complete(&self, context: Context<'_>, variable: &str, typed: &str) -> Completion {
+        let reference = Reference::for_resource(self.address.clone());
+        self.relay.complete(&context, reference, variable, typed).await
     }
 }
 
@@ -352,20 +354,22 @@ impl Prompt for RelayedPrompt {
         with_array(outcome, "messages")
     }
 
-    async fn complete(&self, _context: Context<'_>, argument: &str, typed: &str) -> Completion {
-        self.relay.complete(Reference::for_prompt(self.name.clone()), argument, typed).await
+    async fn complete(&self, context: Context<'_>, argument: &str, typed: &str) -> Completion {
+        self.relay.complete(&context, Reference::for_prompt(self.name.clone()), argument, typed).await
     }
 }
 
 impl Relay {
-    async fn complete(&self, reference: Reference, argument: &str, typed: &str) -> Completion {
-        let Ok(connection) = self.connected() else {
-            return Completion::default();
-        };
-        let argument = ArgumentInfo::new(argument, typed);
-        let request = CompleteRequest::new(CompleteRequestParams::new(reference, argument));
-        let request = ClientRequest::CompleteRequest(request);
-        let result = connection.ask(request, crate::wire::Reading::Call).await;
+    async fn complete(
+        &self,
+        context: &Context<'_>,
+        reference: Reference,
+        argument: &str,
+        typed: &str,
+    ) -> Completion {
+        let params = CompleteRequestParams::new(reference, ArgumentInfo::new(argument, typed));
+        let request = ClientRequest::CompleteRequest(CompleteRequest::new(params));
+        let result = self.ask(context, request).await;
         let completion = result.ok().and_then(|result| result.read::<RawObject>("completion"));
         let completion = completion.unwrap_or_default();
         Completion {

@@ -204,7 +204,8 @@ pub struct Limits {
     pub parked_calls: usize,
     /// How long such a call waits.
     pub parked: Duration,
-    /// The number of tools, of resources, of templates and of prompts; the rest of a list is left out.
+    /// The number of tools, of resources, of templates and of prompts. The rest of a list is left out, and what is beyond
+    /// `message_bytes` in all.
     pub listed: usize,
 }
 
@@ -212,12 +213,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             start: Duration::from_secs(30),
-            call: Duration::from_secs(60),
+            call: Duration::from_mins(1),
             stop: Duration::from_secs(5),
             message_bytes: 8 << 20,
             calls: 64,
             parked_calls: 64,
-            parked: Duration::from_secs(300),
+            parked: Duration::from_mins(5),
             listed: 1000,
         }
     }

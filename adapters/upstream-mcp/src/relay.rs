@@ -19,7 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::connection::{Connection, Request, RequestError};
 use crate::options::Options;
 use crate::parked::{Parked, UnderWay};
-use crate::wire::{Event, Input, Reading};
+use crate::wire::{Event, Input, Reading, Source};
 
 /// Brings requests to one upstream, by whichever connection there is.
 pub(crate) struct Relay {
@@ -133,9 +133,20 @@ impl Relay {
         let told = self.options.caller.tell(&self.options.name, context.principal, now);
         let options = PeerRequestOptions::no_options();
         let options = if connection.is_modern { options.with_meta(meta(context)) } else { options };
-        let sent = connection.send(request, Reading::Call, told, options).await;
+        let sent = connection.send(request, Reading::Call, Source::Caller, told, options).await;
         let request = sent.map_err(|error| self.failed(error, &connection))?;
         Ok(UnderWay { request, _place: place, asked: BTreeMap::new() })
+    }
+
+    /// Sends a request that has one answer and no input on the way, and returns its result.
+    pub(crate) async fn ask(
+        &self,
+        context: &Context<'_>,
+        request: ClientRequest,
+    ) -> Result<RawObject, ToolError> {
+        let mut call = self.begin(context, self.options.limits.call, request).await?;
+        let answered = call.request.answer.result().await;
+        answered.map_err(|error| self.lost(error))
     }
 
     /// Waits for a place among the calls at a time.
@@ -169,12 +180,13 @@ impl Relay {
                     });
                 }
                 Next::Event(Event::Input(input)) => {
-                    if let Some(required) = self.ask(&mut call, input, context) {
+                    if let Some(required) = self.take_in(&mut call, input, context) {
                         return self.park(call, required, context);
                     }
                 }
                 Next::Event(event) => feed(event, context),
                 Next::TooLong => {
+                    self.suspect.notify_one();
                     let text = format!(
                         "the server {} did not answer within {} s, and may still be at it",
                         self.options.name,
@@ -187,7 +199,7 @@ impl Relay {
     }
 
     /// Takes in a request for input, and whatever others are there; what the client can't answer is refused at once.
-    fn ask(&self, call: &mut UnderWay, first: Input, context: &Context<'_>) -> Option<InputRequired> {
+    fn take_in(&self, call: &mut UnderWay, first: Input, context: &Context<'_>) -> Option<InputRequired> {
         let mut required = InputRequired::default();
         let mut next = Some(first);
         while let Some(input) = next {
@@ -197,6 +209,8 @@ impl Relay {
                 let name = format!("{}-{number}", name_of(kind));
                 call.asked.insert(name.clone(), respond);
                 required = required.and(&name, request);
+            } else {
+                let _ = respond.send(None);
             }
             next = None;
             while let Ok(event) = call.request.registration.events.try_recv() {

@@ -24,9 +24,9 @@ use crate::wire::Reading;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// An upstream that ran for this long is started again after the first wait.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_mins(1);
 /// The minimum time between two readings of the lists, whatever an upstream announces.
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// The time for an answer to the question whether an upstream is still there.
 const PROBE: Duration = Duration::from_secs(5);
 /// The number of changes that a follower may be behind; one that is further behind reads all lists.
@@ -45,6 +45,14 @@ pub struct Upstream {
 pub struct StartError {
     name: String,
     problem: String,
+}
+
+/// Completes when a subscription that was there has ended. What it says is taken off before it gets here.
+async fn ended(subscription: &mut Option<rmcp::service::Subscription>) {
+    match subscription {
+        Some(subscription) => while let Ok(Some(_)) = subscription.next().await {},
+        None => std::future::pending().await,
+    }
 }
 
 struct Inner {
@@ -241,6 +249,10 @@ impl Inner {
                     self.relay.clock.sleep(MIN_INTERVAL).await;
                 }
                 () = self.relay.watching.notified() => {}
+                () = ended(&mut subscription) => {
+                    subscription = None;
+                    self.relay.clock.sleep(MIN_INTERVAL).await;
+                }
                 () = self.relay.suspect.notified() => {
                     if let Err(problem) = self.probe(connection).await {
                         return problem;

@@ -48,11 +48,21 @@ pub(crate) struct CallKey(u64);
 
 struct Entry {
     events: mpsc::Sender<Event>,
+    source: Source,
     reading: Reading,
     result: ResultSlot,
     headers: HeaderMap,
     id: Option<RequestId>,
     progress_token: Option<RequestId>,
+}
+
+/// Whose a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A caller's, who can be asked for input.
+    Caller,
+    /// This server's own.
+    Server,
 }
 
 /// Who reads a result.
@@ -163,15 +173,23 @@ struct UpdatedParams {
 pub(crate) struct InputParams {
     /// The number of the request; `None` if it belongs to no call.
     pub(crate) number: Option<u64>,
+    /// Whether it is for the client's roots.
+    pub(crate) for_roots: bool,
 }
 
 impl Wire {
     /// Registers a call, before its request is sent with the key in its extensions. Over HTTP it has these header fields.
-    pub(crate) fn register(self: &Arc<Self>, reading: Reading, headers: HeaderMap) -> Registration {
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        reading: Reading,
+        source: Source,
+        headers: HeaderMap,
+    ) -> Registration {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let result = ResultSlot::default();
         let entry = Entry {
             events: sender,
+            source,
             reading,
             result: result.clone(),
             headers,
@@ -286,7 +304,7 @@ impl Wire {
             Some(number)
         });
         let message = serde_json::json!({
-            "jsonrpc": "2.0", "id": id, "method": INPUT_METHOD, "params": InputParams { number },
+            "jsonrpc": "2.0", "id": id, "method": INPUT_METHOD, "params": InputParams { number, for_roots: kind == InputKind::ListRoots },
         });
         Ok(Received::Message(message.to_string().into()))
     }
@@ -364,10 +382,12 @@ impl State {
 
     /// Returns the call that something is meant for.
     fn meant(&self, stream_of: Option<&RequestId>) -> Option<CallKey> {
+        let is_callers =
+            |key: &CallKey| self.calls.get(key).is_some_and(|entry| entry.source == Source::Caller);
         if let Some(id) = stream_of {
-            return self.call_of(id);
+            return self.call_of(id).filter(is_callers);
         }
-        let mut under_way = self.by_id.values();
+        let mut under_way = self.by_id.values().filter(|key| is_callers(key));
         under_way.next().copied().filter(|_| under_way.next().is_none())
     }
 
