@@ -76,7 +76,8 @@ mod tests {
     fn read_text(text: &str, stream_of: Option<i64>) -> Result<Option<String>, Malformed> {
         let of = stream_of.map(RequestId::Number);
         Ok(read(&Wire::default(), text, of.as_ref())?.map(|(text, message)| {
-            assert_eq!(serde_json::from_str::<ServerJsonRpcMessage>(&text).unwrap(), message);
+            let reread: ServerJsonRpcMessage = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&reread).unwrap(), serde_json::to_string(&message).unwrap());
             text.into_owned()
         }))
     }
