@@ -32,7 +32,7 @@ use crate::wire::Wire;
 /// The maximum number of messages that wait to be written.
 const QUEUE: usize = 16;
 /// How often it is logged that what the child writes is no message.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A child process, as a transport of rmcp's.
 pub(crate) struct ChildTransport {
@@ -394,7 +394,7 @@ mod tests {
     use domain::UnixMillis;
     use fakes::ManualClock;
     use futures_util::FutureExt as _;
-    use rmcp::model::{JsonRpcMessage, ServerCapabilities, ServerInfo};
+    use rmcp::model::{JsonRpcMessage, ServerCapabilities, ServerConfig};
     use rmcp::{ServerHandler, ServiceExt as _};
     use serde_json::{Value, json};
 
@@ -405,12 +405,12 @@ mod tests {
     const fn limits() -> Limits {
         Limits {
             start: Duration::from_secs(30),
-            call: Duration::from_secs(60),
+            call: Duration::from_mins(1),
             stop: Duration::from_secs(5),
             message_bytes: 0,
             calls: 64,
             parked_calls: 64,
-            parked: Duration::from_secs(300),
+            parked: Duration::from_mins(5),
             listed: 1000,
         }
     }
@@ -706,8 +706,8 @@ mod tests {
     struct Empty;
 
     impl ServerHandler for Empty {
-        fn get_info(&self) -> ServerInfo {
-            ServerInfo::new(ServerCapabilities::builder().enable_tools().build())
+        fn get_info(&self) -> ServerConfig {
+            ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
         }
     }
 

@@ -60,7 +60,7 @@ const MAX_RESUMABLE: usize = 256;
 /// The maximum length of an event's id, which is sent back in a header field.
 const MAX_EVENT_ID: usize = 1024;
 /// How often it is logged that an event is no message.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
 type Result<T, E = StreamableHttpError<HttpError>> = std::result::Result<T, E>;
 type Events = BoxStream<'static, std::result::Result<Sse, SseError>>;
@@ -320,8 +320,7 @@ impl HttpClient {
     /// Reads the response to a request; `None` if it is none.
     fn response(&self, text: &str, request: &RequestId) -> Option<ServerJsonRpcMessage> {
         // Judged before the wire, which would give another call's answer to that call.
-        let answers = incoming::answers(text)?;
-        if answers.is_some_and(|id| !incoming::is_answer_to(&id, request)) {
+        if incoming::answers(text).is_some_and(|id| !incoming::is_answer_to(&id, request)) {
             return None;
         }
         let (_, message) = incoming::read(&self.0.wire, text, Some(request)).ok()??;
@@ -525,16 +524,12 @@ impl EventStream {
             if self.has_ended {
                 return None;
             }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Some(bytes) = frame.data_ref() {
-                        self.parser.feed(bytes, &mut self.parsed);
-                    }
-                }
-                Some(Err(_)) | None => {
-                    self.has_ended = true;
-                    return self.ended();
-                }
+            let Some(Ok(frame)) = self.body.frame().await else {
+                self.has_ended = true;
+                return self.ended();
+            };
+            if let Some(bytes) = frame.data_ref() {
+                self.parser.feed(bytes, &mut self.parsed);
             }
         }
     }
@@ -757,7 +752,7 @@ mod tests {
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use hyper_util::service::TowerToHyperService;
-    use rmcp::model::{GetExtensions as _, ServerCapabilities, ServerInfo};
+    use rmcp::model::{GetExtensions as _, ServerCapabilities, ServerConfig};
     use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
     use rmcp::transport::streamable_http_server::StreamableHttpService;
     use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -847,16 +842,15 @@ mod tests {
     /// An answer whose body comes in parts, with its length only if it is one.
     fn answer(status: u16, media_type: &str, parts: Vec<io::Result<String>>) -> Answer {
         let mut parts = parts.into_iter().map(|part| part.map(Bytes::from)).collect::<Vec<_>>();
-        let body = match parts.as_mut_slice() {
-            [Ok(whole)] => Full::new(std::mem::take(whole)).map_err(|never| match never {}).boxed(),
-            _ => {
-                // Each part is sent before the next, which may be an error, is asked for.
-                let parts = stream::iter(parts).then(|part| async {
-                    tokio::task::yield_now().await;
-                    part.map(Frame::data)
-                });
-                BoxBody::new(StreamBody::new(parts))
-            }
+        let body = if let [Ok(whole)] = parts.as_mut_slice() {
+            Full::new(std::mem::take(whole)).map_err(|never| match never {}).boxed()
+        } else {
+            // Each part is sent before the next, which may be an error, is asked for.
+            let parts = stream::iter(parts).then(|part| async {
+                tokio::task::yield_now().await;
+                part.map(Frame::data)
+            });
+            BoxBody::new(StreamBody::new(parts))
         };
         let answer = Response::builder().status(status).header(CONTENT_TYPE, media_type);
         answer.header(HEADER_SESSION_ID, "session").body(body).unwrap()
@@ -1468,8 +1462,8 @@ mod tests {
     struct Empty;
 
     impl ServerHandler for Empty {
-        fn get_info(&self) -> ServerInfo {
-            ServerInfo::new(ServerCapabilities::builder().enable_tools().build())
+        fn get_info(&self) -> ServerConfig {
+            ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
         }
     }
 

@@ -156,12 +156,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             start: Duration::from_secs(30),
-            call: Duration::from_secs(60),
+            call: Duration::from_mins(1),
             stop: Duration::from_secs(5),
             message_bytes: 8 << 20,
             calls: 64,
             parked_calls: 64,
-            parked: Duration::from_secs(300),
+            parked: Duration::from_mins(5),
             listed: 1000,
         }
     }
