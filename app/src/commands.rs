@@ -7,6 +7,7 @@ mod new;
 mod running_dev;
 mod serve;
 mod token;
+mod upstreams;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

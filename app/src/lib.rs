@@ -32,4 +32,5 @@ pub use hyper_transport::Drained;
 pub use jwks_verifier::{self, IdentityProvider};
 pub use server::{Server, ServerBuilder, Setup};
 pub use tool_list::ToolList;
+pub use upstream_mcp;
 pub use wiring::{Offer, Ports};

@@ -108,7 +108,7 @@ impl Live {
         match self.replace(&self.settings, &self.ports) {
             Ok(()) => tracing::info!("what a provider offers changed"),
             Err(error) => {
-                tracing::error!("what a provider offers can't be served, what it had is: {error:#}")
+                tracing::error!("what a provider offers can't be served, what it had is: {error:#}");
             }
         }
     }

@@ -6,16 +6,23 @@ use std::io::{IsTerminal, stderr};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{Log, LogFormat};
 
 /// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
 const LISTS: [&str; 4] = ["kids", "held_scopes", "missing_scopes", "unverified_aud"];
+
+/// The libraries that write of what they carry, by the beginning of their events' targets.
+const LIBRARIES: [&str; 8] =
+    ["rmcp", "sse_stream", "hyper", "hyper_util", "hyper_rustls", "rustls", "h2", "tokio_rustls"];
 
 /// Sends every `tracing` event to standard error from now on. A second call changes nothing.
 pub(crate) fn start(settings: Log) {
@@ -24,15 +31,36 @@ pub(crate) fn start(settings: Log) {
         LogFormat::Human => false,
         LogFormat::Json => true,
     };
-    let lines =
-        tracing_subscriber::fmt().with_writer(stderr).with_max_level(settings.level).with_target(false);
+    // No colors outside a terminal; inside one the library itself follows NO_COLOR, unless `with_ansi` is called.
+    let colors = if stderr().is_terminal() { None } else { Some(false) };
+    let _ = tracing::subscriber::set_global_default(subscriber(json, colors, settings.level.into(), stderr));
+}
+
+fn subscriber<W>(
+    json: bool,
+    colors: Option<bool>,
+    level: LevelFilter,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_writer(writer).with_max_level(level).with_target(false);
     if json {
-        let _ = lines.event_format(JsonLines).fmt_fields(JsonFields::new()).try_init();
+        Box::new(lines.event_format(JsonLines).fmt_fields(JsonFields::new()).finish().with(quiet(level)))
     } else {
-        // No colors outside a terminal; inside one the library itself follows NO_COLOR, unless `with_ansi` is called.
-        let lines = if stderr().is_terminal() { lines } else { lines.with_ansi(false) };
-        let _ = lines.try_init();
+        let lines = match colors {
+            Some(colors) => lines.with_ansi(colors),
+            None => lines,
+        };
+        Box::new(lines.finish().with(quiet(level)))
     }
+}
+
+/// Leaves out what libraries say of their work: their lines have whole messages in them, so callers' data and tokens.
+fn quiet(level: LevelFilter) -> Targets {
+    let quiet = LIBRARIES.map(|library| (library, level.min(LevelFilter::WARN)));
+    Targets::new().with_default(level).with_targets(quiet)
 }
 
 /// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
@@ -156,10 +184,13 @@ mod tests {
 
     /// What is written of the events, without the first member, which is the time.
     fn written(events: impl FnOnce()) -> Vec<String> {
+        written_at(LevelFilter::INFO, events)
+    }
+
+    fn written_at(level: LevelFilter, events: impl FnOnce()) -> Vec<String> {
         let written = Written::default();
         let writer = written.clone();
-        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).event_format(JsonLines);
-        tracing::subscriber::with_default(lines.fmt_fields(JsonFields::new()).finish(), events);
+        tracing::subscriber::with_default(subscriber(true, None, level, move || writer.clone()), events);
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let lines = text.strip_suffix('\n').unwrap().split('\n');
         lines
@@ -186,6 +217,32 @@ mod tests {
         let second: serde_json::Value = serde_json::from_str(&format!("{{{}", lines[1])).unwrap();
         assert_eq!((&second["level"], &second["text"]), (&"WARN".into(), &hostile.into()));
         assert_eq!(second["debug"], format!("{hostile:?}"));
+    }
+
+    #[test]
+    fn what_libraries_say_of_their_work_is_left_out_at_every_level() {
+        const SECRET: &str = "Bearer eyJhbGciOi";
+        for level in [LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE] {
+            let lines = written_at(level, || {
+                tracing::info!(target: "rmcp::service", message = SECRET, "received notification");
+                tracing::debug!(target: "rmcp::service", result = SECRET, "response message");
+                tracing::trace!(target: "rmcp::transport::async_rw", SECRET);
+                tracing::debug!(target: "hyper_util::client::legacy::pool", SECRET);
+                tracing::debug!(target: "rustls::client::hs", SECRET);
+                let _span =
+                    tracing::info_span!(target: "rmcp::service", "serve_inner", params = SECRET).entered();
+                tracing::warn!(target: "rmcp::service", "close_with_timeout");
+                tracing::info!(target: "upstream_mcp::child", "ours");
+            });
+            assert_eq!(lines.len(), 2, "{lines:?}");
+            assert!(!lines.concat().contains("eyJ"), "{lines:?}");
+            assert!(lines[0].contains("close_with_timeout") && lines[1].contains("ours"), "{lines:?}");
+        }
+        let none = written_at(LevelFilter::ERROR, || {
+            tracing::warn!(target: "rmcp::service", "below");
+            tracing::error!(target: "rmcp::service", "error");
+        });
+        assert_eq!(none.len(), 1, "{none:?}");
     }
 
     #[test]

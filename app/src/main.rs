@@ -7,9 +7,9 @@ use fastmcp_auth0::Server;
 
 fn main() -> ExitCode {
     Server::builder()
-        .tool(Greet)
-        .tool(Whoami)
-        .tool(GetDatetime)
+        .sample(Greet)
+        .sample(Whoami)
+        .sample(GetDatetime)
         .describe_scope("tool:whoami", "Read who you are")
         .describe_scope("tool:greet", "Greet you by name")
         .local_permission("Tool User", "tool:whoami")

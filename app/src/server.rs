@@ -9,12 +9,14 @@ use anyhow::Context as _;
 use domain::{
     Announcer, Catalog, Clock, DynTool, Method, Prompt, Provider, Resource, TokenVerifier, ToolSpec,
 };
+use futures_util::future::join_all;
 use hyper_transport::Drained;
 use jwks_verifier::IdentityProvider;
 use serde::de::DeserializeOwned;
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use upstream_mcp::{StartError, Upstream};
 
 use crate::config::{OwnSections, Section, Settings, Sources, merged_defaults};
 use crate::live::{Changes, Live};
@@ -65,6 +67,7 @@ pub struct Server {
 pub struct ServerBuilder {
     pub(crate) profile: Profile,
     pub(crate) offer: Offer,
+    samples: Vec<Arc<dyn DynTool>>,
     setups: Vec<SetupFn>,
     verifier: Option<Arc<dyn TokenVerifier>>,
     clock: Option<Arc<dyn Clock>>,
@@ -157,6 +160,7 @@ impl Server {
         ServerBuilder {
             profile,
             offer: Offer::default(),
+            samples: Vec::new(),
             setups: Vec::new(),
             verifier: None,
             clock: None,
@@ -259,6 +263,13 @@ impl ServerBuilder {
 
     adds_to_offer!();
 
+    /// Adds a tool that shows what tools are: it is on offer as long as no upstream is configured.
+    #[must_use]
+    pub fn sample(mut self, tool: impl DynTool + 'static) -> Self {
+        self.samples.push(Arc::new(tool));
+        self
+    }
+
     /// Describes a scope for whoever is asked to consent.
     #[must_use]
     pub fn describe_scope(mut self, scope: &'static str, description: &'static str) -> Self {
@@ -286,14 +297,21 @@ impl ServerBuilder {
     }
 
     /// Reads the configuration, runs the set-up and builds the server, for a program that has its own command line and
-    /// runtime. [`ServerBuilder::sources`] begins the sources.
+    /// runtime. [`ServerBuilder::sources`] begins the sources. An upstream that can't be reached is an error in the log.
     ///
     /// # Errors
     /// When the configuration or the set-up is at fault.
     pub async fn build(self, sources: Sources) -> anyhow::Result<Server> {
         let shutdown = self.shutdown.clone();
         let built = match self.set_up(sources.clone()).await {
-            Ok(set_up) => set_up.build(sources),
+            Ok(set_up) => {
+                for problem in set_up.unreached() {
+                    tracing::error!(
+                        "{problem}; it is tried again, and what it has is offered once it is there"
+                    );
+                }
+                set_up.build(sources)
+            }
             Err(error) => Err(error),
         };
         if built.is_err() {
@@ -310,25 +328,50 @@ impl ServerBuilder {
 
     /// Reads the configuration as far as that is possible before the set-up.
     pub(crate) fn first_settings(&self, sources: Sources) -> anyhow::Result<Settings> {
-        if self.setups.is_empty() {
-            return self.profile.named(self.offer.settings(sources)?);
+        let has_upstreams = sources.has_any_of("upstreams");
+        let offer = self.first_offer(has_upstreams);
+        if self.setups.is_empty() && !has_upstreams {
+            return self.profile.named(offer.settings(sources)?);
         }
-        self.profile.named(Settings::load_partial(sources, &self.offer.catalog()?)?)
+        self.profile.named(Settings::load_partial(sources, &offer.catalog()?)?)
     }
 
-    /// Runs the set-up. Whatever comes of it, the builder's [`Shutdown`] has what was registered.
+    /// Returns what is on offer before the set-up.
+    fn first_offer(&self, has_upstreams: bool) -> Offer {
+        let mut offer = self.offer.clone();
+        if !has_upstreams {
+            offer.tools.extend_from_slice(&self.samples);
+        }
+        offer
+    }
+
+    /// Runs the set-up, while upstreams are reached. Whatever comes of it, the builder's [`Shutdown`] has what was registered.
     pub(crate) async fn set_up(self, sources: Sources) -> anyhow::Result<SetUp> {
-        let sections = self.first_settings(sources)?.own;
-        let Self { profile, offer, setups, verifier, clock, shutdown } = self;
+        let Settings { own: sections, upstreams, .. } = self.first_settings(sources)?;
+        let mut offer = self.first_offer(!upstreams.is_empty());
+        let Self { profile, setups, verifier, clock, shutdown, .. } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
+        let upstreams: Vec<Upstream> =
+            upstreams.into_iter().map(|options| Upstream::start(options, Arc::clone(&clock))).collect();
+        shutdown.stops(&upstreams);
+        offer
+            .providers
+            .extend(upstreams.iter().map(|upstream| Arc::new(upstream.clone()) as Arc<dyn Provider>));
         let mut setup =
             Setup { sections, clock, announcer: Announcer::default(), offer, shutdown: shutdown.clone() };
         for step in setups {
             setup = step(setup).await.context("the set-up failed")?;
         }
         let Setup { clock, announcer, offer, .. } = setup;
-        Ok(SetUp { profile, clock, announcer, offer, shutdown, verifier })
+        let upstreams = join_all(upstreams.into_iter().map(started)).await;
+        Ok(SetUp { profile, clock, announcer, offer, shutdown, verifier, upstreams })
     }
+}
+
+/// Waits until an upstream is there, or its time to start is up.
+async fn started(upstream: Upstream) -> StartedUpstream {
+    let problem = upstream.first_lists().await.err();
+    StartedUpstream { upstream, problem }
 }
 
 /// A server whose set-up has run, and whose settings are yet to be read as a whole.
@@ -339,9 +382,21 @@ pub(crate) struct SetUp {
     pub(crate) offer: Offer,
     shutdown: Shutdown,
     verifier: Option<Arc<dyn TokenVerifier>>,
+    pub(crate) upstreams: Vec<StartedUpstream>,
+}
+
+/// An upstream, and why it is not there yet.
+pub(crate) struct StartedUpstream {
+    pub(crate) upstream: Upstream,
+    pub(crate) problem: Option<StartError>,
 }
 
 impl SetUp {
+    /// Returns what is wrong with each upstream that could not be reached.
+    pub(crate) fn unreached(&self) -> impl Iterator<Item = String> {
+        self.upstreams.iter().filter_map(|started| Some(started.problem.as_ref()?.to_string()))
+    }
+
     pub(crate) fn settings(&self, sources: Sources) -> anyhow::Result<Settings> {
         self.profile.settings(&self.offer, sources)
     }
@@ -452,6 +507,15 @@ impl Setup {
 impl Shutdown {
     fn hooks(&self) -> MutexGuard<'_, Vec<ShutdownFn>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers that upstreams are stopped, all at a time.
+    fn stops(&self, upstreams: &[Upstream]) {
+        if !upstreams.is_empty() {
+            let upstreams = upstreams.to_vec();
+            let stop = || async move { drop(join_all(upstreams.iter().map(Upstream::stop)).await) };
+            self.hooks().push(Box::new(|| Box::pin(stop())));
+        }
     }
 
     /// Runs what was registered, once, the last first.

@@ -113,6 +113,11 @@ fn add_provided(tools: &mut ToolCatalog, tool: Arc<dyn DynTool>) -> anyhow::Resu
     Ok(tools.add(tool)?)
 }
 
+/// Returns why a provider's tool is left out, whatever else is on offer.
+pub(crate) fn fault_of(tool: &dyn DynTool) -> Option<String> {
+    guarded(|| Ok(check_tool(&tool.spec()?)?)).err().map(|error| format!("{error:#}"))
+}
+
 /// Runs a provider's code: a panic in it is logged, and an error here.
 fn guarded<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {

@@ -79,4 +79,4 @@ pub use tool::{
     CallToolResult, DynTool, FnTool, Json, SpecError, Tool, ToolCall, ToolHints, ToolName, ToolOutput,
     ToolResult, ToolSpec, tool_fn,
 };
-pub use tool_error::ToolError;
+pub use tool_error::{RelayedError, ToolError};

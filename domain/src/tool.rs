@@ -147,7 +147,7 @@ impl ToolHints {
         Self { read_only: false, destructive: true, idempotent: false, open_world: true };
 
     /// Reads `ToolAnnotations`; a hint that is missing or malformed has MCP's default.
-    fn of_annotations(annotations: Value) -> Self {
+    fn of_annotations(annotations: &Value) -> Self {
         let hint = |name: &str, default| annotations.get(name).and_then(Value::as_bool).unwrap_or(default);
         let read_only = hint("readOnlyHint", false);
         Self {
@@ -240,7 +240,8 @@ impl ToolSpec {
         let input = Schema::of_another_server(definition.read("inputSchema").unwrap_or_default());
         let title = definition.read("title").unwrap_or_else(|| name.to_owned());
         let spec = Self::with_input(name, &title, &text("description"), input)?;
-        let hints = definition.read("annotations").map_or(ToolHints::UNKNOWN, ToolHints::of_annotations);
+        let annotations: Option<Value> = definition.read("annotations");
+        let hints = annotations.as_ref().map_or(ToolHints::UNKNOWN, ToolHints::of_annotations);
         Ok(Self { hints, definition: Some(definition), ..spec })
     }
 

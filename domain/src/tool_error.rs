@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::input::InputRequired;
 
 /// Why a call has no result: a failure, told in a message that a model can act on, apart from its cause, which only the
@@ -12,13 +14,37 @@ pub struct ToolError {
     message: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
     input_required: Option<Box<InputRequired>>,
+    relayed: Option<Box<RelayedError>>,
+}
+
+/// A JSON-RPC error of another server's, passed on as it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RelayedError {
+    /// The code.
+    pub code: i32,
+    /// The message.
+    pub message: String,
+    /// What it says beyond that.
+    pub data: Option<Value>,
 }
 
 impl ToolError {
     /// Creates a failure that the model may be told in full.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), cause: None, input_required: None }
+        Self { message: message.into(), cause: None, input_required: None, relayed: None }
+    }
+
+    /// Creates a failure that the client sees as this JSON-RPC error.
+    #[must_use]
+    pub fn relayed(error: RelayedError) -> Self {
+        Self { relayed: Some(Box::new(error.clone())), ..Self::new(error.message) }
+    }
+
+    /// Returns the JSON-RPC error of another server's, if it is one.
+    #[must_use]
+    pub fn as_relayed(&self) -> Option<&RelayedError> {
+        self.relayed.as_deref()
     }
 
     /// Creates a failure whose cause is the operator's business.

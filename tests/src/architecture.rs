@@ -25,6 +25,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-jwks-verifier",
         "fastmcp-auth0-verifier",
         "fastmcp-auth0-system-clock",
+        "fastmcp-auth0-upstream-mcp",
         "fastmcp-auth0-local-tenant",
         "fastmcp-auth0-fakes",
     ];
@@ -59,6 +60,11 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             BTreeSet::from([SYNTAX, "fastmcp-auth0-jwks-verifier", "fastmcp-auth0-domain"]),
         ),
         ("fastmcp-auth0-system-clock", BTreeSet::from(["fastmcp-auth0-domain"])),
+        // The last one for its tests alone.
+        (
+            "fastmcp-auth0-upstream-mcp",
+            BTreeSet::from([SYNTAX, "fastmcp-auth0-domain", "fastmcp-auth0-fakes"]),
+        ),
         ("fastmcp-auth0-fakes", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-local-tenant", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0", BTreeSet::from(every)),
@@ -100,13 +106,21 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
         ("ureq", &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant"][..]),
         (
             "jsonwebtoken",
-            &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant", "end-to-end", "load"],
+            &[
+                "fastmcp-auth0-jwks-verifier",
+                "fastmcp-auth0-upstream-mcp",
+                "fastmcp-auth0-local-tenant",
+                "end-to-end",
+                "load",
+            ],
         ),
+        ("rmcp", &["fastmcp-auth0-upstream-mcp", "end-to-end"]),
         // The last one for its feature `testing` alone, whose client it is.
         (
             "hyper",
             &[
                 "fastmcp-auth0-hyper-transport",
+                "fastmcp-auth0-upstream-mcp",
                 "fastmcp-auth0-local-tenant",
                 "end-to-end",
                 "load",
@@ -120,6 +134,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "fastmcp-auth0-hyper-transport",
                 "fastmcp-auth0-jwks-verifier",
                 "fastmcp-auth0-system-clock",
+                "fastmcp-auth0-upstream-mcp",
                 "fastmcp-auth0-local-tenant",
                 "fastmcp-auth0-fakes",
                 "fastmcp-auth0",
@@ -232,20 +247,21 @@ fn owned(names: &BTreeSet<&str>) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The modules of a crate without its root, each with the modules that it uses outside of its tests.
+/// The modules of a crate without its root, each with the modules that it, or a module within it, uses outside of its tests.
 fn module_uses(crate_path: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let folder = format!("{}/../{crate_path}/src", env!("CARGO_MANIFEST_DIR"));
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let modules = files.filter(|path| path.file_name().is_some_and(|name| name != "lib.rs"));
-    modules
-        .map(|path| {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let mut uses = used_modules(&text);
-            uses.remove(&name);
-            (name, uses)
-        })
-        .collect()
+    let folder = PathBuf::from(format!("{}/../{crate_path}/src", env!("CARGO_MANIFEST_DIR")));
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in rust_files(&folder) {
+        let first = file.strip_prefix(&folder).unwrap().components().next().unwrap();
+        let name = Path::new(first.as_os_str()).file_stem().unwrap().to_str().unwrap().to_owned();
+        if name != "lib" {
+            uses.entry(name).or_default().extend(used_modules(&std::fs::read_to_string(&file).unwrap()));
+        }
+    }
+    for (name, used) in &mut uses {
+        used.remove(name);
+    }
+    uses
 }
 
 fn used_modules(text: &str) -> BTreeSet<String> {

@@ -63,7 +63,7 @@ impl Dev {
     }
 
     /// With an environment.
-    fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_in(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::spawn(&[&["dev", "--port", "0", "--tenant-port", "0"], arguments].concat(), environment)
     }
 
@@ -89,6 +89,10 @@ impl Dev {
     fn word(&self, label: &str) -> &str {
         let line = self.banner.lines().find_map(|line| line.strip_prefix(label)).unwrap();
         line.split_whitespace().next().unwrap()
+    }
+
+    pub(crate) fn banner(&self) -> &str {
+        &self.banner
     }
 
     pub(crate) fn endpoint(&self) -> &str {

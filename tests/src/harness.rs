@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{Announcer, Claims, DynTool, Method, Prompt, Resource, UnixMillis, VerifyError};
+use domain::{Announcer, Claims, DynTool, Method, Prompt, Provider, Resource, UnixMillis, VerifyError};
 use fakes::{ManualClock, ScriptedVerifier, claims};
 use fastmcp_auth0::wiring;
 use fastmcp_auth0::{Offer, Ports, Settings, Sources};
@@ -68,6 +68,11 @@ impl Choices {
 
     pub fn prompt(mut self, prompt: Arc<dyn Prompt>) -> Self {
         self.offer.prompts.push(prompt);
+        self
+    }
+
+    pub fn provider(mut self, provider: Arc<dyn Provider>) -> Self {
+        self.offer.providers.push(provider);
         self
     }
 

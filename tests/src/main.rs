@@ -44,4 +44,7 @@ mod scopes;
 mod streams;
 mod tenant_bounds;
 mod tls;
+mod upstream_configuration;
+mod upstreams;
+mod upstreams_served;
 mod wire;

@@ -198,6 +198,22 @@ impl Stream {
 
     async fn open_at(address: SocketAddr, token: &str, method: &str, name: Option<&str>, body: &str) -> Self {
         let version = if body.contains("_meta") { VERSION } else { "2025-11-25" };
+        Self::open_version(address, token, version, method, name, body).await
+    }
+
+    /// A call of a client of 2025-11-25, which may have a progress token.
+    pub async fn open_legacy(harness: &Harness, token: &str, body: &str) -> Self {
+        Self::open_version(harness.address, token, "2025-11-25", "tools/call", None, body).await
+    }
+
+    async fn open_version(
+        address: SocketAddr,
+        token: &str,
+        version: &str,
+        method: &str,
+        name: Option<&str>,
+        body: &str,
+    ) -> Self {
         let mut head = format!(
             "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
              accept: application/json, text/event-stream\r\nmcp-protocol-version: {version}\r\nmcp-method: {method}\r\n\

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::{
-    Content, Icon, IconTheme, InputKind, InputRequest, Message, ResourceBody, ResourceContents, ResourceLink,
-    Role,
+    Content, Icon, IconTheme, InputKind, InputRequest, Message, RawObject, ResourceBody, ResourceContents,
+    ResourceLink, Role,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -129,15 +129,31 @@ impl From<Message> for MessageWire {
     }
 }
 
-/// Returns a request for input as `ElicitRequest`, `CreateMessageRequest` or `ListRootsRequest` in the schema.
-pub(crate) fn input_request(request: InputRequest, names_mode: bool) -> Value {
-    match request {
+/// `ElicitRequest`, `CreateMessageRequest` or `ListRootsRequest` in the schema.
+#[derive(Serialize)]
+pub(crate) struct InputRequestWire {
+    pub(crate) method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) params: Option<InputParamsWire>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum InputParamsWire {
+    Made(Value),
+    Relayed(RawObject),
+}
+
+/// Returns a request for input as the schema has it.
+pub(crate) fn input_request(request: InputRequest, names_mode: bool) -> InputRequestWire {
+    let method = request.kind().method();
+    let params = match request {
         InputRequest::Elicit { message, schema } => {
             let mut params = json!({"message": message, "requestedSchema": schema});
             if names_mode {
                 params["mode"] = "form".into();
             }
-            json!({"method": "elicitation/create", "params": params})
+            Some(InputParamsWire::Made(params))
         }
         InputRequest::CreateMessage(sampling) => {
             let messages: Vec<MessageWire> = sampling.messages.into_iter().map(Into::into).collect();
@@ -145,11 +161,12 @@ pub(crate) fn input_request(request: InputRequest, names_mode: bool) -> Value {
             if let Some(prompt) = sampling.system_prompt {
                 params["systemPrompt"] = prompt.into();
             }
-            json!({"method": "sampling/createMessage", "params": params})
+            Some(InputParamsWire::Made(params))
         }
-        InputRequest::ListRoots => json!({"method": "roots/list"}),
-        InputRequest::Relayed { kind, params } => json!({"method": kind.method(), "params": params}),
-    }
+        InputRequest::ListRoots => None,
+        InputRequest::Relayed { params, .. } => Some(InputParamsWire::Relayed(params)),
+    };
+    InputRequestWire { method, params }
 }
 
 /// Returns the client capability that a request needs, as `requiredCapabilities` names it.

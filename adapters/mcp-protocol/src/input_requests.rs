@@ -8,9 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{Exhausted, Holder, Lease, Memory, Pool, Principal};
 use futures_channel::oneshot;
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use syntax::strict_json::Unparsed;
+
+use crate::content::{InputParamsWire, InputRequestWire};
 
 /// The requests for input that wait for their responses.
 pub(crate) struct PendingInputRequests {
@@ -117,10 +120,21 @@ impl Drop for PendingInputRequest {
 }
 
 /// Returns a request for input as a JSON-RPC request.
-pub(crate) fn json_rpc_request(id: &str, mut request: Value) -> Vec<u8> {
-    request["jsonrpc"] = "2.0".into();
-    request["id"] = json!(id);
-    request.to_string().into_bytes()
+pub(crate) fn json_rpc_request(id: &str, request: InputRequestWire) -> Vec<u8> {
+    let InputRequestWire { method, params } = request;
+    let request = JsonRpcRequest { jsonrpc: "2.0", id, method, params };
+    // None of its values can fail to be JSON.
+    serde_json::to_vec(&request).unwrap_or_default()
+}
+
+/// `JSONRPCRequest` in the schema.
+#[derive(Serialize)]
+struct JsonRpcRequest<'a> {
+    jsonrpc: &'static str,
+    id: &'a str,
+    method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<InputParamsWire>,
 }
 
 #[cfg(test)]

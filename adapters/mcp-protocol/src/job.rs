@@ -1,21 +1,26 @@
 //! Calls that may take long: of a tool, a resource, a prompt, a method of the catalog. A job owns all that it needs, so that
 //! it can go on while its stream is read.
 
+mod failure;
+mod target;
+
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
     CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
-    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, ToolError, ToolName,
+    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, ToolName,
 };
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
-use syntax::strict_json::{self, Unparsed};
+use serde_json::{Value, json};
+use syntax::strict_json;
 
+use self::failure::{log_failure, reason, relayed, unknown_tool};
+pub(crate) use self::target::{Arguments, Target};
+use self::target::{NotTexts, job_memory};
 use crate::content::{capability, input_request};
 use crate::era::Era;
 use crate::exchange::Exchange;
@@ -23,7 +28,7 @@ use crate::feedback::Sink;
 use crate::input_requests::{
     InputResponse, NotOpened, PendingInputRequest, PendingInputRequests, json_rpc_request,
 };
-use crate::params::{Params, bad_params, members};
+use crate::params::{Params, bad_params};
 use crate::reply::{Failure, LogFields, Refusal, RenderedResult, Reply, code};
 use crate::results::{Caching, Renderer};
 use crate::seal::{ArgumentsDigest, Binding, MAX_STATE_BYTES};
@@ -58,80 +63,10 @@ pub(crate) struct Job {
     pub(crate) log: LogFields,
 }
 
-/// What is called.
-pub(crate) enum Target {
-    Tool { name: String, arguments: Arguments },
-    Resource { uri: String },
-    Prompt { name: String, arguments: Arguments },
-    Method { name: String, params: Arguments },
-}
-
-/// Arguments as text: a tree of them can take a hundred times as much, and is made only while it is needed. `None` is `{}`.
-pub(crate) struct Arguments(Option<Unparsed<Box<RawValue>>>);
-
-impl Arguments {
-    /// Copies the arguments out of a request's params.
-    pub(crate) fn of(params: &Params<'_>) -> Result<Self, Refusal> {
-        Ok(Self(params.arguments()?.map(Unparsed::to_owned)))
-    }
-
-    /// Returns the params of a method of the catalog, without the members that are the protocol's.
-    fn params(&self) -> Map<String, Value> {
-        let mut params = if let Value::Object(params) = self.parse() { params } else { Map::new() };
-        for member in ["_meta", "inputResponses", "requestState"] {
-            params.remove(member);
-        }
-        params
-    }
-
-    fn tree_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, Unparsed::tree_bytes)
-    }
-
-    /// Returns the tree, an object.
-    fn parse(&self) -> Value {
-        self.0.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), Unparsed::parse)
-    }
-
-    /// Returns a prompt's arguments, which are texts.
-    fn texts(&self) -> Result<BTreeMap<String, String>, JobError> {
-        let text = |(name, value)| match value {
-            Value::String(text) => Ok((name, text)),
-            _ => Err(JobError::NotTexts),
-        };
-        // As for a tool, null is absence.
-        members(self.parse()).into_iter().filter(|(_, value)| !value.is_null()).map(text).collect()
-    }
-
-    fn text_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |arguments| arguments.text().len())
-    }
-}
-
-impl From<Option<Unparsed<&RawValue>>> for Arguments {
-    fn from(text: Option<Unparsed<&RawValue>>) -> Self {
-        Self(text.as_ref().map(Unparsed::to_owned))
-    }
-}
-
-/// Returns the memory of a job, which has copies of what it needs of the request's body.
-fn job_memory(memory: Option<Memory>, target: &Target) -> Result<Memory, Refusal> {
-    // The memory of a request is taken once.
-    let mut memory = memory.ok_or(Exhausted::Pool)?;
-    let arguments = match target {
-        Target::Tool { arguments, .. } | Target::Prompt { arguments, .. } => arguments.text_bytes(),
-        Target::Method { params, .. } => params.text_bytes(),
-        Target::Resource { .. } => 0,
-    };
-    memory.add(target.name().len() + arguments)?;
-    Ok(memory)
-}
-
 /// Why a round has no outcome.
 enum JobError {
     Call(CallError),
-    /// A prompt's arguments are not all texts.
-    NotTexts,
+    NotTexts(NotTexts),
     Exhausted(Exhausted),
 }
 
@@ -141,38 +76,15 @@ impl From<CallError> for JobError {
     }
 }
 
-impl From<Exhausted> for JobError {
-    fn from(exhausted: Exhausted) -> Self {
-        Self::Exhausted(exhausted)
+impl From<NotTexts> for JobError {
+    fn from(not_texts: NotTexts) -> Self {
+        Self::NotTexts(not_texts)
     }
 }
 
-impl Target {
-    fn name(&self) -> &str {
-        match self {
-            Self::Tool { name, .. } | Self::Prompt { name, .. } | Self::Method { name, .. } => name,
-            Self::Resource { uri } => uri,
-        }
-    }
-
-    fn tree_bytes(&self) -> usize {
-        match self {
-            Self::Tool { arguments, .. } | Self::Prompt { arguments, .. } => arguments.tree_bytes(),
-            Self::Method { params, .. } => params.tree_bytes(),
-            Self::Resource { .. } => 0,
-        }
-    }
-
-    /// Returns what state is bound to: a client that brings it with other arguments starts anew. Without a state there is
-    /// nothing to compare with; [`domain::Context::input`] counts no response then.
-    fn arguments_digest(&self) -> ArgumentsDigest {
-        match self {
-            Self::Tool { arguments, .. } | Self::Prompt { arguments, .. } => {
-                ArgumentsDigest::of(&arguments.parse())
-            }
-            Self::Method { params, .. } => ArgumentsDigest::of(&Value::Object(params.params())),
-            Self::Resource { .. } => ArgumentsDigest::of(&Value::Null),
-        }
+impl From<Exhausted> for JobError {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::Exhausted(exhausted)
     }
 }
 
@@ -379,7 +291,7 @@ impl Job {
                 let texts = || {
                     memory.add(arguments.tree_bytes())?;
                     tree = arguments.tree_bytes();
-                    arguments.texts()
+                    Ok(arguments.texts()?)
                 };
                 let outcome = service.prompt(&context, name, texts).await;
                 outcome.map(|outcome| {
@@ -403,7 +315,7 @@ impl Job {
         match outcome {
             Ok(round) => Ok(round),
             Err(JobError::Call(error)) => self.failed(error).map(Round::Complete),
-            Err(JobError::NotTexts) => Err(bad_params("params.arguments is not an object of strings")),
+            Err(JobError::NotTexts(_)) => Err(bad_params("params.arguments is not an object of strings")),
             Err(JobError::Exhausted(exhausted)) => Err(exhausted.into()),
         }
     }
@@ -435,6 +347,7 @@ impl Job {
             (CallError::UnknownPrompt, _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, "unknown prompt").into())
             }
+            (CallError::Failed(failure), _) if failure.as_relayed().is_some() => Err(relayed(failure)),
             (_, Target::Tool { .. }) => Ok(self.renderer().tool_error(error.to_string())),
             (CallError::InvalidArguments(_), _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, error.to_string()).into())
@@ -556,56 +469,4 @@ fn no_answer(patience: Duration) -> Failure {
         code::INTERNAL_ERROR,
         format!("the client did not answer within {} s", patience.as_secs()),
     )
-}
-
-/// Returns the failure for an unknown tool. A name that could be a tool's is repeated; anything else a client sends is not.
-fn unknown_tool(name: &str) -> Failure {
-    let message = match ToolName::parse(name) {
-        Ok(name) => format!("unknown tool: {name}"),
-        Err(_) => "unknown tool: not a tool name".to_owned(),
-    };
-    Failure::inline(code::INVALID_PARAMS, message)
-}
-
-const fn reason(error: &CallError) -> &'static str {
-    match error {
-        CallError::UnknownTool => "unknown_tool",
-        CallError::UnknownResource => "unknown_resource",
-        CallError::UnknownPrompt => "unknown_prompt",
-        CallError::UnknownMethod => "method_not_found",
-        CallError::Denied(_) => "insufficient_scope",
-        CallError::InvalidArguments(_) => "invalid_arguments",
-        CallError::Failed(_) => "tool_failed",
-        CallError::Panicked => "tool_panicked",
-        CallError::DeadlineExceeded(_) => "tool_deadline_exceeded",
-        CallError::InvalidOutput => "invalid_tool_output",
-    }
-}
-
-/// Logs what the client does not learn. A client's mistakes are in the access log alone.
-fn log_failure(log: &LogFields, error: &CallError) {
-    let tool = log.tool.as_ref().map(ToolName::as_str);
-    match error {
-        CallError::UnknownTool
-        | CallError::UnknownResource
-        | CallError::UnknownPrompt
-        | CallError::UnknownMethod
-        | CallError::Denied(_)
-        | CallError::InvalidArguments(_) => {}
-        CallError::Failed(failure) => {
-            tracing::warn!(tool, cause = causes(failure), "a tool failed: {failure}");
-        }
-        CallError::DeadlineExceeded(_) => tracing::warn!(tool, "{error}"),
-        CallError::Panicked | CallError::InvalidOutput => tracing::error!(tool, "{error}"),
-    }
-}
-
-fn causes(failure: &ToolError) -> Option<String> {
-    let mut texts = Vec::new();
-    let mut next = failure.source();
-    while let Some(cause) = next {
-        texts.push(cause.to_string());
-        next = cause.source();
-    }
-    (!texts.is_empty()).then(|| texts.join(": "))
 }

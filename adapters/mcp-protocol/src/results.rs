@@ -1,5 +1,6 @@
 //! The results of each method, and what the modern era adds to all of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{CallToolResult, Completion, Message, RawObject, ResourceContents};
@@ -8,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use crate::content::{ContentWire, ContentsWire, MessageWire};
+use crate::content::{ContentWire, ContentsWire, InputRequestWire, MessageWire};
 use crate::era::Era;
 use crate::reply::{RenderedResult, rendered};
 use crate::snapshot::ProtocolSnapshot;
@@ -113,8 +114,8 @@ struct InputRequired<'a> {
     result_type: &'static str,
     #[serde(rename = "_meta")]
     meta: &'a RawValue,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    input_requests: Map<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    input_requests: BTreeMap<String, InputRequestWire>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_state: Option<String>,
 }
@@ -208,7 +209,7 @@ impl Renderer {
     /// Renders requests for input, which come before a result.
     pub(crate) fn input_required(
         &self,
-        input_requests: Map<String, Value>,
+        input_requests: BTreeMap<String, InputRequestWire>,
         state: Option<String>,
     ) -> RenderedResult {
         rendered(&InputRequired {

@@ -399,6 +399,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::wire::{Reading, Source};
 
     const LIMITS: Limits = Limits { message_bytes: 1 << 20, ..limits() };
 
@@ -529,7 +530,7 @@ mod tests {
         let script = format!("read line; echo '{}'; cat", answer(1));
         let child = child("sh", &["-c", &script]);
         let mut transport = ChildTransport::spawn("a", &child, &LIMITS, Arc::clone(&wire), clock).unwrap();
-        let call = wire.register(crate::wire::Reading::Call, hyper::HeaderMap::new());
+        let call = wire.register(Reading::Call, Source::Caller, hyper::HeaderMap::new());
         let mut message = request(1, "a");
         if let JsonRpcMessage::Request(request) = &mut message {
             rmcp::model::GetExtensions::extensions_mut(&mut request.request).insert(call.key);
@@ -537,7 +538,7 @@ mod tests {
         transport.send(message).await.unwrap();
         let shown = json!({"jsonrpc": "2.0", "id": 1, "result": {}});
         assert_eq!(receive(&mut transport).await.unwrap(), shown);
-        assert_eq!(call.result().unwrap().get("a").unwrap().get(), "1");
+        assert_eq!(call.result.take().unwrap().get("a").unwrap().get(), "1");
     }
 
     #[tokio::test]

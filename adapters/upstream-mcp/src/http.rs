@@ -761,7 +761,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::wire::{Event, Reading, Registration};
+    use crate::wire::{Event, Reading, Registration, Source};
 
     const MAX_BYTES: usize = 1000;
 
@@ -893,7 +893,7 @@ mod tests {
     /// A call under way, with a header field of its own.
     fn call(wire: &Arc<Wire>, id: i64) -> (Registration, ClientJsonRpcMessage) {
         let fields = [(HeaderName::from_static("x-caller"), HeaderValue::from_static("somebody"))];
-        let call = wire.register(Reading::Call, fields.into_iter().collect());
+        let call = wire.register(Reading::Call, Source::Caller, fields.into_iter().collect());
         let mut request = request(id);
         if let JsonRpcMessage::Request(request) = &mut request {
             request.request.extensions_mut().insert(call.key);
@@ -1040,7 +1040,7 @@ mod tests {
         let StreamableHttpPostResponse::Json(message, session) = response else { panic!("{response:?}") };
         assert_eq!(serde_json::to_value(message).unwrap(), json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
         assert_eq!(session.as_deref(), Some("session"));
-        assert_eq!(call.result().unwrap().get("a").unwrap().get(), "1");
+        assert_eq!(call.result.take().unwrap().get("a").unwrap().get(), "1");
     }
 
     #[tokio::test]
@@ -1053,7 +1053,7 @@ mod tests {
         let (_two, request_two) = call(&wire, 2);
         let error = post(&client, request_two, None).await.unwrap_err();
         assert!(error.to_string().contains("no response to the request"), "{error}");
-        assert!(one.result().is_none());
+        assert!(one.result.take().is_none());
     }
 
     #[tokio::test]
@@ -1253,7 +1253,7 @@ mod tests {
             ]
         );
         assert_eq!(next_log(&mut one), Some(json!("hi")));
-        assert!(one.result().is_some());
+        assert!(one.result.take().is_some());
         assert_eq!(next_log(&mut two), None);
     }
 
@@ -1328,7 +1328,7 @@ mod tests {
         let last = all(get(&client, Some("s"), Some("e1b")).await.unwrap()).await;
         assert_eq!(data(&last[0])["id"], 1);
         assert_eq!(next_log(&mut one), Some(json!("hi")));
-        assert!(one.result().is_some());
+        assert!(one.result.take().is_some());
         assert_eq!(next_log(&mut two), None);
         // An answered one is forgotten, and of any other event nobody knows whose it is.
         assert_eq!(client.resumable().0, [("e2".to_owned(), Owner::Request(RequestId::Number(2)))]);

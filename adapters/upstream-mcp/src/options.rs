@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::HeaderMap;
+use hyper::header::{self, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::rules::Rules;
@@ -66,6 +67,61 @@ pub struct Http {
     pub url: Url,
     /// Further header fields, such as an API key of this server's own.
     pub headers: HeaderMap,
+}
+
+/// Why a header field can't be one of an upstream's requests. It repeats nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// The name is none of a header field.
+    #[error("is no name of a header field")]
+    Name,
+    /// The value has characters that no header field has.
+    #[error("must be visible characters and spaces of ASCII")]
+    Value,
+    /// The connection or the protocol sets the field.
+    #[error("is a field that the connection or the protocol sets by itself")]
+    Reserved,
+}
+
+/// The fields that the connection sets, or that are of one connection alone (RFC 9110 section 7.6.1), and one of MCP's; the
+/// others of MCP and those about the caller are known by their beginnings.
+const RESERVED: [HeaderName; 11] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    HeaderName::from_static("last-event-id"),
+];
+
+impl Http {
+    /// Creates an address without header fields.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self { url, headers: HeaderMap::new() }
+    }
+
+    /// Adds a header field to every request.
+    ///
+    /// # Errors
+    /// [`HeaderError`] when there is no such field, or it is not the operator's to set.
+    pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), HeaderError> {
+        let name: HeaderName = name.parse().map_err(|_| HeaderError::Name)?;
+        let is_reserved = |prefix| name.as_str().starts_with(prefix);
+        if RESERVED.contains(&name) || is_reserved("mcp-") || is_reserved("fastmcp-auth0-") {
+            return Err(HeaderError::Reserved);
+        }
+        let is_text = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let mut value = HeaderValue::from_str(value).ok().filter(|_| is_text).ok_or(HeaderError::Value)?;
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
+        Ok(())
+    }
 }
 
 /// Header fields, and the URL's user and query, may be secret.

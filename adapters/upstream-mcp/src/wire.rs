@@ -14,7 +14,7 @@ use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, GetMeta as _, JsonRp
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The maximum number of a call's events that it has not taken; progress and log messages beyond are dropped.
 const MAX_EVENTS: usize = 64;
@@ -37,7 +37,8 @@ struct State {
     calls: HashMap<CallKey, Entry>,
     by_id: HashMap<RequestId, CallKey>,
     by_progress_token: HashMap<RequestId, CallKey>,
-    input_requests: HashMap<u64, Input>,
+    /// Where the responses to requests for input will come from, by the requests' numbers.
+    responses: HashMap<u64, (CallKey, InputReceiver)>,
     changes: Changes,
 }
 
@@ -47,11 +48,21 @@ pub(crate) struct CallKey(u64);
 
 struct Entry {
     events: mpsc::Sender<Event>,
+    source: Source,
     reading: Reading,
-    result: Arc<Mutex<Option<RawObject>>>,
+    result: ResultSlot,
     headers: HeaderMap,
     id: Option<RequestId>,
     progress_token: Option<RequestId>,
+}
+
+/// Whose a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A caller's, who can be asked for input.
+    Caller,
+    /// This server's own.
+    Server,
 }
 
 /// Who reads a result.
@@ -67,16 +78,21 @@ pub(crate) enum Reading {
 pub(crate) enum Event {
     Progress(Progress),
     Log(LogMessage),
-    /// The upstream requests input of the caller; [`Wire::take_input`] has it.
-    Input(u64),
+    /// The upstream requests input of the caller.
+    Input(Input),
 }
 
-/// A request for input.
+/// A request for input, which is refused when this is dropped.
 pub(crate) struct Input {
-    pub(crate) call: CallKey,
+    /// Unique on the connection.
+    pub(crate) number: u64,
     pub(crate) kind: InputKind,
     pub(crate) params: RawObject,
+    /// Takes the response; `None` refuses.
+    pub(crate) respond: oneshot::Sender<Option<Value>>,
 }
+
+pub(crate) type InputReceiver = oneshot::Receiver<Option<Value>>;
 
 /// Which lists changed, and which resources.
 #[derive(Default)]
@@ -106,8 +122,12 @@ pub(crate) struct Registration {
     wire: Arc<Wire>,
     pub(crate) key: CallKey,
     pub(crate) events: mpsc::Receiver<Event>,
-    result: Arc<Mutex<Option<RawObject>>>,
+    pub(crate) result: ResultSlot,
 }
+
+/// Where a call's result is, once rmcp says that it was answered.
+#[derive(Clone, Default)]
+pub(crate) struct ResultSlot(Arc<Mutex<Option<RawObject>>>);
 
 /// Any message of JSON-RPC, by its members.
 #[derive(Deserialize)]
@@ -153,17 +173,25 @@ struct UpdatedParams {
 pub(crate) struct InputParams {
     /// The number of the request; `None` if it belongs to no call.
     pub(crate) number: Option<u64>,
+    /// Whether it is for the client's roots.
+    pub(crate) for_roots: bool,
 }
 
 impl Wire {
     /// Registers a call, before its request is sent with the key in its extensions. Over HTTP it has these header fields.
-    pub(crate) fn register(self: &Arc<Self>, reading: Reading, headers: HeaderMap) -> Registration {
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        reading: Reading,
+        source: Source,
+        headers: HeaderMap,
+    ) -> Registration {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let result = Arc::default();
+        let result = ResultSlot::default();
         let entry = Entry {
             events: sender,
+            source,
             reading,
-            result: Arc::clone(&result),
+            result: result.clone(),
             headers,
             id: None,
             progress_token: None,
@@ -244,7 +272,7 @@ impl Wire {
             let message = serde_json::json!({"jsonrpc": "2.0", "id": id, "error": error});
             return Some(Received::Message(message.to_string().into()));
         };
-        *entry.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(object);
+        entry.result.set(object);
         if entry.reading == Reading::CallAndClient {
             return None;
         }
@@ -269,12 +297,14 @@ impl Wire {
         let number = state.meant(stream_of).and_then(|call| {
             state.last_key += 1;
             let number = state.last_key;
-            state.calls.get(&call)?.events.try_send(Event::Input(number)).ok()?;
-            state.input_requests.insert(number, Input { call, kind, params });
+            let (respond, response) = oneshot::channel();
+            let input = Input { number, kind, params, respond };
+            state.calls.get(&call)?.events.try_send(Event::Input(input)).ok()?;
+            state.responses.insert(number, (call, response));
             Some(number)
         });
         let message = serde_json::json!({
-            "jsonrpc": "2.0", "id": id, "method": INPUT_METHOD, "params": InputParams { number },
+            "jsonrpc": "2.0", "id": id, "method": INPUT_METHOD, "params": InputParams { number, for_roots: kind == InputKind::ListRoots },
         });
         Ok(Received::Message(message.to_string().into()))
     }
@@ -330,9 +360,9 @@ impl Wire {
         std::mem::take(&mut self.lock().changes)
     }
 
-    /// Returns a request for input, once.
-    pub(crate) fn take_input(&self, number: u64) -> Option<Input> {
-        self.lock().input_requests.remove(&number)
+    /// Returns where the response to a request for input will come from, once.
+    pub(crate) fn response_to(&self, number: u64) -> Option<InputReceiver> {
+        self.lock().responses.remove(&number).map(|(_, response)| response)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -352,10 +382,12 @@ impl State {
 
     /// Returns the call that something is meant for.
     fn meant(&self, stream_of: Option<&RequestId>) -> Option<CallKey> {
+        let is_callers =
+            |key: &CallKey| self.calls.get(key).is_some_and(|entry| entry.source == Source::Caller);
         if let Some(id) = stream_of {
-            return self.call_of(id);
+            return self.call_of(id).filter(is_callers);
         }
-        let mut under_way = self.by_id.values();
+        let mut under_way = self.by_id.values().filter(|key| is_callers(key));
         under_way.next().copied().filter(|_| under_way.next().is_none())
     }
 
@@ -367,10 +399,14 @@ impl State {
     }
 }
 
-impl Registration {
-    /// Returns the result, once rmcp says that it is there.
-    pub(crate) fn result(&self) -> Option<RawObject> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl ResultSlot {
+    fn set(&self, result: RawObject) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    /// Returns the result, once.
+    pub(crate) fn take(&self) -> Option<RawObject> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -385,7 +421,7 @@ impl Drop for Registration {
             state.by_progress_token.remove(&token);
         }
         let key = self.key;
-        state.input_requests.retain(|_, input| input.call != key);
+        state.responses.retain(|_, (call, _)| *call != key);
     }
 }
 
@@ -418,7 +454,7 @@ mod tests {
 
     /// A call under way, whose request has this id and progress token.
     fn call(wire: &Arc<Wire>, id: i64, reading: Reading) -> Registration {
-        let registration = wire.register(reading, HeaderMap::new());
+        let registration = wire.register(reading, Source::Caller, HeaderMap::new());
         send(wire, id, registration.key);
         registration
     }
@@ -468,9 +504,9 @@ mod tests {
             serde_json::from_str::<Value>(&shown).unwrap(),
             json!({"jsonrpc": "2.0", "id": 2, "result": {}})
         );
-        assert_eq!(serde_json::to_string(&two.result().unwrap()).unwrap(), r#"{"b":1.50,"a":[ 1 ]}"#);
-        assert!(two.result().is_none(), "once");
-        assert!(one.result().is_none());
+        assert_eq!(serde_json::to_string(&two.result.take().unwrap()).unwrap(), r#"{"b":1.50,"a":[ 1 ]}"#);
+        assert!(two.result.take().is_none(), "once");
+        assert!(one.result.take().is_none());
     }
 
     #[test]
@@ -479,7 +515,7 @@ mod tests {
         let call = call(&wire, 2, Reading::Call);
         let shown = receive(&wire, &json!({"jsonrpc": "2.0", "id": "2", "result": {"a": 1}}), None);
         assert_eq!(shown, Some(json!({"jsonrpc": "2.0", "id": "2", "result": {}})));
-        assert!(call.result().is_some());
+        assert!(call.result.take().is_some());
     }
 
     #[test]
@@ -488,7 +524,7 @@ mod tests {
         let call = call(&wire, 2, Reading::CallAndClient);
         let message = json!({"jsonrpc": "2.0", "id": 2, "result": {"tools": []}});
         assert_eq!(receive(&wire, &message, None), Some(message));
-        assert!(call.result().is_some());
+        assert!(call.result.take().is_some());
     }
 
     #[test]
@@ -503,7 +539,7 @@ mod tests {
         ] {
             assert_eq!(receive(&wire, &message, None), Some(message));
         }
-        assert!(call.result().is_none());
+        assert!(call.result.take().is_none());
     }
 
     #[test]
@@ -513,7 +549,7 @@ mod tests {
         for result in [json!(null), json!([]), json!("a"), json!(1)] {
             let shown = receive(&wire, &json!({"jsonrpc": "2.0", "id": 1, "result": result}), None).unwrap();
             assert_eq!(shown["error"]["code"], -32603);
-            assert!(call.result().is_none());
+            assert!(call.result.take().is_none());
         }
     }
 
@@ -551,7 +587,7 @@ mod tests {
     fn a_log_message_without_a_stream_goes_to_the_only_call_under_way() {
         let wire = Arc::default();
         let mut one = call(&wire, 1, Reading::Call);
-        let waiting = wire.register(Reading::Call, HeaderMap::new());
+        let waiting = wire.register(Reading::Call, Source::Caller, HeaderMap::new());
         assert_eq!(receive(&wire, &log("a"), None), None);
         send(&wire, 2, waiting.key);
         assert_eq!(receive(&wire, &log("b"), None), None);
@@ -566,15 +602,31 @@ mod tests {
         let wire = Arc::default();
         let [mut one, mut two] = [1, 2].map(|id| call(&wire, id, Reading::Call));
         let shown = receive(&wire, &elicitation(), Some(2)).unwrap();
-        let Ok(Event::Input(number)) = two.events.try_recv() else { panic!("nothing") };
-        let expected =
-            json!({"jsonrpc": "2.0", "id": 70, "method": INPUT_METHOD, "params": {"number": number}});
-        assert_eq!(shown, expected);
+        let Ok(Event::Input(input)) = two.events.try_recv() else { panic!("nothing") };
+        let params = json!({"number": input.number, "for_roots": false});
+        assert_eq!(shown, json!({"jsonrpc": "2.0", "id": 70, "method": INPUT_METHOD, "params": params}));
         assert!(one.events.try_recv().is_err());
-        let input = wire.take_input(number).unwrap();
-        assert_eq!((input.call, input.kind), (two.key, InputKind::Elicit));
+        assert_eq!(input.kind, InputKind::Elicit);
         assert_eq!(serde_json::to_value(&input.params).unwrap(), json!({"message": "secret"}));
-        assert!(wire.take_input(number).is_none(), "once");
+        let mut response = wire.response_to(input.number).unwrap();
+        assert!(wire.response_to(input.number).is_none(), "once");
+        input.respond.send(Some(json!(1))).unwrap();
+        assert_eq!(response.try_recv(), Ok(Some(json!(1))));
+    }
+
+    #[test]
+    fn a_request_of_the_server_s_own_is_given_no_input_and_no_log() {
+        let wire: Arc<Wire> = Arc::default();
+        let mut own = wire.register(Reading::Call, Source::Server, HeaderMap::new());
+        send(&wire, 1, own.key);
+        let mut one = call(&wire, 2, Reading::Call);
+        for stream_of in [Some(1), None] {
+            receive(&wire, &elicitation(), stream_of).unwrap();
+            receive(&wire, &log("a"), stream_of);
+        }
+        assert!(own.events.try_recv().is_err());
+        assert!(matches!(one.events.try_recv(), Ok(Event::Input(_))), "the only caller's");
+        assert_eq!(logs(&mut one), ["a"]);
     }
 
     #[test]
@@ -599,7 +651,7 @@ mod tests {
         for _ in 0..2 * MAX_EVENTS {
             receive(&wire, &elicitation(), None).unwrap();
         }
-        assert_eq!(wire.lock().input_requests.len(), MAX_EVENTS);
+        assert_eq!(wire.lock().responses.len(), MAX_EVENTS);
         assert_eq!(receive(&wire, &log("a"), None), None);
         assert!(logs(&mut one).is_empty());
     }
@@ -612,7 +664,7 @@ mod tests {
         drop(one);
         let state = wire.lock();
         assert!(state.calls.is_empty() && state.by_id.is_empty());
-        assert!(state.by_progress_token.is_empty() && state.input_requests.is_empty());
+        assert!(state.by_progress_token.is_empty() && state.responses.is_empty());
         drop(state);
         let message = json!({"jsonrpc": "2.0", "id": 1, "result": {"a": 1}});
         assert_eq!(receive(&wire, &message, None), Some(message));
@@ -622,7 +674,7 @@ mod tests {
     fn a_request_has_the_header_fields_of_its_call() {
         let wire: Arc<Wire> = Arc::default();
         let fields: HeaderMap = [(hyper::header::FROM, "a".parse().unwrap())].into_iter().collect();
-        let one = wire.register(Reading::Call, fields.clone());
+        let one = wire.register(Reading::Call, Source::Caller, fields.clone());
         assert_eq!(send(&wire, 1, one.key), fields);
         let key = one.key;
         drop(one);
@@ -665,7 +717,7 @@ mod tests {
         let call = call(&wire, 1, Reading::Call);
         let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
         wire.received(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"a":{deep}}}}}"#), None).unwrap();
-        assert_eq!(call.result().unwrap().get("a").unwrap().get(), deep);
+        assert_eq!(call.result.take().unwrap().get("a").unwrap().get(), deep);
         for method in ["notifications/message", "notifications/progress", "elicitation/create", "a"] {
             let text =
                 format!(r#"{{"method":"{method}","id":null,"params":{{"data":{deep},"level":"info"}}}}"#);
@@ -718,7 +770,7 @@ mod tests {
                 }
             }
             drop(calls);
-            prop_assert!(wire.lock().by_id.is_empty() && wire.lock().input_requests.is_empty());
+            prop_assert!(wire.lock().by_id.is_empty() && wire.lock().responses.is_empty());
         }
 
         #[test]

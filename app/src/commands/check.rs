@@ -8,6 +8,7 @@ use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog};
 use hyper_transport::PublicEndpoint;
 use serde::Serialize;
 
+use super::upstreams::{self, UpstreamReport};
 use super::{ServiceArguments, eprint, print, runtime};
 use crate::config::{Problem, Problems, Settings, shown_key};
 use crate::server::ServerBuilder;
@@ -31,6 +32,8 @@ struct Report {
     endpoints: Vec<EndpointReport>,
     values: Vec<ValueReport>,
     tools: Vec<ToolReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    upstreams: Vec<UpstreamReport>,
     /// What a first login asks for.
     login_scopes: Vec<String>,
     warnings: Vec<String>,
@@ -69,6 +72,9 @@ struct ToolReport {
     /// Where the scopes come from, if not from the tool itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    /// The upstream that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<String>,
 }
 
 /// A configuration that can't be used.
@@ -80,9 +86,9 @@ struct Refusal<'a> {
 }
 
 /// Prints every value with its source, and every tool with its scopes. The set-up runs, as it would before serving, and what
-/// it made is shut down.
+/// it made is shut down. Fails if an upstream is not there: the configuration is good, but not all that it names.
 pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, catalog) = match runtime()?.block_on(load(builder, arguments)) {
+    let (settings, catalog, upstreams) = match runtime()?.block_on(load(builder, arguments)) {
         Ok(loaded) => loaded,
         Err(error) => {
             if let Some(Problems { problems, warnings, .. }) = error.downcast_ref().filter(|_| arguments.json)
@@ -92,21 +98,27 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
             return Err(error);
         }
     };
-    let report = report(&settings, catalog)?;
+    let all_there = upstreams.iter().all(|upstream| upstream.problem.is_none());
+    let report = report(&settings, catalog, upstreams)?;
     if arguments.json {
         print(&json(&report)?);
     } else {
         show(&settings, &report);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if all_there { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn load(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<(Settings, Catalog)> {
+async fn load(
+    builder: ServerBuilder,
+    arguments: &Arguments,
+) -> anyhow::Result<(Settings, Catalog, Vec<UpstreamReport>)> {
     let sources = arguments.service.sources(&builder.profile);
     let shutdown = builder.shutdown.clone();
     let loaded = builder.set_up(sources.clone()).await.and_then(|set_up| {
         let settings = set_up.settings(sources)?;
-        Ok((settings, set_up.offer.catalog()?))
+        let catalog = set_up.offer.catalog()?;
+        let upstreams = upstreams::reports(&set_up, &settings, &catalog);
+        Ok((settings, catalog, upstreams))
     });
     shutdown.run().await;
     loaded
@@ -116,7 +128,7 @@ fn json(document: &impl Serialize) -> anyhow::Result<String> {
     serde_json::to_string_pretty(document).context("the configuration can't be shown as JSON")
 }
 
-fn report(settings: &Settings, catalog: Catalog) -> anyhow::Result<Report> {
+fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.server.port);
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
     let values = settings.effective.iter().map(|effective| ValueReport {
@@ -129,20 +141,24 @@ fn report(settings: &Settings, catalog: Catalog) -> anyhow::Result<Report> {
         issuer: http.issuer.clone(),
         endpoints: http.endpoints().map(EndpointReport::of).collect(),
         values: values.collect(),
-        tools: tools(settings, &catalog.tools),
+        tools: tools(settings, &catalog.tools, &upstreams),
+        upstreams,
         login_scopes: login_scopes(settings, catalog)?,
         warnings: warnings.collect(),
     })
 }
 
-fn tools(settings: &Settings, catalog: &ToolCatalog) -> Vec<ToolReport> {
+fn tools(settings: &Settings, catalog: &ToolCatalog, upstreams: &[UpstreamReport]) -> Vec<ToolReport> {
     let rules = rules(settings, catalog);
     let report = |name: &domain::ToolName| {
         let rule = rules.iter().find(|(tool, _)| tool == name);
         let scopes = rule.map(|(_, scopes)| scopes.clone()).unwrap_or_default();
         let key = shown_key(&["tools".to_owned(), name.to_string(), "scopes".to_owned()]);
         let source = settings.effective.iter().find(|effective| effective.key == key);
+        let has = |upstream: &&UpstreamReport| upstream.tools.iter().any(|tool| tool == name.as_str());
+        let upstream = upstreams.iter().find(has);
         ToolReport {
+            upstream: upstream.map(|upstream| upstream.name.clone()),
             name: name.to_string(),
             enabled: settings.tools.get(name).is_none_or(|rule| rule.enabled),
             scopes: texts(scopes.iter()),
@@ -189,9 +205,19 @@ fn show(settings: &Settings, report: &Report) {
             (true, []) => "(none: every accepted token will do)".to_owned(),
             (true, _) => shown_scopes(tool),
         };
-        (format!("  {:name_width$}  {scopes}", tool.name), tool.source.as_deref())
+        let upstream = tool.upstream.as_ref().map(|name| format!("upstreams.{name}"));
+        (format!("  {:name_width$}  {scopes}", tool.name), tool.source.clone().or(upstream))
     });
+    let lines: Vec<(String, Option<String>)> = lines.collect();
+    let lines = lines.iter().map(|(line, source)| (line.clone(), source.as_deref()));
     print_columns(&lines.collect::<Vec<_>>());
+    for upstream in &report.upstreams {
+        print(&format!("\nupstream {}: {}", upstream.name, upstream.summary()));
+        let lines = upstream.not_offered_lines();
+        if !lines.is_empty() {
+            print(&format!("not offered of it\n{}", lines.join("\n")));
+        }
+    }
     print(&match report.login_scopes.as_slice() {
         [] => "\na first login asks for no scope".to_owned(),
         scopes => format!("\na first login asks for {}", scopes.join(" ")),

@@ -1,5 +1,7 @@
 //! `dev`: the server and a local tenant in one process, on loopback, ready to be tried.
 
+mod upstream;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::running_dev::RunningDev;
-use super::{environment, listen, print, run_until_stopped, runtime};
+use super::{environment, listen, print, run_until_stopped, runtime, upstreams};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
 use crate::live::{Changes, Live};
 use crate::logging;
@@ -47,17 +49,23 @@ pub(super) struct Arguments {
     /// A TOML file with other users, roles or limits than config/local.toml has
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    upstream: upstream::UpstreamArguments,
 }
 
 pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(dev(builder, arguments))
 }
 
-async fn dev(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+async fn dev(mut builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::catch()?;
     let (listener, ipv6) = listen_on_loopback(arguments.port).await.context(PORT_HINT)?;
 
     let sources = sources(&builder.profile, arguments.config.as_deref());
+    let sources = arguments.upstream.set_in(sources, &environment());
+    if arguments.upstream.is_given() {
+        upstream::grant(&mut builder.profile);
+    }
     let settings = builder.first_settings(stand_in(&sources))?;
     refuse(&settings)?;
     logging::start(settings.log);
@@ -78,6 +86,8 @@ async fn serve_beside_tenant(
     signals: StopSignals,
     arguments: &Arguments,
 ) -> anyhow::Result<ExitCode> {
+    let unreached: Vec<String> = set_up.unreached().collect();
+    anyhow::ensure!(unreached.is_empty(), "{}", unreached.join("; "));
     let port = listener.local_addr()?.port();
     let settings = set_up.settings(stand_in(&sources))?;
     let endpoints = Endpoints::new(&settings, port, ipv6.is_some());
@@ -87,7 +97,9 @@ async fn serve_beside_tenant(
         StartError::Listen { .. } => anyhow::Error::new(error).context(PORT_HINT),
         error => error.into(),
     })?;
-    let Server { settings, ports, .. } = set_up.build(endpoints.set_in(sources, tenant.issuer(), port))?;
+    let sources = endpoints.set_in(sources, tenant.issuer(), port);
+    let upstreams = upstreams_banner(&set_up, &sources, arguments, &tenant)?;
+    let Server { settings, ports, .. } = set_up.build(sources)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -100,7 +112,7 @@ async fn serve_beside_tenant(
     let live = Live::new(server.reload_handle(), port, settings, ports, changes);
     tokio::spawn(live.follow_providers());
     let running = RunningDev::announce(tenant.port());
-    print(&banner(&endpoints, &tenant, &calls)?);
+    print(&banner(&endpoints, &tenant, &calls, &upstreams)?);
     let code = run_until_stopped(server, signals).await;
     drop(running);
     Ok(code)
@@ -258,6 +270,7 @@ fn banner(
     endpoints: &Endpoints,
     tenant: &LocalTenant,
     calls: &[(ScopeSet, String)],
+    upstreams: &str,
 ) -> anyhow::Result<String> {
     let endpoint = &endpoints.main;
     let others: Vec<String> =
@@ -279,7 +292,7 @@ fn banner(
          \n\
          Users\n{users}\n\
          \n\
-         A token:\n  {token}\n\
+         {upstreams}A token:\n  {token}\n\
          \n\
          Call a tool:\n  curl -s {endpoint} -H {bearer} -H 'Content-Type: application/json' -d '{call}'\n\
          \n\
@@ -293,6 +306,23 @@ fn banner(
         users = users.join("\n"),
         token = token(first),
     ))
+}
+
+/// Returns the banner's part about upstreams.
+fn upstreams_banner(
+    set_up: &SetUp,
+    sources: &Sources,
+    arguments: &Arguments,
+    tenant: &LocalTenant,
+) -> anyhow::Result<String> {
+    if set_up.upstreams.is_empty() {
+        return Ok(String::new());
+    }
+    let settings = set_up.settings(sources.clone())?;
+    let catalog = set_up.offer.catalog()?;
+    let reports = upstreams::reports(set_up, &settings, &catalog);
+    let scopes = rules(&settings, &catalog.tools);
+    Ok(upstream::banner(&arguments.upstream, &reports, &scopes, tenant, &settings.scopes.hierarchy))
 }
 
 /// Returns a user, and the parameters of a call that the user may make: of the first tool that somebody may call.
@@ -319,7 +349,10 @@ fn example_calls(settings: &Settings, catalog: &Catalog) -> Vec<(ScopeSet, Strin
         let params = json!({"name": spec.name.as_str(), "arguments": arguments});
         (scopes(&spec.name).unwrap_or_default(), params.to_string())
     };
-    catalog.tools.specs().map(call).collect()
+    // What only reads is better tried first.
+    let mut specs: Vec<&ToolSpec> = catalog.tools.specs().collect();
+    specs.sort_by_key(|spec| !spec.hints.read_only);
+    specs.into_iter().map(call).collect()
 }
 
 /// Returns arguments that fit a schema, as far as can be seen: those with examples, and those that are required.

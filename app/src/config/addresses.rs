@@ -126,13 +126,18 @@ pub(super) fn issuer_at(
 
 /// Notes a problem if nobody has replaced what a template or an example left.
 pub(super) fn refuse_placeholder(read: &mut Reader, key: &str, text: &str) -> bool {
-    let lower = text.to_lowercase();
-    let found = PLACEHOLDERS.iter().any(|placeholder| lower.contains(placeholder));
+    let found = has_placeholder(text);
     if found {
         let value = shown::text(text);
         read.problem(key, format!("is a placeholder that nobody has replaced: {value}"));
     }
     found
+}
+
+/// Returns whether nobody has replaced what a template or an example left.
+pub(super) fn has_placeholder(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    PLACEHOLDERS.iter().any(|placeholder| lower.contains(placeholder))
 }
 
 /// Notes a warning if the host of a URL is from examples.

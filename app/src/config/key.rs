@@ -134,27 +134,66 @@ impl<V: Copy> Key<V> {
 }
 
 impl<V: ?Sized> Key<V> {
-    /// Returns the parts of the key, with `name` in place of the part in capitals.
-    pub(super) fn path(&self, name: &str) -> Vec<String> {
-        let part = |part: &str| if is_placeholder(part) { name.to_owned() } else { part.to_owned() };
-        self.name.split('.').map(part).collect()
+    /// Returns the parts of the key, with these names in place of the parts in capitals.
+    pub(super) fn path(&self, names: &[&str]) -> Vec<String> {
+        let mut names = names.iter();
+        let mut name = || names.next().copied().unwrap_or_default();
+        self.parts().map(|part| if is_placeholder(part) { name() } else { part }.to_owned()).collect()
+    }
+
+    /// Returns the parts of the key as they would be at a path, if that has as many; names are taken from the path.
+    pub(super) fn path_like(&self, path: &[String]) -> Option<Vec<String>> {
+        let part = |(part, other): (&str, &String)| {
+            if is_placeholder(part) { other.clone() } else { part.to_owned() }
+        };
+        (self.parts().count() == path.len()).then(|| self.parts().zip(path).map(part).collect())
+    }
+
+    /// Returns whether a path is the key, or is below it.
+    pub(super) fn covers(&self, path: &[String]) -> bool {
+        let fits = |(part, other): (&str, &String)| is_placeholder(part) || part == other;
+        self.parts().count() <= path.len() && self.parts().zip(path).all(fits)
+    }
+
+    /// Returns whether a path is that of a table which the key is in.
+    pub(super) fn is_in(&self, path: &[String]) -> bool {
+        let fits = |(part, other): (&str, &String)| is_placeholder(part) || part == other;
+        self.parts().count() > path.len() && self.parts().zip(path).all(fits)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &'static str> {
+        self.name.split('.')
     }
 
     /// Returns whether names that are the operator's are part of the key.
     pub(super) fn has_placeholder(&self) -> bool {
-        self.name.split('.').any(is_placeholder)
+        self.parts().any(is_placeholder)
     }
 
     /// Returns whether a key of a configuration is this one.
     pub(super) fn is(&self, key: &str) -> bool {
-        let Some(placeholder) = self.name.split('.').find(|part| is_placeholder(part)) else {
-            return self.name == key;
-        };
-        // The operator's name may have dots of its own.
-        self.name.split_once(placeholder).is_some_and(|(start, end)| {
-            key.strip_prefix(start).is_some_and(|rest| rest.ends_with(end) && rest.len() > end.len())
-        })
+        // The operator's names may have dots of their own.
+        let mut literals = vec![String::new()];
+        for part in self.name.split_inclusive('.') {
+            match literals.last_mut() {
+                Some(last) if !is_placeholder(part) => last.push_str(part),
+                _ => literals.push(if part.ends_with('.') { ".".into() } else { String::new() }),
+            }
+        }
+        let mut literals = literals.iter().map(String::as_str);
+        let mut left = literals.next().and_then(|first| key.strip_prefix(first));
+        let Some(last) = literals.next_back() else { return left == Some("") };
+        for literal in literals {
+            left = left.and_then(after_name).and_then(|(_, left)| Some(left.split_once(literal)?.1));
+        }
+        left.and_then(after_name).is_some_and(|(first, left)| left.ends_with(last) && first != '.')
     }
+}
+
+/// Splits off the first character of a name, which has one at least.
+fn after_name(left: &str) -> Option<(char, &str)> {
+    let first = left.chars().next()?;
+    Some((first, &left[first.len_utf8()..]))
 }
 
 fn is_placeholder(part: &str) -> bool {
@@ -213,9 +252,10 @@ mod tests {
     fn a_part_in_capitals_stands_for_any_name() {
         static SCOPES: Key<Flag> = Key::new("tools.NAME.scopes", Flag, Reload::Applied, "");
         static IMPLIES: Key<Flag> = Key::new("scopes.implies.\"SCOPE\"", Flag, Reload::Applied, "");
+        static RULE: Key<Flag> = Key::new("upstreams.NAME.tools.\"PATTERN\".name", Flag, Reload::Applied, "");
         static PORT: Key<Flag> = Key::new("server.port", Flag, Reload::Applied, "");
-        assert_eq!(SCOPES.path("a.b"), ["tools", "a.b", "scopes"]);
-        assert_eq!(IMPLIES.path("a.b"), ["scopes", "implies", "a.b"]);
+        assert_eq!(SCOPES.path(&["a.b"]), ["tools", "a.b", "scopes"]);
+        assert_eq!(IMPLIES.path(&["a.b"]), ["scopes", "implies", "a.b"]);
         for key in ["tools.greet.scopes", "tools.\"a.b\".scopes"] {
             assert!(SCOPES.is(key), "{key}");
         }
@@ -225,6 +265,17 @@ mod tests {
         assert!(IMPLIES.is("scopes.implies.\"a.b\"") && IMPLIES.is("scopes.implies.a"));
         assert!(!IMPLIES.is("scopes.implies") && !IMPLIES.is("scopes.login"));
         assert!(PORT.is("server.port") && !PORT.is("server.ports") && !PORT.is("server"));
+        assert_eq!(RULE.path(&["a", "b.*"]), ["upstreams", "a", "tools", "b.*", "name"]);
+        assert!(RULE.is("upstreams.files.tools.\"a.*\".name") && RULE.is("upstreams.tools.tools.tools.name"));
+        for key in ["upstreams.files.tools.name", "upstreams.files.name", "upstreams.tools.name", "upstreams"]
+        {
+            assert!(!RULE.is(key), "{key}");
+        }
+        let path = |key: &str| key.split('.').map(str::to_owned).collect::<Vec<_>>();
+        assert!(
+            RULE.covers(&path("upstreams.a.tools.b.name.c")) && !RULE.covers(&path("upstreams.a.tools.b"))
+        );
+        assert_eq!(RULE.path_like(&path("u.a.t.b.nam")).unwrap().join("."), "upstreams.a.tools.b.name");
         assert!(SCOPES.has_placeholder() && IMPLIES.has_placeholder() && !PORT.has_placeholder());
     }
 

@@ -46,7 +46,9 @@ impl Settings {
         if !misdeclared.is_empty() {
             return Err(Problems::new(misdeclared).with_warnings(warnings));
         }
-        let context = Context { provider: sources.provider(), catalog, completeness };
+        let environment = std::mem::take(&mut sources.environment);
+        let context =
+            Context { provider: sources.provider(), catalog, completeness, environment: &environment };
         let read = || {
             let whole: Vec<&str> = sections.iter().map(|section| section.name).chain(["tenant"]).collect();
             let mut reader = Reader::new(KEYS, sources.merge()?, &whole);

@@ -1,6 +1,6 @@
 //! Reading values one by one: each with its type and bounds, every fault noted, nothing left over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use super::{shown, suggestions};
 /// The values that have not been read yet, by path, and what was noted on the way.
 pub(super) struct Reader {
     values: BTreeMap<Vec<String>, Value>,
+    /// The paths of all tables, also of empty ones.
+    tables: BTreeSet<Vec<String>>,
     effective: Vec<Effective>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
@@ -27,16 +29,17 @@ pub(super) struct Reader {
 impl Reader {
     /// Takes the values apart; tables named in `whole` stay in one piece.
     pub(super) fn new(keys: Keys, values: Map<String, Value>, whole: &[&str]) -> Self {
-        let mut flat = BTreeMap::new();
+        let (mut flat, mut tables) = (BTreeMap::new(), BTreeSet::new());
         for (key, value) in values {
             if whole.contains(&key.as_str()) {
                 flat.insert(vec![key], value);
             } else {
-                flatten(&[], key, value, &mut flat);
+                flatten(&[], key, value, &mut flat, &mut tables);
             }
         }
         Self {
             values: flat,
+            tables,
             effective: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -64,11 +67,9 @@ impl Reader {
     }
 
     /// The names of the tables inside a table, in order.
-    pub(super) fn tables(&self, section: &str) -> Vec<String> {
-        let inner = self.values.keys().filter(|path| path.len() == 3 && path[0] == section);
-        let mut names: Vec<String> = inner.map(|path| path[1].clone()).collect();
-        names.dedup();
-        names
+    pub(super) fn tables(&self, table: &[&str]) -> Vec<String> {
+        let inner = self.tables.iter().filter_map(|path| path.split_last());
+        inner.filter(|(_, above)| *above == table).map(|(name, _)| name.clone()).collect()
     }
 
     /// The names of the values inside a table, in order.
@@ -78,20 +79,20 @@ impl Reader {
     }
 
     pub(super) fn text(&mut self, key: &Key<Text>) -> String {
-        self.text_of(key, "").unwrap_or_default()
+        self.text_of(key, &[]).unwrap_or_default()
     }
 
-    /// Reads a text whose key has `name` in it.
-    pub(super) fn text_of(&mut self, key: &Key<Text>, name: &str) -> Option<String> {
-        self.read(key, name, "a text", |value, _| match &value.kind {
+    /// Reads a text whose key has `names` in it.
+    pub(super) fn text_of(&mut self, key: &Key<Text>, names: &[&str]) -> Option<String> {
+        self.read(key, names, "a text", |value, _| match &value.kind {
             ValueKind::String(text) => Some(text.trim().to_owned()),
             _ => None,
         })
     }
 
-    /// Reads a flag whose key has `name` in it.
-    pub(super) fn flag_of(&mut self, key: &Key<Flag>, name: &str) -> Option<bool> {
-        self.read(key, name, "true or false", |value, variable| match &value.kind {
+    /// Reads a flag whose key has `names` in it.
+    pub(super) fn flag_of(&mut self, key: &Key<Flag>, names: &[&str]) -> Option<bool> {
+        self.read(key, names, "true or false", |value, variable| match &value.kind {
             ValueKind::Boolean(flag) => Some(*flag),
             ValueKind::String(text) if variable => text.parse().ok(),
             _ => None,
@@ -99,24 +100,24 @@ impl Reader {
     }
 
     pub(super) fn texts(&mut self, key: &Key<Texts>) -> Vec<String> {
-        let texts = self.texts_of(key, "").unwrap_or_default();
+        let texts = self.texts_of(key, &[]).unwrap_or_default();
         if key.secret {
             self.redact(key, texts.len());
         }
         texts
     }
 
-    /// Reads texts whose key has `name` in it; a variable's are comma-separated. An empty item is a fault: left out, it could
+    /// Reads texts whose key has `names` in it; a variable's are comma-separated. An empty item is a fault: left out, it could
     /// leave a list of scopes empty, and its tool open.
-    pub(super) fn texts_of(&mut self, key: &Key<Texts>, name: &str) -> Option<Vec<String>> {
-        self.read(key, name, "a list of texts, none of them empty", texts)
+    pub(super) fn texts_of(&mut self, key: &Key<Texts>, names: &[&str]) -> Option<Vec<String>> {
+        self.read(key, names, "a list of texts, none of them empty", texts)
     }
 
     /// Reads a word with a meaning of its own, or texts as [`Reader::texts_of`] does.
     pub(super) fn word_or_texts(&mut self, key: &Key<WordOr>) -> Option<WordOrTexts> {
         let WordOr(word, _) = key.values;
         let expected = format!("{word:?} or a list of texts, none of them empty");
-        self.read(key, "", &expected, |value, variable| match &value.kind {
+        self.read(key, &[], &expected, |value, variable| match &value.kind {
             ValueKind::String(text) if text.trim() == word => Some(WordOrTexts::Word(word)),
             _ => texts(value, variable).map(WordOrTexts::Texts),
         })
@@ -145,9 +146,18 @@ impl Reader {
         &mut self,
         key: &Key<Whole>,
     ) -> N {
+        self.whole_of(key, &[]).unwrap_or_default()
+    }
+
+    /// Reads a whole number whose key has `names` in it.
+    pub(super) fn whole_of<N: TryFrom<u64> + fmt::Debug + Serialize>(
+        &mut self,
+        key: &Key<Whole>,
+        names: &[&str],
+    ) -> Option<N> {
         let Whole { min, max, .. } = key.values;
         let expected = format!("a whole number from {min} to {max}");
-        self.read(key, "", &expected, |value, variable| {
+        self.read(key, names, &expected, |value, variable| {
             let number = match &value.kind {
                 ValueKind::I64(number) => u64::try_from(*number).ok()?,
                 ValueKind::U64(number) => *number,
@@ -156,23 +166,82 @@ impl Reader {
             };
             (min..=max).contains(&number).then(|| N::try_from(number).ok())?
         })
-        .unwrap_or_default()
     }
 
     pub(super) fn seconds(&mut self, key: &Key<Whole>) -> Duration {
         Duration::from_secs(self.whole(key))
     }
 
+    /// Reads seconds whose key has `names` in it.
+    pub(super) fn seconds_of(&mut self, key: &Key<Whole>, names: &[&str]) -> Option<Duration> {
+        self.whole_of(key, names).map(Duration::from_secs)
+    }
+
     /// Reads one of several words, and returns what it stands for.
     pub(super) fn choice<T: Copy>(&mut self, key: &Key<Words<T>>) -> Option<T> {
+        self.choice_of(key, &[])
+    }
+
+    /// Reads one of several words, whose key has `names` in it, and returns what it stands for.
+    pub(super) fn choice_of<T: Copy>(&mut self, key: &Key<Words<T>>, names: &[&str]) -> Option<T> {
         let Words(words) = key.values;
         let known: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
         let expected = format!("one of {}", known.join(", "));
-        let word = self.read(key, "", &expected, |value, _| match &value.kind {
+        let word = self.read(key, names, &expected, |value, _| match &value.kind {
             ValueKind::String(text) => words.iter().map(|(word, _)| *word).find(|word| word == text),
             _ => None,
         })?;
         words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
+    }
+
+    /// Reads a text that is never shown, as it is.
+    pub(super) fn secret_of(&mut self, key: &Key<Text>, names: &[&str]) -> Option<String> {
+        let text = self.read(key, names, "a text", |value, _| match &value.kind {
+            ValueKind::String(text) => Some(text.clone()),
+            _ => None,
+        });
+        self.show(&shown::key(&key.path(names)), "[redacted]", &serde_json::json!({"redacted": 1}));
+        text
+    }
+
+    /// Reads a value of which no more is shown than `show` says, as TOML and as JSON, and of a bad one nothing.
+    pub(super) fn partly_shown<V: ?Sized, T: fmt::Debug + Serialize>(
+        &mut self,
+        key: &Key<V>,
+        names: &[&str],
+        expected: &str,
+        parse: impl Fn(&Value, bool) -> Option<T>,
+        show: impl FnOnce(&T) -> (String, serde_json::Value),
+    ) -> Option<T> {
+        let parsed = self.read_as(key, names, expected, true, parse)?;
+        let (value, json) = show(&parsed);
+        self.show(&shown::key(&key.path(names)), &value, &json);
+        Some(parsed)
+    }
+
+    /// Returns whether a key with `names` in it has a value that was not read yet.
+    pub(super) fn is_set<V: ?Sized>(&self, key: &Key<V>, names: &[&str]) -> bool {
+        self.values.contains_key(&key.path(names))
+    }
+
+    /// Returns whether a value that was not read yet is a variable's.
+    pub(super) fn is_from_variable<V: ?Sized>(&self, key: &Key<V>, names: &[&str]) -> bool {
+        self.values.get(&key.path(names)).is_some_and(|value| value.origin().is_some_and(is_variable))
+    }
+
+    /// Sets what is shown of a value.
+    fn show(&mut self, key: &str, value: &str, json: &serde_json::Value) {
+        for effective in self.effective.iter_mut().filter(|effective| effective.key == key) {
+            value.clone_into(&mut effective.value);
+            effective.json.clone_from(json);
+        }
+    }
+
+    /// Notes what else than its text a value stands for, so that a reload sees that change.
+    pub(super) fn stands_for(&mut self, key: &str, meaning: &impl std::hash::Hash) {
+        for effective in self.effective.iter_mut().filter(|effective| effective.key == key) {
+            effective.fingerprint = Fingerprint::of(meaning);
+        }
     }
 
     /// Notes a fault of a value, or a table of values, that was read, or of one that is missing.
@@ -217,15 +286,27 @@ impl Reader {
         }
     }
 
-    /// Reads the value of a key, with `name` in place of the key's part in capitals.
+    /// Reads the value of a key, with `names` in place of the key's parts in capitals.
     fn read<V: ?Sized, T: fmt::Debug + Serialize>(
         &mut self,
         key: &Key<V>,
-        name: &str,
+        names: &[&str],
         expected: &str,
         parse: impl Fn(&Value, bool) -> Option<T>,
     ) -> Option<T> {
-        let (path, secret) = (key.path(name), key.secret);
+        self.read_as(key, names, expected, key.secret, parse)
+    }
+
+    /// Reads the value of a key; a bad one that is `secret` is not repeated.
+    fn read_as<V: ?Sized, T: fmt::Debug + Serialize>(
+        &mut self,
+        key: &Key<V>,
+        names: &[&str],
+        expected: &str,
+        secret: bool,
+        parse: impl Fn(&Value, bool) -> Option<T>,
+    ) -> Option<T> {
+        let path = key.path(names);
         let Some(value) = self.values.remove(&path) else {
             if !key.has_placeholder() {
                 self.miss(&path);
@@ -279,7 +360,8 @@ impl fmt::Debug for WordOrTexts {
     }
 }
 
-fn texts(value: &Value, variable: bool) -> Option<Vec<String>> {
+/// Reads a list of texts, none of them empty; a variable's are comma-separated.
+pub(super) fn texts(value: &Value, variable: bool) -> Option<Vec<String>> {
     let item = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     match &value.kind {
         ValueKind::Array(items) => items
@@ -296,9 +378,11 @@ fn texts(value: &Value, variable: bool) -> Option<Vec<String>> {
 
 /// The problem of a value that nothing reads.
 fn unknown(keys: Keys, path: &[String], value: &Value) -> Problem {
-    if let Some(secret) = keys.iter().find(|key| key.secret && path.starts_with(&key.path(""))) {
-        let message = "must be a list of texts, not a table".to_owned();
-        return Problem { key: secret.name.to_owned(), source: source(value), message };
+    if let Some(secret) = keys.iter().find(|key| key.secret && key.covers(path)) {
+        let what = if secret.values.describe().starts_with("list") { "a list of texts" } else { "a text" };
+        let key = secret.path_like(&path[..secret.name.split('.').count()]);
+        let key = shown::unknown_key(&key.unwrap_or_default());
+        return Problem { key, source: source(value), message: format!("must be {what}, not a table") };
     }
     if let [section, table, ..] = path
         && (section.as_str(), table.as_str()) == ("scopes", "implies")
@@ -306,6 +390,10 @@ fn unknown(keys: Keys, path: &[String], value: &Value) -> Problem {
         let message = "must be a table of lists, such as \"notes:admin\" = [\"notes:write\"] under [scopes.implies]; a scope \
                        with a dot stands in quotes, too";
         return Problem { key: shown::unknown_key(path), source: source(value), message: message.to_owned() };
+    }
+    if let Some(inner) = keys.iter().find(|key| key.has_placeholder() && key.is_in(path)) {
+        let message = format!("must be a table, of keys such as {}", inner.name);
+        return Problem { key: shown::unknown_key(path), source: source(value), message };
     }
     let is_variable = value.origin().is_some_and(is_variable);
     let meant =
@@ -318,13 +406,20 @@ fn unknown(keys: Keys, path: &[String], value: &Value) -> Problem {
     Problem { key: shown::unknown_key(path), source: source(value), message }
 }
 
-fn flatten(above: &[String], key: String, value: Value, flat: &mut BTreeMap<Vec<String>, Value>) {
+fn flatten(
+    above: &[String],
+    key: String,
+    value: Value,
+    flat: &mut BTreeMap<Vec<String>, Value>,
+    tables: &mut BTreeSet<Vec<String>>,
+) {
     let path: Vec<String> = above.iter().cloned().chain([key]).collect();
     match value.kind {
         ValueKind::Table(inner) => {
             for (key, value) in inner {
-                flatten(&path, key, value, flat);
+                flatten(&path, key, value, flat, tables);
             }
+            tables.insert(path);
         }
         _ => {
             flat.insert(path, value);

@@ -17,6 +17,7 @@ pub mod scopes;
 pub mod server;
 pub mod tokens;
 pub mod tools;
+pub mod upstreams;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,6 +92,8 @@ sections! {
     tools(): BTreeMap<ToolName, tools::ToolRule>,
     /// Which scopes a first login asks for, and which scopes imply others.
     scopes(tools): scopes::Scopes,
+    /// Other servers that are offered through this one.
+    upstreams(limits): Vec<upstream_mcp::Options>,
 }
 
 /// Returns whether a reload applies the change of a key. The tables of the server's own are for the set-up, which has run.
@@ -158,6 +161,8 @@ mod tests {
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),
             ("orders.url", Reload::RestartRequired),
+            ("upstreams.files.command", Reload::RestartRequired),
+            ("upstreams.files.tools.\"a.*\".scopes", Reload::RestartRequired),
         ] {
             assert_eq!(reload(key), expected, "{key}");
         }

@@ -31,6 +31,8 @@ pub struct Sources {
     pub(super) sections: Vec<Section>,
     pub(super) secrets: Vec<&'static str>,
     provider: Option<Arc<dyn IdentityProvider>>,
+    /// The variables of `.env` and the environment.
+    pub(super) environment: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Sources {
@@ -139,6 +141,7 @@ impl Sources {
         };
         let (entries, mut problems) = dot_env::parse(KEYS, &file, &text);
         self.problems.append(&mut problems);
+        self.environment.extend(entries.iter().map(|entry| (entry.name.clone(), entry.value.clone())));
         let variables = entries.into_iter().map(|entry| Variable {
             place: format!("{file}:{}", entry.line),
             name: entry.name,
@@ -151,6 +154,7 @@ impl Sources {
     /// Adds environment variables.
     #[must_use]
     pub fn environment(mut self, variables: &[(String, String)]) -> Self {
+        self.environment.extend(variables.iter().cloned());
         self.variables(of_environment(variables), &named());
         self
     }
@@ -158,6 +162,7 @@ impl Sources {
     /// Adds environment variables, but not those with names of their own: they belong to a real tenant.
     #[must_use]
     pub fn environment_without_tenant(mut self, variables: &[(String, String)]) -> Self {
+        self.environment.extend(variables.iter().cloned());
         self.variables(of_environment(variables), &[]);
         self
     }
@@ -170,6 +175,15 @@ impl Sources {
         insert(&mut table, &path, Value::new(Some(&name.to_owned()), value));
         self.layers.push(Layer(table));
         self
+    }
+
+    /// Returns whether a table has anything in it.
+    pub(crate) fn has_any_of(&self, table: &str) -> bool {
+        let has = |layer: &Layer| match layer.0.get(table).map(|value| &value.kind) {
+            Some(ValueKind::Table(table)) => !table.is_empty(),
+            other => other.is_some(),
+        };
+        self.layers.iter().any(has)
     }
 
     /// Merges the sources.

@@ -1,6 +1,6 @@
 //! Suggestions for keys, variables and scopes that do not exist: what was probably meant.
 
-use super::key::{Keys, PREFIX};
+use super::key::{Key, Keys, PREFIX};
 use super::shown::MAX_KEY_PART;
 
 /// The maximum number of letters that are wrong, missing, too many or swapped in what is still taken for a misspelling.
@@ -17,14 +17,30 @@ pub(super) fn key_of_variable(keys: Keys, name: &str) -> Option<String> {
 
 /// Returns the key that an unknown one was probably meant to be.
 pub(super) fn key_like(keys: Keys, path: &[String]) -> Option<String> {
-    if let [section, name, setting] = path {
+    let key = path.join(".");
+    // A key of an operator's table is a misspelling of another one there, or it is another table's of the same section.
+    let is_of_section = |known: &[String]| known[0] == path[0];
+    let with_names = keys.iter().filter(|key| key.has_placeholder()).filter_map(|key| key.path_like(path));
+    let with_names: Vec<String> = with_names
+        .filter(|known| is_of_section(known) && known != path)
+        .map(|known| known.join("."))
+        .collect();
+    if let Some(meant) = closest(&key, with_names.iter().map(String::as_str)) {
+        return Some(meant.to_owned());
+    }
+    if let [section, name, .., last] = path {
+        let end = format!(".{last}");
+        let of_table =
+            |key: &&Key| key.name.starts_with(&format!("{section}.NAME.")) && key.name.ends_with(&end);
+        let path = keys.iter().find(of_table).map(|key| key.path(&[name]));
+        if let Some(path) = path.filter(|path| path.iter().all(|part| !part.is_empty())) {
+            return Some(path.join("."));
+        }
         let table = format!("{section}.NAME.");
-        let mut settings = keys.iter().filter_map(|key| key.name.strip_prefix(&table)).peekable();
-        if settings.peek().is_some() {
-            return closest(setting, settings).map(|known| format!("{section}.{name}.{known}"));
+        if keys.iter().any(|key| key.name.starts_with(&table)) {
+            return None;
         }
     }
-    let key = path.join(".");
     let longer = format!("{key}_");
     let same_name = |known: &&str| path.last().is_some_and(|last| known.ends_with(&format!(".{last}")));
     closest(&key, keys.names())

@@ -1,5 +1,6 @@
 //! What sections are read with, besides their values.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{Catalog, ToolCatalog};
@@ -11,6 +12,8 @@ pub(in crate::config) struct Context<'a> {
     /// The tools that rules may name, and everything whose scopes may be named.
     pub(in crate::config) catalog: &'a Catalog,
     pub(in crate::config) completeness: Completeness<'a>,
+    /// The variables of `.env` and the environment, for what is told to take some of them.
+    pub(in crate::config) environment: &'a BTreeMap<String, String>,
 }
 
 /// Whether a catalog has everything that rules may name.

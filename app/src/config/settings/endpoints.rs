@@ -43,16 +43,16 @@ pub(super) fn read(read: &mut Reader, _: &Context<'_>, server: &Server) -> Vec<N
     let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
     let mut taken = vec![plain(&server.base_url(server.port))];
     let mut endpoints: Vec<NamedEndpoint> = Vec::new();
-    for name in read.tables("endpoints") {
-        let (text, audience) = (read.text_of(&URL, &name), read.text_of(&AUDIENCE, &name));
-        let key = shown::key(&URL.path(&name));
+    for name in read.tables(&["endpoints"]) {
+        let (text, audience) = (read.text_of(&URL, &[&name]), read.text_of(&AUDIENCE, &[&name]));
+        let key = shown::key(&URL.path(&[&name]));
         let Some(url) = addresses::base(read, &key, &text.unwrap_or_default(), &server.path) else {
             continue;
         };
         if taken.contains(&plain(&url)) {
             read.problem(&key, "is the URL of another endpoint, too: each needs its own");
         }
-        let key = shown::key(&AUDIENCE.path(&name));
+        let key = shown::key(&AUDIENCE.path(&[&name]));
         if audience.as_deref().is_some_and(str::is_empty) {
             read.problem(&key, "must not be empty; without it, it is auth0.audience");
         }

@@ -74,7 +74,7 @@ fn hierarchy(read: &mut Reader, context: &Context<'_>, asked: &ScopeSet, names: 
 fn implied(read: &mut Reader, names: &[String]) -> BTreeMap<Scope, ScopeSet> {
     let mut implied = BTreeMap::new();
     for name in names {
-        let texts = read.texts_of(&IMPLIES, name);
+        let texts = read.texts_of(&IMPLIES, &[name]);
         let narrower = texts.map(|texts| ScopeSet::parse_all(texts.iter().map(String::as_str)));
         match (Scope::parse(name), narrower) {
             (Ok(scope), _) if scope.as_str() == OFFLINE_ACCESS => {
@@ -153,5 +153,5 @@ fn unknown_scope(scope: &Scope, known: &[&str], context: &Context<'_>) -> String
 }
 
 fn key(name: &str) -> String {
-    shown::key(&IMPLIES.path(name))
+    shown::key(&IMPLIES.path(&[name]))
 }

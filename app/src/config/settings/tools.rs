@@ -28,7 +28,7 @@ pub struct ToolRule {
 
 pub(super) fn read(read: &mut Reader, context: &Context<'_>) -> BTreeMap<ToolName, ToolRule> {
     let mut rules = BTreeMap::new();
-    for name in read.tables("tools") {
+    for name in read.tables(&["tools"]) {
         let table = ["tools".to_owned(), name.clone()];
         let (tool, warning) = match named(context, &name) {
             Ok(named) => named,
@@ -37,22 +37,21 @@ pub(super) fn read(read: &mut Reader, context: &Context<'_>) -> BTreeMap<ToolNam
                 continue;
             }
         };
-        let scopes = read.texts_of(&SCOPES, &name);
-        let enabled = read.flag_of(&ENABLED, &name).unwrap_or(true);
-        let scopes = match scopes.map(|texts| ScopeSet::parse_all(texts.iter().map(String::as_str))) {
-            Some(Err(error)) => {
-                read.problem(&shown::key(&SCOPES.path(&name)), error.to_string());
-                None
-            }
-            Some(Ok(scopes)) => Some(scopes),
-            None => None,
-        };
+        let scopes = scopes_of(read, &SCOPES, &[&name]);
+        let enabled = read.flag_of(&ENABLED, &[&name]).unwrap_or(true);
         if let Some(warning) = warning {
             read.warn(&shown::key(&table), warning);
         }
         rules.insert(tool, ToolRule { scopes, enabled });
     }
     rules
+}
+
+/// Reads a list of scopes whose key has `names` in it.
+pub(super) fn scopes_of(read: &mut Reader, key: &Key<Texts>, names: &[&str]) -> Option<ScopeSet> {
+    let texts = read.texts_of(key, names)?;
+    let scopes = ScopeSet::parse_all(texts.iter().map(String::as_str));
+    scopes.map_err(|error| read.problem(&shown::key(&key.path(names)), error.to_string())).ok()
 }
 
 /// Returns the tool that a rule is for, and a warning if there is none now but may be one later.

@@ -1,0 +1,71 @@
+//! Why a job has no result: what its client, the access log and the operator's log see of that.
+
+use std::error::Error;
+
+use domain::{CallError, RelayedError, ToolError, ToolName};
+
+use crate::reply::{Failure, LogFields, Refusal, code};
+
+/// Returns another server's error as the client's own.
+pub(super) fn relayed(failure: &ToolError) -> Refusal {
+    let Some(RelayedError { code, message, data }) = failure.as_relayed() else {
+        return Failure::inline(code::INTERNAL_ERROR, failure.to_string()).into();
+    };
+    let failure = Failure::inline(*code, message.clone());
+    match data {
+        Some(data) => failure.with_data(data.clone()).into(),
+        None => failure.into(),
+    }
+}
+
+/// Returns the failure for an unknown tool. A name that could be a tool's is repeated; anything else a client sends is not.
+pub(super) fn unknown_tool(name: &str) -> Failure {
+    let message = match ToolName::parse(name) {
+        Ok(name) => format!("unknown tool: {name}"),
+        Err(_) => "unknown tool: not a tool name".to_owned(),
+    };
+    Failure::inline(code::INVALID_PARAMS, message)
+}
+
+pub(super) const fn reason(error: &CallError) -> &'static str {
+    match error {
+        CallError::UnknownTool => "unknown_tool",
+        CallError::UnknownResource => "unknown_resource",
+        CallError::UnknownPrompt => "unknown_prompt",
+        CallError::UnknownMethod => "method_not_found",
+        CallError::Denied(_) => "insufficient_scope",
+        CallError::InvalidArguments(_) => "invalid_arguments",
+        CallError::Failed(_) => "tool_failed",
+        CallError::Panicked => "tool_panicked",
+        CallError::DeadlineExceeded(_) => "tool_deadline_exceeded",
+        CallError::InvalidOutput => "invalid_tool_output",
+    }
+}
+
+/// Logs what the client does not learn. A client's mistakes are in the access log alone.
+pub(super) fn log_failure(log: &LogFields, error: &CallError) {
+    let tool = log.tool.as_ref().map(ToolName::as_str);
+    match error {
+        CallError::UnknownTool
+        | CallError::UnknownResource
+        | CallError::UnknownPrompt
+        | CallError::UnknownMethod
+        | CallError::Denied(_)
+        | CallError::InvalidArguments(_) => {}
+        CallError::Failed(failure) => {
+            tracing::warn!(tool, cause = causes(failure), "a tool failed: {failure}");
+        }
+        CallError::DeadlineExceeded(_) => tracing::warn!(tool, "{error}"),
+        CallError::Panicked | CallError::InvalidOutput => tracing::error!(tool, "{error}"),
+    }
+}
+
+fn causes(failure: &ToolError) -> Option<String> {
+    let mut texts = Vec::new();
+    let mut next = failure.source();
+    while let Some(cause) = next {
+        texts.push(cause.to_string());
+        next = cause.source();
+    }
+    (!texts.is_empty()).then(|| texts.join(": "))
+}

@@ -1,0 +1,412 @@
+//! A caller's request at the upstream, from its beginning to its result: what comes meanwhile goes to the caller, and what the
+//! upstream requests of the client is brought there and back.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::{
+    Clock, Context, InputKind, InputRequest, InputRequired, LogLevel, Outcome, RawObject, RelayedError,
+    ToolError, Watch,
+};
+use futures_util::future::{Either, select};
+use rmcp::model::{ClientCapabilities, ClientRequest, InputResponses, RequestMetaObject};
+use rmcp::service::PeerRequestOptions;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::connection::{Connection, Request, RequestError};
+use crate::options::Options;
+use crate::parked::{Parked, UnderWay};
+use crate::wire::{Event, Input, Reading, Source};
+
+/// Brings requests to one upstream, by whichever connection there is.
+pub(crate) struct Relay {
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// Places of calls at a time.
+    places: Arc<Semaphore>,
+    parked: Parked,
+    /// Notified when a call was lost: perhaps the connection is.
+    pub(crate) suspect: Notify,
+    watched: Mutex<HashMap<String, usize>>,
+    /// Notified when what is watched changed.
+    pub(crate) watching: Notify,
+}
+
+/// What a modern upstream has to be sent of the round before.
+#[derive(Default)]
+pub(crate) struct Resumption {
+    pub(crate) input_responses: Option<InputResponses>,
+    pub(crate) request_state: Option<String>,
+}
+
+/// The state between two rounds of a call; sealed on its way through the client.
+#[derive(serde::Serialize, Deserialize)]
+enum State {
+    /// The upstream's call waits under this key.
+    Parked(String),
+    /// A modern upstream's own state, and the names of what it requested.
+    Upstream { state: Option<String>, names: Vec<String> },
+}
+
+/// A request for input of a modern upstream.
+#[derive(Deserialize)]
+struct ModernInput {
+    method: String,
+    params: Option<RawObject>,
+}
+
+/// What comes next in a call.
+enum Next {
+    Result(Result<RawObject, RequestError>),
+    Event(Event),
+    TooLong,
+}
+
+impl Relay {
+    pub(crate) fn new(options: Options, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            connection: Mutex::default(),
+            places: Arc::new(Semaphore::new(options.limits.calls)),
+            parked: Parked::new(Arc::clone(&clock), options.limits),
+            suspect: Notify::new(),
+            watched: Mutex::default(),
+            watching: Notify::new(),
+            options,
+            clock,
+        }
+    }
+
+    /// Has requests go over this connection from now on.
+    pub(crate) fn set_connection(&self, connection: Option<Arc<Connection>>) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the connection, or a failure for the caller.
+    pub(crate) fn connected(&self) -> Result<Arc<Connection>, ToolError> {
+        self.connection().ok_or_else(|| {
+            let name = &self.options.name;
+            ToolError::new(format!("the server {name} is not available at the moment; try again later"))
+        })
+    }
+
+    /// Runs one round of a request: begins it, or goes on with the one that waits for this caller's input.
+    pub(crate) async fn relay(
+        &self,
+        context: &Context<'_>,
+        timeout: Duration,
+        request: impl FnOnce(Resumption) -> ClientRequest + Send,
+    ) -> Result<Outcome<RawObject>, ToolError> {
+        let state: Option<State> = context.request_state.and_then(|state| State::deserialize(state).ok());
+        let under_way = match state {
+            Some(State::Parked(key)) => {
+                let taken = self.parked.take(&key, context.principal);
+                let mut call = taken.ok_or_else(|| ToolError::new(GONE))?;
+                answer(&mut call, context);
+                call
+            }
+            Some(State::Upstream { state, names }) => {
+                let resumption = Resumption::of(state, names, context)?;
+                self.begin(context, timeout, request(resumption)).await?
+            }
+            None => self.begin(context, timeout, request(Resumption::default())).await?,
+        };
+        self.follow(under_way, context, timeout).await
+    }
+
+    async fn begin(
+        &self,
+        context: &Context<'_>,
+        timeout: Duration,
+        request: ClientRequest,
+    ) -> Result<UnderWay, ToolError> {
+        let place = self.place(timeout).await?;
+        let connection = self.connected()?;
+        let now = context.clock.now().seconds();
+        let told = self.options.caller.tell(&self.options.name, context.principal, now);
+        let options = PeerRequestOptions::no_options();
+        let options = if connection.is_modern { options.with_meta(meta(context)) } else { options };
+        let sent = connection.send(request, Reading::Call, Source::Caller, told, options).await;
+        let request = sent.map_err(|error| self.failed(error, &connection))?;
+        Ok(UnderWay { request, _place: place, asked: BTreeMap::new() })
+    }
+
+    /// Waits for a place among the calls at a time.
+    async fn place(&self, timeout: Duration) -> Result<OwnedSemaphorePermit, ToolError> {
+        let place = std::pin::pin!(Arc::clone(&self.places).acquire_owned());
+        match select(place, self.clock.sleep(timeout)).await {
+            Either::Left((Ok(place), _)) => Ok(place),
+            _ => Err(ToolError::new(format!("the server {} is busy; try again", self.options.name))),
+        }
+    }
+
+    /// Follows a call until it has a result, or needs the client's input.
+    async fn follow(
+        &self,
+        mut call: UnderWay,
+        context: &Context<'_>,
+        timeout: Duration,
+    ) -> Result<Outcome<RawObject>, ToolError> {
+        let mut deadline = self.clock.sleep(timeout);
+        loop {
+            match next(&mut call.request, &mut deadline).await {
+                Next::Result(Ok(result)) => {
+                    drain(&mut call.request, context);
+                    return outcome(result);
+                }
+                Next::Result(Err(error)) => {
+                    let connection = self.connected().ok();
+                    return Err(match connection {
+                        Some(connection) => self.failed(error, &connection),
+                        None => self.lost(error),
+                    });
+                }
+                Next::Event(Event::Input(input)) => {
+                    if let Some(required) = self.ask(&mut call, input, context) {
+                        return self.park(call, required, context);
+                    }
+                }
+                Next::Event(event) => feed(event, context),
+                Next::TooLong => {
+                    let text = format!(
+                        "the server {} did not answer within {} s, and may still be at it",
+                        self.options.name,
+                        timeout.as_secs_f64()
+                    );
+                    return Err(ToolError::new(text));
+                }
+            }
+        }
+    }
+
+    /// Takes in a request for input, and whatever others are there; what the client can't answer is refused at once.
+    fn ask(&self, call: &mut UnderWay, first: Input, context: &Context<'_>) -> Option<InputRequired> {
+        let mut required = InputRequired::default();
+        let mut next = Some(first);
+        while let Some(input) = next {
+            let Input { number, kind, params, respond } = input;
+            let request = InputRequest::Relayed { kind, params };
+            if context.capabilities.can_answer(&request) && self.parked.has_room(context.principal) {
+                let name = format!("{}-{number}", name_of(kind));
+                call.asked.insert(name.clone(), respond);
+                required = required.and(&name, request);
+            } else {
+                let _ = respond.send(None);
+            }
+            next = None;
+            while let Ok(event) = call.request.registration.events.try_recv() {
+                match event {
+                    Event::Input(input) => {
+                        next = Some(input);
+                        break;
+                    }
+                    event => feed(event, context),
+                }
+            }
+        }
+        (!required.input_requests.is_empty()).then_some(required)
+    }
+
+    fn park(
+        &self,
+        call: UnderWay,
+        required: InputRequired,
+        context: &Context<'_>,
+    ) -> Result<Outcome<RawObject>, ToolError> {
+        let key = self.parked.park(call, context.principal);
+        let key = key.ok_or_else(|| ToolError::new("the machine gives no randomness"))?;
+        let state = json!(State::Parked(key));
+        Ok(Outcome::InputRequired(required.with_state(state)))
+    }
+}
+
+/// The member of `_meta` that has the lowest level of log messages (2026-07-28, server/utilities/logging).
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
+const GONE: &str = "the call that waited for this input is no longer there: it waited too long, or at another replica of this \
+                    server; call again from the beginning";
+
+impl Resumption {
+    fn of(state: Option<String>, names: Vec<String>, context: &Context<'_>) -> Result<Self, ToolError> {
+        let mut responses = InputResponses::new();
+        for name in names {
+            match context.input_responses.raw(&name) {
+                Some(Value::Null) => {
+                    return Err(ToolError::new(
+                        "the client answered the request for input with an error, and this needs the input",
+                    ));
+                }
+                Some(response) => {
+                    responses.insert(name, response.clone());
+                }
+                None => {}
+            }
+        }
+        Ok(Self { input_responses: Some(responses), request_state: state })
+    }
+}
+
+/// Gives the client's responses to the upstream. One that is missing is a refusal: the client had its turn.
+fn answer(call: &mut UnderWay, context: &Context<'_>) {
+    for (name, respond) in std::mem::take(&mut call.asked) {
+        let response = context.input_responses.raw(&name).filter(|response| !response.is_null());
+        let _ = respond.send(response.cloned());
+    }
+}
+
+async fn next(request: &mut Request, deadline: &mut (impl Future<Output = ()> + Unpin)) -> Next {
+    let Request { registration, answer, .. } = request;
+    tokio::select! {
+        biased;
+        Some(event) = registration.events.recv() => Next::Event(event),
+        result = answer.result() => Next::Result(result),
+        () = deadline => Next::TooLong,
+    }
+}
+
+/// Passes on what came before the result.
+fn drain(request: &mut Request, context: &Context<'_>) {
+    while let Ok(event) = request.registration.events.try_recv() {
+        feed(event, context);
+    }
+}
+
+fn feed(event: Event, context: &Context<'_>) {
+    match event {
+        Event::Progress(progress) => context.feedback.progress(progress),
+        Event::Log(message) => context.feedback.log(message),
+        // Dropped, it is refused.
+        Event::Input(_) => {}
+    }
+}
+
+/// Returns what a result says: it is complete, or input is required first.
+fn outcome(result: RawObject) -> Result<Outcome<RawObject>, ToolError> {
+    if result.read::<String>("resultType").as_deref() != Some("input_required") {
+        return Ok(Outcome::Complete(result));
+    }
+    let malformed = || ToolError::new("the server requests input in a form that is not MCP's");
+    let inputs: BTreeMap<String, ModernInput> = match result.get("inputRequests") {
+        None => BTreeMap::new(),
+        Some(inputs) => serde_json::from_str(inputs.get()).map_err(|_| malformed())?,
+    };
+    let mut required = InputRequired::default();
+    let mut names = Vec::new();
+    for (name, ModernInput { method, params }) in inputs {
+        let kind = InputKind::of_method(&method).ok_or_else(malformed)?;
+        required = required.and(&name, InputRequest::Relayed { kind, params: params.unwrap_or_default() });
+        names.push(name);
+    }
+    let state = State::Upstream { state: result.read("requestState"), names };
+    Ok(Outcome::InputRequired(required.with_state(json!(state))))
+}
+
+/// Returns what a modern upstream is told of the caller's client: its capabilities, and the log messages that it wants.
+fn meta(context: &Context<'_>) -> RequestMetaObject {
+    let mut meta = RequestMetaObject::new();
+    let domain::ClientCapabilities { elicitation, sampling, roots } = *context.capabilities;
+    let mut capabilities = serde_json::Map::new();
+    for (name, is_there) in [("elicitation", elicitation), ("sampling", sampling), ("roots", roots)] {
+        if is_there {
+            capabilities.insert(name.to_owned(), json!({}));
+        }
+    }
+    let capabilities: Option<ClientCapabilities> = serde_json::from_value(capabilities.into()).ok();
+    meta.set_client_capabilities(capabilities.unwrap_or_default());
+    if let Some(level) = context.feedback.log_level() {
+        meta.0.0.insert(LOG_LEVEL.to_owned(), level_name(level).into());
+    }
+    meta
+}
+
+/// Returns a level's name (`LoggingLevel` in MCP's schema).
+const fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Notice => "notice",
+        LogLevel::Warning => "warning",
+        LogLevel::Error => "error",
+        LogLevel::Critical => "critical",
+        LogLevel::Alert => "alert",
+        LogLevel::Emergency => "emergency",
+    }
+}
+
+const fn name_of(kind: InputKind) -> &'static str {
+    match kind {
+        InputKind::Elicit => "elicitation",
+        InputKind::CreateMessage => "sampling",
+        InputKind::ListRoots => "roots",
+    }
+}
+
+impl Relay {
+    /// Returns a failure for the caller, and has the connection looked at if that may be why.
+    fn failed(&self, error: RequestError, connection: &Connection) -> ToolError {
+        if matches!(error, RequestError::Lost(_)) && !connection.is_closed() {
+            self.suspect.notify_one();
+        }
+        self.lost(error)
+    }
+
+    fn lost(&self, error: RequestError) -> ToolError {
+        match error {
+            RequestError::Refused(error) => {
+                let (code, message) = (error.code.0, error.message.into_owned());
+                ToolError::relayed(RelayedError { code, message, data: error.data })
+            }
+            RequestError::Lost(cause) => {
+                let text = format!(
+                    "the server {} gave no answer; what was called may have had effect, and is not called again",
+                    self.options.name
+                );
+                ToolError::caused_by(text, cause)
+            }
+        }
+    }
+}
+
+impl Relay {
+    /// Says that a client waits for updates of a resource.
+    pub(crate) fn watch(self: &Arc<Self>, uri: &str) -> Watch {
+        *self.watch_counts().entry(uri.to_owned()).or_default() += 1;
+        self.watching.notify_one();
+        Box::new(Watching { relay: Arc::clone(self), uri: uri.to_owned() })
+    }
+
+    /// Returns the URIs of the resources that a client waits for updates of.
+    pub(crate) fn watched(&self) -> BTreeSet<String> {
+        self.watch_counts().keys().cloned().collect()
+    }
+
+    fn watch_counts(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Watching {
+    relay: Arc<Relay>,
+    uri: String,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let mut counts = self.relay.watch_counts();
+        if let Some(count) = counts.get_mut(&self.uri) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.uri);
+            }
+        }
+        drop(counts);
+        self.relay.watching.notify_one();
+    }
+}

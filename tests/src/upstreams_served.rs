@@ -1,0 +1,265 @@
+//! Other MCP servers, offered through this one by configuration alone: in a server of somebody's own, and by the binary.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use fastmcp_auth0::testing::{Answer, TestServer};
+use fastmcp_auth0::{Principal, Server, ServerBuilder, Sources, tool_fn};
+use http_body_util::Full;
+use hyper::Request;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::binary::{Dev, run, text};
+use crate::harness::{ADMIN, Choices, soon};
+
+/// A server over stdio, as a script: `read` only reads, `write` says nothing of itself, and `a b` has no name that clients take.
+/// It writes `ended` to the file that its first argument names, once its input is closed.
+const FILES: &str = r#"
+while IFS= read -r line; do
+  rest=${line#*'"id":'}
+  id=${rest%%[,\}]*}
+  case $line in
+    *'"method":"initialize"'*)
+      result='{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"files","version":"1.2.3"}}' ;;
+    *'"method":"tools/list"'*)
+      object='"inputSchema":{"type":"object"}'
+      result='{"tools":[{"name":"read",'$object',"annotations":{"readOnlyHint":true}},{"name":"write",'$object'}'
+      result=$result',{"name":"a b",'$object',"annotations":{"readOnlyHint":true}}]}' ;;
+    *'"method":"tools/call"'*)
+      result='{"content":[{"type":"text","text":"'$GREETING'"}]}' ;;
+    *'"method":"ping"'*)
+      result='{}' ;;
+    *'"id":'*)
+      printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no such method"}}\n' "$id"
+      continue ;;
+    *)
+      continue ;;
+  esac
+  printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$result"
+done
+[ -z "$1" ] || echo ended > "$1"
+"#;
+
+#[derive(Deserialize, JsonSchema)]
+struct Nothing {}
+
+fn named(name: &'static str) -> impl fastmcp_auth0::DynTool {
+    tool_fn(name, "A tool.", move |_: Nothing, _: Principal| async move { Ok(name) })
+}
+
+fn builder() -> ServerBuilder {
+    Server::builder().tool(named("own")).sample(named("sample"))
+}
+
+/// The upstream of [`FILES`], whose end is written to a file.
+fn files(sources: Sources, ended: &Path) -> Sources {
+    let command = ["/bin/sh", "-c", FILES, "sh", ended.to_str().unwrap()].map(str::to_owned);
+    sources
+        .set("test", "upstreams.files.command", command.to_vec())
+        .set("test", "upstreams.files.env.GREETING", "hello")
+        .set("test", "upstreams.files.prefix", "files_")
+        .set("test", "upstreams.files.scopes.read", vec!["files:read"])
+}
+
+async fn ready(server: &TestServer) -> Answer {
+    let request = Request::get("/ready").header("host", "localhost").body(Full::new(Bytes::new())).unwrap();
+    server.send(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_upstreams_tools_are_offered_by_rules_beside_the_servers_own_and_it_ends_with_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = folder.path().join("ended");
+    let server = soon(TestServer::start_with(builder(), |sources| files(sources, &ended))).await.unwrap();
+    let (reader, nobody) = (server.token("files:read"), server.token("other"));
+    // `write` is not covered, and the sample makes room for what is real.
+    assert_eq!(server.tools(&reader).await.unwrap(), ["own", "files_read"]);
+    assert_eq!(server.tools(&nobody).await.unwrap(), ["own"]);
+    let answer = server.call(&reader, "files_read", json!({})).await.unwrap();
+    assert_eq!(answer.text(), "hello");
+    let refused = server.call(&nobody, "files_read", json!({})).await.unwrap();
+    assert_eq!((refused.status, refused.json().unwrap()["scope"].clone()), (403, json!("files:read")));
+    let hidden = server.call(&reader, "files_write", json!({})).await.unwrap().json().unwrap();
+    assert_eq!(hidden["error"]["code"], -32602, "{hidden}");
+    assert_eq!(ready(&server).await.status, 200);
+    assert!(!ended.exists());
+    soon(server.stop()).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&ended).unwrap(), "ended\n");
+}
+
+#[tokio::test]
+async fn a_rule_under_tools_counts_for_an_upstreams_tool_and_names_it_as_clients_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let configure = |sources: Sources| {
+        files(sources, &folder.path().join("ended"))
+            .set("test", "upstreams.files.tools.write.scopes", vec!["files:write"])
+            .set("test", "tools.files_write.scopes", vec!["more"])
+            .set("test", "tools.files_read.enabled", false)
+    };
+    let server = soon(TestServer::start_with(builder(), configure)).await.unwrap();
+    assert_eq!(server.tools(&server.token("more")).await.unwrap(), ["own", "files_write"]);
+    assert_eq!(server.tools(&server.token("files:read files:write")).await.unwrap(), ["own"]);
+    soon(server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn samples_are_on_offer_as_long_as_there_is_no_upstream() {
+    let server = TestServer::start(builder()).await.unwrap();
+    assert_eq!(server.tools(&server.token("")).await.unwrap(), ["own", "sample"]);
+}
+
+/// The upstream is another server of ours, with a token of its own for this one.
+#[tokio::test]
+async fn an_upstream_at_an_address_gets_this_servers_key_and_never_the_callers_token() {
+    let upstream = Choices::new().start().await;
+    let configure = |sources: Sources| {
+        sources
+            .set("test", "upstreams.us.url", format!("http://{}/mcp", upstream.address))
+            .set("test", "upstreams.us.headers.Authorization", format!("Bearer {ADMIN}"))
+            .set("test", "upstreams.us.scopes.read", vec!["us:read"])
+    };
+    let server = soon(TestServer::start_with(builder(), configure)).await.unwrap();
+    let reader = server.token("us:read");
+    assert_eq!(server.tools(&reader).await.unwrap(), ["own", "greet", "whoami", "get_datetime"]);
+    let answer = server.call(&reader, "greet", json!({"name": "Ada"})).await.unwrap();
+    assert!(answer.text().contains("Ada"), "{answer:?}");
+    soon(server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_one_of_its_upstreams_serves_the_rest_and_is_not_ready() {
+    let configure = |sources: Sources| {
+        sources.set("test", "upstreams.gone.command", vec!["/no/such/program"]).set(
+            "test",
+            "upstreams.gone.scopes.read",
+            vec!["gone:read"],
+        )
+    };
+    let server = soon(TestServer::start_with(builder(), configure)).await.unwrap();
+    assert_eq!(server.tools(&server.token("")).await.unwrap(), ["own"]);
+    let answer = ready(&server).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.json().unwrap().to_string().contains("gone"), "{answer:?}");
+    soon(server.stop()).await.unwrap();
+}
+
+/// With the environment of a developer's terminal, as far as it matters here.
+const TERMINAL: [(&str, &str); 3] =
+    [("PATH", "/usr/bin:/bin"), ("GREETING", "of-the-terminal"), ("SECRET_OF_THIS_SHELL", "s3cr3t")];
+
+#[test]
+fn dev_offers_a_commands_tools_without_any_configuration_and_says_who_may_call_which() {
+    let dev = Dev::start_in(&["--env", "GREETING", "--", "sh", "-c", FILES], &TERMINAL);
+    let banner = dev.banner();
+    for expected in [
+        "Upstream       upstream: files 1.2.3, MCP 2025-11-25: 2 tools\n  read   mcp:read         admin, user\n  \
+         write  mcp:destructive  admin\nNot offered of it\n  a b  ",
+        "\n  [upstreams.upstream]\n  command = [\"sh\", \"-c\", ",
+        "\n  inherit_env = [\"PATH\", \"HOME\", \"GREETING\"]\n  cwd = \"/",
+        "\n  scopes.read = [\"mcp:read\"]\n  scopes.write = [\"mcp:write\"]\n  scopes.destructive = [\"mcp:destructive\"]\n",
+        "\"name\":\"read\"",
+    ] {
+        assert!(banner.contains(expected), "no {expected:?} in\n{banner}");
+    }
+    assert!(!banner.contains("greet\"") && !banner.contains("s3cr3t"), "{banner}");
+    let call = |user: &str, tool: &str| {
+        let authorization = format!("Authorization: Bearer {}", dev.token(user));
+        let body =
+            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool}}).to_string();
+        let output = std::process::Command::new("curl")
+            .args([
+                "-s",
+                dev.endpoint(),
+                "-H",
+                &authorization,
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                &body,
+            ])
+            .output()
+            .unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(call("user", "read")["result"]["content"][0]["text"], "of-the-terminal");
+    assert_eq!(call("user", "write")["scope"], "mcp:read mcp:destructive");
+    assert_eq!(call("admin", "write")["result"]["content"][0]["text"], "of-the-terminal");
+}
+
+#[test]
+fn dev_fails_with_the_reason_if_its_command_is_no_server() {
+    for command in [&["/no/such/program"][..], &["sh", "-c", "echo out of order >&2; exit 3"]] {
+        let output = run(&[&["dev", "--port", "0", "--tenant-port", "0", "--"], command].concat(), &TERMINAL);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("error: the upstream upstream: "), "{said}");
+        assert_eq!(said.contains("out of order"), command.len() > 1, "{said}");
+    }
+    let output = run(&["dev", "--upstream-url", "http://10.0.0.1/mcp", "--", "sh"], &TERMINAL);
+    assert_eq!(output.status.code(), Some(2), "one or the other");
+}
+
+const TENANT: [(&str, &str); 2] =
+    [("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
+
+fn check(toml: &str, arguments: &[&str]) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    std::fs::write(&file, toml).unwrap();
+    let environment = [&TENANT[..], &TERMINAL].concat();
+    let output = run(&[&["check", "--config", file.to_str().unwrap()], arguments].concat(), &environment);
+    (format!("{}{}", text(&output.stdout), text(&output.stderr)), output.status.code())
+}
+
+fn files_toml() -> String {
+    let command = toml::Value::from(["sh", "-c", FILES].map(str::to_owned).to_vec());
+    format!(
+        "[upstreams.files]\ncommand = {command}\ninherit_env = [\"PATH\", \"GREETING\"]\nprefix = \"f_\"\n\
+         scopes.read = [\"files:read\"]\n"
+    )
+}
+
+#[test]
+fn check_shows_an_upstreams_tools_with_their_scopes_and_why_others_are_not_offered() {
+    let toml = files_toml() + "tools.write.scopes = [\"files:write\"]\ntools.read.hidden = true\n";
+    let (said, code) = check(&toml, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    for expected in [
+        "\nupstreams.files.command = [\"sh\", 2 redacted]",
+        "\n  f_write  files:write  # upstreams.files\n",
+        "\nupstream files: files 1.2.3, MCP 2025-11-25: 1 tool\nnot offered of it\n  read  a rule hides it: \
+         upstreams.files.tools.read.hidden\n  a b   ",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in\n{said}");
+    }
+    assert!(!said.contains("of-the-terminal") && !said.contains("\n  greet"), "{said}");
+
+    let (said, code) = check(&files_toml(), &["--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let document: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        document["tools"],
+        json!([{"name": "f_read", "enabled": true, "scopes": ["files:read"], "upstream": "files"}])
+    );
+    let upstream = &document["upstreams"][0];
+    assert_eq!((&upstream["server"], &upstream["tools"]), (&json!("files 1.2.3"), &json!(["f_read"])));
+    let reason = "no rule covers it: upstreams.files.scopes, or upstreams.files.tools.write.scopes";
+    assert_eq!(upstream["not_offered"][0], json!({"name": "write", "reason": reason}));
+}
+
+#[test]
+fn check_fails_if_an_upstream_is_not_there_but_shows_the_rest() {
+    let toml = files_toml() + "[upstreams.gone]\ncommand = [\"/no/such/program\"]\nscopes.read = []\n";
+    let (said, code) = check(&toml, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("\nupstream gone: not there: ") && said.contains("\n  f_read  files:read"),
+        "{said}"
+    );
+    let (said, code) = check(&toml, &["--json"]);
+    let document: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &document["valid"]), (Some(1), &json!(true)));
+    assert!(document["upstreams"][1]["problem"].is_string(), "{document}");
+}
