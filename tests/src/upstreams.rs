@@ -1,5 +1,6 @@
 //! Other MCP servers behind this one: what is offered of them to whom, what passes through unchanged, and what ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -481,7 +482,7 @@ async fn an_upstream_that_can_not_be_started_says_why_and_stopping_ends_it() {
     missing.connect = Connect::Child(Child {
         program: "/nowhere/server".into(),
         arguments: vec!["secret-argument".into()],
-        environment: Default::default(),
+        environment: BTreeMap::default(),
         folder: None,
     });
     let clock = Arc::new(ManualClock::at(NOW));
