@@ -22,6 +22,7 @@ pub mod hierarchy;
 pub mod icon;
 pub mod input;
 pub mod method;
+pub mod observer;
 pub mod policy;
 pub mod pool;
 pub mod principal;
@@ -56,6 +57,7 @@ pub use input::{
     Message, Outcome, Role,
 };
 pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
+pub use observer::{Event, NoopObserver, Observer};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};

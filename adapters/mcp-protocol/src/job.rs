@@ -408,7 +408,7 @@ impl Job {
             CallError::Denied(denied) => return Err(self.era.refuse(denied)),
             error => error,
         };
-        self.log.reason = Some(reason(&error));
+        self.log.reason = Some(error.code());
         log_failure(&self.log, &error);
         let target = self.target.name();
         match (&error, &self.target) {
@@ -549,21 +549,6 @@ fn unknown_tool(name: &str) -> Failure {
         Err(_) => "unknown tool: not a tool name".to_owned(),
     };
     Failure::inline(code::INVALID_PARAMS, message)
-}
-
-const fn reason(error: &CallError) -> &'static str {
-    match error {
-        CallError::UnknownTool => "unknown_tool",
-        CallError::UnknownResource => "unknown_resource",
-        CallError::UnknownPrompt => "unknown_prompt",
-        CallError::UnknownMethod => "method_not_found",
-        CallError::Denied(_) => "insufficient_scope",
-        CallError::InvalidArguments(_) => "invalid_arguments",
-        CallError::Failed(_) => "tool_failed",
-        CallError::Panicked => "tool_panicked",
-        CallError::DeadlineExceeded(_) => "tool_deadline_exceeded",
-        CallError::InvalidOutput => "invalid_tool_output",
-    }
 }
 
 /// Logs what the client does not learn. A client's mistakes are in the access log alone.
