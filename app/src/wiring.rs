@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use domain::{
     Announcer, Catalog, Clock, DynTool, Event, Method, MethodCatalog, NoopObserver, Observer, Pool, Prompt,
-    PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, TokenVerifier, ToolCatalog,
-    ToolName, ToolProvider,
+    PromptCatalog, Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier,
+    ToolCatalog, ToolName, ToolProvider, Unthrottled,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
@@ -123,13 +123,16 @@ pub struct Ports {
     pub announcer: Announcer,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// Bounds how often a principal may ask.
+    pub throttle: Arc<dyn Throttle>,
 }
 
 impl Ports {
-    /// Creates the ports, with an announcer of their own. Nothing is observed.
+    /// Creates the ports, with an announcer of their own. Nothing is observed or throttled.
     #[must_use]
     pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, offer: Offer) -> Self {
-        Self { verifier, clock, offer, announcer: Announcer::default(), observer: Arc::new(NoopObserver) }
+        let (observer, throttle) = (Arc::new(NoopObserver), Arc::new(Unthrottled));
+        Self { verifier, clock, offer, announcer: Announcer::default(), observer, throttle }
     }
 
     /// Creates the ports that settings ask for, with this verifier, or else that of the tenant's keys.
@@ -238,6 +241,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         verifier: ports.verifier,
         clock: ports.clock,
         observer: ports.observer,
+        throttle: ports.throttle,
         tokens: settings.token_policy(),
         catalog,
         scopes,

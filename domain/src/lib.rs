@@ -34,6 +34,7 @@ pub mod resource;
 pub mod schema;
 pub mod scope;
 pub mod service;
+pub mod throttle;
 pub mod time;
 pub mod token;
 pub mod tool;
@@ -69,6 +70,7 @@ pub use resource::{
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use service::{AuthError, CallError, CompletionRef, RequestContext, Service};
+pub use throttle::{Throttle, Unthrottled};
 pub use time::{Clock, UnixMillis, UnixSeconds};
 pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,

@@ -21,6 +21,7 @@ use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec};
+use crate::throttle::Throttle;
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
 use crate::tool::{CallToolResult, ToolCall, ToolName, ToolSpec};
@@ -34,6 +35,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// Bounds how often a principal may ask.
+    pub throttle: Arc<dyn Throttle>,
     /// The rules for tokens.
     pub tokens: TokenPolicy,
     /// The tools, resources, prompts and methods.

@@ -80,7 +80,11 @@ impl Choices {
 
     /// Serves behind other ports.
     pub fn ports_with(mut self, change: impl FnOnce(&mut Ports) + Send + 'static) -> Self {
-        self.with_ports = Box::new(change);
+        let before = self.with_ports;
+        self.with_ports = Box::new(|ports| {
+            before(ports);
+            change(ports);
+        });
         self
     }
 

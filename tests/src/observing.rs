@@ -1,8 +1,9 @@
-//! What an observer is told of.
+//! What an observer is told of, and what a throttle keeps out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::{Event, Observer};
+use domain::{Event, Exhausted, Observer, Principal, Throttle};
 use fakes::{Behaviour, RecordingTool};
 use fastmcp_auth0::{Ports, wiring};
 use fastmcp_auth0::{Settings, Sources};
@@ -83,7 +84,7 @@ async fn an_observer_is_told_how_a_tool_ended_and_when_its_client_did_not_wait()
     let mut left = harness.connect().await;
     left.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     soon(slow.started()).await;
-    harness.clock.advance(std::time::Duration::from_secs(2));
+    harness.clock.advance(Duration::from_secs(2));
     told.are(&["began"]).await;
     // A reset, not a half-close, after which it could still be answered.
     left.set_zero_linger().unwrap();
@@ -107,4 +108,34 @@ async fn an_observer_is_told_of_fetches_of_keys() {
     assert_eq!(soon(told.0.recv()).await, None);
     let ports = std::thread::spawn(move || Ports::real(&settings, wiring::shipped()).err());
     assert!(ports.join().unwrap().is_some(), "outside a runtime");
+}
+
+/// Admits the requests of nobody but Bob.
+struct OnlyBob;
+
+impl Throttle for OnlyBob {
+    fn take(&self, principal: &Principal) -> Result<(), Exhausted> {
+        let refusal = Exhausted::Rate { retry_after: Duration::from_millis(6_100) };
+        if principal.subject() == "bob" { Ok(()) } else { Err(refusal) }
+    }
+}
+
+#[tokio::test]
+async fn what_a_throttle_refuses_is_429_with_the_time_to_wait() {
+    let choices = Choices::new().ports_with(|ports| ports.throttle = Arc::new(OnlyBob));
+    let (harness, mut told) = observed(choices).await;
+    harness.token("bob", |claims| claims.subject = "bob".into());
+    let ping = json!({"jsonrpc": "2.0", "id": "x", "method": "ping"});
+    let refused = harness.legacy(ADMIN, &ping).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after"), refused.code()), (429, "7", 429));
+    assert_eq!(refused.json()["id"], "x");
+    told.are(&["began", "429 rate_exceeded false", "ended"]).await;
+    assert_eq!(harness.legacy("bob", &ping).await.status, 200);
+
+    let batch = json!([ping, ping]).to_string();
+    let request = harness.post(ADMIN).header("mcp-protocol-version", "2025-03-26");
+    let refused = harness.send(request.body(batch.into()).unwrap()).await;
+    let codes: Vec<_> =
+        refused.json().as_array().unwrap().iter().map(|part| part["error"]["code"].clone()).collect();
+    assert_eq!(codes, [429, 429], "each part by itself");
 }
