@@ -184,7 +184,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::changed;
-    use crate::config::{Section, Settings, Sources};
+    use crate::config::{Reload, Section, Settings, Sources, reload};
 
     #[derive(Deserialize)]
     struct Own {
@@ -197,6 +197,28 @@ mod tests {
         let sources = sources.set("test", "auth0.domain", "tenant.eu.auth0.com");
         let sources = sources.set("test", "auth0.audience", "urn:api").set("test", "own.token", "one");
         Settings::load(configure(sources), &crate::wiring::shipped().catalog().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn any_change_of_an_upstream_takes_a_restart_also_of_what_is_not_shown() {
+        let with = |env: &str, inherited: &str, url: &str| {
+            let toml = format!(
+                "[upstreams.files]\ncommand = [\"/s\"]\nenv.KEY = \"{env}\"\ninherit_env = [\"TOKEN\"]\n\
+                 [upstreams.tickets]\nurl = \"https://tickets.example.org/{url}\"\n"
+            );
+            let environment = [("TOKEN".to_owned(), inherited.to_owned())];
+            settings(|sources| sources.text("my.toml", &toml).environment(&environment))
+        };
+        let old = with("one", "one", "one");
+        assert_eq!(changed(&old, &with("one", "one", "one")), [""; 0]);
+        for (new, key) in [
+            (with("two", "one", "one"), "upstreams.files.env.KEY"),
+            (with("one", "two", "one"), "upstreams.files.inherit_env"),
+            (with("one", "one", "two"), "upstreams.tickets.url"),
+        ] {
+            assert_eq!(changed(&old, &new), [key]);
+            assert_eq!(reload(key), Reload::RestartRequired, "{key}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
@@ -20,7 +20,7 @@ use crate::config::{Log, LogFormat};
 /// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
 const LISTS: [&str; 4] = ["kids", "held_scopes", "missing_scopes", "unverified_aud"];
 
-/// The libraries that write of what they carry, by the beginning of their events' targets.
+/// The libraries that write of what they carry, as the targets of their events begin.
 const LIBRARIES: [&str; 8] =
     ["rmcp", "sse_stream", "hyper", "hyper_util", "hyper_rustls", "rustls", "h2", "tokio_rustls"];
 
@@ -58,9 +58,13 @@ where
 }
 
 /// Leaves out what libraries say of their work: their lines have whole messages in them, so callers' data and tokens.
-fn quiet(level: LevelFilter) -> Targets {
-    let quiet = LIBRARIES.map(|library| (library, level.min(LevelFilter::WARN)));
-    Targets::new().with_default(level).with_targets(quiet)
+fn quiet(level: LevelFilter) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    let is_written = move |metadata: &Metadata<'_>| {
+        let library = metadata.target().split("::").next().unwrap_or_default();
+        let level = if LIBRARIES.contains(&library) { level.min(LevelFilter::WARN) } else { level };
+        *metadata.level() <= level
+    };
+    FilterFn::new(is_written).with_max_level_hint(level)
 }
 
 /// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
@@ -188,10 +192,7 @@ mod tests {
     }
 
     fn written_at(level: LevelFilter, events: impl FnOnce()) -> Vec<String> {
-        let written = Written::default();
-        let writer = written.clone();
-        tracing::subscriber::with_default(subscriber(true, None, level, move || writer.clone()), events);
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let text = text(true, level, events);
         let lines = text.strip_suffix('\n').unwrap().split('\n');
         lines
             .map(|line| {
@@ -200,6 +201,17 @@ mod tests {
                 line.split_once(',').unwrap().1.to_owned()
             })
             .collect()
+    }
+
+    fn text(json: bool, level: LevelFilter, events: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        tracing::subscriber::with_default(
+            subscriber(json, Some(false), level, move || writer.clone()),
+            events,
+        );
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
     }
 
     #[test]
@@ -233,11 +245,17 @@ mod tests {
                     tracing::info_span!(target: "rmcp::service", "serve_inner", params = SECRET).entered();
                 tracing::warn!(target: "rmcp::service", "close_with_timeout");
                 tracing::info!(target: "upstream_mcp::child", "ours");
+                tracing::info!(target: "hyper_transport::access_log", "ours");
             });
-            assert_eq!(lines.len(), 2, "{lines:?}");
+            assert_eq!(lines.len(), 3, "{lines:?}");
             assert!(!lines.concat().contains("eyJ"), "{lines:?}");
             assert!(lines[0].contains("close_with_timeout") && lines[1].contains("ours"), "{lines:?}");
         }
+        let human = text(false, LevelFilter::TRACE, || {
+            tracing::debug!(target: "rmcp::service", SECRET);
+            tracing::trace!(target: "hyper_transport::router", "ours");
+        });
+        assert!(human.contains("ours") && !human.contains("eyJ"), "{human}");
         let none = written_at(LevelFilter::ERROR, || {
             tracing::warn!(target: "rmcp::service", "below");
             tracing::error!(target: "rmcp::service", "error");

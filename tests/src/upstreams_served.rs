@@ -189,6 +189,20 @@ fn dev_offers_a_commands_tools_without_any_configuration_and_says_who_may_call_w
 }
 
 #[test]
+fn dev_offers_what_is_at_an_address_with_the_key_that_a_variable_has() {
+    let upstream = Dev::start();
+    let key = format!("Bearer {}", upstream.token("admin"));
+    let variables = [("FASTMCP__UPSTREAMS__UPSTREAM__HEADERS__AUTHORIZATION", key.as_str())];
+    let dev = Dev::start_in(&["--upstream-url", upstream.endpoint()], &variables);
+    let banner = dev.banner();
+    let url = format!("\n  url = \"{}\"\n  scopes.read", upstream.endpoint());
+    for expected in ["\n  greet         mcp:read  admin, user\n", url.as_str()] {
+        assert!(banner.contains(expected), "no {expected:?} in\n{banner}");
+    }
+    assert!(!banner.contains(&key) && !banner.contains("Not offered"), "{banner}");
+}
+
+#[test]
 fn dev_fails_with_the_reason_if_its_command_is_no_server() {
     for command in [&["/no/such/program"][..], &["sh", "-c", "echo out of order >&2; exit 3"]] {
         let output = run(&[&["dev", "--port", "0", "--tenant-port", "0", "--"], command].concat(), &TERMINAL);
@@ -204,13 +218,16 @@ fn dev_fails_with_the_reason_if_its_command_is_no_server() {
 const TENANT: [(&str, &str); 2] =
     [("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_AUDIENCE", "http://localhost:3001/mcp")];
 
+/// Returns the standard output and the exit code.
 fn check(toml: &str, arguments: &[&str]) -> (String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("my.toml");
     std::fs::write(&file, toml).unwrap();
     let environment = [&TENANT[..], &TERMINAL].concat();
     let output = run(&[&["check", "--config", file.to_str().unwrap()], arguments].concat(), &environment);
-    (format!("{}{}", text(&output.stdout), text(&output.stderr)), output.status.code())
+    let log = text(&output.stderr);
+    assert!(!log.contains("s3cr3t") && !log.contains("of-the-terminal"), "{log}");
+    (text(&output.stdout), output.status.code())
 }
 
 fn files_toml() -> String {

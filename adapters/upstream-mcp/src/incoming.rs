@@ -32,7 +32,7 @@ pub(crate) fn read<'a>(
             Ok(Some(written(ServerJsonRpcMessage::Error(error))?))
         }
         Ok(message) => Ok(Some((text, message))),
-        Err(_) => match answers(&text).flatten() {
+        Err(_) => match answers(&text) {
             Some(id) => Ok(Some(written(failed(id, "the upstream's answer can't be read"))?)),
             None => Err(Malformed),
         },
@@ -58,15 +58,15 @@ pub(crate) fn is_answer_to(response: &RequestId, request: &RequestId) -> bool {
     }
 }
 
-/// Returns the request that a text answers, which an error may leave out; `None` if it is no response.
-pub(crate) fn answers(text: &str) -> Option<Option<RequestId>> {
+/// Returns the request that a text answers; `None` if it is no response, or does not say so.
+pub(crate) fn answers(text: &str) -> Option<RequestId> {
     #[derive(Deserialize)]
     struct Head {
         id: Option<RequestId>,
         method: Option<IgnoredAny>,
     }
     let head: Head = serde_json::from_str(text).ok()?;
-    head.method.is_none().then_some(head.id)
+    head.id.filter(|_| head.method.is_none())
 }
 
 #[cfg(test)]
@@ -76,7 +76,8 @@ mod tests {
     fn read_text(text: &str, stream_of: Option<i64>) -> Result<Option<String>, Malformed> {
         let of = stream_of.map(RequestId::Number);
         Ok(read(&Wire::default(), text, of.as_ref())?.map(|(text, message)| {
-            assert_eq!(serde_json::from_str::<ServerJsonRpcMessage>(&text).unwrap(), message);
+            let reread: ServerJsonRpcMessage = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&reread).unwrap(), serde_json::to_string(&message).unwrap());
             text.into_owned()
         }))
     }

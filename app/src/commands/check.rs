@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::upstreams::{self, UpstreamReport};
 use super::{ServiceArguments, eprint, print, runtime};
 use crate::config::{Problem, Problems, Settings, shown_key};
+use crate::logging;
 use crate::server::ServerBuilder;
 use crate::wiring::{audience_warnings, http_settings, rules, scopes, without_switched_off};
 
@@ -113,6 +114,11 @@ async fn load(
     arguments: &Arguments,
 ) -> anyhow::Result<(Settings, Catalog, Vec<UpstreamReport>)> {
     let sources = arguments.service.sources(&builder.profile);
+    let settings = builder.first_settings(sources.clone())?;
+    if !settings.upstreams.is_empty() {
+        // What a program writes to its standard error often says why it is not there.
+        logging::start(settings.log);
+    }
     let shutdown = builder.shutdown.clone();
     let loaded = builder.set_up(sources.clone()).await.and_then(|set_up| {
         let settings = set_up.settings(sources)?;

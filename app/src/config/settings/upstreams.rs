@@ -39,7 +39,7 @@ static START: Key<Whole> = Key::new(
     "upstreams.NAME.start_seconds",
     seconds(1, HOUR),
     Reload::RestartRequired,
-    "for reaching it and fetching its lists, once for a start of this server too",
+    "for reaching it and having its lists; the start of this server waits for that",
 )
 .or("30");
 static CALL: Key<Whole> = Key::new(

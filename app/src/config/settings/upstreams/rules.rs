@@ -62,7 +62,7 @@ pub(super) static TOOL_HIDDEN: Key<Flag> = Key::new(
     "upstreams.NAME.tools.\"PATTERN\".hidden",
     Flag,
     Reload::RestartRequired,
-    "whether they are not offered, whatever else says so",
+    "whether they are left out, whatever else is said of them",
 )
 .or("`false`");
 pub(super) static TOOL_NAME: Key<Text> = Key::new(
