@@ -156,7 +156,7 @@ impl Live {
 
 /// Starts a verifier, and returns it once it has fetched the issuer's keys: without them it would refuse every request.
 async fn ready_verifier(settings: &Settings, ports: &Ports) -> anyhow::Result<Arc<dyn TokenVerifier>> {
-    let verifier = wiring::verifier(settings, Arc::clone(&ports.clock));
+    let verifier = wiring::verifier(settings, Arc::clone(&ports.clock), &ports.observer);
     let mut status = verifier.status();
     let fetched = status.wait_for(|status| status.finished() > 0);
     tokio::select! {

@@ -406,8 +406,7 @@ impl SetUp {
         let settings = self.settings(sources)?;
         let Self { clock, announcer, offer, shutdown, verifier, .. } = self;
         let has_own_verifier = verifier.is_some();
-        let verifier = verifier.unwrap_or_else(|| Arc::new(wiring::verifier(&settings, Arc::clone(&clock))));
-        let ports = Ports { verifier, clock, offer, announcer };
+        let ports = Ports { announcer, ..Ports::configured(&settings, verifier, clock, offer)? };
         Ok(Server { settings, ports, shutdown, has_own_verifier })
     }
 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use domain::{
-    Announcer, Catalog, Change, Clock, DynTool, Method, MethodCatalog, Pool, Prompt, PromptCatalog, Provider,
-    Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, TokenVerifier, ToolCatalog, ToolName,
+    Announcer, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopObserver, Observer, Pool,
+    Prompt, PromptCatalog, Provider, Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle,
+    TokenVerifier, ToolCatalog, ToolName, Unthrottled,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
-use jwks_verifier::{IdentityProvider, JwksVerifier};
+use jwks_verifier::{IdentityProvider, JwksVerifier, Status};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use url::Url;
 
 use crate::config::{Settings, Sources};
@@ -137,26 +140,74 @@ pub struct Ports {
     pub offer: Offer,
     /// Announces changes to clients that subscribed to them; tools that change something announce it here.
     pub announcer: Announcer,
+    /// Is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Bounds how often a principal may ask.
+    pub throttle: Arc<dyn Throttle>,
 }
 
 impl Ports {
-    /// Creates the ports, with an announcer of their own.
+    /// Creates the ports, with an announcer of their own. Nothing is observed or throttled.
     #[must_use]
     pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, offer: Offer) -> Self {
-        Self { verifier, clock, offer, announcer: Announcer::default() }
+        let (observer, throttle) = (Arc::new(NoopObserver), Arc::new(Unthrottled));
+        Self { verifier, clock, offer, announcer: Announcer::default(), observer, throttle }
     }
 
-    /// Creates the ports of production: the tenant's keys and the machine's clock. Must be called within a tokio runtime.
-    #[must_use]
-    pub fn real(settings: &Settings, offer: Offer) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        Self::new(Arc::new(verifier(settings, Arc::clone(&clock))), clock, offer)
+    /// Creates the ports that settings ask for, with this verifier, or else that of the tenant's keys.
+    ///
+    /// # Errors
+    /// Outside a tokio runtime.
+    pub fn configured(
+        settings: &Settings,
+        verifier: Option<Arc<dyn TokenVerifier>>,
+        clock: Arc<dyn Clock>,
+        offer: Offer,
+    ) -> anyhow::Result<Self> {
+        Handle::try_current().context("a server needs a tokio runtime")?;
+        let observer: Arc<dyn Observer> = Arc::new(NoopObserver);
+        let of_tenant = || Arc::new(self::verifier(settings, Arc::clone(&clock), &observer)) as _;
+        let verifier = verifier.unwrap_or_else(of_tenant);
+        Ok(Self { observer, ..Self::new(verifier, clock, offer) })
+    }
+
+    /// Creates the ports of production: the tenant's keys and the machine's clock.
+    ///
+    /// # Errors
+    /// Outside a tokio runtime.
+    pub fn real(settings: &Settings, offer: Offer) -> anyhow::Result<Self> {
+        Self::configured(settings, None, Arc::new(SystemClock::start()), offer)
     }
 }
 
 /// Starts the verifier of tokens that are signed with the issuer's keys. Must be called within a tokio runtime.
-pub fn verifier(settings: &Settings, clock: Arc<dyn Clock>) -> JwksVerifier<Arc<dyn IdentityProvider>> {
-    JwksVerifier::for_provider(Arc::clone(&settings.identity_provider), &settings.keys, clock)
+pub fn verifier(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    observer: &Arc<dyn Observer>,
+) -> JwksVerifier<Arc<dyn IdentityProvider>> {
+    let provider = Arc::clone(&settings.identity_provider);
+    let verifier = JwksVerifier::for_provider(provider, &settings.keys, clock);
+    tokio::spawn(report_fetches(verifier.status(), Arc::clone(observer)));
+    verifier
+}
+
+/// Tells the observer of every fetch of keys, for as long as there is a verifier.
+async fn report_fetches(mut status: watch::Receiver<Status>, observer: Arc<dyn Observer>) {
+    let mut told = Status::default();
+    loop {
+        let now = status.borrow_and_update().clone();
+        for _ in told.succeeded..now.succeeded {
+            observer.observe(Event::KeysFetched { succeeded: true });
+        }
+        for _ in told.failed..now.failed {
+            observer.observe(Event::KeysFetched { succeeded: false });
+        }
+        told = now;
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Returns what this package ships.
@@ -209,6 +260,8 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         verifier: ports.verifier,
         providers: ports.offer.providers,
         clock: ports.clock,
+        observer: ports.observer,
+        throttle: ports.throttle,
         tokens: settings.token_policy(),
         catalog,
         scopes,

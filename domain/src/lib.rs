@@ -22,6 +22,7 @@ pub mod hierarchy;
 pub mod icon;
 pub mod input;
 pub mod method;
+pub mod observer;
 pub mod policy;
 pub mod pool;
 pub mod principal;
@@ -34,6 +35,7 @@ pub mod resource;
 pub mod schema;
 pub mod scope;
 pub mod service;
+pub mod throttle;
 pub mod time;
 pub mod token;
 pub mod tool;
@@ -57,6 +59,7 @@ pub use input::{
     InputResponses, Message, Outcome, Role,
 };
 pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
+pub use observer::{Event, NoopObserver, Observer};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
@@ -70,6 +73,7 @@ pub use resource::{
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use service::{AuthError, CallError, CompletionRef, RequestContext, Service};
+pub use throttle::{Throttle, Unthrottled};
 pub use time::{Clock, UnixMillis, UnixSeconds};
 pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::principal::Principal;
 
@@ -40,6 +41,33 @@ pub enum Exhausted {
     /// The subject or the client would exceed its share.
     #[error("this subject or client has its share of the server under way")]
     Share,
+    /// The subject or the client asks more often than it may.
+    #[error("this subject or client asks too often")]
+    Rate {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+impl Exhausted {
+    /// Returns the reason code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Pool => "overloaded",
+            Self::Share => "share_exhausted",
+            Self::Rate { .. } => "rate_exceeded",
+        }
+    }
+
+    /// Returns when to try again; soon, where nobody knows a time.
+    #[must_use]
+    pub const fn retry_after(self) -> Duration {
+        match self {
+            Self::Pool | Self::Share => Duration::from_secs(1),
+            Self::Rate { retry_after } => retry_after,
+        }
+    }
 }
 
 /// A holder of units: keyed hashes of a subject and of a client.

@@ -16,14 +16,16 @@ use crate::content::ResourceContents;
 use crate::context::{Cancellation, Context, Feedback};
 use crate::input::{ClientCapabilities, InputResponses, Message, Outcome};
 use crate::method::{MethodCall, MethodError};
+use crate::observer::{Event, Observer};
 use crate::policy::{Denied, ScopePolicy};
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::provider::Provider;
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec, Watch};
+use crate::throttle::Throttle;
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
-use crate::tool::{CallToolResult, ToolCall, ToolSpec};
+use crate::tool::{CallToolResult, ToolCall, ToolName, ToolSpec};
 use crate::tool_error::ToolError;
 
 /// The ports and policies behind every request.
@@ -32,6 +34,10 @@ pub struct Service {
     pub verifier: Arc<dyn TokenVerifier>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Bounds how often a principal may ask.
+    pub throttle: Arc<dyn Throttle>,
     /// The rules for tokens.
     pub tokens: TokenPolicy,
     /// The tools, resources, prompts and methods.
@@ -94,6 +100,46 @@ pub enum CallError {
     /// The tool's structured result does not fit its own output schema.
     #[error("the tool gave a result that does not fit its output schema")]
     InvalidOutput,
+}
+
+impl CallError {
+    /// Returns the reason code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownTool => "unknown_tool",
+            Self::UnknownResource => "unknown_resource",
+            Self::UnknownPrompt => "unknown_prompt",
+            Self::UnknownMethod => "method_not_found",
+            Self::Denied(_) => "insufficient_scope",
+            Self::InvalidArguments(_) => "invalid_arguments",
+            Self::Failed(_) => "tool_failed",
+            Self::Panicked => "tool_panicked",
+            Self::DeadlineExceeded(_) => "tool_deadline_exceeded",
+            Self::InvalidOutput => "invalid_tool_output",
+        }
+    }
+}
+
+/// A tool that runs, and tells the observer once it does no more.
+struct ToolRun<'s> {
+    service: &'s Service,
+    tool: &'s ToolName,
+    began: Duration,
+    outcome: &'static str,
+}
+
+impl<'s> ToolRun<'s> {
+    fn begin(service: &'s Service, tool: &'s ToolName) -> Self {
+        Self { service, tool, began: service.clock.uptime(), outcome: "cancelled" }
+    }
+}
+
+impl Drop for ToolRun<'_> {
+    fn drop(&mut self) {
+        let took = self.service.clock.uptime().saturating_sub(self.began);
+        self.service.observer.observe(Event::ToolCalled { tool: self.tool, outcome: self.outcome, took });
+    }
 }
 
 impl Service {
@@ -165,8 +211,20 @@ impl Service {
         let entry = self.catalog.tools.entry(name).ok_or(CallError::UnknownTool)?;
         self.scopes.permit(request.principal, &entry.spec.name).map_err(CallError::from)?;
         let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
+        let mut run = ToolRun::begin(self, &entry.spec.name);
+        let outcome = self.run(request, entry, &arguments).await;
+        run.outcome = outcome.as_ref().map_or_else(CallError::code, |_| "ok");
+        Ok(outcome?)
+    }
+
+    async fn run(
+        &self,
+        request: &RequestContext<'_>,
+        entry: &CatalogEntry,
+        arguments: &Value,
+    ) -> Result<Outcome<CallToolResult>, CallError> {
         let watch = CancelOnDrop::default();
-        let call = ToolCall::new(self.context(request, &watch), &arguments);
+        let call = ToolCall::new(self.context(request, &watch), arguments);
         let outcome = settle(self.bounded(entry.tool.run(call)).await?)?;
         if let Outcome::Complete(output) = &outcome {
             check_output(entry, output)?;

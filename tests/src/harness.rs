@@ -38,6 +38,8 @@ pub const NOBODY: &str = "nobody-token";
 pub struct Choices {
     sources: Sources,
     offer: Offer,
+    /// Changes the ports that they are served behind.
+    with_ports: Box<dyn FnOnce(&mut Ports) + Send>,
 }
 
 impl Choices {
@@ -47,7 +49,7 @@ impl Choices {
             .set("test", "auth0.issuer", ISSUER)
             .set("test", "auth0.audience", AUDIENCE)
             .set("test", "server.url", URL);
-        Self { sources, offer: wiring::shipped() }
+        Self { sources, offer: wiring::shipped(), with_ports: Box::new(|_| {}) }
     }
 
     pub fn set(mut self, key: &str, value: impl Into<config::ValueKind>) -> Self {
@@ -78,6 +80,16 @@ impl Choices {
 
     pub fn method(mut self, method: Arc<dyn Method>) -> Self {
         self.offer.methods.push(method);
+        self
+    }
+
+    /// Serves behind other ports.
+    pub fn ports_with(mut self, change: impl FnOnce(&mut Ports) + Send + 'static) -> Self {
+        let before = self.with_ports;
+        self.with_ports = Box::new(|ports| {
+            before(ports);
+            change(ports);
+        });
         self
     }
 
@@ -132,7 +144,8 @@ impl Harness {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.offer);
+        let mut ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.offer);
+        (choices.with_ports)(&mut ports);
         let settings = ports.offer.settings(choices.sources).unwrap();
         let announcer = ports.announcer.clone();
         let server = wiring::server(listener, &settings, ports.clone()).unwrap();

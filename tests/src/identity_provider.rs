@@ -94,7 +94,8 @@ impl Deployment {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let settings = settings(&issuer(&keys));
-        let server = wiring::server(listener, &settings, Ports::real(&settings, wiring::shipped())).unwrap();
+        let server =
+            wiring::server(listener, &settings, Ports::real(&settings, wiring::shipped()).unwrap()).unwrap();
         let server = tokio::spawn(server.run(std::future::pending()));
         Self { keys, endpoint, server }
     }

@@ -33,6 +33,7 @@ mod login;
 mod methods;
 mod modern;
 mod oauth;
+mod observing;
 mod overload;
 mod own_configuration;
 mod own_server;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use domain::{
-    Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, Pool, Scope, ScopeHierarchy, ScopePolicy,
-    ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds,
+    Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, NoopObserver, Pool, Scope, ScopeHierarchy,
+    ScopePolicy, ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds, Unthrottled,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
@@ -62,6 +62,8 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
     let service = Service {
         verifier: Arc::new(ScriptedVerifier::new()),
         clock: Arc::new(ManualClock::at(NOW)),
+        observer: Arc::new(NoopObserver),
+        throttle: Arc::new(Unthrottled),
         tokens: settings.token_policy(),
         scopes: ScopePolicy::new(scopes, &catalog, &ScopeHierarchy::default(), LoginScopes::All).unwrap(),
         catalog,

@@ -1,11 +1,13 @@
-//! One line per request, and the id that ties a response, its line and whatever else was logged together.
+//! One line per request, of which the observer is told, too, and the id that ties a response, its line and whatever else was
+//! logged together.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{BearerToken, Denied, Principal, Scope, Service, ToolName, UnverifiedClaims};
+use domain::{BearerToken, Denied, Event, Observer, Principal, Scope, Service, ToolName, UnverifiedClaims};
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
@@ -48,8 +50,9 @@ impl RequestIds {
 }
 
 /// The content of a request's line. It has nothing of the query and the body, and of the headers only what a refusal is about.
-#[derive(Debug)]
+/// When it is dropped, the request is over.
 pub(crate) struct Record {
+    observer: Arc<dyn Observer>,
     /// The other end of the connection: the client, or the proxy before the server.
     peer: SocketAddr,
     method: Method,
@@ -86,8 +89,10 @@ struct Details {
 }
 
 impl Record {
-    pub(crate) fn new(request: &Parts, peer: SocketAddr) -> Self {
+    pub(crate) fn new(request: &Parts, peer: SocketAddr, observer: &Arc<dyn Observer>) -> Self {
+        observer.observe(Event::RequestBegan);
         Self {
+            observer: Arc::clone(observer),
             peer,
             method: request.method.clone(),
             target: request.uri.clone(),
@@ -118,6 +123,9 @@ impl Record {
 
     /// Writes the line, at debug level for successful probes, which come every few seconds.
     pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
+        let reason = self.refused.or(self.protocol.reason);
+        let (code, is_probe) = (status.as_u16(), self.is_probe);
+        self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, took });
         let principal = self.principal.as_ref();
         let none = Details::default();
         let details = self.details.as_deref().unwrap_or(&none);
@@ -129,13 +137,13 @@ impl Record {
                     peer = %self.peer,
                     method = cut(self.method.as_str(), 16),
                     path = cut(self.target.path(), 256),
-                    status = status.as_u16(),
+                    status = code,
                     ms = (took.as_secs_f64() * 1e6).round() / 1e3,
                     sub = principal.map(Principal::subject),
                     client_id = principal.map(Principal::client),
                     rpc = self.protocol.method.as_deref(),
                     tool = self.protocol.tool.as_ref().map(ToolName::as_str),
-                    reason = self.refused.or(self.protocol.reason),
+                    reason,
                     host = details.host.as_deref(),
                     origin = details.origin.as_deref(),
                     held_scopes = details.held_scopes.as_ref().map(display),
@@ -152,6 +160,12 @@ impl Record {
         } else {
             line!(tracing::Level::INFO);
         }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.observer.observe(Event::RequestEnded);
     }
 }
 

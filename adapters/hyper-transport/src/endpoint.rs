@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Exhausted, Holder, Lease, Principal};
+use domain::{Holder, Lease, Principal};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
@@ -15,8 +15,9 @@ use crate::access_log::{BodyRead, Record};
 use crate::answer_body::{AnswerBody, event};
 use crate::body;
 use crate::credentials::bearer_token;
+use crate::error_response::whole_seconds;
 use crate::head::head_bytes;
-use crate::problem::Problem;
+use crate::problem::{Problem, limit_status};
 use crate::shared::{Shared, Snapshot};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -143,14 +144,17 @@ fn respond(
 ) -> Result<Response<AnswerBody>, Problem> {
     let Reply { status, body, log } = reply;
     record.protocol = log;
+    let mut retry_after = None;
     let status = match status {
         Status::Ok => StatusCode::OK,
         Status::Accepted => StatusCode::ACCEPTED,
         Status::BadRequest => StatusCode::BAD_REQUEST,
         Status::NotFound => StatusCode::NOT_FOUND,
         Status::Denied(denied) => return Err(Problem::Denied(*denied)),
-        Status::Exhausted(Exhausted::Pool) => StatusCode::SERVICE_UNAVAILABLE,
-        Status::Exhausted(Exhausted::Share) => StatusCode::TOO_MANY_REQUESTS,
+        Status::Exhausted(exhausted) => {
+            retry_after = Some(exhausted.retry_after());
+            limit_status(exhausted)
+        }
     };
     let (body, content_type) = match body {
         Body::Empty => (AnswerBody::empty(), None),
@@ -171,8 +175,8 @@ fn respond(
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(retry_after) = retry_after {
+        headers.insert(RETRY_AFTER, whole_seconds(retry_after));
     }
     if content_type == Some(EVENT_STREAM) {
         // nginx would collect events, and hand them on all at once.

@@ -56,7 +56,7 @@ fn header(facts: &ErrorFacts<'_>, challenges: &Challenges) -> Option<(HeaderName
 }
 
 /// Returns a time in whole seconds (RFC 9110 section 10.2.3), never too early.
-fn whole_seconds(time: Duration) -> HeaderValue {
+pub(crate) fn whole_seconds(time: Duration) -> HeaderValue {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     HeaderValue::from(seconds.max(1))
 }

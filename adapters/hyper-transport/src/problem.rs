@@ -225,12 +225,16 @@ impl Problem {
 }
 
 fn limit_reached(exhausted: Exhausted) -> ErrorFacts<'static> {
-    let (status, error) = match exhausted {
-        Exhausted::Pool => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
-        Exhausted::Share => (StatusCode::TOO_MANY_REQUESTS, "share_exhausted"),
-    };
-    ErrorFacts::new(status, error, format!("{exhausted}; try again"))
-        .with_header(ErrorHeader::RetryAfter(SOON))
+    ErrorFacts::new(limit_status(exhausted), exhausted.code(), format!("{exhausted}; try again"))
+        .with_header(ErrorHeader::RetryAfter(exhausted.retry_after()))
+}
+
+/// Returns the status of a limit that is reached: of the server, or of a subject or client.
+pub(crate) const fn limit_status(exhausted: Exhausted) -> StatusCode {
+    match exhausted {
+        Exhausted::Pool => StatusCode::SERVICE_UNAVAILABLE,
+        Exhausted::Share | Exhausted::Rate { .. } => StatusCode::TOO_MANY_REQUESTS,
+    }
 }
 
 fn unauthenticated(error: &AuthError) -> ErrorFacts<'static> {

@@ -50,9 +50,9 @@ impl Shared {
         let id = self.ids.next();
         let (head, mut body) = request.into_parts();
         let has_body = !body.is_end_stream();
-        let mut record = Record::new(&head, peer);
         let span = tracing::info_span!("request", id);
         let snapshot = self.snapshot();
+        let mut record = Record::new(&head, peer, &snapshot.service().observer);
         let authority = named_authority(&head);
         let endpoint = snapshot.endpoints.find(authority.as_ref().ok(), head.uri.path());
         let route = endpoint.route(head.uri.path());
@@ -267,7 +267,8 @@ mod tests {
             let request = Request::post("/mcp").version(version);
             let request = expect.into_iter().fold(request, |request, value| request.header(EXPECT, value));
             let (head, ()) = request.body(()).unwrap().into_parts();
-            let mut record = Record::new(&head, SocketAddr::from(([127, 0, 0, 1], 1)));
+            let observer: Arc<dyn domain::Observer> = Arc::new(domain::NoopObserver);
+            let mut record = Record::new(&head, SocketAddr::from(([127, 0, 0, 1], 1)), &observer);
             record.body = body;
             let mut response = Response::new(AnswerBody::empty());
             if closes {

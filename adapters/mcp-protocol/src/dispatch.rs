@@ -24,6 +24,9 @@ pub(crate) async fn answer(
     let found = methods::find(&request.method, &served.snapshot.service().catalog);
     let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
     let log = LogFields { method: name, ..LogFields::default() };
+    if let Err(exhausted) = served.snapshot.service().throttle.take(principal) {
+        return Reply::refused(id, exhausted.into(), log);
+    }
     let era = match era(fields, &request) {
         Ok(era) => era,
         Err(failure) => return Reply::refused(id, failure.into(), log),

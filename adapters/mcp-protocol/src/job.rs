@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use syntax::strict_json;
 
-use self::failure::{log_failure, reason, relayed, unknown_tool};
+use self::failure::{log_failure, relayed, unknown_tool};
 pub(crate) use self::target::{Arguments, Target};
 use self::target::{NotTexts, job_memory};
 use crate::content::{capability, input_request};
@@ -330,7 +330,7 @@ impl Job {
             CallError::Denied(denied) => return Err(self.era.refuse(denied)),
             error => error,
         };
-        self.log.reason = Some(reason(&error));
+        self.log.reason = Some(error.code());
         log_failure(&self.log, &error);
         let target = self.target.name();
         match (&error, &self.target) {

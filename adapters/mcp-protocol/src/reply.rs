@@ -25,7 +25,7 @@ pub(crate) mod code {
     /// This server's own, outside the range that JSON-RPC reserves: the equivalent HTTP statuses.
     pub(crate) const FORBIDDEN: i32 = 403;
     pub(crate) const OVERLOADED: i32 = 503;
-    pub(crate) const SHARE_EXHAUSTED: i32 = 429;
+    pub(crate) const TOO_MANY_REQUESTS: i32 = 429;
 }
 
 /// The body of a reply.
@@ -80,7 +80,7 @@ pub enum Status {
     NotFound,
     /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
     Denied(Box<Denied>),
-    /// A limit is reached: HTTP 503, or 429 for the share of a subject or client. The body is a JSON-RPC error.
+    /// A limit is reached: HTTP 503, or 429 for a limit of a subject or client. The body is a JSON-RPC error.
     Exhausted(Exhausted),
 }
 
@@ -229,13 +229,13 @@ impl Reply {
             Refusal::Denied(denied) => Self::denied(denied, log),
             Refusal::Failure(failure) => Self::failure(Some(id), &failure, log),
             Refusal::Exhausted(exhausted) => {
-                let (code, reason) = match exhausted {
-                    Exhausted::Pool => (code::OVERLOADED, "overloaded"),
-                    Exhausted::Share => (code::SHARE_EXHAUSTED, "share_exhausted"),
+                let code = match exhausted {
+                    Exhausted::Pool => code::OVERLOADED,
+                    Exhausted::Share | Exhausted::Rate { .. } => code::TOO_MANY_REQUESTS,
                 };
                 let failure = Failure::inline(code, format!("{exhausted}; try again"));
                 let failure = Failure { status: Status::Exhausted(exhausted), ..failure };
-                Self::failure(Some(id), &failure, LogFields { reason: Some(reason), ..log })
+                Self::failure(Some(id), &failure, LogFields { reason: Some(exhausted.code()), ..log })
             }
         }
     }

@@ -20,5 +20,5 @@ pub fn ports(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>) -> Ports {
         prompts: prompts::all(),
         ..Offer::default()
     };
-    Ports { verifier, clock, offer, announcer }
+    Ports { announcer, ..Ports::new(verifier, clock, offer) }
 }

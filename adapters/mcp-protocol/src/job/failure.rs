@@ -27,21 +27,6 @@ pub(super) fn unknown_tool(name: &str) -> Failure {
     Failure::inline(code::INVALID_PARAMS, message)
 }
 
-pub(super) const fn reason(error: &CallError) -> &'static str {
-    match error {
-        CallError::UnknownTool => "unknown_tool",
-        CallError::UnknownResource => "unknown_resource",
-        CallError::UnknownPrompt => "unknown_prompt",
-        CallError::UnknownMethod => "method_not_found",
-        CallError::Denied(_) => "insufficient_scope",
-        CallError::InvalidArguments(_) => "invalid_arguments",
-        CallError::Failed(_) => "tool_failed",
-        CallError::Panicked => "tool_panicked",
-        CallError::DeadlineExceeded(_) => "tool_deadline_exceeded",
-        CallError::InvalidOutput => "invalid_tool_output",
-    }
-}
-
 /// Logs what the client does not learn. A client's mistakes are in the access log alone.
 pub(super) fn log_failure(log: &LogFields, error: &CallError) {
     let tool = log.tool.as_ref().map(ToolName::as_str);
