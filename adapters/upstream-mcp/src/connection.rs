@@ -1,6 +1,7 @@
 //! [`Connection`]: one connection to an upstream, over which many callers' requests go at a time.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use rmcp::service::{
     ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, NotificationContext, Peer,
     PeerRequestOptions, RequestContext, RequestHandle, RoleClient, RunningService, Service, ServiceError,
 };
-use rmcp::transport::Transport;
+use rmcp::transport::{DynamicTransportError, Transport};
 use tokio::sync::watch;
 
 use crate::caller::Told;
@@ -67,6 +68,8 @@ pub(crate) enum ConnectError {
     Http(#[from] http::SetupError),
     #[error("the handshake failed: {0}")]
     Handshake(String),
+    #[error("it ended before the handshake was done ({0}); what it wrote to standard error is in the log")]
+    Ended(String),
     #[error("it was not ready within {} s", .0.as_secs_f64())]
     TooSlow(Duration),
 }
@@ -131,7 +134,10 @@ impl Connection {
                 .await
             }
         };
-        let running = running.map_err(|error| ConnectError::Handshake(told(&error)))?;
+        let running = match running {
+            Ok(running) => running,
+            Err(error) => return Err(handshake_failed(&error, ended).await),
+        };
         let peer = running.peer().clone();
         let is_modern = peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
         Ok((Self { peer, wire, is_modern, ended }, running))
@@ -283,23 +289,39 @@ impl RequestError {
             ServiceError::McpError(error) => Self::Refused(error),
             ServiceError::TransportClosed => Self::Lost("the connection closed".into()),
             ServiceError::Cancelled { .. } => Self::Lost("it cancelled the request".into()),
-            error => Self::Lost(told(&error)),
+            ServiceError::TransportSend(error) => Self::Lost(innermost(&error)),
+            error => Self::Lost(error.to_string()),
         }
     }
 }
 
-/// Returns an error with its causes, which it may have said itself.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
+/// Returns why a handshake failed: if a child ended by itself, that is why.
+async fn handshake_failed(
+    error: &ClientInitializeError,
+    ended: Option<watch::Receiver<Option<String>>>,
+) -> ConnectError {
+    let text = match error {
+        ClientInitializeError::TransportError { error, .. } => innermost(error),
+        error => error.to_string(),
+    };
+    let Some(mut ended) = ended else { return ConnectError::Handshake(text) };
+    // What rmcp drops is killed, so that this is soon there.
+    let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+    match end {
+        Some(end) if !end.contains("SIGKILL") => ConnectError::Ended(end),
+        _ => ConnectError::Handshake(text),
     }
-    text
+}
+
+/// Returns what a transport of ours said, without rmcp's layers around it.
+fn innermost(error: &DynamicTransportError) -> String {
+    let mut cause: &(dyn Error + 'static) = error.error.as_ref();
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let text = cause.to_string();
+    // rmcp's own word for what its HTTP client says.
+    text.strip_prefix("Client error: ").unwrap_or(&text).to_owned()
 }
 
 async fn handshake<T: Transport<RoleClient> + 'static>(
