@@ -3,9 +3,21 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
-export async function startDev(binary, ...options) {
+export const startDev = (binary, ...options) => start(binary, "inherit", options);
+
+/** The same, whose log can be waited for; whoever blocks, blocks it. */
+export async function startLoggedDev(binary, ...options) {
+  const dev = await start(binary, "pipe", options);
+  const log = createInterface({ input: dev.stderr });
+  /** Completes when the log has a line that the pattern fits, from now on. */
+  const logged = (pattern) => new Promise((done) => log.on("line", (line) => pattern.test(line) && done(line)));
+  return { ...dev, logged };
+}
+
+async function start(binary, stderr, options) {
   const args = ["dev", "--port", "0", "--tenant-port", "0", ...options];
-  const child = spawn(binary, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(binary, args, { stdio: ["ignore", "pipe", stderr] });
+  child.stderr?.pipe(process.stderr, { end: false });
   const ended = new Promise((done) => child.once("exit", (code, signal) => done(code ?? signal)));
   const banner = [];
   for await (const line of createInterface({ input: child.stdout })) {
@@ -19,6 +31,8 @@ export async function startDev(binary, ...options) {
   return {
     endpoint: word("MCP endpoint"),
     issuer,
+    pid: child.pid,
+    stderr: child.stderr,
     token(user, audience) {
       const target = audience ? ["--audience", audience] : [];
       const args = ["token", "--user", user, "--tenant-port", tenantPort, ...target];

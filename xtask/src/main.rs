@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 19] = [
+const STAGES: [Stage; 21] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -34,6 +34,12 @@ const STAGES: [Stage; 19] = [
     Stage { name: "typescript", about: "the TypeScript SDK", run: typescript },
     Stage { name: "python", about: "the Python SDK", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
+    Stage { name: "upstreams", about: "other MCP servers behind this one, by both SDKs", run: upstreams },
+    Stage {
+        name: "upstream-conformance",
+        about: "the suite against servers alone and behind this one",
+        run: upstream_conformance,
+    },
     Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
     Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
     Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
@@ -46,7 +52,7 @@ fn main() -> ExitCode {
     if stages.is_empty() || stages.len() < names.len() {
         eprintln!("usage: cargo xtask STAGE...\n");
         for Stage { name, about, .. } in &STAGES {
-            eprintln!("  {name:<12} {about}");
+            eprintln!("  {name:<20} {about}");
         }
         return ExitCode::from(2);
     }
@@ -103,7 +109,9 @@ fn bench() -> Result {
     build()?;
     let few = "--seconds 0.5 --rounds 1 --tokens 200 --memory-tokens 200 --idle 64";
     let mut command = command(built("load")?, few);
-    run(command.arg("--server").arg(server()?).arg("--floor").arg(built("floor")?))
+    run(command.arg("--server").arg(server()?).arg("--floor").arg(built("floor")?))?;
+    let mut command = self::command(built("load")?, "--upstream --seconds 0.5 --rounds 1");
+    run(command.arg("--server").arg(server()?).arg("--peer").arg(built("peer")?))
 }
 
 fn soak() -> Result {
@@ -141,6 +149,16 @@ fn python() -> Result {
 fn fastmcp() -> Result {
     build()?;
     client(venv("fastmcp_client.py").arg(server()?))
+}
+
+fn upstreams() -> Result {
+    build()?;
+    client(node("upstreams.mjs").arg(server()?).arg(python_binary()))
+}
+
+fn upstream_conformance() -> Result {
+    build()?;
+    client(node("upstream-conformance.mjs").arg(server()?).arg(fixture()?))
 }
 
 fn new() -> Result {
@@ -204,8 +222,13 @@ fn node(script: &str) -> Command {
     command
 }
 
+/// Returns the Python that has the clients.
+fn python_binary() -> PathBuf {
+    root().join(".ci/out/python/bin/python")
+}
+
 fn venv(script: &str) -> Command {
-    let mut command = command(root().join(".ci/out/python/bin/python"), "");
+    let mut command = command(python_binary(), "");
     command.arg(root().join(".ci/clients").join(script));
     command
 }

@@ -347,7 +347,9 @@ impl Job {
             (CallError::UnknownPrompt, _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, "unknown prompt").into())
             }
-            (CallError::Failed(failure), _) if failure.as_relayed().is_some() => Err(relayed(failure)),
+            (CallError::Failed(failure), _) if failure.as_relayed().is_some() => {
+                Err(relayed(failure, self.era))
+            }
             (_, Target::Tool { .. }) => Ok(self.renderer().tool_error(error.to_string())),
             (CallError::InvalidArguments(_), _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, error.to_string()).into())

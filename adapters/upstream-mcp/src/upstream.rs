@@ -274,10 +274,11 @@ impl Inner {
         lists.log(&self.relay.options.name);
         let server = info.as_ref().and_then(|info| info.server_info.as_ref());
         let server = server.map(|server| format!("{} {}", server.name, server.version));
-        tracing::info!(upstream = self.relay.options.name, server, "connected");
         self.relay.set_connection(Some(Arc::clone(connection)));
         let state = State { is_connected: true, lists: Arc::new(lists), problem: None };
         self.state.send_replace(state);
+        // Only now: whoever reads it may call.
+        tracing::info!(upstream = self.relay.options.name, server, "connected");
         self.announce(Change::Tools);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The benchmark: what a request costs this server, as a ratio to what it costs bare hyper in the same run.
 //!
 //! `cargo run --profile dist --package load` builds both, runs them in turn on one core with their client on another, checks
-//! every answer, and prints a table; `--write FILE` puts it between the marks of a document.
+//! every answer, and prints a table; `--write FILE` puts it between the marks of a document. With `--upstream` it measures what
+//! this server adds to a call of another MCP server's tool, beside what a bare reverse proxy adds.
 
 #![expect(clippy::cast_precision_loss, reason = "microseconds and kibibytes are far below 2^52")]
 
@@ -10,6 +11,7 @@ mod measure;
 mod process;
 mod report;
 mod requests;
+mod upstream;
 mod verify;
 
 use std::ffi::OsStr;
@@ -45,6 +47,12 @@ pub(crate) struct Arguments {
     /// A build of the floor; without it, it is built
     #[arg(long, value_name = "PATH")]
     floor: Option<PathBuf>,
+    /// A build of the upstream and the reverse proxy; without it, it is built
+    #[arg(long, value_name = "PATH", requires = "upstream")]
+    peer: Option<PathBuf>,
+    /// Measure what this server adds to the calls of an upstream
+    #[arg(long, conflicts_with_all = ["write", "floor"])]
+    upstream: bool,
     /// Set the document's table to this run's
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -52,8 +60,17 @@ pub(crate) struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let binaries = binaries(arguments.server.clone(), arguments.floor.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if arguments.upstream {
+        let server = given_or_built(arguments.server.clone(), "fastmcp-auth0", "fastmcp-auth0")?;
+        let peer = given_or_built(arguments.peer.clone(), "load", "peer")?;
+        report::print(&runtime.block_on(upstream::Bench::start(&arguments, server, peer))?.run()?);
+        return Ok(());
+    }
+    let binaries = Binaries {
+        server: given_or_built(arguments.server.clone(), "fastmcp-auth0", "fastmcp-auth0")?,
+        floor: given_or_built(arguments.floor.clone(), "load", "floor")?,
+    };
     let results = runtime.block_on(Bench::start(arguments, binaries))?.run()?;
     let table = report::render(&results);
     report::print(&table);
@@ -69,18 +86,15 @@ pub(crate) struct Binaries {
     pub(crate) floor: PathBuf,
 }
 
-/// Returns the given programs, and builds what was not given with this program's own profile, beside it.
-fn binaries(server: Option<PathBuf>, floor: Option<PathBuf>) -> anyhow::Result<Binaries> {
+/// Returns the given program, or builds it with this program's own profile, beside it.
+fn given_or_built(given: Option<PathBuf>, package: &str, name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
     let own = std::env::current_exe()?;
     let folder = own.parent().context("no target folder")?;
-    let built = |package: &str, name: &str| -> anyhow::Result<PathBuf> {
-        build(package, name, folder)?;
-        Ok(folder.join(name))
-    };
-    Ok(Binaries {
-        server: server.map_or_else(|| built("fastmcp-auth0", "fastmcp-auth0"), Ok)?,
-        floor: floor.map_or_else(|| built("load", "floor"), Ok)?,
-    })
+    build(package, name, folder)?;
+    Ok(folder.join(name))
 }
 
 /// Builds a program into the profile's folder. A profile's folder has its name, but for `dev`.

@@ -15,13 +15,13 @@ use crate::requests::{Era, tenant_options, tokens};
 use crate::verify;
 use crate::{Arguments, Binaries};
 
-const AUDIENCE: &str = "https://load.example/mcp";
+pub(crate) const AUDIENCE: &str = "https://load.example/mcp";
 /// How many tokens a server sees over and over.
-const SEEN: usize = 64;
+pub(crate) const SEEN: usize = 64;
 /// Before a measurement: connections, caches and branch predictors as they are in service.
-const WARM_UP: Duration = Duration::from_millis(300);
-const SERVER_CORE: usize = 0;
-const CLIENT_CORE: usize = 1;
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
+pub(crate) const SERVER_CORE: usize = 0;
+pub(crate) const CLIENT_CORE: usize = 1;
 /// Connections of the measurements.
 pub(crate) const CONNECTIONS: [usize; 2] = [32, 256];
 
@@ -315,7 +315,7 @@ fn cost(outcome: &Outcome, cpu: Duration) -> Cost {
 }
 
 /// One request on a connection of its own: the answer's body.
-fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(request)?;
     let mut answer = Vec::new();

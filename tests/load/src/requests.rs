@@ -23,8 +23,8 @@ impl Era {
         }
     }
 
-    fn body(self) -> Value {
-        let mut params = json!({"name": "greet", "arguments": {"name": "Ada"}});
+    fn body(self, tool: &str) -> Value {
+        let mut params = json!({"name": tool, "arguments": {"name": "Ada"}});
         if self == Self::Modern {
             params["_meta"] = json!({
                 "io.modelcontextprotocol/protocolVersion": self.name(),
@@ -37,10 +37,15 @@ impl Era {
 
     /// A whole request, as a client of this era sends it.
     pub(crate) fn request(self, token: &str) -> Vec<u8> {
-        let body = self.body().to_string();
+        self.call("greet", token)
+    }
+
+    /// The same for another tool.
+    pub(crate) fn call(self, tool: &str, token: &str) -> Vec<u8> {
+        let body = self.body(tool).to_string();
         let mirrors = match self {
-            Self::Legacy => "",
-            Self::Modern => "mcp-method: tools/call\r\nmcp-name: greet\r\n",
+            Self::Legacy => String::new(),
+            Self::Modern => format!("mcp-method: tools/call\r\nmcp-name: {tool}\r\n"),
         };
         format!(
             "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\

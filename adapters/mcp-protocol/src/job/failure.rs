@@ -4,14 +4,18 @@ use std::error::Error;
 
 use domain::{CallError, RelayedError, ToolError, ToolName};
 
+use crate::era::Era;
 use crate::reply::{Failure, LogFields, Refusal, code};
 
-/// Returns another server's error as the client's own.
-pub(super) fn relayed(failure: &ToolError) -> Refusal {
+/// Returns another server's error as the client's own, with the HTTP status that the client's era has for it.
+pub(super) fn relayed(failure: &ToolError, era: Era) -> Refusal {
     let Some(RelayedError { code, message, data }) = failure.as_relayed() else {
         return Failure::inline(code::INTERNAL_ERROR, failure.to_string()).into();
     };
-    let failure = Failure::inline(*code, message.clone());
+    let failure = match (*code, era) {
+        (code::MISSING_CAPABILITY, Era::Modern) => Failure::malformed(*code, message.clone()),
+        _ => Failure::inline(*code, message.clone()),
+    };
     match data {
         Some(data) => failure.with_data(data.clone()).into(),
         None => failure.into(),
@@ -53,4 +57,25 @@ fn causes(failure: &ToolError) -> Option<String> {
         next = cause.source();
     }
     (!texts.is_empty()).then(|| texts.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Status;
+
+    #[test]
+    fn another_servers_error_has_the_status_of_the_clients_era() {
+        for (code, era, status) in [
+            (code::MISSING_CAPABILITY, Era::Modern, Status::BadRequest),
+            (code::MISSING_CAPABILITY, Era::Legacy, Status::Ok),
+            (code::INVALID_PARAMS, Era::Modern, Status::Ok),
+        ] {
+            let error = RelayedError { code, message: "no".to_owned(), data: None };
+            let Refusal::Failure(failure) = relayed(&ToolError::relayed(error), era) else {
+                panic!("not a JSON-RPC error")
+            };
+            assert_eq!((failure.status, failure.code), (status, code), "{code}, {era:?}");
+        }
+    }
 }
