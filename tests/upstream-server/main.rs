@@ -117,7 +117,7 @@ impl Server {
             ("ping" | "logging/setLevel", _) => result(id, "{}"),
             ("tools/list", _) if self.0.is_listless => {
                 // Whoever waits for this learns that it was asked.
-                let _ = std::env::args().last().map(std::net::TcpStream::connect);
+                let _ = std::env::args().next_back().map(std::net::TcpStream::connect);
             }
             ("tools/list", _) => self.list_tools(id, params),
             ("resources/list", _) => result(

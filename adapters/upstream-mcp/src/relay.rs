@@ -163,14 +163,12 @@ impl Relay {
     /// Waits for a place among the calls at a time.
     async fn place(&self, timeout: Duration) -> Result<OwnedSemaphorePermit, ToolError> {
         let place = std::pin::pin!(Arc::clone(&self.places).acquire_owned());
-        match select(place, self.clock.sleep(timeout)).await {
-            Either::Left((Ok(place), _)) => Ok(place),
-            _ => {
-                // Perhaps it reads nothing any more.
-                self.suspect.notify_one();
-                Err(ToolError::new(format!("the server {} is busy; try again", self.options.name)))
-            }
+        if let Either::Left((Ok(place), _)) = select(place, self.clock.sleep(timeout)).await {
+            return Ok(place);
         }
+        // Perhaps it reads nothing any more.
+        self.suspect.notify_one();
+        Err(ToolError::new(format!("the server {} is busy; try again", self.options.name)))
     }
 
     /// Follows a call until it has a result, or needs the client's input.

@@ -84,7 +84,7 @@ impl<W: FnMut(&str)> Log<W> {
 /// Returns the beginning of a text of the upstream's, for the log or a terminal.
 pub(crate) fn shown(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_LINE);
-    let mut shown = printable(text[..end].as_bytes());
+    let mut shown = printable(&text.as_bytes()[..end]);
     if end < text.len() {
         shown.push('…');
     }

@@ -289,21 +289,23 @@ impl Wire {
         };
         let as_it_is = || Received::Message(Cow::Borrowed(text));
         Ok(match (envelope.method.as_deref(), id) {
-            (None, Some(id)) => match envelope.result {
-                Some(result) => self.answered(&id, result).unwrap_or_else(as_it_is),
-                None => {
+            (None, Some(id)) => {
+                if let Some(result) = envelope.result {
+                    self.answered(&id, result).unwrap_or_else(as_it_is)
+                } else {
                     self.lock().is_answered(&id);
                     as_it_is()
                 }
-            },
+            }
             (Some(_), Some(RequestId::String(id))) if id.len() > MAX_ID => return Err(Malformed),
-            (Some(method), Some(id)) => match InputKind::of_method(method) {
-                Some(kind) => self.input_required(&id, kind, envelope.params, stream_of)?,
-                None => {
+            (Some(method), Some(id)) => {
+                if let Some(kind) = InputKind::of_method(method) {
+                    self.input_required(&id, kind, envelope.params, stream_of)?
+                } else {
                     self.lock().unanswered.insert(id);
                     as_it_is()
                 }
-            },
+            }
             (Some(method), None) => {
                 if self.notified(method, envelope.params, stream_of) {
                     Received::Taken
@@ -929,10 +931,10 @@ mod tests {
         let mut call = wire.register(Reading::Call, Source::Caller("a".into()), HeaderMap::new());
         wire.lock().by_id.insert(RequestId::Number(1), call.key);
         let long = "a".repeat(MAX_EVENT_BYTES);
-        let log = format!(
+        let message = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":"{long}"}}}}"#
         );
-        assert_eq!(wire.received(&log, None), Ok(Received::Taken));
+        assert_eq!(wire.received(&message, None), Ok(Received::Taken));
         assert!(call.events.try_recv().is_err());
         let input = r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"message":"a"}}"#;
         for _ in 0..MAX_INPUTS {
