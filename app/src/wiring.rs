@@ -54,15 +54,11 @@ impl Offer {
         let mut resources =
             ResourceCatalog::new(self.resources.clone()).context("the resources can't be offered")?;
         let mut prompts = PromptCatalog::new(self.prompts.clone()).context("the prompts can't be offered")?;
-        for tool in self.provided(|provider| provider.tools()) {
-            leave_out("tool", guarded(|| add_provided(&mut tools, tool)));
-        }
-        for resource in self.provided(|provider| provider.resources()) {
-            leave_out("resource", guarded(|| Ok(resources.add(resource)?)));
-        }
-        for prompt in self.provided(|provider| provider.prompts()) {
-            leave_out("prompt", guarded(|| Ok(prompts.add(prompt)?)));
-        }
+        add_all("tool", self.provided(|provider| provider.tools()), |tool| add_provided(&mut tools, tool));
+        add_all("resource", self.provided(|provider| provider.resources()), |resource| {
+            Ok(resources.add(resource)?)
+        });
+        add_all("prompt", self.provided(|provider| provider.prompts()), |prompt| Ok(prompts.add(prompt)?));
         Ok(Catalog {
             tools,
             resources,
@@ -103,11 +99,23 @@ impl Offer {
     }
 }
 
+/// How many of a kind are named that are left out.
+const MAX_LOGGED: usize = 20;
 const PANICKED: &str = "a provider panicked";
 
-fn leave_out(what: &str, added: anyhow::Result<()>) {
-    if let Err(error) = added {
-        tracing::warn!("a provider's {what} is left out: {error:#}");
+/// Adds what providers have, and logs what can't be: by name the first of it, which may be another server's text.
+fn add_all<T>(what: &str, provided: Vec<T>, mut add: impl FnMut(T) -> anyhow::Result<()>) {
+    let mut left_out = 0;
+    for one in provided {
+        let Err(error) = guarded(|| add(one)) else { continue };
+        left_out += 1;
+        if left_out <= MAX_LOGGED {
+            let error: String = format!("{error:#}").chars().take(500).collect();
+            tracing::warn!("a provider's {what} is left out: {}", error.escape_debug());
+        }
+    }
+    if left_out > MAX_LOGGED {
+        tracing::warn!(count = left_out, "this many {what}s of providers are left out");
     }
 }
 

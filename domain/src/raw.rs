@@ -2,13 +2,17 @@
 
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
+/// The maximum number of members. They are looked up one by one, and each is memory of its own: many small ones would take a
+/// multiple of their text.
+const MAX_MEMBERS: usize = 1000;
+
 /// A JSON object whose members are in their order, each in its own text: numbers keep their digits, and members that nobody
-/// here knows are kept. Of members with one name the last is kept.
+/// here knows are kept. Of members with one name the last is kept. What has more than 1000 members is not deserialized.
 #[derive(Debug, Clone, Default)]
 pub struct RawObject(Vec<(String, Box<RawValue>)>);
 
@@ -93,7 +97,13 @@ impl<'de> Deserialize<'de> for RawObject {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
                 let mut object = RawObject::default();
+                let mut count = 0;
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    // Those of one name count, too: each is looked up among all before it.
+                    count += 1;
+                    if count > MAX_MEMBERS {
+                        return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
+                    }
                     object.insert(&name, value);
                 }
                 Ok(object)
@@ -125,5 +135,16 @@ mod tests {
         let object: RawObject = serde_json::from_str(r#"{"a":1,"a":2}"#).unwrap();
         assert_eq!(serde_json::to_string(&object).unwrap(), r#"{"a":2}"#);
         assert!(serde_json::from_str::<RawObject>("[1]").is_err());
+    }
+
+    #[test]
+    fn an_object_of_very_many_members_is_refused() {
+        let object = |names: &mut dyn Iterator<Item = usize>| {
+            let members: Vec<String> = names.map(|name| format!("\"{name}\":0")).collect();
+            serde_json::from_str::<RawObject>(&format!("{{{}}}", members.join(",")))
+        };
+        assert_eq!(object(&mut (0..MAX_MEMBERS)).unwrap().iter().count(), MAX_MEMBERS);
+        assert!(object(&mut (0..=MAX_MEMBERS)).is_err());
+        assert!(object(&mut std::iter::repeat_n(1, MAX_MEMBERS + 1)).is_err(), "of one name");
     }
 }

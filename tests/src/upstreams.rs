@@ -128,7 +128,9 @@ async fn tools_have_the_scopes_of_their_rules_and_what_no_rule_covers_is_not_off
             names.contains(&"up_echo") && names.contains(&"up_wipe") && names.contains(&"up_said"),
             "{names:?}"
         );
-        for absent in ["up_write", "up_environment", "up_meta", "up_bad name", "up_schemaless", "echo"] {
+        for absent in
+            ["up_write", "up_environment", "up_meta", "up_bad name", "up_schemaless", "up_deep", "echo"]
+        {
             assert!(!names.contains(&absent), "{absent}");
             let refused = gateway.call(ALL, absent, json!({})).await;
             assert_eq!(refused["error"]["code"], -32602, "{absent}: {refused}");
@@ -154,6 +156,9 @@ async fn tools_have_the_scopes_of_their_rules_and_what_no_rule_covers_is_not_off
         assert_eq!(decision("write"), ReportedDecision::Uncovered);
         assert_eq!(decision("environment"), ReportedDecision::Hidden);
         assert!(matches!(decision("bad name"), ReportedDecision::Unusable(_)));
+        assert!(
+            matches!(decision("deep"), ReportedDecision::Unusable(reason) if reason.contains("too deeply"))
+        );
         assert_eq!(report.server.as_deref(), Some("upstream-server 1.2.3"));
     }
 }
@@ -449,7 +454,8 @@ async fn a_child_that_dies_fails_the_calls_under_way_and_is_started_again() {
     assert!(text(&lost).contains("gave no answer"), "{lost}");
 
     soon(gateway.clock.sleeping_until(Duration::from_millis(500))).await;
-    assert!(gateway.upstream.ready().unwrap_err().0.contains("exit status: 3"));
+    assert!(gateway.upstream.report().problem.unwrap().contains("exit status: 3"));
+    assert_eq!(gateway.upstream.ready().unwrap_err().0, "the upstream up is not there");
     assert_eq!(gateway.harness.get("/ready").await.status, 503);
     let away = gateway.call(READER, "echo", json!({"text": "there?"})).await;
     assert!(text(&away).contains("not available at the moment"), "{away}");
@@ -491,4 +497,119 @@ async fn an_upstream_that_can_not_be_started_says_why_and_stopping_ends_it() {
     assert!(error.starts_with("the upstream up: ") && error.contains("/nowhere/server"), "{error}");
     assert!(!error.contains("secret-argument"), "{error}");
     soon(upstream.stop()).await;
+}
+
+#[tokio::test]
+async fn an_upstream_whose_lists_do_not_come_is_given_up_and_started_again() {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let asked = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = asked.local_addr().unwrap().to_string();
+    let upstream = Upstream::start(options(&["listless", &address]), Arc::clone(&clock) as _);
+    let first = tokio::spawn({
+        let upstream = upstream.clone();
+        async move { upstream.first_lists().await }
+    });
+    // It is asked for its tools.
+    soon(asked.accept()).await.unwrap();
+    soon(clock.sleeping_until(Duration::from_secs(30))).await;
+    clock.advance(Duration::from_secs(30));
+    let error = soon(first).await.unwrap().unwrap_err().to_string();
+    assert_eq!(error, "the upstream up: its lists can't be read: no answer within 30 s");
+    soon(clock.sleeping_until(Duration::from_millis(500))).await;
+    soon(upstream.stop()).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_is_stopped_at_once() {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let upstream = Upstream::start(options(&["mute"]), Arc::clone(&clock) as _);
+    soon(clock.sleeping_until(Duration::from_secs(30))).await;
+    soon(upstream.stop()).await;
+}
+
+#[tokio::test]
+async fn a_call_that_could_not_be_cancelled_keeps_its_place_and_an_upstream_that_reads_nothing_is_replaced() {
+    let mut one = options(&[]);
+    one.limits.calls = 1;
+    // Less than an upstream has for saying that it is there.
+    let call = Duration::from_secs(3);
+    one.limits.call = call;
+    let gateway = Gateway::start(one).await;
+    assert_eq!(text(&gateway.call(READER, "deaf", json!({})).await), "deaf");
+    // More than a pipe holds.
+    let large = json!({"name": "echo", "arguments": {"text": "x".repeat(300_000)}});
+    for expected in ["did not answer within 3 s", "is busy"] {
+        let (answer, ()) = tokio::join!(gateway.legacy(READER, "tools/call", large.clone()), async {
+            soon(gateway.clock.sleeping_until(call)).await;
+            gateway.clock.advance(call);
+        });
+        let answer = answer.json();
+        assert!(text(&answer).contains(expected), "{answer}");
+    }
+    let mut changes = gateway.upstream.changes();
+    // For an answer, for an end by itself, and before a new start.
+    for millis in [2000, 5000, 500] {
+        soon(gateway.clock.sleeping_until(Duration::from_millis(millis))).await;
+        gateway.clock.advance(Duration::from_millis(millis));
+    }
+    soon(changes.next()).await;
+    assert_eq!(text(&gateway.call(READER, "echo", json!({"text": "again"})).await), "again");
+}
+
+#[tokio::test]
+async fn what_an_upstream_sends_for_an_abandoned_call_goes_to_no_other_caller() {
+    let gateway = Gateway::start(options(&[])).await;
+    let mut abandoned = gateway.stream(OTHER, "wait").await;
+    abandoned.message(0).await;
+    drop(abandoned);
+    while text(&gateway.call(READER, "cancelled", json!({})).await) == "[]" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(text(&gateway.call(READER, "log", json!({})).await), "logged", "as one document");
+    let refused = gateway.call(READER, "ask", json!({})).await;
+    assert!(text(&refused).contains("belongs to no call, or to several"), "{refused}");
+    // The one whose call it was can't be told another's.
+    let required = gateway.harness.modern(OTHER, "tools/call", json!({"name": "ask", "arguments": {}})).await;
+    assert_eq!(required.json()["result"]["resultType"], "input_required");
+
+    let gateway = Gateway::start(options(&[])).await;
+    let mut abandoned = gateway.stream(OTHER, "wait").await;
+    abandoned.message(0).await;
+    drop(abandoned);
+    while text(&gateway.call(READER, "cancelled", json!({})).await) == "[]" {
+        tokio::task::yield_now().await;
+    }
+    gateway.clock.advance(Limits::default().call);
+    let required =
+        gateway.harness.modern(READER, "tools/call", json!({"name": "ask", "arguments": {}})).await;
+    assert_eq!(required.json()["result"]["resultType"], "input_required");
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_input_take_no_place_from_others() {
+    let mut one = options(&[]);
+    one.limits.calls = 1;
+    let gateway = Gateway::start(one).await;
+    let call = json!({"name": "ask", "arguments": {}});
+    let required = gateway.harness.modern(READER, "tools/call", call).await.json();
+    assert_eq!(required["result"]["resultType"], "input_required", "{required}");
+    let answer = soon(gateway.call(OTHER, "echo", json!({"text": "hi"}))).await;
+    assert_eq!(text(&answer), "hi");
+}
+
+#[tokio::test]
+async fn a_resource_that_can_not_be_subscribed_to_costs_the_others_nothing() {
+    let gateway = Gateway::start(options(&[])).await;
+    let mut watches = Vec::new();
+    for uri in ["demo://items/missing", "demo://one"] {
+        let resources = gateway.upstream.resources();
+        // Whichever is asked, it is the upstream's.
+        watches.push(resources[0].watch(uri));
+    }
+    let both_were_asked = async {
+        while text(&gateway.call(READER, "touch", json!({})).await) != r#"["demo://one"]"# {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(both_were_asked).await;
 }

@@ -23,6 +23,8 @@ struct Server(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     is_modern: bool,
+    /// Whether it never answers the request for its tools.
+    is_listless: bool,
     has_grown: AtomicBool,
     next: AtomicU64,
     waiting: Mutex<HashMap<String, Sender<Value>>>,
@@ -31,12 +33,25 @@ struct Shared {
 }
 
 fn main() {
-    let is_modern = std::env::args().any(|argument| argument == "modern");
-    let server = Server(Arc::new(Shared { is_modern, ..Shared::default() }));
+    let is = |name: &str| std::env::args().any(|argument| argument == name);
+    let server = Server(Arc::new(Shared {
+        is_modern: is("modern"),
+        is_listless: is("listless"),
+        ..Shared::default()
+    }));
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
+        if is("mute") {
+            continue;
+        }
         let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
         let server = server.clone();
+        if message["params"]["name"] == "deaf" {
+            server.call(&message);
+            loop {
+                thread::park();
+            }
+        }
         // A call may wait for a response, which is a later line.
         if message["method"] == "tools/call" {
             thread::spawn(move || server.call(&message));
@@ -100,6 +115,10 @@ impl Server {
                 result(id, &answer.to_string());
             }
             ("ping" | "logging/setLevel", _) => result(id, "{}"),
+            ("tools/list", _) if self.0.is_listless => {
+                // Whoever waits for this learns that it was asked.
+                let _ = std::env::args().next_back().map(std::net::TcpStream::connect);
+            }
             ("tools/list", _) => self.list_tools(id, params),
             ("resources/list", _) => result(
                 id,
@@ -114,6 +133,9 @@ impl Server {
                 r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","prompts":[{"name":"poem","arguments":[{"name":"about","required":true}]}]}"#,
             ),
             ("resources/read", _) => read(id, params),
+            ("resources/subscribe", _) if params["uri"] == "demo://items/missing" => {
+                error(id, -32002, "not found", &Value::Null);
+            }
             ("resources/subscribe", _) => {
                 self.0.subscribed.lock().unwrap_or_else(PoisonError::into_inner).push(params["uri"].clone());
                 result(id, "{}");
@@ -172,11 +194,15 @@ impl Server {
             "grow",
             "touch",
             "late",
+            "deaf",
         ];
         let mut tools: Vec<Value> = names.iter().map(|name| tool(name, &read)).collect();
         tools.push(tool("write", &json!({"destructiveHint": false})));
         tools.push(tool("wipe", &json!({})));
         tools.push(tool("bad name", &read));
+        let mut deep = tool("deep", &read);
+        deep["_meta"] = (0..100).fold(json!(1), |inner, _| json!([inner]));
+        tools.push(deep);
         tools.push(json!({"name": "schemaless", "annotations": {"readOnlyHint": true}}));
         if self.0.has_grown.load(Ordering::Relaxed) {
             tools.push(tool("grown", &read));

@@ -216,7 +216,23 @@ fn silence(clock: &Arc<dyn Clock>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move { clock.sleep(KEEP_ALIVE).await })
 }
 
-/// Returns an event. A message is JSON on one line, so it is one `data` field.
+/// Returns an event. A message is JSON, and one `data` field: what ends lines in it, as another server may have written it, is
+/// white space between tokens and becomes blanks.
 pub(crate) fn event(message: &[u8]) -> Bytes {
-    [b"event: message\ndata: ", message, b"\n\n"].concat().into()
+    let begin = b"event: message\ndata: ";
+    let mut event = [begin, message, b"\n\n"].concat();
+    let message = begin.len()..begin.len() + message.len();
+    event[message].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    event.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::event;
+
+    #[test]
+    fn line_ends_between_the_tokens_of_a_message_end_no_line_of_its_event() {
+        let expected = "event: message\ndata: {  \"a\":  1   ,\"b\":\"\\n\"}\n\n";
+        assert_eq!(event(b"{\n \"a\":\r\n1\r\r ,\"b\":\"\\n\"}"), expected);
+    }
 }

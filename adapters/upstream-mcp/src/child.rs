@@ -148,9 +148,11 @@ impl Transport<RoleClient> for ChildTransport {
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         self.wire.sending(&message);
+        let responding = self.wire.responding(&message);
         let text = serde_json::to_vec(&message);
         let queue = self.queue.clone();
         async move {
+            let _responding = responding;
             let mut line = text?;
             line.push(b'\n');
             let (written, result) = oneshot::channel();
@@ -163,6 +165,8 @@ impl Transport<RoleClient> for ChildTransport {
     /// replaced by an error, so that its call ends.
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
         loop {
+            // A child that reads no responses gets no further requests answered: they would queue up without bound.
+            self.wire.room().await;
             match self.lines.next().await {
                 Ok(Some(Line::Text(line))) => {
                     if let Some(message) = read(&self.wire, line, &mut self.complaints) {
@@ -530,7 +534,7 @@ mod tests {
         let script = format!("read line; echo '{}'; cat", answer(1));
         let child = child("sh", &["-c", &script]);
         let mut transport = ChildTransport::spawn("a", &child, &LIMITS, Arc::clone(&wire), clock).unwrap();
-        let call = wire.register(Reading::Call, Source::Caller, hyper::HeaderMap::new());
+        let call = wire.register(Reading::Call, Source::Caller("a".into()), hyper::HeaderMap::new());
         let mut message = request(1, "a");
         if let JsonRpcMessage::Request(request) = &mut message {
             rmcp::model::GetExtensions::extensions_mut(&mut request.request).insert(call.key);

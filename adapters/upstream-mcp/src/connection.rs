@@ -21,12 +21,13 @@ use rmcp::service::{
     PeerRequestOptions, RequestContext, RequestHandle, RoleClient, RunningService, Service, ServiceError,
 };
 use rmcp::transport::{DynamicTransportError, Transport};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
 use crate::http;
 use crate::options::{Connect, Era, Limits, Options};
+use crate::stderr::shown;
 use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Source, Wire};
 
 /// The maximum number of pages of one list.
@@ -51,6 +52,9 @@ pub(crate) struct Request {
     peer: Peer<RoleClient>,
     id: RequestId,
     pub(crate) registration: Registration,
+    /// Its place among the calls at a time. It is kept until a cancellation has been sent: what an upstream that reads nothing
+    /// is sent would queue up without bound.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 /// Where the answer comes; nowhere once it came.
@@ -87,9 +91,9 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => {
-                write!(f, "it answered with the error {}: {}", error.code.0, error.message)
+                write!(f, "it answered with the error {}: {}", error.code.0, shown(&error.message))
             }
-            Self::Lost(text) => f.write_str(text),
+            Self::Lost(text) => f.write_str(&shown(text)),
         }
     }
 }
@@ -109,7 +113,7 @@ impl Connection {
     }
 
     async fn connect(options: &Options, clock: &Arc<dyn Clock>) -> Result<(Self, Running), ConnectError> {
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(Wire::new(Arc::clone(clock), options.limits.call));
         let handler = Handler(Arc::clone(&wire));
         let mut ended = None;
         let running = match &options.connect {
@@ -182,6 +186,7 @@ impl Connection {
             peer: self.peer.clone(),
             answer: Answer { handle: Some(handle), slot: registration.result.clone() },
             registration,
+            place: None,
         })
     }
 
@@ -278,8 +283,11 @@ impl Drop for Request {
         let params =
             CancelledNotificationParam::new(Some(self.id.clone()), Some("the caller went away".into()));
         let notification = ClientNotification::CancelledNotification(CancelledNotification::new(params));
-        let peer = self.peer.clone();
-        runtime.spawn(async move { peer.send_notification(notification).await });
+        let (peer, place) = (self.peer.clone(), self.place.take());
+        runtime.spawn(async move {
+            let _ = peer.send_notification(notification).await;
+            drop(place);
+        });
     }
 }
 

@@ -59,6 +59,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const MAX_RESUMABLE: usize = 256;
 /// The maximum length of an event's id, which is sent back in a header field.
 const MAX_EVENT_ID: usize = 1024;
+/// Room for requests of this server's own beside those of callers, such as whether the upstream is still there.
+const OWN_REQUESTS: usize = 8;
 /// How often it is logged that an event is no message.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -136,7 +138,9 @@ pub(crate) fn transport(
     let client = HttpClient::new(name, http, limits, wire, clock)?;
     // rmcp hands the URL back with each request; there is but one, and its query may be secret.
     let mut config = StreamableHttpClientTransportConfig::with_uri(http.url.origin().ascii_serialization())
-        .max_concurrent_requests(limits.calls)
+        .max_concurrent_requests(
+            limits.calls.saturating_add(limits.parked_calls).saturating_add(OWN_REQUESTS),
+        )
         .max_sse_event_size(limits.message_bytes)
         .max_json_response_size(limits.message_bytes)
         .reinit_on_expired_session(true);
@@ -234,6 +238,7 @@ impl HttpClient {
         custom: HashMap<HeaderName, HeaderValue>,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse> {
+        let _responding = self.0.wire.responding(&message);
         let body = serde_json::to_vec(&message).map_err(|_| HttpError::Unsendable("it is no JSON"))?;
         let mut fields = self.0.wire.sending(&message);
         fields.extend(custom);
@@ -515,11 +520,14 @@ impl EventStream {
 
     async fn next(&mut self) -> Option<Sse> {
         loop {
-            while let Some(parsed) = self.parsed.pop_front() {
+            // An upstream that takes no responses gets no further requests answered: they would queue up without bound.
+            self.client.0.wire.room().await;
+            if let Some(parsed) = self.parsed.pop_front() {
                 let event = self.judge(parsed);
                 if event != Sse::default() {
                     return Some(event);
                 }
+                continue;
             }
             if self.has_ended {
                 return None;
@@ -893,7 +901,7 @@ mod tests {
     /// A call under way, with a header field of its own.
     fn call(wire: &Arc<Wire>, id: i64) -> (Registration, ClientJsonRpcMessage) {
         let fields = [(HeaderName::from_static("x-caller"), HeaderValue::from_static("somebody"))];
-        let call = wire.register(Reading::Call, Source::Caller, fields.into_iter().collect());
+        let call = wire.register(Reading::Call, Source::Caller("a".into()), fields.into_iter().collect());
         let mut request = request(id);
         if let JsonRpcMessage::Request(request) = &mut request {
             request.request.extensions_mut().insert(call.key);

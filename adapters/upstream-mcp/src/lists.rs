@@ -17,16 +17,22 @@ use rmcp::model::{
     ReadResourceRequestParams, Reference,
 };
 use serde_json::{Map, Value};
+use syntax::strict_json;
 
 use crate::connection::{Connection, RequestError};
 use crate::options::{Limits, Options};
 use crate::relay::{Relay, Resumption};
 use crate::report::{ReportedDecision, ReportedTool};
 use crate::rules::{Decision, Offered};
+use crate::stderr::shown;
 
 /// The error code of an upstream for a resource that is not there, before and since 2026-07-28.
 const RESOURCE_NOT_FOUND: i32 = -32002;
 const INVALID_PARAMS: i32 = -32602;
+/// How deep a definition may be nested. It lies three levels deep in a list, and usual parsers read 64 to 128 levels.
+const MAX_DEPTH: usize = 60;
+/// How many tools that are not offered are named in the log.
+const MAX_LOGGED: usize = 20;
 
 /// What an upstream has.
 #[derive(Default)]
@@ -119,35 +125,53 @@ impl Lists {
             }
             return Vec::new();
         };
+        let count = items.len();
         let listed = |definition: RawObject| {
-            Some(Listed { key: definition.read(member)?, definition, scopes: scopes.clone() })
+            is_unambiguous(&definition)
+                .then(|| Some(Listed { key: definition.read(member)?, definition, scopes: scopes.clone() }))?
         };
-        items.into_iter().filter_map(listed).collect()
+        let listed: Vec<Listed> = items.into_iter().filter_map(listed).collect();
+        if listed.len() < count {
+            self.left_out.push(format!("{} {what}s whose definitions are malformed", count - listed.len()));
+        }
+        listed
     }
 
     /// Logs what is not offered.
     pub(crate) fn log(&self, upstream: &str) {
-        for tool in &self.tools {
-            let name = &tool.name;
-            match &tool.decision {
-                Err(ReportedDecision::Uncovered) => {
-                    tracing::warn!(upstream, tool = name, "a tool is not offered: no rule covers it");
-                }
-                Err(ReportedDecision::Unusable(reason)) => {
-                    tracing::warn!(upstream, tool = name, "a tool is not offered: {reason}");
-                }
-                _ => {}
-            }
+        let not_offered = self.not_offered();
+        for (name, reason) in not_offered.iter().take(MAX_LOGGED) {
+            tracing::warn!(upstream, tool = name, "a tool is not offered: {reason}");
+        }
+        if let Some(others) = not_offered.len().checked_sub(MAX_LOGGED).filter(|others| *others > 0) {
+            tracing::warn!(upstream, others, "more tools are not offered");
         }
         for what in &self.left_out {
             tracing::warn!(upstream, "not offered: {what}");
         }
     }
 
+    /// Logs what is not offered, unless it is the same as of the lists before.
+    pub(crate) fn log_unless_as_before(&self, upstream: &str, before: &Self) {
+        if self.not_offered() != before.not_offered() || self.left_out != before.left_out {
+            self.log(upstream);
+        }
+    }
+
+    /// Returns the tools that are not offered and not hidden, and why.
+    fn not_offered(&self) -> Vec<(String, &str)> {
+        let reason = |decision| match decision {
+            &Err(ReportedDecision::Uncovered) => Some("no rule covers it"),
+            Err(ReportedDecision::Unusable(reason)) => Some(reason.as_str()),
+            _ => None,
+        };
+        self.tools.iter().filter_map(|tool| Some((shown(&tool.name), reason(&tool.decision)?))).collect()
+    }
+
     pub(crate) fn reported_tools(&self) -> Vec<ReportedTool> {
         let reported = |tool: &UpstreamTool| ReportedTool {
-            upstream_name: tool.name.clone(),
-            name: tool.shown.clone(),
+            upstream_name: shown(&tool.name),
+            name: shown(&tool.shown),
             decision: tool.decision.as_ref().map_or_else(Clone::clone, |_| ReportedDecision::Offered),
         };
         self.tools.iter().map(reported).collect()
@@ -205,6 +229,11 @@ impl UpstreamTool {
         let decision = match options.rules.tool(&name, hints) {
             Decision::Hidden => Err(ReportedDecision::Hidden),
             Decision::Uncovered => Err(ReportedDecision::Uncovered),
+            Decision::Offered(_) if !is_unambiguous(&definition) => {
+                let reason =
+                    "its definition is nested too deeply, or is not JSON that all clients read alike";
+                Err(ReportedDecision::Unusable(reason.to_owned()))
+            }
             Decision::Offered(offered) => {
                 if let Some(other) = &offered.name {
                     shown = format!("{}{other}", options.prefix);
@@ -221,6 +250,13 @@ impl UpstreamTool {
         };
         Some(Self { name, shown, definition, decision })
     }
+}
+
+/// Returns whether every client can read a definition: one that some can't would cost them the whole list, with what other
+/// servers have in it.
+fn is_unambiguous(definition: &RawObject) -> bool {
+    let text = serde_json::to_vec(definition).unwrap_or_default();
+    strict_json::check(&text, MAX_DEPTH).is_ok() && strict_json::parse::<Value>(&text).is_ok()
 }
 
 /// A request for a page.

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{Clock, Principal};
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::connection::Request;
@@ -20,8 +20,6 @@ use crate::options::Limits;
 /// A call that is under way at the upstream.
 pub(crate) struct UnderWay {
     pub(crate) request: Request,
-    /// Its place among the calls at a time.
-    pub(crate) _place: OwnedSemaphorePermit,
     /// The requests for input that the client was given, by the names that it knows them under.
     pub(crate) asked: BTreeMap<String, oneshot::Sender<Option<Value>>>,
 }
@@ -63,7 +61,9 @@ impl Parked {
 
     /// Has a call wait, and returns the key under which it is taken again; `None` if the machine gives no randomness. Must be
     /// called within a tokio runtime.
-    pub(crate) fn park(&self, call: UnderWay, principal: &Principal) -> Option<String> {
+    pub(crate) fn park(&self, mut call: UnderWay, principal: &Principal) -> Option<String> {
+        // Those who wait for people must not hold up the others.
+        call.request.place = None;
         let key = random_key()?;
         let (waiting, clock, expired) = (Arc::downgrade(&self.waiting), Arc::clone(&self.clock), key.clone());
         let patience = self.limits.parked;

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::connection::{Connection, Request, RequestError};
 use crate::options::Options;
 use crate::parked::{Parked, UnderWay};
+use crate::stderr::shown;
 use crate::wire::{Event, Input, Reading, Source};
 
 /// Brings requests to one upstream, by whichever connection there is.
@@ -133,9 +134,13 @@ impl Relay {
         let told = self.options.caller.tell(&self.options.name, context.principal, now);
         let options = PeerRequestOptions::no_options();
         let options = if connection.is_modern { options.with_meta(meta(context)) } else { options };
-        let sent = connection.send(request, Reading::Call, Source::Caller, told, options).await;
-        let request = sent.map_err(|error| self.failed(error, &connection))?;
-        Ok(UnderWay { request, _place: place, asked: BTreeMap::new() })
+        // No client's id has this between it and the subject.
+        let caller = format!("{}\0{}", context.principal.subject(), context.principal.client());
+        let sent =
+            connection.send(request, Reading::Call, Source::Caller(caller.into()), told, options).await;
+        let mut request = sent.map_err(|error| self.failed(error, &connection))?;
+        request.place = Some(place);
+        Ok(UnderWay { request, asked: BTreeMap::new() })
     }
 
     /// Sends a request that has one answer and no input on the way, and returns its result.
@@ -145,17 +150,25 @@ impl Relay {
         request: ClientRequest,
     ) -> Result<RawObject, ToolError> {
         let mut call = self.begin(context, self.options.limits.call, request).await?;
-        let answered = call.request.answer.result().await;
-        answered.map_err(|error| self.lost(error))
+        let time = self.clock.sleep(self.options.limits.call);
+        match select(std::pin::pin!(call.request.answer.result()), time).await {
+            Either::Left((answered, _)) => answered.map_err(|error| self.lost(error)),
+            Either::Right(_) => {
+                self.suspect.notify_one();
+                Err(ToolError::new(format!("the server {} did not answer in time", self.options.name)))
+            }
+        }
     }
 
     /// Waits for a place among the calls at a time.
     async fn place(&self, timeout: Duration) -> Result<OwnedSemaphorePermit, ToolError> {
         let place = std::pin::pin!(Arc::clone(&self.places).acquire_owned());
-        match select(place, self.clock.sleep(timeout)).await {
-            Either::Left((Ok(place), _)) => Ok(place),
-            _ => Err(ToolError::new(format!("the server {} is busy; try again", self.options.name))),
+        if let Either::Left((Ok(place), _)) = select(place, self.clock.sleep(timeout)).await {
+            return Ok(place);
         }
+        // Perhaps it reads nothing any more.
+        self.suspect.notify_one();
+        Err(ToolError::new(format!("the server {} is busy; try again", self.options.name)))
     }
 
     /// Follows a call until it has a result, or needs the client's input.
@@ -380,7 +393,7 @@ impl Relay {
                     "the server {} gave no answer; what was called may have had effect, and is not called again",
                     self.options.name
                 );
-                ToolError::caused_by(text, cause)
+                ToolError::caused_by(text, shown(&cause))
             }
         }
     }

@@ -81,6 +81,16 @@ impl<W: FnMut(&str)> Log<W> {
     }
 }
 
+/// Returns the beginning of a text of the upstream's, for the log or a terminal.
+pub(crate) fn shown(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_LINE);
+    let mut shown = printable(&text.as_bytes()[..end]);
+    if end < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Returns a text in which nothing controls a terminal or passes for another line.
 fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -133,6 +143,13 @@ mod tests {
         let lines = logged("a\x1b[2Jb\rc\t\u{202e}d\0é\n".as_bytes()).await;
         assert_eq!(lines, [r"a\u{1b}[2Jb\rc\t\u{202e}d\u{0}é"]);
         assert_eq!(logged(b"\xff\xfe\n").await, ["\u{fffd}\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_text_is_shown_cut_and_escaped() {
+        assert_eq!(shown("one\ntwo\u{1b}[2J"), r"one\ntwo\u{1b}[2J");
+        let long = shown(&"é".repeat(MAX_LINE));
+        assert_eq!((long.chars().count(), long.ends_with('…')), (MAX_LINE / 2 + 1, true));
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use crate::lists::Lists;
 use crate::options::Options;
 use crate::relay::Relay;
 use crate::report::Report;
+use crate::stderr::shown;
 use crate::wire::Reading;
 
 /// The time before an upstream that ended is started again: this, twice as long after each failure, and at most the other.
@@ -118,8 +119,8 @@ impl Upstream {
         let lists = &state.lists;
         Report {
             name: self.inner.relay.options.name.clone(),
-            server: server.map(|server| format!("{} {}", server.name, server.version)),
-            protocol: info.as_ref().map(|info| info.protocol_version.to_string()),
+            server: server.map(|server| shown(&format!("{} {}", server.name, server.version))),
+            protocol: info.as_ref().map(|info| shown(&info.protocol_version.to_string())),
             problem: state.problem.filter(|_| !state.is_connected),
             tools: lists.reported_tools(),
             resources: lists.resources.len(),
@@ -157,7 +158,17 @@ impl Provider for Upstream {
         if self.inner.state.borrow().is_connected {
             return Ok(());
         }
-        Err(NotReady(self.inner.start_error().to_string()))
+        // Whoever asks need not be known: why it is not there is in the log.
+        Err(NotReady(format!("the upstream {} is not there", self.inner.relay.options.name)))
+    }
+}
+
+/// Returns the error of an upstream that refused, apart from that of one that did not answer.
+fn not_refused<T>(answer: Result<T, RequestError>) -> Result<Option<RequestError>, RequestError> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(error @ RequestError::Refused(_)) => Ok(Some(error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -185,11 +196,17 @@ impl Inner {
         let mut stop = self.stop.subscribe();
         loop {
             let began = self.relay.clock.uptime();
-            let end = match Connection::open(&self.relay.options, &self.relay.clock).await {
+            let open = Connection::open(&self.relay.options, &self.relay.clock);
+            let opened = tokio::select! {
+                opened = open => opened,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let end = match opened {
                 Ok((connection, running)) => self.serve(Arc::new(connection), running, &mut stop).await,
                 Err(error) => End::Lost(error.to_string()),
             };
             let End::Lost(problem) = end else { return };
+            let problem = shown(&problem);
             let name = self.relay.options.name.as_str();
             if self.relay.clock.uptime().saturating_sub(began) > STEADY {
                 wait = FIRST_WAIT;
@@ -232,18 +249,22 @@ impl Inner {
 
     /// Reads the lists, and again whenever they change; returns why the connection is of no use any more.
     async fn follow_upstream(self: &Arc<Self>, connection: &Arc<Connection>) -> String {
-        if let Err(error) = self.prepare(connection).await {
+        if let Err(error) = self.in_time(self.prepare(connection)).await {
             return format!("its lists can't be read: {error}");
         }
         let mut subscription = None;
         let mut subscribed = BTreeSet::new();
         loop {
-            if let Err(error) = self.subscribe(connection, &mut subscribed, &mut subscription).await {
+            let subscribing = self.subscribe(connection, &mut subscribed, &mut subscription);
+            if let Err(error) = self.in_time(subscribing).await {
                 tracing::warn!(upstream = self.relay.options.name, "can't subscribe to its changes: {error}");
+                if matches!(error, RequestError::Lost(_)) {
+                    self.relay.suspect.notify_one();
+                }
             }
             tokio::select! {
                 () = connection.wire.changed.notified() => {
-                    if let Err(error) = self.take_changes(connection).await {
+                    if let Err(error) = self.in_time(self.take_changes(connection)).await {
                         return format!("its lists can't be read: {error}");
                     }
                     self.relay.clock.sleep(MIN_INTERVAL).await;
@@ -262,6 +283,20 @@ impl Inner {
         }
     }
 
+    /// Bounds what the upstream could make wait forever, and everything after it.
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, RequestError>>,
+    ) -> Result<T, RequestError> {
+        let limit = self.relay.options.limits.start;
+        match select(std::pin::pin!(work), self.relay.clock.sleep(limit)).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => {
+                Err(RequestError::Lost(format!("no answer within {} s", limit.as_secs_f64())))
+            }
+        }
+    }
+
     /// Reads the lists for the first time, and serves by the connection from then on.
     async fn prepare(&self, connection: &Arc<Connection>) -> Result<(), RequestError> {
         let info = connection.info();
@@ -273,7 +308,7 @@ impl Inner {
         let lists = Lists::read(&self.relay.options, connection).await?;
         lists.log(&self.relay.options.name);
         let server = info.as_ref().and_then(|info| info.server_info.as_ref());
-        let server = server.map(|server| format!("{} {}", server.name, server.version));
+        let server = server.map(|server| shown(&format!("{} {}", server.name, server.version)));
         self.relay.set_connection(Some(Arc::clone(connection)));
         let state = State { is_connected: true, lists: Arc::new(lists), problem: None };
         self.state.send_replace(state);
@@ -292,7 +327,7 @@ impl Inner {
             return Ok(());
         }
         let lists = Lists::read(&self.relay.options, connection).await?;
-        lists.log(&self.relay.options.name);
+        lists.log_unless_as_before(&self.relay.options.name, &self.lists());
         self.state.send_modify(|state| state.lists = Arc::new(lists));
         self.announce(Change::Tools);
         Ok(())
@@ -315,24 +350,36 @@ impl Inner {
         if connection.is_modern {
             if is_first || wanted != *subscribed {
                 subscribed.clone_from(&wanted);
-                let filter = connection.filter(wanted);
-                if filter != SubscriptionFilter::new() {
-                    *subscription = Some(connection.listen(filter).await?);
+                let (lists, filter) = (connection.filter(BTreeSet::new()), connection.filter(wanted));
+                if filter == SubscriptionFilter::new() {
+                    return Ok(());
                 }
+                let opened = match connection.listen(filter).await {
+                    // One caller's resource must not cost the others the lists.
+                    Err(RequestError::Refused(_)) if is_first && lists != SubscriptionFilter::new() => {
+                        connection.listen(lists).await
+                    }
+                    opened => opened,
+                };
+                *subscription = Some(opened?);
             }
             return Ok(());
         }
         if !connection.takes_subscriptions() {
             return Ok(());
         }
+        let mut refused = None;
         for uri in wanted.difference(subscribed) {
-            connection.ask(legacy::subscribe(uri), Reading::Call).await?;
+            let answer = connection.ask(legacy::subscribe(uri), Reading::Call).await;
+            // One caller's resource must not cost the others theirs. It is not asked for again.
+            refused = not_refused(answer)?.or(refused);
         }
         for uri in subscribed.difference(&wanted) {
-            connection.ask(legacy::unsubscribe(uri), Reading::Call).await?;
+            let answer = connection.ask(legacy::unsubscribe(uri), Reading::Call).await;
+            refused = not_refused(answer)?.or(refused);
         }
         *subscribed = wanted;
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// Asks the upstream whether it is there; returns the reason if it is not.

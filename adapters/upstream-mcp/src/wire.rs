@@ -5,12 +5,15 @@
 //! off here, on their way to rmcp, by both transports. A message that belongs to no call under way goes to nobody's.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use domain::{InputKind, LogLevel, LogMessage, Progress, RawObject};
+use domain::{Clock, InputKind, LogLevel, LogMessage, Progress, RawObject};
 use hyper::HeaderMap;
-use rmcp::model::{ClientJsonRpcMessage, GetExtensions as _, GetMeta as _, JsonRpcMessage, RequestId};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, GetExtensions as _, GetMeta as _, JsonRpcMessage, RequestId,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,6 +23,18 @@ use tokio::sync::{Notify, mpsc, oneshot};
 const MAX_EVENTS: usize = 64;
 /// The maximum number of resources whose updates have not been taken.
 const MAX_UPDATED: usize = 1000;
+/// The maximum length of a resource's URI in an update, in bytes.
+const MAX_URI: usize = 4096;
+/// The maximum length of the params of a progress or log message, in bytes. As a tree they take a multiple of it.
+const MAX_EVENT_BYTES: usize = 32 << 10;
+/// How much input may be requested in one call: the number of requests, and the length of their params in all.
+const MAX_INPUTS: usize = 64;
+const MAX_INPUT_BYTES: usize = 4 << 20;
+/// The maximum number of requests of the upstream's, other than for input, whose responses have not been sent. What an upstream
+/// sends beyond is not read until it reads those.
+const MAX_UNANSWERED: usize = 64;
+/// The maximum length of the id of a request of the upstream's, in bytes.
+const MAX_ID: usize = 1024;
 /// The method under which rmcp is shown a request for input, so that it passes it on as it is.
 pub(crate) const INPUT_METHOD: &str = "fastmcp-auth0/input";
 
@@ -29,6 +44,11 @@ pub(crate) struct Wire {
     state: Mutex<State>,
     /// Notified of every change to [`Wire::take_changes`].
     pub(crate) changed: Notify,
+    /// Notified when a response has been sent.
+    responded: Notify,
+    clock: Option<Arc<dyn Clock>>,
+    /// How long a call may go on at the upstream once nobody waits for it.
+    echo: Duration,
 }
 
 #[derive(Default)]
@@ -40,6 +60,10 @@ struct State {
     /// Where the responses to requests for input will come from, by the requests' numbers.
     responses: HashMap<u64, (CallKey, InputReceiver)>,
     changes: Changes,
+    /// Requests of the upstream's, other than for input, whose responses have not been sent.
+    unanswered: HashSet<RequestId>,
+    /// Until when, by uptime, an unanswered call of a caller's that nobody waits for may still be under way.
+    abandoned: HashMap<Arc<str>, Duration>,
 }
 
 /// A call under way, in the extensions of its request.
@@ -54,13 +78,17 @@ struct Entry {
     headers: HeaderMap,
     id: Option<RequestId>,
     progress_token: Option<RequestId>,
+    is_answered: bool,
+    /// How much input was requested of it.
+    inputs: usize,
+    input_bytes: usize,
 }
 
 /// Whose a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A caller's, who can be asked for input.
-    Caller,
+    /// A caller's, who can be asked for input. The text is the same for no two of them.
+    Caller(Arc<str>),
     /// This server's own.
     Server,
 }
@@ -178,6 +206,15 @@ pub(crate) struct InputParams {
 }
 
 impl Wire {
+    /// Creates the wire of a connection on which a call that nobody waits for any more may go on for this long.
+    pub(crate) fn new(clock: Arc<dyn Clock>, echo: Duration) -> Self {
+        Self { clock: Some(clock), echo, ..Self::default() }
+    }
+
+    fn uptime(&self) -> Duration {
+        self.clock.as_ref().map_or(Duration::ZERO, |clock| clock.uptime())
+    }
+
     /// Registers a call, before its request is sent with the key in its extensions. Over HTTP it has these header fields.
     pub(crate) fn register(
         self: &Arc<Self>,
@@ -195,6 +232,9 @@ impl Wire {
             headers,
             id: None,
             progress_token: None,
+            is_answered: false,
+            inputs: 0,
+            input_bytes: 0,
         };
         let mut state = self.lock();
         state.last_key += 1;
@@ -208,6 +248,11 @@ impl Wire {
         let JsonRpcMessage::Request(request) = message else {
             return HeaderMap::new();
         };
+        if matches!(request.request, ClientRequest::InitializeRequest(_)) {
+            // What a session before this one was to be answered is nobody's any more.
+            self.lock().unanswered.clear();
+            self.responded.notify_waiters();
+        }
         let Some(key) = request.request.extensions().get::<CallKey>().copied() else {
             return HeaderMap::new();
         };
@@ -244,14 +289,23 @@ impl Wire {
         };
         let as_it_is = || Received::Message(Cow::Borrowed(text));
         Ok(match (envelope.method.as_deref(), id) {
-            (None, Some(id)) => match envelope.result {
-                Some(result) => self.answered(&id, result).unwrap_or_else(as_it_is),
-                None => as_it_is(),
-            },
-            (Some(method), Some(id)) => match InputKind::of_method(method) {
-                Some(kind) => self.input_required(&id, kind, envelope.params, stream_of)?,
-                None => as_it_is(),
-            },
+            (None, Some(id)) => {
+                if let Some(result) = envelope.result {
+                    self.answered(&id, result).unwrap_or_else(as_it_is)
+                } else {
+                    self.lock().is_answered(&id);
+                    as_it_is()
+                }
+            }
+            (Some(_), Some(RequestId::String(id))) if id.len() > MAX_ID => return Err(Malformed),
+            (Some(method), Some(id)) => {
+                if let Some(kind) = InputKind::of_method(method) {
+                    self.input_required(&id, kind, envelope.params, stream_of)?
+                } else {
+                    self.lock().unanswered.insert(id);
+                    as_it_is()
+                }
+            }
             (Some(method), None) => {
                 if self.notified(method, envelope.params, stream_of) {
                     Received::Taken
@@ -265,8 +319,8 @@ impl Wire {
 
     /// Gives a result to its call, and returns what rmcp is shown; `None` for the message as it is.
     fn answered(&self, id: &RequestId, result: &RawValue) -> Option<Received<'static>> {
-        let state = self.lock();
-        let entry = state.call_of(id).and_then(|key| state.calls.get(&key))?;
+        let mut state = self.lock();
+        let entry = state.is_answered(id)?;
         let Ok(object) = serde_json::from_str::<RawObject>(result.get()) else {
             let error = serde_json::json!({"code": -32603, "message": "the result is no object"});
             let message = serde_json::json!({"jsonrpc": "2.0", "id": id, "error": error});
@@ -293,16 +347,25 @@ impl Wire {
             None => RawObject::default(),
             Some(params) => serde_json::from_str(params.get()).map_err(|_| Malformed)?,
         };
+        let uptime = self.uptime();
         let mut state = self.lock();
-        let number = state.meant(stream_of).and_then(|call| {
+        let number = state.meant(stream_of, uptime).and_then(|call| {
             state.last_key += 1;
             let number = state.last_key;
             let (respond, response) = oneshot::channel();
-            let input = Input { number, kind, params, respond };
-            state.calls.get(&call)?.events.try_send(Event::Input(input)).ok()?;
+            let entry = state.calls.get_mut(&call)?;
+            entry.inputs += 1;
+            entry.input_bytes += params.bytes();
+            if entry.inputs > MAX_INPUTS || entry.input_bytes > MAX_INPUT_BYTES {
+                return None;
+            }
+            entry.events.try_send(Event::Input(Input { number, kind, params, respond })).ok()?;
             state.responses.insert(number, (call, response));
             Some(number)
         });
+        if number.is_none() {
+            state.unanswered.insert(id.clone());
+        }
         let message = serde_json::json!({
             "jsonrpc": "2.0", "id": id, "method": INPUT_METHOD, "params": InputParams { number, for_roots: kind == InputKind::ListRoots },
         });
@@ -313,6 +376,7 @@ impl Wire {
     fn notified(&self, method: &str, params: Option<&RawValue>, stream_of: Option<&RequestId>) -> bool {
         let params = params.map_or("{}", RawValue::get);
         match method {
+            "notifications/progress" | "notifications/message" if params.len() > MAX_EVENT_BYTES => {}
             "notifications/progress" => {
                 if let Ok(params) = serde_json::from_str(params) {
                     self.progressed(params);
@@ -320,8 +384,9 @@ impl Wire {
             }
             "notifications/message" => {
                 if let Some(message) = serde_json::from_str(params).ok().and_then(log_message) {
+                    let uptime = self.uptime();
                     let state = self.lock();
-                    state.tell(state.meant(stream_of), Event::Log(message));
+                    state.tell(state.meant(stream_of, uptime), Event::Log(message));
                 }
             }
             "notifications/tools/list_changed" => self.change(|changes| changes.tools = true),
@@ -330,7 +395,7 @@ impl Wire {
             "notifications/resources/updated" => {
                 if let Ok(UpdatedParams { uri }) = serde_json::from_str(params) {
                     self.change(|changes| {
-                        if changes.updated.len() < MAX_UPDATED {
+                        if changes.updated.len() < MAX_UPDATED && uri.len() <= MAX_URI {
                             changes.updated.insert(uri);
                         }
                     });
@@ -365,6 +430,27 @@ impl Wire {
         self.lock().responses.remove(&number).map(|(_, response)| response)
     }
 
+    /// Waits until there is room for further requests of the upstream's.
+    pub(crate) async fn room(&self) {
+        loop {
+            let responded = self.responded.notified();
+            if self.lock().unanswered.len() < MAX_UNANSWERED {
+                return;
+            }
+            responded.await;
+        }
+    }
+
+    /// Returns what says, when it is dropped, that the message has been sent, or never will be.
+    pub(crate) fn responding(self: &Arc<Self>, message: &ClientJsonRpcMessage) -> Option<Responding> {
+        let id = match message {
+            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Error(error) => error.id.as_ref(),
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+        };
+        id.map(|id| Responding { wire: Arc::clone(self), id: id.clone() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -380,15 +466,28 @@ impl State {
         self.by_id.get(id).or_else(|| self.by_id.get(&as_number()?)).copied()
     }
 
+    /// Takes note that the call whose request has this id was answered, and returns it.
+    fn is_answered(&mut self, id: &RequestId) -> Option<&Entry> {
+        let entry = self.call_of(id).and_then(|key| self.calls.get_mut(&key))?;
+        entry.is_answered = true;
+        Some(entry)
+    }
+
     /// Returns the call that something is meant for.
-    fn meant(&self, stream_of: Option<&RequestId>) -> Option<CallKey> {
-        let is_callers =
-            |key: &CallKey| self.calls.get(key).is_some_and(|entry| entry.source == Source::Caller);
+    fn meant(&self, stream_of: Option<&RequestId>, uptime: Duration) -> Option<CallKey> {
+        let caller = |key: &CallKey| match &self.calls.get(key)?.source {
+            Source::Caller(caller) => Some(caller),
+            Source::Server => None,
+        };
         if let Some(id) = stream_of {
-            return self.call_of(id).filter(is_callers);
+            return self.call_of(id).filter(|key| caller(key).is_some());
         }
-        let mut under_way = self.by_id.values().filter(|key| is_callers(key));
-        under_way.next().copied().filter(|_| under_way.next().is_none())
+        let mut under_way = self.by_id.values().filter_map(|key| Some((key, caller(key)?)));
+        let (key, caller) = under_way.next()?;
+        // It may be meant for a call that the upstream goes on with although its caller went away.
+        let is_others = |(other, until): (&Arc<str>, &Duration)| other != caller && *until > uptime;
+        let is_certain = under_way.next().is_none() && !self.abandoned.iter().any(is_others);
+        is_certain.then_some(*key)
     }
 
     fn tell(&self, call: Option<CallKey>, event: Event) {
@@ -410,10 +509,28 @@ impl ResultSlot {
     }
 }
 
+/// A response on its way to the upstream.
+pub(crate) struct Responding {
+    wire: Arc<Wire>,
+    id: RequestId,
+}
+
+impl Drop for Responding {
+    fn drop(&mut self) {
+        self.wire.lock().unanswered.remove(&self.id);
+        self.wire.responded.notify_waiters();
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
+        let uptime = self.wire.uptime();
         let mut state = self.wire.lock();
         let Some(entry) = state.calls.remove(&self.key) else { return };
+        if let (Source::Caller(caller), Some(_), false) = (entry.source, &entry.id, entry.is_answered) {
+            state.abandoned.retain(|_, until| *until > uptime);
+            state.abandoned.insert(caller, uptime.saturating_add(self.wire.echo));
+        }
         if let Some(id) = entry.id {
             state.by_id.remove(&id);
         }
@@ -447,14 +564,14 @@ fn log_message(params: LogParams) -> Option<LogMessage> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rmcp::model::{ClientRequest, JsonRpcRequest};
+    use rmcp::model::JsonRpcRequest;
     use serde_json::json;
 
     use super::*;
 
     /// A call under way, whose request has this id and progress token.
     fn call(wire: &Arc<Wire>, id: i64, reading: Reading) -> Registration {
-        let registration = wire.register(reading, Source::Caller, HeaderMap::new());
+        let registration = wire.register(reading, Source::Caller("a".into()), HeaderMap::new());
         send(wire, id, registration.key);
         registration
     }
@@ -587,7 +704,7 @@ mod tests {
     fn a_log_message_without_a_stream_goes_to_the_only_call_under_way() {
         let wire = Arc::default();
         let mut one = call(&wire, 1, Reading::Call);
-        let waiting = wire.register(Reading::Call, Source::Caller, HeaderMap::new());
+        let waiting = wire.register(Reading::Call, Source::Caller("a".into()), HeaderMap::new());
         assert_eq!(receive(&wire, &log("a"), None), None);
         send(&wire, 2, waiting.key);
         assert_eq!(receive(&wire, &log("b"), None), None);
@@ -674,7 +791,7 @@ mod tests {
     fn a_request_has_the_header_fields_of_its_call() {
         let wire: Arc<Wire> = Arc::default();
         let fields: HeaderMap = [(hyper::header::FROM, "a".parse().unwrap())].into_iter().collect();
-        let one = wire.register(Reading::Call, Source::Caller, fields.clone());
+        let one = wire.register(Reading::Call, Source::Caller("a".into()), fields.clone());
         assert_eq!(send(&wire, 1, one.key), fields);
         let key = one.key;
         drop(one);
@@ -783,5 +900,54 @@ mod tests {
             text.extend(bytes);
             let _ = wire.received(&String::from_utf8_lossy(&text), Some(&RequestId::Number(1)));
         }
+    }
+
+    #[test]
+    fn an_upstream_that_takes_no_responses_has_no_room_for_further_requests() {
+        use futures_util::FutureExt as _;
+
+        let wire = Arc::<Wire>::default();
+        let ping = |id: usize| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        let input = |id: usize| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create"}}"#);
+        for id in 0..MAX_UNANSWERED {
+            assert!(wire.room().now_or_never().is_some());
+            let text = if id % 2 == 0 { ping(id) } else { input(id) };
+            wire.received(&text, None).unwrap();
+        }
+        assert!(wire.room().now_or_never().is_none());
+        let message = serde_json::json!({"jsonrpc": "2.0", "id": 5, "result": {}});
+        let response: ClientJsonRpcMessage = serde_json::from_value(message).unwrap();
+        let responding = wire.responding(&response).unwrap();
+        assert!(wire.room().now_or_never().is_none(), "it is on its way");
+        drop(responding);
+        assert!(wire.room().now_or_never().is_some());
+        let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "a".repeat(MAX_ID + 1));
+        assert_eq!(wire.received(&long, None), Err(Malformed));
+    }
+
+    #[test]
+    fn what_comes_for_a_call_is_bounded() {
+        let wire = Arc::<Wire>::default();
+        let mut call = wire.register(Reading::Call, Source::Caller("a".into()), HeaderMap::new());
+        wire.lock().by_id.insert(RequestId::Number(1), call.key);
+        let long = "a".repeat(MAX_EVENT_BYTES);
+        let message = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":"{long}"}}}}"#
+        );
+        assert_eq!(wire.received(&message, None), Ok(Received::Taken));
+        assert!(call.events.try_recv().is_err());
+        let input = r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"message":"a"}}"#;
+        for _ in 0..MAX_INPUTS {
+            wire.received(input, None).unwrap();
+            assert!(call.events.try_recv().is_ok());
+        }
+        wire.received(input, None).unwrap();
+        assert!(call.events.try_recv().is_err());
+        let uri = "a".repeat(MAX_URI + 1);
+        let updated = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"{uri}"}}}}"#
+        );
+        wire.received(&updated, None).unwrap();
+        assert!(wire.take_changes().updated.is_empty());
     }
 }

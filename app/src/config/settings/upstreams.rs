@@ -196,7 +196,7 @@ fn limits(read: &mut Reader, name: &str, tool_deadline: Duration) -> UpstreamLim
     warn_of_deadline(read, &shown::key(&CALL.path(&[name])), call, tool_deadline);
     UpstreamLimits {
         start: read.seconds_of(&START, &[name]).unwrap_or(defaults.start),
-        call: call.unwrap_or(defaults.call),
+        call: within(call.unwrap_or(defaults.call), tool_deadline),
         stop: read.seconds_of(&STOP, &[name]).unwrap_or(defaults.stop),
         message_bytes: read.whole_of(&MESSAGE_BYTES, &[name]).unwrap_or(defaults.message_bytes),
         calls: read.whole_of(&CONCURRENT_CALLS, &[name]).unwrap_or(defaults.calls),
@@ -217,6 +217,12 @@ fn warn_of_deadline(read: &mut Reader, key: &str, time: Option<Duration>, deadli
     }
 }
 
+/// Returns the time for a call, ended shortly before the service ends it: only then is it noticed that an upstream does not
+/// answer, and the upstream looked at.
+fn within(time: Duration, deadline: Duration) -> Duration {
+    time.min(deadline.saturating_sub(Duration::from_millis(500)).max(deadline / 2))
+}
+
 /// Returns the variable that sets a key.
 fn variable(key: &str) -> String {
     format!("{}{}", crate::config::key::PREFIX, key.replace('.', "__").to_uppercase())
@@ -225,6 +231,14 @@ fn variable(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_ends_before_the_service_would_end_it() {
+        let seconds = Duration::from_secs;
+        assert_eq!(within(seconds(60), seconds(60)), Duration::from_millis(59_500));
+        assert_eq!(within(seconds(90), seconds(1)), Duration::from_millis(500));
+        assert_eq!(within(seconds(30), seconds(60)), seconds(30));
+    }
 
     /// config/default.toml has none of these keys, as they have a name in them.
     #[test]

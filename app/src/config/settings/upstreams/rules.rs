@@ -7,7 +7,7 @@ use upstream_mcp::rules::{Pattern, Rules, ToolRule};
 
 use super::super::limits::Limits;
 use super::super::tools::scopes_of;
-use super::warn_of_deadline;
+use super::{warn_of_deadline, within};
 use crate::config::key::{DAY, Flag, Key, Reload, Text, Texts, Whole, seconds};
 use crate::config::reader::Reader;
 use crate::config::shown;
@@ -145,7 +145,7 @@ fn rule(read: &mut Reader, name: &str, text: &str, prefix: &str, deadline: Durat
         name: read.text_of(&TOOL_NAME, &names),
         title: read.text_of(&TOOL_TITLE, &names),
         description: read.text_of(&TOOL_DESCRIPTION, &names),
-        timeout,
+        timeout: timeout.map(|timeout| within(timeout, deadline)),
     };
     if let Some(new) = &rule.name {
         let key = shown::key(&TOOL_NAME.path(&names));
