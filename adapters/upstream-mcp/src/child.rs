@@ -56,9 +56,9 @@ pub(crate) struct ChildTransport {
 pub(crate) enum SpawnError {
     #[error("the program {} is not there", .0.display())]
     NotFound(PathBuf),
-    #[error("the program {} is in no absolute folder of the PATH that the child is given", .0.display())]
+    #[error("the program {} was not found in the PATH that the child is given; no shell is involved", .0.display())]
     NotInPath(PathBuf),
-    #[error("the program {} is a name, and the child is given no PATH to find it in", .0.display())]
+    #[error("the program {} is a name, and the child is given no PATH to find it in: name PATH in `inherit_env`, or the program by its path", .0.display())]
     NoPath(PathBuf),
     #[error("the program {} may not be executed", .0.display())]
     NotExecutable(PathBuf),
@@ -573,7 +573,8 @@ mod tests {
             child.environment.insert("KEY".into(), "secret".into());
             child
         };
-        let in_no_folder = "the program no-such is in no absolute folder of the PATH that the child is given";
+        let in_no_folder =
+            "the program no-such was not found in the PATH that the child is given; no shell is involved";
         assert_eq!(error(secret("no-such")), in_no_folder);
         assert_eq!(error(secret("/no/such")), "the program /no/such is not there");
         assert_eq!(error(secret("./no-such")), "the program ./no-such is not there");
@@ -583,10 +584,11 @@ mod tests {
         assert_eq!(error(there), "the program Cargo.toml may not be executed");
         let mut relative = secret("lib.rs");
         relative.environment.insert("PATH".into(), "src:".into());
-        assert!(error(relative).contains("in no absolute folder"));
+        assert!(error(relative).contains("was not found in the PATH"));
         let mut no_path = secret("sh");
         no_path.environment.remove(&OsString::from("PATH"));
-        assert_eq!(error(no_path), "the program sh is a name, and the child is given no PATH to find it in");
+        let error_of_name = error(no_path);
+        assert!(error_of_name.contains("is a name, and the child is given no PATH"), "{error_of_name}");
         let no_folder = Child { folder: Some("/no/such".into()), ..secret("sh") };
         assert_eq!(error(no_folder), "the folder /no/such is not there");
         let nul = Child { arguments: vec!["secret\0".into()], ..secret("sh") };

@@ -292,6 +292,11 @@ impl Drop for Request {
 }
 
 impl RequestError {
+    /// Whether the upstream does not know the method.
+    pub(crate) fn is_unknown_method(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code == ErrorCode::METHOD_NOT_FOUND)
+    }
+
     fn of(error: ServiceError) -> Self {
         match error {
             ServiceError::McpError(error) => Self::Refused(error),
@@ -308,16 +313,32 @@ async fn handshake_failed(
     error: &ClientInitializeError,
     ended: Option<watch::Receiver<Option<String>>>,
 ) -> ConnectError {
-    let text = match error {
-        ClientInitializeError::TransportError { error, .. } => innermost(error),
-        error => error.to_string(),
-    };
+    let text = in_words(error);
     let Some(mut ended) = ended else { return ConnectError::Handshake(text) };
     // What rmcp drops is killed, so that this is soon there.
     let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
     match end {
         Some(end) if !end.contains("SIGKILL") => ConnectError::Ended(end),
         _ => ConnectError::Handshake(text),
+    }
+}
+
+/// Returns what rmcp says of a handshake, in words for an operator.
+fn in_words(error: &ClientInitializeError) -> String {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => innermost(error),
+        // The older handshake is the one that more servers speak.
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => in_words(fallback),
+        ClientInitializeError::JsonRpcError(error) if error.code == ErrorCode::METHOD_NOT_FOUND => {
+            format!(
+                "it does not know the method ({}): `protocol` may ask for revisions that it does not speak",
+                error.code.0
+            )
+        }
+        ClientInitializeError::JsonRpcError(error) => {
+            format!("it answered with the error {}: {}", error.code.0, error.message)
+        }
+        error => error.to_string(),
     }
 }
 

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    TRANSFER_ENCODING, USER_AGENT,
+    LOCATION, TRANSFER_ENCODING, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
@@ -61,6 +61,8 @@ const MAX_RESUMABLE: usize = 256;
 const MAX_EVENT_ID: usize = 1024;
 /// Room for requests of this server's own beside those of callers, such as whether the upstream is still there.
 const OWN_REQUESTS: usize = 8;
+/// The maximum length of a redirect's target in an error.
+const MAX_LOCATION: usize = 200;
 /// How often it is logged that an event is no message.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -85,12 +87,14 @@ pub(crate) enum HttpError {
     Unreachable(String),
     #[error("the connection to the upstream broke: {0}")]
     Broken(String),
+    #[error("the upstream redirects to {to} ({status}), which is not followed: make that its URL")]
+    Redirect { status: u16, to: String },
     #[error(
-        "the upstream redirected ({0}), which is not followed: its URL has to be the one it redirects to"
+        "the upstream refuses access ({0}): it asks for credentials of its own, which go into its `headers`"
     )]
-    Redirect(u16),
-    #[error("the upstream refused access ({0})")]
     Refused(u16),
+    #[error("the upstream answered {0}: is the path of its MCP endpoint missing in the URL, such as /mcp?")]
+    NoEndpoint(u16),
     #[error("the upstream answered with HTTP status {0}")]
     Status(u16),
     #[error("the upstream answered with {0}, which is neither JSON nor an event stream")]
@@ -101,6 +105,16 @@ pub(crate) enum HttpError {
     NoResponse,
     #[error("the message can't be sent: {0}")]
     Unsendable(&'static str),
+}
+
+impl HttpError {
+    /// Returns the error of a response that redirects, with where to: without a query, which may be secret.
+    fn redirect(response: &Response<Incoming>) -> Self {
+        let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        let to = location.and_then(|location| location.split(['?', '#']).next()).unwrap_or("nowhere");
+        let to = to.chars().filter(char::is_ascii_graphic).take(MAX_LOCATION).collect();
+        Self::Redirect { status: response.status().as_u16(), to }
+    }
 }
 
 impl From<HttpError> for StreamableHttpError<HttpError> {
@@ -226,6 +240,13 @@ impl HttpClient {
         let response = self.0.client.request(request).await;
         Ok(response.map_err(|error| {
             let cause = cause(&error);
+            let cause = match cause {
+                // rustls' word for an answer that is none of TLS.
+                cause if cause.contains("InvalidContentType") => {
+                    "it does not speak TLS: is its URL http?".to_owned()
+                }
+                cause => cause,
+            };
             if error.is_connect() { HttpError::Unreachable(cause) } else { HttpError::Broken(cause) }
         })?)
     }
@@ -257,7 +278,7 @@ impl HttpClient {
     ) -> Result<StreamableHttpPostResponse> {
         let status = response.status();
         if status.is_redirection() {
-            return Err(HttpError::Redirect(status.as_u16()).into());
+            return Err(HttpError::redirect(&response).into());
         }
         if is_refusal(status) {
             return Err(HttpError::Refused(status.as_u16()).into());
@@ -319,7 +340,13 @@ impl HttpClient {
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
             return Err(HttpStatusError::new(status.as_u16(), None).into());
         }
-        Err(HttpError::Status(status.as_u16()).into())
+        Err(match status {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_ACCEPTABLE => {
+                HttpError::NoEndpoint(status.as_u16())
+            }
+            status => HttpError::Status(status.as_u16()),
+        }
+        .into())
     }
 
     /// Reads the response to a request; `None` if it is none.
@@ -358,7 +385,7 @@ impl HttpClient {
             status if is_refusal(status) => {
                 return Err(StreamableHttpError::AuthRequired(AuthRequiredError::new(String::new())));
             }
-            status if status.is_redirection() => return Err(HttpError::Redirect(status.as_u16()).into()),
+            status if status.is_redirection() => return Err(HttpError::redirect(&response).into()),
             status if !status.is_success() => return Err(HttpError::Status(status.as_u16()).into()),
             _ => {}
         }
@@ -1167,7 +1194,13 @@ mod tests {
                 answer
             };
             let error = error(redirect.clone()).await;
-            assert!(error.contains(&format!("the upstream redirected ({code})")), "{error}");
+            assert!(
+                {
+                    let without_query = target.url.as_str().split('?').next().unwrap();
+                    error.contains(&format!("the upstream redirects to {without_query} ({code})"))
+                },
+                "{error}"
+            );
             let server = Server::start(move |_| redirect()).await;
             assert!(get(&server.client(&Arc::default()), None, None).await.is_err());
             assert!(target.asked().is_empty());
@@ -1185,10 +1218,10 @@ mod tests {
                 answer
             }
         };
-        assert!(error(challenge(401)).await.contains("refused access (401)"));
-        assert!(error(challenge(403)).await.contains("refused access (403)"));
+        assert!(error(challenge(401)).await.contains("refuses access (401)"));
+        assert!(error(challenge(403)).await.contains("refuses access (403)"));
         assert!(error(|| status(400)).await.contains("HTTP status 400"));
-        assert!(error(|| status(404)).await.contains("HTTP status 404"));
+        assert!(error(|| status(404)).await.contains("answered 404: is the path"));
         assert!(error(|| status(202)).await.contains("answered a request with 202"));
         for code in [429, 500, 503] {
             let error = answered(move || status(code)).await.unwrap_err();
@@ -1554,7 +1587,7 @@ mod tests {
         .await;
         let client = ().serve(connect(&server.http())).await.unwrap();
         let redirected = client.list_all_prompts().await.unwrap_err().to_string();
-        assert!(redirected.contains("the upstream redirected (302)"), "{redirected}");
+        assert!(redirected.contains("the upstream redirects to nowhere (302)"), "{redirected}");
         let no_json = client.list_all_resources().await.unwrap_err().to_string();
         assert!(no_json.contains("no response to the request"), "{no_json}");
         let too_long = client.list_all_resource_templates().await.unwrap_err().to_string();

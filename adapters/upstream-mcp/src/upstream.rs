@@ -213,7 +213,7 @@ impl Inner {
             }
             tracing::warn!(
                 upstream = name,
-                "not available, tried again in {} s: {problem}",
+                "not available, trying again in {} s: {problem}",
                 wait.as_secs_f64()
             );
             self.relay.set_connection(None);
@@ -252,11 +252,27 @@ impl Inner {
         if let Err(error) = self.in_time(self.prepare(connection)).await {
             return format!("its lists can't be read: {error}");
         }
+        // Whether it takes subscriptions.
+        let mut tells = true;
         let mut subscription = None;
         let mut subscribed = BTreeSet::new();
         loop {
-            let subscribing = self.subscribe(connection, &mut subscribed, &mut subscription);
+            let subscribing = async {
+                if tells {
+                    self.subscribe(connection, &mut subscribed, &mut subscription).await
+                } else {
+                    Ok(())
+                }
+            };
             if let Err(error) = self.in_time(subscribing).await {
+                if error.is_unknown_method() {
+                    tells = false;
+                    tracing::info!(
+                        upstream = self.relay.options.name,
+                        "it does not tell of changes: its lists are read again when it is connected again"
+                    );
+                    continue;
+                }
                 tracing::warn!(upstream = self.relay.options.name, "can't subscribe to its changes: {error}");
                 if matches!(error, RequestError::Lost(_)) {
                     self.relay.suspect.notify_one();
