@@ -34,7 +34,7 @@ def caller():
     """The claims of whoever calls, or an error."""
     token = get_http_headers().get("fastmcp-auth0-caller", "")
     try:
-        return jwt.decode(token, SECRET, algorithms=["HS256"], audience=AUDIENCE, options={"require": ["exp", "sub"]})
+        return jwt.decode(token, SECRET, algorithms=["HS256"], audience=AUDIENCE, leeway=30, options={"require": ["exp", "sub"]})
     except jwt.InvalidTokenError as error:
         raise ToolError(f"the caller is unknown: {error}") from None
 

@@ -344,13 +344,13 @@ async function wholeStreams(dev) {
 
 /** As docs/protect-any-server.md has it. */
 function verifyCaller(jwt, secret, audience) {
-  const [header, payload, signature] = jwt.split(".");
+  const [header, payload, signature] = (jwt ?? "").split(".");
   const expected = createHmac("sha256", secret).update(`${header}.${payload}`).digest();
   const given = Buffer.from(signature ?? "", "base64url");
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw new Error("a wrong signature");
   const { alg } = JSON.parse(Buffer.from(header, "base64url"));
   const claims = JSON.parse(Buffer.from(payload, "base64url"));
-  if (alg !== "HS256" || claims.aud !== audience || claims.exp <= Date.now() / 1000) throw new Error("not for us, or too late");
+  if (alg !== "HS256" || claims.aud !== audience || !(claims.exp > Date.now() / 1000)) throw new Error("not for us, or too late");
   return claims;
 }
 
@@ -364,6 +364,7 @@ async function secrecy() {
       assert.equal(verifyCaller(jwt, secret, name).sub, "auth0|local-admin");
       assert.throws(() => verifyCaller(jwt, `${secret}x`, name));
       assert.throws(() => verifyCaller(jwt, secret, "another"));
+      assert.throws(() => verifyCaller(undefined, secret, name), /a wrong signature/);
     });
   }
   await check("docs/protect-any-server.md has the code that is tried here, for Node and Python", () => {
