@@ -26,6 +26,7 @@ use crate::incoming;
 use crate::lines::{Line, Lines};
 use crate::options::{Child, Limits};
 use crate::quota::Quota;
+use crate::scan::Scanner;
 use crate::stderr;
 use crate::wire::Wire;
 
@@ -263,7 +264,13 @@ fn read(wire: &Wire, line: &[u8], complaints: &mut Complaints) -> Option<ServerJ
     if line.trim_ascii().is_empty() {
         return None;
     }
-    let message = str::from_utf8(line).ok().and_then(|text| incoming::read(wire, text, None).ok());
+    let Ok(text) = str::from_utf8(line) else {
+        complaints.malformed(line.len());
+        let mut scanner = Scanner::default();
+        scanner.feed(line);
+        return scanner.answers().map(|id| incoming::failed(id, "the upstream's answer is not UTF-8"));
+    };
+    let message = incoming::read(wire, text, None).ok();
     if message.is_none() {
         complaints.malformed(line.len());
     }
@@ -510,6 +517,14 @@ mod tests {
         assert_eq!(receive(&mut transport).await.unwrap().to_string(), answer(1), "the last line has no end");
         assert!(receive(&mut transport).await.is_none());
         assert_eq!(transport.complaints.quota.take_refused(), 3, "one of four was logged");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_utf_8_is_an_error_of_its_call() {
+        let script = r#"printf '{"jsonrpc":"2.0","id":7,"result":{"a":"\377"}}\n'"#;
+        let (mut transport, _clock) = shell(script);
+        let error = receive(&mut transport).await.unwrap();
+        assert_eq!((&error["id"], &error["error"]["code"]), (&json!(7), &json!(-32603)));
     }
 
     #[tokio::test]

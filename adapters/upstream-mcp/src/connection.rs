@@ -1,10 +1,10 @@
 //! [`Connection`]: one connection to an upstream, over which many callers' requests go at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::{Clock, RawObject};
@@ -33,14 +33,37 @@ use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, 
 /// The maximum number of pages of one list.
 const MAX_PAGES: usize = 1000;
 
+/// How much of lists of tools rmcp may keep, in messages of the greatest length: it forgets no tool that it saw on a connection.
+const MAX_KEPT: usize = 8;
+
 /// A connection whose handshake is done.
 pub(crate) struct Connection {
+    kept: Mutex<Kept>,
     peer: Peer<RoleClient>,
     pub(crate) wire: Arc<Wire>,
     /// Whether requests carry their own `_meta`, without a handshake.
     pub(crate) is_modern: bool,
     /// How a child process ended, once it did; `None` over HTTP.
     ended: Option<watch::Receiver<Option<String>>>,
+}
+
+/// What rmcp keeps of lists of tools.
+#[derive(Default)]
+struct Kept {
+    names: HashSet<String>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Adds a page, unless it has nothing new, and returns how much there is now.
+    fn add(&mut self, names: impl IntoIterator<Item = String>, bytes: usize) -> usize {
+        let before = self.names.len();
+        self.names.extend(names);
+        if self.names.len() > before {
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
+        self.bytes
+    }
 }
 
 /// The part of rmcp that runs a connection; dropping it ends that.
@@ -144,7 +167,7 @@ impl Connection {
         };
         let peer = running.peer().clone();
         let is_modern = peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
-        Ok((Self { peer, wire, is_modern, ended }, running))
+        Ok((Self { kept: Mutex::default(), peer, wire, is_modern, ended }, running))
     }
 
     /// Returns what the upstream said of itself.
@@ -213,7 +236,16 @@ impl Connection {
             let params = PaginatedRequestParams::default().with_cursor(cursor.take());
             let page = self.ask(request(Some(params)), Reading::CallAndClient).await?;
             let malformed = || RequestError::Lost(format!("its list of {member} is malformed"));
-            for item in page.read::<Vec<RawObject>>(member).ok_or_else(malformed)? {
+            let listed = page.read::<Vec<RawObject>>(member).ok_or_else(malformed)?;
+            if member == "tools" {
+                let names = listed.iter().filter_map(|tool| tool.read("name"));
+                let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).add(names, page.bytes());
+                if kept > limits.message_bytes.saturating_mul(MAX_KEPT) {
+                    let text = "it has had too many different tools since it was connected to";
+                    return Err(RequestError::Lost(text.to_owned()));
+                }
+            }
+            for item in listed {
                 bytes += item.bytes();
                 if items.len() == limits.listed || bytes > limits.message_bytes {
                     return Ok((items, true));
@@ -432,4 +464,18 @@ fn all_capabilities() -> ClientCapabilities {
         "elicitation": {"form": {}, "url": {}}, "sampling": {"context": {}, "tools": {}}, "roots": {},
     }))
     .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_lists_only_what_is_new_is_kept_once_more() {
+        let mut kept = Kept::default();
+        let names = |names: [&str; 2]| names.map(str::to_owned);
+        assert_eq!(kept.add(names(["a", "b"]), 10), 10);
+        assert_eq!(kept.add(names(["a", "b"]), 10), 10);
+        assert_eq!(kept.add(names(["b", "c"]), 10), 20);
+    }
 }
