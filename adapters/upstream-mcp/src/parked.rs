@@ -25,14 +25,14 @@ pub(crate) struct UnderWay {
 }
 
 /// The calls that wait.
-pub(crate) struct Parked {
-    waiting: Arc<Mutex<HashMap<String, Waiting>>>,
+pub(crate) struct Parked<C = UnderWay> {
+    waiting: Arc<Mutex<HashMap<String, Waiting<C>>>>,
     clock: Arc<dyn Clock>,
     limits: Limits,
 }
 
-struct Waiting {
-    call: UnderWay,
+struct Waiting<C> {
+    call: C,
     subject: String,
     client: String,
     _expiry: Expiry,
@@ -47,7 +47,7 @@ impl Drop for Expiry {
     }
 }
 
-impl Parked {
+impl<C: Send + 'static> Parked<C> {
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: Limits) -> Self {
         Self { waiting: Arc::default(), clock, limits }
     }
@@ -61,9 +61,7 @@ impl Parked {
 
     /// Has a call wait, and returns the key under which it is taken again; `None` if the machine gives no randomness. Must be
     /// called within a tokio runtime.
-    pub(crate) fn park(&self, mut call: UnderWay, principal: &Principal) -> Option<String> {
-        // Those who wait for people must not hold up the others.
-        call.request.place = None;
+    pub(crate) fn park(&self, call: C, principal: &Principal) -> Option<String> {
         let key = random_key()?;
         let (waiting, clock, expired) = (Arc::downgrade(&self.waiting), Arc::clone(&self.clock), key.clone());
         let patience = self.limits.parked;
@@ -82,15 +80,15 @@ impl Parked {
     }
 
     /// Returns the principal's call of this key; of another's there is none.
-    pub(crate) fn take(&self, key: &str, principal: &Principal) -> Option<UnderWay> {
+    pub(crate) fn take(&self, key: &str, principal: &Principal) -> Option<C> {
         let mut waiting = self.lock();
         let is_own =
-            |call: &&Waiting| call.subject == principal.subject() && call.client == principal.client();
+            |call: &&Waiting<C>| call.subject == principal.subject() && call.client == principal.client();
         waiting.get(key).filter(is_own)?;
         waiting.remove(key).map(|waiting| waiting.call)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting<C>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,4 +97,70 @@ fn random_key() -> Option<String> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).ok()?;
     Some(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use domain::{ScopeAuthority, TokenPolicy, UnixMillis, UnixSeconds};
+    use fakes::ManualClock;
+
+    use super::*;
+
+    fn principal(subject: &str, client: &str) -> Principal {
+        let mut claims = fakes::claims("i", "a", UnixSeconds(100), "");
+        (claims.subject, claims.client_id) = (subject.into(), Some(client.into()));
+        let policy = TokenPolicy {
+            token_types: &["JWT", "at+jwt"],
+            issuers: vec!["i".into()],
+            resources: vec!["a".into()],
+            additional_audiences: Vec::new(),
+            leeway: Duration::ZERO,
+            authority: ScopeAuthority::Scope,
+            hierarchy: Arc::default(),
+        };
+        policy.admit(&Arc::new(claims), &"a".into(), UnixSeconds(0)).unwrap()
+    }
+
+    fn parked(clock: &Arc<ManualClock>) -> Parked<u8> {
+        let limits = Limits { parked_calls: 8, ..Limits::default() };
+        Parked::new(Arc::clone(clock) as _, limits)
+    }
+
+    #[tokio::test]
+    async fn a_call_is_its_callers_and_is_taken_once() {
+        let parked = parked(&Arc::new(ManualClock::at(UnixMillis(0))));
+        let own = principal("s", "c");
+        let key = parked.park(7, &own).unwrap();
+        for other in [principal("other", "c"), principal("s", "other")] {
+            assert_eq!(parked.take(&key, &other), None);
+        }
+        assert_eq!(parked.take("another key", &own), None);
+        assert_eq!(parked.take(&key, &own), Some(7));
+        assert_eq!(parked.take(&key, &own), None);
+    }
+
+    #[tokio::test]
+    async fn a_subject_has_a_quarter_of_the_places_and_a_call_its_time() {
+        let clock = Arc::new(ManualClock::at(UnixMillis(0)));
+        let parked = parked(&clock);
+        let (own, other) = (principal("s", "c"), principal("other", "c"));
+        for call in 0..2 {
+            parked.park(call, &own).unwrap();
+        }
+        assert!(!parked.has_room(&own) && parked.has_room(&other));
+        for subject in ["a", "b", "d"] {
+            for call in 0..2 {
+                parked.park(call, &principal(subject, "c")).unwrap();
+            }
+        }
+        assert!(!parked.has_room(&other), "all places are taken");
+        clock.sleeping_until(Limits::default().parked).await;
+        clock.advance(Limits::default().parked);
+        while !parked.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(parked.has_room(&own));
+    }
 }

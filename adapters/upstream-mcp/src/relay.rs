@@ -245,6 +245,9 @@ impl Relay {
         required: InputRequired,
         context: &Context<'_>,
     ) -> Result<Outcome<RawObject>, ToolError> {
+        let mut call = call;
+        // Those who wait for people must not hold up the others.
+        call.request.place = None;
         let key = self.parked.park(call, context.principal);
         let key = key.ok_or_else(|| ToolError::new("the machine gives no randomness"))?;
         let state = json!(State::Parked(key));
