@@ -7,6 +7,8 @@
 mod caller;
 mod child;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod incoming;
 mod legacy;
