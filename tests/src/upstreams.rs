@@ -229,17 +229,18 @@ async fn resources_templates_prompts_and_completion_pass() {
 }
 
 #[tokio::test]
-async fn what_a_rule_does_not_offer_is_not_read_through_a_template() {
-    let gateway = Gateway::start(options(&[])).await;
-    // The list has it, so that only the list's own rule decides on it.
-    let answer = gateway.legacy(READER, "resources/read", json!({"uri": "demo://items/secret"})).await.json();
-    assert_eq!(answer["result"]["contents"][0]["text"], "at demo://items/secret", "it is offered itself");
+async fn resources_and_prompts_that_no_rule_covers_are_not_offered() {
     let mut uncovered = options(&[]);
-    uncovered.rules.resources = None;
-    uncovered.name = "uncovered".into();
+    (uncovered.rules.resources, uncovered.rules.prompts) = (None, None);
     let gateway = Gateway::start(uncovered).await;
-    let answer = gateway.legacy(READER, "resources/read", json!({"uri": "demo://items/7"})).await.json();
-    assert!(answer["error"].is_object(), "{answer}");
+    for (method, params) in [
+        ("resources/read", json!({"uri": "demo://one"})),
+        ("resources/read", json!({"uri": "demo://items/7"})),
+        ("prompts/get", json!({"name": "poem", "arguments": {"about": "rust"}})),
+    ] {
+        let answer = gateway.legacy(ALL, method, params).await.json();
+        assert!(answer["error"].is_object(), "{answer}");
+    }
 }
 
 #[tokio::test]

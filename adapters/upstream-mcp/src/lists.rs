@@ -1,6 +1,5 @@
 //! [`Lists`]: what an upstream has, as it wrote it, and what is offered of it by the rules.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +41,6 @@ pub(crate) struct Lists {
     pub(crate) resources: Vec<Listed>,
     pub(crate) templates: Vec<Listed>,
     pub(crate) prompts: Vec<Listed>,
-    /// The URIs of all resources: what is listed is not read through a template.
-    uris: Arc<HashSet<String>>,
     /// What was left out, for the log.
     left_out: Vec<String>,
 }
@@ -82,7 +79,6 @@ impl Lists {
             let request = |params| ClientRequest::ListResourcesRequest(optional(params));
             let (resources, more) = connection.list("resources", bounds, request).await?;
             lists.note_more("resources", bounds, more);
-            lists.uris = Arc::new(resources.iter().filter_map(|resource| resource.read("uri")).collect());
             lists.resources = lists.listed(resources, "uri", options.rules.resources.as_ref(), "resource");
             let request = |params| ClientRequest::ListResourceTemplatesRequest(optional(params));
             match connection.list("resourceTemplates", bounds, request).await {
@@ -198,7 +194,6 @@ impl Lists {
                 relay: Arc::clone(relay),
                 address: listed.key.clone(),
                 is_template,
-                listed_uris: Arc::clone(&self.uris),
                 definition: listed.definition.clone(),
                 scopes: listed.scopes.clone(),
             }) as Arc<dyn Resource>
@@ -312,7 +307,6 @@ struct RelayedResource {
     relay: Arc<Relay>,
     address: String,
     is_template: bool,
-    listed_uris: Arc<HashSet<String>>,
     definition: RawObject,
     scopes: ScopeSet,
 }
@@ -331,10 +325,6 @@ impl Resource for RelayedResource {
     }
 
     async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
-        // A resource of the list that is not offered must not be had through a template.
-        if self.is_template && self.listed_uris.contains(call.uri) {
-            return Err(ReadError::NotFound);
-        }
         let mut params = ReadResourceRequestParams::new(call.uri);
         let request = |resumption: Resumption| {
             params.input_responses = resumption.input_responses;
