@@ -215,6 +215,9 @@ async fn resources_templates_prompts_and_completion_pass() {
                 assert_eq!(answer["result"]["ttlMs"], 7);
             }
         }
+        let legacy = gateway.legacy(READER, "resources/read", json!({"uri": "demo://one"})).await.json();
+        let members: Vec<&String> = legacy["result"].as_object().unwrap().keys().collect();
+        assert_eq!(members, ["contents"], "the others are of another era");
         let prompt = json!({"name": "poem", "arguments": {"about": "rust"}});
         let prompt = gateway.legacy(READER, "prompts/get", prompt).await.json();
         assert_eq!(prompt["result"]["messages"][0]["content"]["text"], "rust");
