@@ -10,6 +10,7 @@ use hyper_transport::ReloadHandle;
 
 use crate::config::{Fingerprint, Reload, Settings, reload};
 use crate::signals::Hangups;
+use crate::upstream_rules::RuleWarnings;
 use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
 
 /// The minimum time between two snapshots that changes of providers cause.
@@ -23,6 +24,7 @@ pub(crate) struct Live {
     settings: Settings,
     ports: Ports,
     changes: Changes,
+    rule_warnings: RuleWarnings,
     /// Whether the verifier stays, whatever the configuration says of the issuer.
     pub(crate) keeps_verifier: bool,
 }
@@ -74,8 +76,9 @@ impl Live {
         settings: Settings,
         ports: Ports,
         changes: Changes,
+        rule_warnings: RuleWarnings,
     ) -> Self {
-        Self { handle, port, settings, ports, changes, keeps_verifier: false }
+        Self { handle, port, settings, ports, changes, rule_warnings, keeps_verifier: false }
     }
 
     /// Serves what the providers have, whenever that changes.
@@ -105,6 +108,7 @@ impl Live {
 
     /// Serves what the providers have now.
     fn refresh(&mut self) {
+        self.rule_warnings.log(&self.settings);
         match self.replace(&self.settings, &self.ports) {
             Ok(()) => tracing::info!("what a provider offers changed"),
             Err(error) => {

@@ -1,6 +1,8 @@
 //! Other MCP servers, offered through this one by configuration alone: in a server of somebody's own, and by the binary.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use bytes::Bytes;
 use fastmcp_auth0::testing::{Answer, TestServer};
@@ -11,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::binary::{Dev, run, text};
+use crate::binary::{Dev, command, run, text};
 use crate::harness::{ADMIN, Choices, soon};
 
 /// A server over stdio, as a script: `read` only reads, `write` says nothing of itself, and `a b` has no name that clients take.
@@ -245,7 +247,7 @@ fn check_shows_an_upstreams_tools_with_their_scopes_and_why_others_are_not_offer
     assert_eq!(code, Some(0), "{said}");
     for expected in [
         "\nupstreams.files.command = [\"sh\", 2 redacted]",
-        "\n  f_write  files:write  # upstreams.files\n",
+        "\n  f_write  files:write  # upstreams.files.tools.write\n",
         "\nupstream files: files 1.2.3, MCP 2025-11-25: 1 tool\nnot offered of it\n  read  a rule hides it: \
          upstreams.files.tools.read.hidden\n  a b   ",
     ] {
@@ -258,7 +260,8 @@ fn check_shows_an_upstreams_tools_with_their_scopes_and_why_others_are_not_offer
     let document: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
         document["tools"],
-        json!([{"name": "f_read", "enabled": true, "scopes": ["files:read"], "upstream": "files"}])
+        json!([{"name": "f_read", "enabled": true, "scopes": ["files:read"], "rule": "upstreams.files.scopes.read",
+                "upstream": "files", "upstream_name": "read"}])
     );
     let upstream = &document["upstreams"][0];
     assert_eq!((&upstream["server"], &upstream["tools"]), (&json!("files 1.2.3"), &json!(["f_read"])));
@@ -279,4 +282,91 @@ fn check_fails_if_an_upstream_is_not_there_but_shows_the_rest() {
     let document: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &document["valid"]), (Some(1), &json!(true)));
     assert!(document["upstreams"][1]["problem"].is_string(), "{document}");
+}
+
+/// A rule by a name that no tool has, with what `check` says of it.
+const MISFITS: [(&str, &str); 4] = [
+    (
+        "tools.raed.hidden = true",
+        "upstreams.files.tools.raed (FILE:6:7): the upstream files has no such tool; did you mean read?",
+    ),
+    (
+        "tools.f_write.scopes = [\"w\"]",
+        "upstreams.files.tools.f_write (FILE:6:7): the upstream files has no such tool; rules name tools as the upstream does: write",
+    ),
+    (
+        "tools.elsewhere.scopes = [\"w\"]",
+        "upstreams.files.tools.elsewhere (FILE:6:7): the upstream files has no such tool; its tools are read, write, \"a b\"",
+    ),
+    (
+        "tools.\"f_wr*\".scopes = [\"w\"]",
+        "upstreams.files.tools.\"f_wr*\" (FILE:6:7): no tool of the upstream files fits; rules name tools as the upstream does: \"wr*\"",
+    ),
+];
+
+#[test]
+fn a_rule_that_fits_no_tool_is_warned_of_and_check_fails_if_it_was_to_protect_one() {
+    for (rule, expected) in MISFITS {
+        let (said, code) = check(&(files_toml() + rule), &["--json"]);
+        let document: Value = serde_json::from_str(&said).unwrap();
+        let warning = document["warnings"][0].as_str().unwrap();
+        let (key, rest) = expected.split_once("(FILE").unwrap();
+        assert!(warning.starts_with(key) && warning.contains(&format!("my.toml{}", &rest[..1])), "{warning}");
+        assert!(warning.ends_with(rest.split_once("): ").unwrap().1), "{warning}");
+        assert_eq!(code, Some(i32::from(!rule.contains('*'))), "{rule}: {said}");
+    }
+    for rule in ["tools.later.title = \"Later\"", "tools.\"w*\".hidden = true", "tools.write.hidden = true"] {
+        let (said, code) = check(&(files_toml() + rule), &["--json"]);
+        assert_eq!(code, Some(0), "{rule}: {said}");
+        assert_eq!(said.contains("has no such tool"), rule.contains("later"), "{rule}: {said}");
+    }
+}
+
+#[test]
+fn serve_and_dev_go_on_with_a_rule_that_fits_no_tool_and_say_so_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    std::fs::write(&file, files_toml() + MISFITS[0].0).unwrap();
+    let arguments = ["--config", file.to_str().unwrap()];
+    let expected = MISFITS[0].1.split_once("): ").unwrap().1;
+
+    let environment =
+        [&TERMINAL[..], &[("AUTH0_ISSUER", "http://127.0.0.1:9/"), ("AUTH0_AUDIENCE", "urn:a")]];
+    let environment = [&environment.concat()[..], &[("PORT", "0")]].concat();
+    let mut serve = command(&[&["serve"], &arguments[..]].concat(), &environment)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warning = lines.into_iter().find(|line| line.contains("fits") || line.contains("has no such tool"));
+    serve.kill().unwrap();
+    serve.wait().unwrap();
+    let warning = warning.unwrap();
+    assert!(warning.contains("WARN") && warning.contains(expected), "{warning}");
+
+    let dev = Dev::start_in(&arguments, &TERMINAL);
+    let told =
+        dev.banner().contains(&format!("Rules that fit nothing\n  {}", "upstreams.files.tools.raed ("));
+    assert!(told && dev.banner().contains(expected), "{}", dev.banner());
+    assert!(!dev.stop().contains(expected));
+}
+
+#[test]
+fn check_says_which_rule_decides_on_a_tool_and_its_name_at_the_upstream() {
+    let toml = files_toml()
+        + "tools.\"wr*\".scopes = [\"w\"]\ntools.\"*\".scopes = []\ntools.write.name = \"put\"\n";
+    let (said, code) = check(&toml, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    for expected in ["# upstreams.files.tools.\"wr*\": write\n", "  # upstreams.files.tools.\"*\"\n"] {
+        assert!(said.contains(expected), "no {expected:?} in\n{said}");
+    }
+    let (said, _) =
+        check(&(files_toml() + "tools.write.name = \"put\"\nscopes.destructive = [\"d\"]"), &["--json"]);
+    let document: Value = serde_json::from_str(&said).unwrap();
+    let put = &document["tools"][1];
+    assert_eq!(
+        (&put["upstream_name"], &put["rule"]),
+        (&json!("write"), &json!("upstreams.files.scopes.destructive"))
+    );
 }

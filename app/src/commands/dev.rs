@@ -99,7 +99,9 @@ async fn serve_beside_tenant(
     })?;
     let sources = endpoints.set_in(sources, tenant.issuer(), port);
     let upstreams = upstreams_banner(&set_up, &sources, arguments, &tenant)?;
-    let Server { settings, ports, .. } = set_up.build(sources)?;
+    let Server { settings, ports, mut rule_warnings, .. } = set_up.build(sources)?;
+    // The banner says it.
+    drop(rule_warnings.news(&settings));
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -109,7 +111,7 @@ async fn serve_beside_tenant(
         server = server.also_on(listener);
     }
     let calls = example_calls(&settings, &without_switched_off(&settings, ports.offer.catalog()?));
-    let live = Live::new(server.reload_handle(), port, settings, ports, changes);
+    let live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     tokio::spawn(live.follow_providers());
     let running = RunningDev::announce(tenant.port());
     print(&banner(&endpoints, &tenant, &calls, &upstreams)?);

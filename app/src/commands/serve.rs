@@ -54,7 +54,7 @@ async fn serve_until_stopped(
     hangups: Hangups,
     arguments: ServiceArguments,
 ) -> anyhow::Result<ExitCode> {
-    let Server { settings, ports, has_own_verifier, .. } = server;
+    let Server { settings, ports, has_own_verifier, mut rule_warnings, .. } = server;
     let listener = listen(settings.server.bind, settings.server.port)
         .await
         .context("set another port: PORT, or server.port")?;
@@ -71,7 +71,9 @@ async fn serve_until_stopped(
     for warning in settings.warnings.iter().cloned().chain(audience_warnings(&settings, &http)) {
         tracing::warn!("{warning}");
     }
-    let mut live = Live::new(server.reload_handle(), address.port(), settings, ports, changes);
+    rule_warnings.log(&settings);
+    let port = address.port();
+    let mut live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     live.keeps_verifier = has_own_verifier;
     let load = move |ports: &Ports| profile.settings(&ports.offer, arguments.sources(&profile));
     tokio::spawn(live.follow(hangups, load));

@@ -9,6 +9,7 @@ use upstream_mcp::{ReportedDecision, ReportedTool};
 
 use crate::config::{Settings, shown_key};
 use crate::server::{SetUp, StartedUpstream};
+use crate::upstream_rules::{Misfit, misfits};
 use crate::wiring::fault_of;
 
 /// An upstream, and what becomes of what it has.
@@ -30,6 +31,12 @@ pub(super) struct UpstreamReport {
     pub(super) resources: usize,
     pub(super) resource_templates: usize,
     pub(super) prompts: usize,
+    /// What the tools on offer are called there, in the same order.
+    #[serde(skip)]
+    pub(super) upstream_names: Vec<String>,
+    /// Rules that fit nothing.
+    #[serde(skip)]
+    pub(super) misfits: Vec<Misfit>,
 }
 
 /// A tool of an upstream's that is not on offer.
@@ -57,12 +64,14 @@ fn report(
 ) -> UpstreamReport {
     let report = upstream.report();
     let offered: Vec<Arc<dyn DynTool>> = upstream.tools();
-    let (mut tools, mut not_offered) = (Vec::new(), Vec::new());
+    let misfits = misfits(settings, &report);
+    let (mut tools, mut upstream_names, mut not_offered) = (Vec::new(), Vec::new(), Vec::new());
     for tool in report.tools {
         match refusal(&report.name, &tool, settings, catalog, taken) {
             None => {
                 taken.insert(tool.name.clone());
                 tools.push(tool.name);
+                upstream_names.push(tool.upstream_name);
             }
             Some(refusal) => {
                 let reason = match refusal {
@@ -83,6 +92,8 @@ fn report(
         resources: report.resources,
         resource_templates: report.templates,
         prompts: report.prompts,
+        upstream_names,
+        misfits,
     }
 }
 

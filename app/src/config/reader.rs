@@ -328,6 +328,7 @@ impl Reader {
             value: parsed.as_ref().map(|parsed| format!("{parsed:?}")).unwrap_or_default(),
             json: serde_json::to_value(&parsed).unwrap_or_default(),
             source: source(&value).unwrap_or_default(),
+            path,
             fingerprint: Fingerprint::of(&format!("{parsed:?}")),
         });
         parsed

@@ -80,7 +80,7 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
 }
 
 /// Returns the scope or tool that an unknown one was probably meant to be; the shorter it is, the fewer letters may differ.
-pub(super) fn name_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn name_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     closest(name, known).filter(|meant| 2 * strsim::osa_distance(name, meant) < name.len())
 }
 

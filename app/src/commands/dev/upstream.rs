@@ -160,7 +160,12 @@ fn block(
         [] => String::new(),
         lines => format!("Not offered of it\n{}\n", lines.join("\n")),
     };
-    format!("Upstream       {}: {}\n{rows}{not_offered}", report.name, report.summary())
+    let misfits = report.misfits.iter().map(|misfit| format!("  {}\n", misfit.message));
+    let misfits = match misfits.collect::<String>() {
+        none if none.is_empty() => none,
+        lines => format!("Rules that fit nothing\n{lines}"),
+    };
+    format!("Upstream       {}: {}\n{rows}{not_offered}{misfits}", report.name, report.summary())
 }
 
 fn holds(granted: &[impl AsRef<str>], scope: &Scope, hierarchy: &ScopeHierarchy) -> bool {
