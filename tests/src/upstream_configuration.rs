@@ -461,12 +461,7 @@ fn a_variable_reaches_an_upstream_of_a_file_whatever_its_case_and_with_an_unders
     assert_eq!(prefixes, [("my-team", ""), ("my_team", "x_")]);
     let two = "[upstreams.my-team]\ncommand = [\"/s\"]\n[upstreams.My-Team]\ncommand = [\"/s\"]\n";
     let told = load(two, &[("FASTMCP__UPSTREAMS__MY_TEAM__PREFIX", "x_")]).unwrap_err().to_string();
-    assert!(
-        told.contains(
-            "upstreams.my_team: needs `command`"
-        ),
-        "{told}"
-    );
+    assert!(told.contains("upstreams.my_team: needs `command`"), "{told}");
     let headers = "[upstreams.u]\nurl = \"https://u.example.org\"\nheaders.X-Api-Key = \"${KEY}\"";
     let told = load(headers, &[]).unwrap_err().to_string();
     assert!(told.contains("set FASTMCP__UPSTREAMS__U__HEADERS__X_API_KEY in the environment"), "{told}");

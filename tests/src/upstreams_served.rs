@@ -233,7 +233,11 @@ fn check(toml: &str, arguments: &[&str]) -> (String, Option<i32>) {
 }
 
 fn files_toml() -> String {
-    let command = toml::Value::from(["sh", "-c", FILES].map(str::to_owned).to_vec());
+    toml_of(FILES)
+}
+
+fn toml_of(script: &str) -> String {
+    let command = toml::Value::from(["sh", "-c", script].map(str::to_owned).to_vec());
     format!(
         "[upstreams.files]\ncommand = {command}\ninherit_env = [\"PATH\", \"GREETING\"]\nprefix = \"f_\"\n\
          scopes.read = [\"files:read\"]\n"
@@ -368,5 +372,53 @@ fn check_says_which_rule_decides_on_a_tool_and_its_name_at_the_upstream() {
     assert_eq!(
         (&put["upstream_name"], &put["rule"]),
         (&json!("write"), &json!("upstreams.files.scopes.destructive"))
+    );
+}
+
+/// [`FILES`] with two resources, a template and a prompt.
+fn with_resources() -> String {
+    let lists = [
+        (
+            "resources/list",
+            r#"{"resources":[{"uri":"demo://1","name":"one"},{"uri":"demo://2","name":"two"}]}"#,
+        ),
+        ("resources/templates/list", r#"{"resourceTemplates":[{"uriTemplate":"demo://{id}","name":"any"}]}"#),
+        ("prompts/list", r#"{"prompts":[{"name":"ask"}]}"#),
+    ];
+    let cases = lists
+        .map(|(method, result)| format!("*'\"method\":\"{method}\"'*)\n      result='{result}' ;;\n    "));
+    let ping = "*'\"method\":\"ping\"'*)";
+    FILES
+        .replace("\"tools\":{}}", "\"tools\":{},\"resources\":{},\"prompts\":{}}")
+        .replace(ping, &format!("{}{ping}", cases.concat()))
+}
+
+#[test]
+fn check_shows_what_resources_and_prompts_take_and_those_that_no_rule_covers() {
+    let (said, code) = check(&toml_of(&with_resources()), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    for expected in [
+        "\n  2 resources          no rule covers them: upstreams.files.scopes.resources\n",
+        "\n  1 resource template  no rule covers it: upstreams.files.scopes.resources\n",
+        "\n  1 prompt             no rule covers it: upstreams.files.scopes.prompts\n",
+        "\nupstream files: files 1.2.3, MCP 2025-11-25: 1 tool\n",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in\n{said}");
+    }
+    let rules = "scopes.resources = [\"a\", \"b\"]\nscopes.prompts = []\n";
+    let toml = toml_of(&with_resources()) + rules;
+    let (said, code) = check(&toml, &[]);
+    let expected = "1 tool, 2 resources (a b), 1 resource template (a b), 1 prompt (any token)\n";
+    assert!(code == Some(0) && said.contains(expected), "{said}");
+    let document = |toml: &str| {
+        serde_json::from_str::<Value>(&check(toml, &["--json"]).0).unwrap()["upstreams"][0].clone()
+    };
+    let covered = document(&toml);
+    assert_eq!((&covered["resource_scopes"], &covered["prompt_scopes"]), (&json!(["a", "b"]), &json!([])));
+    let uncovered = document(&toml_of(&with_resources()));
+    assert!(uncovered.get("resource_scopes").is_none(), "{uncovered}");
+    let reason = "no rule covers it: upstreams.files.scopes.prompts";
+    assert!(
+        uncovered["not_offered"].as_array().unwrap().contains(&json!({"name": "1 prompt", "reason": reason}))
     );
 }
