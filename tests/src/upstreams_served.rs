@@ -153,13 +153,24 @@ const TERMINAL: [(&str, &str); 3] =
 
 #[test]
 fn dev_offers_a_commands_tools_without_any_configuration_and_says_who_may_call_which() {
-    let dev = Dev::start_in(&["--env", "GREETING", "--", "sh", "-c", FILES], &TERMINAL);
+    let environment = [&TERMINAL[..], &[("XDG_RUNTIME_DIR", "/run")]].concat();
+    let mut dev =
+        Dev::start_in(&["--env", "GREETING", "--env", "NOT_SET", "--", "sh", "-c", FILES], &environment);
+    let mut log = BufReader::new(dev.take_log()).lines().map(Result::unwrap);
+    let warning = log.next().unwrap();
+    assert!(
+        warning.contains("WARN") && warning.contains("NOT_SET") && warning.contains("is not set in"),
+        "{warning}"
+    );
+    assert_eq!(log.next().unwrap(), "Starting sh ... (at most 30 s)");
+    // Whoever does not read it on stops the server.
+    std::thread::spawn(move || log.count());
     let banner = dev.banner();
     for expected in [
-        "Upstream       upstream: files 1.2.3, MCP 2025-11-25: 2 tools\n  read   mcp:read         admin, user\n  \
+        "Upstream       server: files 1.2.3, MCP 2025-11-25: 2 tools\n  read   mcp:read         admin, user\n  \
          write  mcp:destructive  admin\nNot offered of it\n  a b  ",
-        "\n  [upstreams.upstream]\n  command = [\"sh\", \"-c\", ",
-        "\n  inherit_env = [\"PATH\", \"HOME\", \"GREETING\"]\n  cwd = \"/",
+        "\n  [upstreams.server]\n  command = [\"sh\", \"-c\", ",
+        "\n  inherit_env = [\"PATH\", \"XDG_RUNTIME_DIR\", \"GREETING\"]\n  cwd = \"/",
         "\n  scopes.read = [\"mcp:read\"]\n  scopes.write = [\"mcp:write\"]\n  scopes.destructive = [\"mcp:destructive\"]\n",
         "\"name\":\"read\"",
     ] {
@@ -206,11 +217,13 @@ fn dev_offers_what_is_at_an_address_with_the_key_that_a_variable_has() {
 
 #[test]
 fn dev_fails_with_the_reason_if_its_command_is_no_server() {
-    for command in [&["/no/such/program"][..], &["sh", "-c", "echo out of order >&2; exit 3"]] {
+    for (command, name) in
+        [(&["/no/such/program"][..], "program"), (&["sh", "-c", "echo out of order >&2; exit 3"], "server")]
+    {
         let output = run(&[&["dev", "--port", "0", "--tenant-port", "0", "--"], command].concat(), &TERMINAL);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("error: the upstream upstream: "), "{said}");
+        assert!(said.contains(&format!("error: the upstream {name}: ")), "{said}");
         assert_eq!(said.contains("out of order"), command.len() > 1, "{said}");
     }
     let output = run(&["dev", "--upstream-url", "http://10.0.0.1/mcp", "--", "sh"], &TERMINAL);
@@ -421,4 +434,19 @@ fn check_shows_what_resources_and_prompts_take_and_those_that_no_rule_covers() {
     assert!(
         uncovered["not_offered"].as_array().unwrap().contains(&json!({"name": "1 prompt", "reason": reason}))
     );
+}
+
+#[test]
+fn dev_says_which_users_may_call_nothing_and_what_gives_them_scopes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    let told = |toml: String| {
+        std::fs::write(&file, toml).unwrap();
+        let dev = Dev::start_in(&["--config", file.to_str().unwrap()], &TERMINAL);
+        dev.banner().lines().find(|line| line.starts_with("No tool is for")).map(str::to_owned)
+    };
+    let expected = "No tool is for user: give \"Tool User\" the scopes as `permissions`, in [[tenant.roles]] of the --config file; \
+                    see docs/add-a-tool.md";
+    assert_eq!(told(files_toml()).as_deref(), Some(expected));
+    assert_eq!(told(files_toml() + "tools.read.scopes = []\n"), None);
 }
