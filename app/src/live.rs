@@ -25,6 +25,8 @@ pub(crate) struct Live {
     ports: Ports,
     changes: Changes,
     rule_warnings: RuleWarnings,
+    /// What the providers had when that was last served.
+    provided: Fingerprint,
     /// Whether the verifier stays, whatever the configuration says of the issuer.
     pub(crate) keeps_verifier: bool,
 }
@@ -78,7 +80,8 @@ impl Live {
         changes: Changes,
         rule_warnings: RuleWarnings,
     ) -> Self {
-        Self { handle, port, settings, ports, changes, rule_warnings, keeps_verifier: false }
+        let provided = ports.offer.provided_now();
+        Self { handle, port, settings, ports, changes, rule_warnings, provided, keeps_verifier: false }
     }
 
     /// Serves what the providers have, whenever that changes.
@@ -110,9 +113,15 @@ impl Live {
     fn refresh(&mut self) {
         self.rule_warnings.log(&self.settings);
         match self.replace(&self.settings, &self.ports) {
-            Ok(()) => tracing::info!("what a provider offers changed"),
+            Ok(()) => {
+                let provided = self.ports.offer.provided_now();
+                if provided != self.provided {
+                    self.provided = provided;
+                    tracing::info!("the lists changed");
+                }
+            }
             Err(error) => {
-                tracing::error!("what a provider offers can't be served, what it had is: {error:#}");
+                tracing::error!("the lists changed and can't be served, those from before are: {error:#}");
             }
         }
     }

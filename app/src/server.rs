@@ -359,9 +359,7 @@ impl ServerBuilder {
         let upstreams: Vec<Upstream> =
             upstreams.into_iter().map(|options| Upstream::start(options, Arc::clone(&clock))).collect();
         shutdown.stops(&upstreams);
-        offer
-            .providers
-            .extend(upstreams.iter().map(|upstream| Arc::new(upstream.clone()) as Arc<dyn Provider>));
+        offer.upstreams.clone_from(&upstreams);
         let mut setup =
             Setup { sections, clock, announcer: Announcer::default(), offer, shutdown: shutdown.clone() };
         for step in setups {

@@ -450,3 +450,14 @@ fn dev_says_which_users_may_call_nothing_and_what_gives_them_scopes() {
     assert_eq!(told(files_toml()).as_deref(), Some(expected));
     assert_eq!(told(files_toml() + "tools.read.scopes = []\n"), None);
 }
+
+#[test]
+fn the_log_says_whose_tool_is_left_out_and_of_a_change_only_if_there_was_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    let second = files_toml().replace("[upstreams.files]", "[upstreams.more]");
+    std::fs::write(&file, files_toml() + &second).unwrap();
+    let log = Dev::start_in(&["--config", file.to_str().unwrap()], &TERMINAL).stop();
+    assert!(log.contains("a tool of the upstream more is left out: two tools are named f_read"), "{log}");
+    assert!(!log.contains("a provider") && !log.contains("the lists changed"), "{log}");
+}
