@@ -226,6 +226,17 @@ fn dev_fails_with_the_reason_if_its_command_is_no_server() {
         assert!(said.contains(&format!("error: the upstream {name}: ")), "{said}");
         assert_eq!(said.contains("out of order"), command.len() > 1, "{said}");
     }
+    let output = run(&["dev", "--port", "0", "--", "npx -y server s3cr3t"], &TERMINAL);
+    let said = text(&output.stderr);
+    let expected = "upstreams.server.command (the command line of dev): is one text, and there is no such program: the program and \
+                    its arguments are separate items: [\"npx\", ...]";
+    assert!(
+        output.status.code() == Some(64) && said.contains(expected) && !said.contains("s3cr3t"),
+        "{said}"
+    );
+    let output = run(&["dev", "--port", "0", "--upstream-url", "http://10.0.0.1/mcp"], &TERMINAL);
+    let said = text(&output.stderr);
+    assert!(said.contains("set upstreams.upstream.allow_http = true in the configuration file"), "{said}");
     let output = run(&["dev", "--upstream-url", "http://10.0.0.1/mcp", "--", "sh"], &TERMINAL);
     assert_eq!(output.status.code(), Some(2), "one or the other");
 }

@@ -26,8 +26,11 @@ pub(super) fn table_like(keys: Keys, path: &[String]) -> Option<String> {
         return Some(format!("[{section}.NAME]"));
     }
     let meant = section_like(keys, section)?;
-    let name =
-        if of_one(meant, name) && path.len() == 2 { "NAME".to_owned() } else { unknown_key(&[name.clone()]) };
+    let name = if of_one(meant, name) && path.len() == 2 {
+        "NAME".to_owned()
+    } else {
+        unknown_key(std::slice::from_ref(name))
+    };
     Some(format!("[{meant}.{name}]"))
 }
 

@@ -23,9 +23,12 @@ pub(super) fn of_command(command: &[String]) -> String {
         nameless if NAMELESS.contains(&nameless) => None,
         runner if RUNNERS.contains(&runner) || runner.starts_with("python") => told(arguments),
         manager if MANAGERS.contains(&manager) => told(behind_subcommand(arguments)),
+        _ if command[0].contains(char::is_whitespace) => None,
         program => Some(program),
     };
-    word.and_then(sanitized).unwrap_or_else(|| NOTHING.to_owned())
+    // What is no plain word is code, or a whole command, or has a value in it.
+    let is_plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "@/._-~^".contains(c));
+    word.filter(is_plain).and_then(sanitized).unwrap_or_else(|| NOTHING.to_owned())
 }
 
 /// Returns whether a program may fetch what it runs.
@@ -47,9 +50,7 @@ fn behind_subcommand(arguments: &[String]) -> &[String] {
 /// Returns what a runner is told to run: the first argument that is no option.
 fn told(arguments: &[String]) -> Option<&str> {
     let mut words = arguments.iter().map(String::as_str);
-    // What is no plain word is code, or has a value in it.
-    let is_plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "@/._-~^".contains(c));
-    words.find(|word| !word.starts_with('-')).filter(is_plain)
+    words.find(|word| !word.starts_with('-'))
 }
 
 /// Returns a word as a name: without folder, scope, version and extension, in small letters.
@@ -98,6 +99,7 @@ mod tests {
         }
         let long = of_command(&["x".repeat(100)]);
         assert_eq!(long.len(), MAX);
+        assert_eq!(of_command(&["npx -y some-server /s3cr3t".to_owned()]), NOTHING);
         assert_eq!(of_command(&["python".to_owned(), "-c".to_owned(), "print(1)".to_owned()]), "server");
     }
 }
