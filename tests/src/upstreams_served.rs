@@ -358,19 +358,7 @@ fn serve_and_dev_go_on_with_a_rule_that_fits_no_tool_and_say_so_once() {
     let arguments = ["--config", file.to_str().unwrap()];
     let expected = MISFITS[0].1.split_once("): ").unwrap().1;
 
-    let environment =
-        [&TERMINAL[..], &[("AUTH0_ISSUER", "http://127.0.0.1:9/"), ("AUTH0_AUDIENCE", "urn:a")]];
-    let environment = [&environment.concat()[..], &[("PORT", "0")]].concat();
-    let mut serve = command(&[&["serve"], &arguments[..]].concat(), &environment)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let warning = lines.into_iter().find(|line| line.contains("fits") || line.contains("has no such tool"));
-    serve.kill().unwrap();
-    serve.wait().unwrap();
-    let warning = warning.unwrap();
+    let warning = warning_of_serve(&arguments, "has no such tool");
     assert!(warning.contains("WARN") && warning.contains(expected), "{warning}");
 
     let dev = Dev::start_in(&arguments, &TERMINAL);
@@ -471,4 +459,40 @@ fn the_log_says_whose_tool_is_left_out_and_of_a_change_only_if_there_was_one() {
     let log = Dev::start_in(&["--config", file.to_str().unwrap()], &TERMINAL).stop();
     assert!(log.contains("a tool of the upstream more is left out: two tools are named f_read"), "{log}");
     assert!(!log.contains("a provider") && !log.contains("the lists changed"), "{log}");
+}
+
+/// Runs `serve` until its log has a line with this text, and returns that.
+fn warning_of_serve(arguments: &[&str], expected: &str) -> String {
+    let tenant = [("AUTH0_ISSUER", "http://127.0.0.1:9/"), ("AUTH0_AUDIENCE", "urn:a"), ("PORT", "0")];
+    let mut serve = command(&[&["serve"], arguments].concat(), &[&TERMINAL[..], &tenant].concat())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.contains(expected));
+    serve.kill().unwrap();
+    serve.wait().unwrap();
+    line.unwrap()
+}
+
+#[test]
+fn serve_warns_of_a_rule_whose_tool_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    // After its first list `write` is called `put`, and it says so.
+    let print = "  printf '{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\\n' \"$id\" \"$result\"\n";
+    let changed = "  case $line in *tools/list*) if [ -z \"$changed\" ]; then changed=put\n    \
+                   echo '{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}'; fi ;; esac\n";
+    assert!(FILES.contains(print));
+    let script = FILES
+        .replace(print, &format!("{print}{changed}"))
+        .replace("\"tools\":{}}", "\"tools\":{\"listChanged\":true}}")
+        .replace("{\"name\":\"write\"", "{\"name\":\"'${changed:-write}'\"");
+    std::fs::write(&file, toml_of(&script) + "tools.write.scopes = [\"w\"]\n").unwrap();
+    let warning = warning_of_serve(&["--config", file.to_str().unwrap()], "has no such tool");
+    assert!(
+        warning.contains("upstreams.files.tools.write (") && warning.contains("its tools are read, put"),
+        "{warning}"
+    );
 }
