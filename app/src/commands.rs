@@ -19,7 +19,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hyper_transport::{Drained, Server};
 use tokio::net::TcpListener;
 
-use crate::config::{Problems, Sources, dot_env_here};
+use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::server::{Profile, ServerBuilder};
 use crate::signals::StopSignals;
 
@@ -109,6 +109,17 @@ fn print(text: &str) {
 /// Prints a line to standard error.
 fn eprint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Logs what is probably not meant before upstreams are started: it may be why one fails. Returns it, to be said once.
+fn early_warnings(settings: &Settings) -> Vec<String> {
+    if settings.upstreams.is_empty() {
+        return Vec::new();
+    }
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    settings.warnings.clone()
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

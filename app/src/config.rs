@@ -31,5 +31,6 @@ pub(crate) use settings::reload;
 pub use settings::tools::ToolRule;
 pub(crate) use shown::key as shown_key;
 pub use sources::{DEFAULTS, LOCAL, Sources, dot_env_here};
+pub(crate) use suggestions::name_like;
 pub use tables::with_tables;
 pub use value::Effective;

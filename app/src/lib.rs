@@ -14,6 +14,7 @@ mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tool_list;
+mod upstream_rules;
 pub mod wiring;
 
 pub use config::{Settings, Sources};

@@ -10,6 +10,7 @@ use hyper_transport::ReloadHandle;
 
 use crate::config::{Fingerprint, Reload, Settings, reload};
 use crate::signals::Hangups;
+use crate::upstream_rules::RuleWarnings;
 use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
 
 /// The minimum time between two snapshots that changes of providers cause.
@@ -23,6 +24,9 @@ pub(crate) struct Live {
     settings: Settings,
     ports: Ports,
     changes: Changes,
+    rule_warnings: RuleWarnings,
+    /// What the providers had when that was last served.
+    provided: Fingerprint,
     /// Whether the verifier stays, whatever the configuration says of the issuer.
     pub(crate) keeps_verifier: bool,
 }
@@ -74,8 +78,10 @@ impl Live {
         settings: Settings,
         ports: Ports,
         changes: Changes,
+        rule_warnings: RuleWarnings,
     ) -> Self {
-        Self { handle, port, settings, ports, changes, keeps_verifier: false }
+        let provided = ports.offer.provided_now();
+        Self { handle, port, settings, ports, changes, rule_warnings, provided, keeps_verifier: false }
     }
 
     /// Serves what the providers have, whenever that changes.
@@ -105,10 +111,17 @@ impl Live {
 
     /// Serves what the providers have now.
     fn refresh(&mut self) {
+        self.rule_warnings.log(&self.settings);
         match self.replace(&self.settings, &self.ports) {
-            Ok(()) => tracing::info!("what a provider offers changed"),
+            Ok(()) => {
+                let provided = self.ports.offer.provided_now();
+                if provided != self.provided {
+                    self.provided = provided;
+                    tracing::info!("the lists changed");
+                }
+            }
             Err(error) => {
-                tracing::error!("what a provider offers can't be served, what it had is: {error:#}");
+                tracing::error!("the lists changed and can't be served, those from before are: {error:#}");
             }
         }
     }

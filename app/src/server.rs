@@ -20,6 +20,7 @@ use upstream_mcp::{StartError, Upstream};
 
 use crate::config::{OwnSections, Section, Settings, Sources, merged_defaults};
 use crate::live::{Changes, Live};
+use crate::upstream_rules::RuleWarnings;
 use crate::wiring::{self, Offer, Ports};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -33,6 +34,8 @@ pub struct Server {
     pub(crate) shutdown: Shutdown,
     /// Whether the builder set the verifier.
     pub(crate) has_own_verifier: bool,
+    /// What is said of upstreams' rules.
+    pub(crate) rule_warnings: RuleWarnings,
 }
 
 /// Says what a server is called, what it has on offer, and how it is set up.
@@ -183,8 +186,9 @@ impl Server {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Drained> {
-        let Self { settings, ports, shutdown, .. } = self;
-        let drained = serve(settings, ports, listener, stop).await;
+        let Self { settings, ports, shutdown, mut rule_warnings, .. } = self;
+        rule_warnings.log(&settings);
+        let drained = serve(settings, ports, rule_warnings, listener, stop).await;
         shutdown.run().await;
         drained
     }
@@ -193,13 +197,14 @@ impl Server {
 async fn serve(
     settings: Settings,
     ports: Ports,
+    rule_warnings: RuleWarnings,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Drained> {
     let port = listener.local_addr().context("the listening socket is gone")?.port();
     let changes = Changes::of(&ports);
     let server = wiring::server(listener, &settings, ports.clone())?;
-    let live = Live::new(server.reload_handle(), port, settings, ports, changes);
+    let live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     // Dropped with this future, it ends.
     let mut following = JoinSet::new();
     following.spawn(live.follow_providers());
@@ -354,9 +359,7 @@ impl ServerBuilder {
         let upstreams: Vec<Upstream> =
             upstreams.into_iter().map(|options| Upstream::start(options, Arc::clone(&clock))).collect();
         shutdown.stops(&upstreams);
-        offer
-            .providers
-            .extend(upstreams.iter().map(|upstream| Arc::new(upstream.clone()) as Arc<dyn Provider>));
+        offer.upstreams.clone_from(&upstreams);
         let mut setup =
             Setup { sections, clock, announcer: Announcer::default(), offer, shutdown: shutdown.clone() };
         for step in setups {
@@ -404,10 +407,12 @@ impl SetUp {
     /// Must be called within a tokio runtime.
     pub(crate) fn build(self, sources: Sources) -> anyhow::Result<Server> {
         let settings = self.settings(sources)?;
-        let Self { clock, announcer, offer, shutdown, verifier, .. } = self;
+        let Self { clock, announcer, offer, shutdown, verifier, upstreams, .. } = self;
+        let upstreams = upstreams.into_iter().map(|started| started.upstream);
+        let rule_warnings = RuleWarnings::new(upstreams.collect());
         let has_own_verifier = verifier.is_some();
         let ports = Ports { announcer, ..Ports::configured(&settings, verifier, clock, offer)? };
-        Ok(Server { settings, ports, shutdown, has_own_verifier })
+        Ok(Server { settings, ports, shutdown, has_own_verifier, rule_warnings })
     }
 }
 

@@ -18,9 +18,10 @@ use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use upstream_mcp::Upstream;
 use url::Url;
 
-use crate::config::{Settings, Sources};
+use crate::config::{Fingerprint, Settings, Sources};
 
 /// What a server has on offer. Clones share everything.
 #[derive(Clone, Default)]
@@ -29,6 +30,8 @@ pub struct Offer {
     pub tools: Vec<Arc<dyn DynTool>>,
     /// Sources of what comes and goes.
     pub providers: Vec<Arc<dyn Provider>>,
+    /// Other servers: as providers, and by their names in the log.
+    pub upstreams: Vec<Upstream>,
     /// Resources.
     pub resources: Vec<Arc<dyn Resource>>,
     /// Prompts.
@@ -73,7 +76,7 @@ impl Offer {
     /// When a spec or the configuration is at fault.
     pub fn settings(&self, sources: Sources) -> anyhow::Result<Settings> {
         let catalog = self.catalog()?;
-        if self.providers.is_empty() {
+        if self.providers.is_empty() && self.upstreams.is_empty() {
             return Ok(Settings::load(sources, &catalog)?);
         }
         let fixed = ToolCatalog::new(self.tools.clone()).context("the tools can't be offered")?;
@@ -81,15 +84,36 @@ impl Offer {
     }
 
     /// Returns what the providers have now of one kind; nothing of one that panics.
-    fn provided<T>(&self, of: impl Fn(&dyn Provider) -> Vec<T>) -> Vec<T> {
-        let provided =
-            |provider: &Arc<dyn Provider>| guarded(|| Ok(of(provider.as_ref()))).unwrap_or_default();
-        self.providers.iter().flat_map(provided).collect()
+    fn provided<T>(&self, of: impl Fn(&dyn Provider) -> Vec<T>) -> Vec<(Owner<'_>, T)> {
+        let provided = |owner: Owner<'_>| guarded(|| Ok(of(owner.provider()))).unwrap_or_default();
+        self.owners().flat_map(|owner| provided(owner).into_iter().map(move |it| (owner, it))).collect()
+    }
+
+    fn owners(&self) -> impl Iterator<Item = Owner<'_>> {
+        let providers = self.providers.iter().map(|provider| Owner::Provider(provider.as_ref()));
+        providers.chain(self.upstreams.iter().map(Owner::Upstream))
+    }
+
+    fn into_providers(self) -> Vec<Arc<dyn Provider>> {
+        let upstreams = self.upstreams.into_iter().map(|upstream| Arc::new(upstream) as Arc<dyn Provider>);
+        self.providers.into_iter().chain(upstreams).collect()
+    }
+
+    /// Returns a hash of what the providers have now.
+    pub(crate) fn provided_now(&self) -> Fingerprint {
+        let specs = |provider: &dyn Provider| {
+            let tools = provider.tools().into_iter().map(|tool| format!("{:?}", tool.spec()));
+            let resources = provider.resources().into_iter().map(|resource| format!("{:?}", resource.spec()));
+            let prompts = provider.prompts().into_iter().map(|prompt| format!("{:?}", prompt.spec()));
+            tools.chain(resources).chain(prompts).collect()
+        };
+        let all: Vec<String> = self.provided(specs).into_iter().map(|(_, spec)| spec).collect();
+        Fingerprint::of(&all)
     }
 
     /// Returns a stream with an item for every change of what a provider has after this call.
     pub(crate) fn changes(&self) -> SelectAll<BoxStream<'static, Change>> {
-        let streams = self.providers.iter().filter_map(|provider| guarded(|| Ok(provider.changes())).ok());
+        let streams = self.owners().filter_map(|owner| guarded(|| Ok(owner.provider().changes())).ok());
         select_all(streams.map(|changes| {
             let changes = AssertUnwindSafe(changes).catch_unwind();
             changes
@@ -104,18 +128,45 @@ const MAX_LOGGED: usize = 20;
 const PANICKED: &str = "a provider panicked";
 
 /// Adds what providers have, and logs what can't be: by name the first of it, which may be another server's text.
-fn add_all<T>(what: &str, provided: Vec<T>, mut add: impl FnMut(T) -> anyhow::Result<()>) {
+fn add_all<T>(what: &str, provided: Vec<(Owner<'_>, T)>, mut add: impl FnMut(T) -> anyhow::Result<()>) {
     let mut left_out = 0;
-    for one in provided {
+    for (owner, one) in provided {
         let Err(error) = guarded(|| add(one)) else { continue };
         left_out += 1;
         if left_out <= MAX_LOGGED {
             let error: String = format!("{error:#}").chars().take(500).collect();
-            tracing::warn!("a provider's {what} is left out: {}", error.escape_debug());
+            owner.log_left_out(what, &error.escape_debug().to_string());
         }
     }
     if left_out > MAX_LOGGED {
         tracing::warn!(count = left_out, "this many {what}s of providers are left out");
+    }
+}
+
+/// Whose something is that comes and goes.
+#[derive(Clone, Copy)]
+enum Owner<'a> {
+    Provider(&'a dyn Provider),
+    Upstream(&'a Upstream),
+}
+
+impl<'a> Owner<'a> {
+    fn provider(self) -> &'a dyn Provider {
+        match self {
+            Self::Provider(provider) => provider,
+            Self::Upstream(upstream) => upstream,
+        }
+    }
+
+    /// Logs what could not be added to what is on offer.
+    fn log_left_out(self, what: &str, error: &str) {
+        match self {
+            Self::Provider(_) => tracing::warn!("a provider's {what} is left out: {error}"),
+            Self::Upstream(upstream) => {
+                let upstream = upstream.report().name;
+                tracing::warn!(upstream, "a {what} of the upstream {upstream} is left out: {error}");
+            }
+        }
     }
 }
 
@@ -266,7 +317,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     let scopes = scopes(settings, &catalog)?;
     Ok(Service {
         verifier: ports.verifier,
-        providers: ports.offer.providers,
+        providers: ports.offer.into_providers(),
         clock: ports.clock,
         observer: ports.observer,
         throttle: ports.throttle,

@@ -239,7 +239,10 @@ fn an_upstream_is_a_command_or_a_url_and_has_the_keys_of_one_alone() {
             "command = [\"/s\"]\nenv.KEY = \"${KEY}\"",
             "nothing replaces those here: name the variable in upstreams.u.inherit_env",
         ),
-        ("url = \"tools.example.org/mcp\"", "url: must be the https URL of an MCP endpoint, such as"),
+        ("url = \"tools.example.org/mcp\"", "url: must begin with https:// (or http:// on this machine)"),
+        ("url = \"127.0.0.1:21110/mcp\"", "url: must begin with https:// (or http:// on this machine)"),
+        ("url = \"localhost:21110/mcp\"", "url: must begin with https:// (or http:// on this machine)"),
+        ("url = \"ftp://u.example.org/\"", "url: must be the https URL of an MCP endpoint, such as"),
         ("url = \"https://u.example.org/#a\"", "url: must be the https URL"),
         (
             "url = \"https://me@u.example.org/\"",
@@ -284,7 +287,7 @@ fn clear_text_leaves_this_machine_only_where_that_is_allowed() {
     for bad in ["http://u.internal/mcp", "http://localhost.example.org/mcp", "http://10.0.0.1/mcp"] {
         assert_refused(
             &format!("url = \"{bad}\""),
-            "make it https, or set upstreams.u.allow_http = true where",
+            "make it https, or set upstreams.u.allow_http = true in the configuration file, where",
         );
     }
 }
@@ -398,4 +401,111 @@ fn what_is_probably_not_meant_is_warned_of() {
     assert!(settings.warnings[0].ends_with("which ends every call after 60 s: raise that, too"));
     assert!(load("[limits]\ntool_seconds = 90\n[upstreams.u]\ncommand = [\"/s\"]\nscopes.read = []\ncall_seconds = 90\n", &[])
         .unwrap().warnings.is_empty());
+}
+
+#[test]
+fn a_command_in_one_text_and_a_tilde_are_told_and_no_argument_is_repeated() {
+    for command in ["npx -y foo s3cr3t", "/no/such/server --key s3cr3t"] {
+        let told = problems(&format!("command = [\"{command}\"]\ninherit_env = [\"PATH\"]"));
+        let program = command.split_once(' ').unwrap().0;
+        let expected = format!(
+            "upstreams.u.command: is one text, and there is no such program: the program and its arguments are separate items: \
+             [\"{program}\", ...]"
+        );
+        assert_eq!(told, [expected]);
+    }
+    // A program may have a blank in its name.
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("my server");
+    std::fs::write(&program, "").unwrap();
+    let environment = [("PATH", folder.path().to_str().unwrap())];
+    for command in [program.to_str().unwrap(), "my server"] {
+        let toml =
+            format!("[upstreams.u]\ncommand = [{command:?}]\ninherit_env = [\"PATH\"]\nscopes.read = []\n");
+        assert!(load(&toml, &environment).unwrap().warnings.is_empty());
+    }
+    assert_refused(
+        "command = [\"~/server\"]",
+        "command: begins with ~, which stands for the home folder only where a shell",
+    );
+    assert_refused(
+        "command = [\"/s\"]\ncwd = \"~/here\"",
+        "cwd: begins with ~, which stands for the home folder only",
+    );
+    let settings =
+        load("[upstreams.u]\ncommand = [\"/s\", \"-x\", \"~/s3cr3t\"]\nscopes.read = []\n", &[]).unwrap();
+    let [warning] = settings.warnings.as_slice() else { panic!("{:?}", settings.warnings) };
+    assert!(warning.contains("argument 2 begins with ~") && !warning.contains("s3cr3t"), "{warning}");
+}
+
+#[test]
+fn a_variable_reaches_an_upstream_of_a_file_whatever_its_case_and_with_an_underscore_for_a_hyphen() {
+    for (name, part) in
+        [("Team", "TEAM"), ("my-team", "MY_TEAM"), ("My-Team", "MY_TEAM"), ("my_team", "MY_TEAM")]
+    {
+        let toml = format!(
+            "[upstreams.{name}]\nurl = \"https://u.example.org\"\ncaller = \"jwt\"\nscopes.read = []\n"
+        );
+        let variable = format!("FASTMCP__UPSTREAMS__{part}__CALLER_SECRET");
+        let told = load(&toml, &[]).unwrap_err().to_string();
+        assert!(told.contains(&format!("or {variable} in the environment")), "{told}");
+        let options = one(&toml, &[(&variable, SECRET)]);
+        assert_eq!(options.name, name);
+        assert!(matches!(options.caller, CallerIdentity::Jwt(_)));
+    }
+    // The exact name wins, and of two others neither.
+    let two = "[upstreams.my-team]\ncommand = [\"/s\"]\n[upstreams.my_team]\ncommand = [\"/s\"]\n";
+    let settings = load(two, &[("FASTMCP__UPSTREAMS__MY_TEAM__PREFIX", "x_")]).unwrap();
+    let prefixes: Vec<(&str, &str)> =
+        settings.upstreams.iter().map(|options| (options.name.as_str(), options.prefix.as_str())).collect();
+    assert_eq!(prefixes, [("my-team", ""), ("my_team", "x_")]);
+    let two = "[upstreams.my-team]\ncommand = [\"/s\"]\n[upstreams.My-Team]\ncommand = [\"/s\"]\n";
+    let told = load(two, &[("FASTMCP__UPSTREAMS__MY_TEAM__PREFIX", "x_")]).unwrap_err().to_string();
+    assert!(told.contains("upstreams.my_team: needs `command`"), "{told}");
+    let headers = "[upstreams.u]\nurl = \"https://u.example.org\"\nheaders.X-Api-Key = \"${KEY}\"";
+    let told = load(headers, &[]).unwrap_err().to_string();
+    assert!(told.contains("set FASTMCP__UPSTREAMS__U__HEADERS__X_API_KEY in the environment"), "{told}");
+}
+
+#[test]
+fn a_misspelled_section_and_a_missing_name_are_told_by_the_table() {
+    for (toml, expected) in [
+        (
+            "[upstream.team]\nurl = \"https://u.example.org\"",
+            "upstream.team.url (my.toml:2:1): there is no such key; did you mean [upstreams.team]?",
+        ),
+        ("[upstream]\nurl = \"https://u.example.org\"", "did you mean [upstreams.NAME]?"),
+        (
+            "[upstreams]\nurl = \"https://u.example.org\"",
+            "upstreams.url (my.toml:2:1): there is no such key; did you mean [upstreams.NAME]?",
+        ),
+        ("[upstreams]\ncommand = [\"/s\"]", "did you mean [upstreams.NAME]?"),
+        ("[tool.greet]\nscopes = []", "did you mean [tools.greet]?"),
+        (
+            "[upstreams]\nteam = \"/s\"",
+            "upstreams.team (my.toml:2:1): must be a table, of keys such as upstreams.NAME.command",
+        ),
+    ] {
+        let told = load(toml, &[]).unwrap_err().to_string();
+        assert!(told.contains(expected), "{toml}: {told}");
+    }
+    let told =
+        load("", &[("FASTMCP__UPSTREAM__TEAM__URL", "https://u.example.org")]).unwrap_err().to_string();
+    assert!(told.contains("did you mean FASTMCP__UPSTREAMS__TEAM__URL?"), "{told}");
+}
+
+#[test]
+fn a_fault_in_scopes_is_not_followed_by_a_warning_that_there_are_none() {
+    for lines in [
+        "scopes.read = [\"a b\"]",
+        "scopes.raed = [\"a\"]",
+        "scopes = [\"a\"]",
+        "tools.x.scopes = \"a\"",
+        "tools.x.scope = []",
+    ] {
+        let told = load(&format!("[upstreams.u]\ncommand = [\"/s\"]\n{lines}"), &[]).unwrap_err();
+        assert!(told.warnings.is_empty(), "{lines}: {:?}", told.warnings);
+    }
+    let hides = load("[upstreams.u]\ncommand = [\"/s\"]\ntools.x.hidden = true\n", &[]).unwrap();
+    assert!(hides.warnings[0].contains("offers nothing"), "{:?}", hides.warnings);
 }

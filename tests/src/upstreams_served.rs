@@ -1,6 +1,8 @@
 //! Other MCP servers, offered through this one by configuration alone: in a server of somebody's own, and by the binary.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use bytes::Bytes;
 use fastmcp_auth0::testing::{Answer, TestServer};
@@ -11,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::binary::{Dev, run, text};
+use crate::binary::{Dev, command, run, text};
 use crate::harness::{ADMIN, Choices, soon};
 
 /// A server over stdio, as a script: `read` only reads, `write` says nothing of itself, and `a b` has no name that clients take.
@@ -151,13 +153,24 @@ const TERMINAL: [(&str, &str); 3] =
 
 #[test]
 fn dev_offers_a_commands_tools_without_any_configuration_and_says_who_may_call_which() {
-    let dev = Dev::start_in(&["--env", "GREETING", "--", "sh", "-c", FILES], &TERMINAL);
+    let environment = [&TERMINAL[..], &[("XDG_RUNTIME_DIR", "/run")]].concat();
+    let mut dev =
+        Dev::start_in(&["--env", "GREETING", "--env", "NOT_SET", "--", "sh", "-c", FILES], &environment);
+    let mut log = BufReader::new(dev.take_log()).lines().map(Result::unwrap);
+    let warning = log.next().unwrap();
+    assert!(
+        warning.contains("WARN") && warning.contains("NOT_SET") && warning.contains("is not set in"),
+        "{warning}"
+    );
+    assert_eq!(log.next().unwrap(), "Starting sh ... (at most 30 s)");
+    // Whoever does not read it on stops the server.
+    std::thread::spawn(move || log.count());
     let banner = dev.banner();
     for expected in [
-        "Upstream       upstream: files 1.2.3, MCP 2025-11-25: 2 tools\n  read   mcp:read         admin, user\n  \
+        "Upstream       server: files 1.2.3, MCP 2025-11-25: 2 tools\n  read   mcp:read         admin, user\n  \
          write  mcp:destructive  admin\nNot offered of it\n  a b  ",
-        "\n  [upstreams.upstream]\n  command = [\"sh\", \"-c\", ",
-        "\n  inherit_env = [\"PATH\", \"HOME\", \"GREETING\"]\n  cwd = \"/",
+        "\n  [upstreams.server]\n  command = [\"sh\", \"-c\", ",
+        "\n  inherit_env = [\"PATH\", \"XDG_RUNTIME_DIR\", \"GREETING\"]\n  cwd = \"/",
         "\n  scopes.read = [\"mcp:read\"]\n  scopes.write = [\"mcp:write\"]\n  scopes.destructive = [\"mcp:destructive\"]\n",
         "\"name\":\"read\"",
     ] {
@@ -204,13 +217,26 @@ fn dev_offers_what_is_at_an_address_with_the_key_that_a_variable_has() {
 
 #[test]
 fn dev_fails_with_the_reason_if_its_command_is_no_server() {
-    for command in [&["/no/such/program"][..], &["sh", "-c", "echo out of order >&2; exit 3"]] {
+    for (command, name) in
+        [(&["/no/such/program"][..], "program"), (&["sh", "-c", "echo out of order >&2; exit 3"], "server")]
+    {
         let output = run(&[&["dev", "--port", "0", "--tenant-port", "0", "--"], command].concat(), &TERMINAL);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("error: the upstream upstream: "), "{said}");
+        assert!(said.contains(&format!("error: the upstream {name}: ")), "{said}");
         assert_eq!(said.contains("out of order"), command.len() > 1, "{said}");
     }
+    let output = run(&["dev", "--port", "0", "--", "npx -y server s3cr3t"], &TERMINAL);
+    let said = text(&output.stderr);
+    let expected = "upstreams.server.command (the command line of dev): is one text, and there is no such program: the program and \
+                    its arguments are separate items: [\"npx\", ...]";
+    assert!(
+        output.status.code() == Some(64) && said.contains(expected) && !said.contains("s3cr3t"),
+        "{said}"
+    );
+    let output = run(&["dev", "--port", "0", "--upstream-url", "http://10.0.0.1/mcp"], &TERMINAL);
+    let said = text(&output.stderr);
+    assert!(said.contains("set upstreams.upstream.allow_http = true in the configuration file"), "{said}");
     let output = run(&["dev", "--upstream-url", "http://10.0.0.1/mcp", "--", "sh"], &TERMINAL);
     assert_eq!(output.status.code(), Some(2), "one or the other");
 }
@@ -231,7 +257,11 @@ fn check(toml: &str, arguments: &[&str]) -> (String, Option<i32>) {
 }
 
 fn files_toml() -> String {
-    let command = toml::Value::from(["sh", "-c", FILES].map(str::to_owned).to_vec());
+    toml_of(FILES)
+}
+
+fn toml_of(script: &str) -> String {
+    let command = toml::Value::from(["sh", "-c", script].map(str::to_owned).to_vec());
     format!(
         "[upstreams.files]\ncommand = {command}\ninherit_env = [\"PATH\", \"GREETING\"]\nprefix = \"f_\"\n\
          scopes.read = [\"files:read\"]\n"
@@ -245,7 +275,7 @@ fn check_shows_an_upstreams_tools_with_their_scopes_and_why_others_are_not_offer
     assert_eq!(code, Some(0), "{said}");
     for expected in [
         "\nupstreams.files.command = [\"sh\", 2 redacted]",
-        "\n  f_write  files:write  # upstreams.files\n",
+        "\n  f_write  files:write  # upstreams.files.tools.write\n",
         "\nupstream files: files 1.2.3, MCP 2025-11-25: 1 tool\nnot offered of it\n  read  a rule hides it: \
          upstreams.files.tools.read.hidden\n  a b   ",
     ] {
@@ -258,7 +288,8 @@ fn check_shows_an_upstreams_tools_with_their_scopes_and_why_others_are_not_offer
     let document: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
         document["tools"],
-        json!([{"name": "f_read", "enabled": true, "scopes": ["files:read"], "upstream": "files"}])
+        json!([{"name": "f_read", "enabled": true, "scopes": ["files:read"], "rule": "upstreams.files.scopes.read",
+                "upstream": "files", "upstream_name": "read"}])
     );
     let upstream = &document["upstreams"][0];
     assert_eq!((&upstream["server"], &upstream["tools"]), (&json!("files 1.2.3"), &json!(["f_read"])));
@@ -279,4 +310,189 @@ fn check_fails_if_an_upstream_is_not_there_but_shows_the_rest() {
     let document: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &document["valid"]), (Some(1), &json!(true)));
     assert!(document["upstreams"][1]["problem"].is_string(), "{document}");
+}
+
+/// A rule by a name that no tool has, with what `check` says of it.
+const MISFITS: [(&str, &str); 4] = [
+    (
+        "tools.raed.hidden = true",
+        "upstreams.files.tools.raed (FILE:6:7): the upstream files has no such tool; did you mean read?",
+    ),
+    (
+        "tools.f_write.scopes = [\"w\"]",
+        "upstreams.files.tools.f_write (FILE:6:7): the upstream files has no such tool; rules name tools as the upstream does: write",
+    ),
+    (
+        "tools.elsewhere.scopes = [\"w\"]",
+        "upstreams.files.tools.elsewhere (FILE:6:7): the upstream files has no such tool; its tools are read, write, \"a b\"",
+    ),
+    (
+        "tools.\"f_wr*\".scopes = [\"w\"]",
+        "upstreams.files.tools.\"f_wr*\" (FILE:6:7): no tool of the upstream files fits; rules name tools as the upstream does: \"wr*\"",
+    ),
+];
+
+#[test]
+fn a_rule_that_fits_no_tool_is_warned_of_and_check_fails_if_it_was_to_protect_one() {
+    for (rule, expected) in MISFITS {
+        let (said, code) = check(&(files_toml() + rule), &["--json"]);
+        let document: Value = serde_json::from_str(&said).unwrap();
+        let warning = document["warnings"][0].as_str().unwrap();
+        let (key, rest) = expected.split_once("(FILE").unwrap();
+        assert!(warning.starts_with(key) && warning.contains(&format!("my.toml{}", &rest[..1])), "{warning}");
+        assert!(warning.ends_with(rest.split_once("): ").unwrap().1), "{warning}");
+        assert_eq!(code, Some(i32::from(!rule.contains('*'))), "{rule}: {said}");
+    }
+    for rule in ["tools.later.title = \"Later\"", "tools.\"w*\".hidden = true", "tools.write.hidden = true"] {
+        let (said, code) = check(&(files_toml() + rule), &["--json"]);
+        assert_eq!(code, Some(0), "{rule}: {said}");
+        assert_eq!(said.contains("has no such tool"), rule.contains("later"), "{rule}: {said}");
+    }
+}
+
+#[test]
+fn serve_and_dev_go_on_with_a_rule_that_fits_no_tool_and_say_so_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    std::fs::write(&file, files_toml() + MISFITS[0].0).unwrap();
+    let arguments = ["--config", file.to_str().unwrap()];
+    let expected = MISFITS[0].1.split_once("): ").unwrap().1;
+
+    let warning = warning_of_serve(&arguments, "has no such tool");
+    assert!(warning.contains("WARN") && warning.contains(expected), "{warning}");
+
+    let dev = Dev::start_in(&arguments, &TERMINAL);
+    let told =
+        dev.banner().contains(&format!("Rules that fit nothing\n  {}", "upstreams.files.tools.raed ("));
+    assert!(told && dev.banner().contains(expected), "{}", dev.banner());
+    assert!(!dev.stop().contains(expected));
+}
+
+#[test]
+fn check_says_which_rule_decides_on_a_tool_and_its_name_at_the_upstream() {
+    let toml = files_toml()
+        + "tools.\"wr*\".scopes = [\"w\"]\ntools.\"*\".scopes = []\ntools.write.name = \"put\"\n";
+    let (said, code) = check(&toml, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    for expected in ["# upstreams.files.tools.\"wr*\": write\n", "  # upstreams.files.tools.\"*\"\n"] {
+        assert!(said.contains(expected), "no {expected:?} in\n{said}");
+    }
+    let (said, _) =
+        check(&(files_toml() + "tools.write.name = \"put\"\nscopes.destructive = [\"d\"]"), &["--json"]);
+    let document: Value = serde_json::from_str(&said).unwrap();
+    let put = &document["tools"][1];
+    assert_eq!(
+        (&put["upstream_name"], &put["rule"]),
+        (&json!("write"), &json!("upstreams.files.scopes.destructive"))
+    );
+}
+
+/// [`FILES`] with two resources, a template and a prompt.
+fn with_resources() -> String {
+    let lists = [
+        (
+            "resources/list",
+            r#"{"resources":[{"uri":"demo://1","name":"one"},{"uri":"demo://2","name":"two"}]}"#,
+        ),
+        ("resources/templates/list", r#"{"resourceTemplates":[{"uriTemplate":"demo://{id}","name":"any"}]}"#),
+        ("prompts/list", r#"{"prompts":[{"name":"ask"}]}"#),
+    ];
+    let cases = lists
+        .map(|(method, result)| format!("*'\"method\":\"{method}\"'*)\n      result='{result}' ;;\n    "));
+    let ping = "*'\"method\":\"ping\"'*)";
+    FILES
+        .replace("\"tools\":{}}", "\"tools\":{},\"resources\":{},\"prompts\":{}}")
+        .replace(ping, &format!("{}{ping}", cases.concat()))
+}
+
+#[test]
+fn check_shows_what_resources_and_prompts_take_and_those_that_no_rule_covers() {
+    let (said, code) = check(&toml_of(&with_resources()), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    for expected in [
+        "\n  2 resources          no rule covers them: upstreams.files.scopes.resources\n",
+        "\n  1 resource template  no rule covers it: upstreams.files.scopes.resources\n",
+        "\n  1 prompt             no rule covers it: upstreams.files.scopes.prompts\n",
+        "\nupstream files: files 1.2.3, MCP 2025-11-25: 1 tool\n",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in\n{said}");
+    }
+    let rules = "scopes.resources = [\"a\", \"b\"]\nscopes.prompts = []\n";
+    let toml = toml_of(&with_resources()) + rules;
+    let (said, code) = check(&toml, &[]);
+    let expected = "1 tool, 2 resources (a b), 1 resource template (a b), 1 prompt (any token)\n";
+    assert!(code == Some(0) && said.contains(expected), "{said}");
+    let document = |toml: &str| {
+        serde_json::from_str::<Value>(&check(toml, &["--json"]).0).unwrap()["upstreams"][0].clone()
+    };
+    let covered = document(&toml);
+    assert_eq!((&covered["resource_scopes"], &covered["prompt_scopes"]), (&json!(["a", "b"]), &json!([])));
+    let uncovered = document(&toml_of(&with_resources()));
+    assert!(uncovered.get("resource_scopes").is_none(), "{uncovered}");
+    let reason = "no rule covers it: upstreams.files.scopes.prompts";
+    assert!(
+        uncovered["not_offered"].as_array().unwrap().contains(&json!({"name": "1 prompt", "reason": reason}))
+    );
+}
+
+#[test]
+fn dev_says_which_users_may_call_nothing_and_what_gives_them_scopes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    let told = |toml: String| {
+        std::fs::write(&file, toml).unwrap();
+        let dev = Dev::start_in(&["--config", file.to_str().unwrap()], &TERMINAL);
+        dev.banner().lines().find(|line| line.starts_with("No tool is for")).map(str::to_owned)
+    };
+    let expected = "No tool is for user: give \"Tool User\" the scopes as `permissions`, in [[tenant.roles]] of the --config file; \
+                    see docs/add-a-tool.md";
+    assert_eq!(told(files_toml()).as_deref(), Some(expected));
+    assert_eq!(told(files_toml() + "tools.read.scopes = []\n"), None);
+}
+
+#[test]
+fn the_log_says_whose_tool_is_left_out_and_of_a_change_only_if_there_was_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    let second = files_toml().replace("[upstreams.files]", "[upstreams.more]");
+    std::fs::write(&file, files_toml() + &second).unwrap();
+    let log = Dev::start_in(&["--config", file.to_str().unwrap()], &TERMINAL).stop();
+    assert!(log.contains("a tool of the upstream more is left out: two tools are named f_read"), "{log}");
+    assert!(!log.contains("a provider") && !log.contains("the lists changed"), "{log}");
+}
+
+/// Runs `serve` until its log has a line with this text, and returns that.
+fn warning_of_serve(arguments: &[&str], expected: &str) -> String {
+    let tenant = [("AUTH0_ISSUER", "http://127.0.0.1:9/"), ("AUTH0_AUDIENCE", "urn:a"), ("PORT", "0")];
+    let mut serve = command(&[&["serve"], arguments].concat(), &[&TERMINAL[..], &tenant].concat())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.contains(expected));
+    serve.kill().unwrap();
+    serve.wait().unwrap();
+    line.unwrap()
+}
+
+#[test]
+fn serve_warns_of_a_rule_whose_tool_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    // After its first list `write` is called `put`, and it says so.
+    let print = "  printf '{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\\n' \"$id\" \"$result\"\n";
+    let changed = "  case $line in *tools/list*) if [ -z \"$changed\" ]; then changed=put\n    \
+                   echo '{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}'; fi ;; esac\n";
+    assert!(FILES.contains(print));
+    let script = FILES
+        .replace(print, &format!("{print}{changed}"))
+        .replace("\"tools\":{}}", "\"tools\":{\"listChanged\":true}}")
+        .replace("{\"name\":\"write\"", "{\"name\":\"'${changed:-write}'\"");
+    std::fs::write(&file, toml_of(&script) + "tools.write.scopes = [\"w\"]\n").unwrap();
+    let warning = warning_of_serve(&["--config", file.to_str().unwrap()], "has no such tool");
+    assert!(
+        warning.contains("upstreams.files.tools.write (") && warning.contains("its tools are read, put"),
+        "{warning}"
+    );
 }

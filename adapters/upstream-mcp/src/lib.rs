@@ -28,5 +28,5 @@ mod upstream;
 mod wire;
 
 pub use options::Options;
-pub use report::{Report, ReportedDecision, ReportedTool};
+pub use report::{Report, ReportedDecision, ReportedTool, Uncovered};
 pub use upstream::{StartError, Upstream};

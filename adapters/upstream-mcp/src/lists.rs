@@ -21,7 +21,7 @@ use syntax::strict_json;
 use crate::connection::{Connection, RequestError};
 use crate::options::{Limits, Options};
 use crate::relay::{Relay, Resumption};
-use crate::report::{ReportedDecision, ReportedTool};
+use crate::report::{ReportedDecision, ReportedTool, Uncovered};
 use crate::rules::{Decision, Offered};
 use crate::stderr::shown;
 
@@ -41,6 +41,8 @@ pub(crate) struct Lists {
     pub(crate) resources: Vec<Listed>,
     pub(crate) templates: Vec<Listed>,
     pub(crate) prompts: Vec<Listed>,
+    /// What no rule covers, beside tools.
+    pub(crate) uncovered: Uncovered,
     /// What was left out, for the log.
     left_out: Vec<String>,
 }
@@ -79,12 +81,14 @@ impl Lists {
             let request = |params| ClientRequest::ListResourcesRequest(optional(params));
             let (resources, more) = connection.list("resources", bounds, request).await?;
             lists.note_more("resources", bounds, more);
+            lists.uncovered.resources = uncovered(options.rules.resources.as_ref(), &resources);
             lists.resources = lists.listed(resources, "uri", options.rules.resources.as_ref(), "resource");
             let request = |params| ClientRequest::ListResourceTemplatesRequest(optional(params));
             match connection.list("resourceTemplates", bounds, request).await {
                 Ok((templates, more)) => {
                     lists.note_more("resource templates", bounds, more);
                     let scopes = options.rules.resources.as_ref();
+                    lists.uncovered.templates = uncovered(scopes, &templates);
                     lists.templates = lists.listed(templates, "uriTemplate", scopes, "resource template");
                 }
                 // There is no capability for these alone.
@@ -96,6 +100,7 @@ impl Lists {
             let request = |params| ClientRequest::ListPromptsRequest(optional(params));
             let (prompts, more) = connection.list("prompts", bounds, request).await?;
             lists.note_more("prompts", bounds, more);
+            lists.uncovered.prompts = uncovered(options.rules.prompts.as_ref(), &prompts);
             lists.prompts = lists.listed(prompts, "name", options.rules.prompts.as_ref(), "prompt");
         }
         Ok(lists)
@@ -116,8 +121,10 @@ impl Lists {
         what: &str,
     ) -> Vec<Listed> {
         let Some(scopes) = scopes else {
-            if !items.is_empty() {
-                self.left_out.push(format!("{} {what}s that no rule covers", items.len()));
+            match items.len() {
+                0 => {}
+                1 => self.left_out.push(format!("1 {what}, which no rule covers")),
+                count => self.left_out.push(format!("{count} {what}s, which no rule covers")),
             }
             return Vec::new();
         };
@@ -252,6 +259,11 @@ impl UpstreamTool {
 fn is_unambiguous(definition: &RawObject) -> bool {
     let text = serde_json::to_vec(definition).unwrap_or_default();
     strict_json::check(&text, MAX_DEPTH).is_ok() && strict_json::parse::<Value>(&text).is_ok()
+}
+
+/// Returns how many items no rule covers.
+fn uncovered(scopes: Option<&ScopeSet>, items: &[RawObject]) -> usize {
+    if scopes.is_some() { 0 } else { items.len() }
 }
 
 /// A request for a page.

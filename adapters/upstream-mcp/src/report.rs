@@ -20,6 +20,20 @@ pub struct Report {
     pub templates: usize,
     /// The number of prompts that are offered.
     pub prompts: usize,
+    /// What no rule covers, beside tools.
+    pub uncovered: Uncovered,
+}
+
+/// How much of what an upstream has no rule covers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Uncovered {
+    /// The number of resources.
+    pub resources: usize,
+    /// The number of templates.
+    pub templates: usize,
+    /// The number of prompts.
+    pub prompts: usize,
 }
 
 /// A tool of an upstream's.

@@ -126,6 +126,7 @@ impl Upstream {
             resources: lists.resources.len(),
             templates: lists.templates.len(),
             prompts: lists.prompts.len(),
+            uncovered: lists.uncovered,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog};
+use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec};
 use hyper_transport::PublicEndpoint;
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use super::{ServiceArguments, eprint, print, runtime};
 use crate::config::{Problem, Problems, Settings, shown_key};
 use crate::logging;
 use crate::server::ServerBuilder;
+use crate::upstream_rules::deciding_key;
 use crate::wiring::{audience_warnings, http_settings, rules, scopes, without_switched_off};
 
 #[derive(Debug, clap::Args)]
@@ -73,9 +74,30 @@ struct ToolReport {
     /// Where the scopes come from, if not from the tool itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    /// The key of the upstream's rule that says them, unless `source` is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
     /// The upstream that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<String>,
+    /// Its name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_name: Option<String>,
+    /// Whether that differs from its name here by more than the prefix.
+    #[serde(skip)]
+    is_renamed: bool,
+}
+
+impl ToolReport {
+    /// Returns what decides on its scopes, and its name at the upstream, if it has another there.
+    fn shown_source(&self) -> Option<String> {
+        let source = self.source.as_ref().or(self.rule.as_ref())?;
+        let upstream_name = self.upstream_name.as_ref().filter(|_| self.is_renamed);
+        Some(match upstream_name {
+            Some(name) => format!("{source}: {name}"),
+            None => source.clone(),
+        })
+    }
 }
 
 /// A configuration that can't be used.
@@ -100,13 +122,18 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
         }
     };
     let all_there = upstreams.iter().all(|upstream| upstream.problem.is_none());
+    let mut misfits = upstreams.iter().flat_map(|upstream| &upstream.misfits);
+    let all_fit = !misfits.any(|misfit| misfit.is_fault);
     let report = report(&settings, catalog, upstreams)?;
     if arguments.json {
         print(&json(&report)?);
     } else {
         show(&settings, &report);
     }
-    Ok(if all_there { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if !all_fit {
+        eprint("error: a rule with `scopes` or `hidden` names a tool that the upstream does not have");
+    }
+    Ok(if all_there && all_fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn load(
@@ -137,6 +164,8 @@ fn json(document: &impl Serialize) -> anyhow::Result<String> {
 fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.server.port);
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
+    let misfits = upstreams.iter().flat_map(|upstream| &upstream.misfits);
+    let warnings = warnings.chain(misfits.map(|misfit| misfit.message.clone())).collect();
     let values = settings.effective.iter().map(|effective| ValueReport {
         key: effective.key.clone(),
         value: effective.json.clone(),
@@ -150,21 +179,36 @@ fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>)
         tools: tools(settings, &catalog.tools, &upstreams),
         upstreams,
         login_scopes: login_scopes(settings, catalog)?,
-        warnings: warnings.collect(),
+        warnings,
     })
 }
 
 fn tools(settings: &Settings, catalog: &ToolCatalog, upstreams: &[UpstreamReport]) -> Vec<ToolReport> {
     let rules = rules(settings, catalog);
-    let report = |name: &domain::ToolName| {
+    let report = |spec: &ToolSpec| {
+        let name = &spec.name;
         let rule = rules.iter().find(|(tool, _)| tool == name);
         let scopes = rule.map(|(_, scopes)| scopes.clone()).unwrap_or_default();
         let key = shown_key(&["tools".to_owned(), name.to_string(), "scopes".to_owned()]);
         let source = settings.effective.iter().find(|effective| effective.key == key);
-        let has = |upstream: &&UpstreamReport| upstream.tools.iter().any(|tool| tool == name.as_str());
-        let upstream = upstreams.iter().find(has);
+        let its_name = |upstream: &'_ UpstreamReport| {
+            let mut names = upstream.tools.iter().zip(&upstream.upstream_names);
+            let (_, upstream_name) = names.find(|(tool, _)| *tool == name.as_str())?;
+            Some((upstream.name.clone(), upstream_name.clone()))
+        };
+        let (upstream, upstream_name) = upstreams.iter().find_map(its_name).unzip();
+        let key = upstream.as_ref().zip(upstream_name.as_ref()).filter(|_| source.is_none());
+        let key = key.map(|(upstream, tool)| deciding_key(settings, upstream, tool, spec.hints));
+        let prefix = settings.upstreams.iter().find(|options| Some(&options.name) == upstream.as_ref());
+        let prefix = prefix.map(|options| options.prefix.as_str()).unwrap_or_default();
+        let is_renamed = upstream_name
+            .as_ref()
+            .is_some_and(|upstream_name| name.as_str().strip_prefix(prefix) != Some(upstream_name.as_str()));
         ToolReport {
-            upstream: upstream.map(|upstream| upstream.name.clone()),
+            rule: key,
+            upstream,
+            upstream_name,
+            is_renamed,
             name: name.to_string(),
             enabled: settings.tools.get(name).is_none_or(|rule| rule.enabled),
             scopes: texts(scopes.iter()),
@@ -172,7 +216,7 @@ fn tools(settings: &Settings, catalog: &ToolCatalog, upstreams: &[UpstreamReport
             source: source.map(|effective| effective.source.clone()),
         }
     };
-    catalog.specs().map(|spec| report(&spec.name)).collect()
+    catalog.specs().map(report).collect()
 }
 
 fn texts<'a>(scopes: impl Iterator<Item = &'a Scope>) -> Vec<String> {
@@ -211,8 +255,7 @@ fn show(settings: &Settings, report: &Report) {
             (true, []) => "(none: every accepted token will do)".to_owned(),
             (true, _) => shown_scopes(tool),
         };
-        let upstream = tool.upstream.as_ref().map(|name| format!("upstreams.{name}"));
-        (format!("  {:name_width$}  {scopes}", tool.name), tool.source.clone().or(upstream))
+        (format!("  {:name_width$}  {scopes}", tool.name), tool.shown_source())
     });
     let lines: Vec<(String, Option<String>)> = lines.collect();
     let lines = lines.iter().map(|(line, source)| (line.clone(), source.as_deref()));

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::running_dev::RunningDev;
-use super::{environment, listen, print, run_until_stopped, runtime, upstreams};
+use super::{early_warnings, environment, listen, print, run_until_stopped, runtime, upstreams};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
 use crate::live::{Changes, Live};
 use crate::logging;
@@ -69,9 +69,13 @@ async fn dev(mut builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resul
     let settings = builder.first_settings(stand_in(&sources))?;
     refuse(&settings)?;
     logging::start(settings.log);
+    let said = early_warnings(&settings);
+    upstream::announce(&settings.upstreams);
     let shutdown = builder.shutdown.clone();
     let outcome = match signals.unless_stopped(builder.set_up(stand_in(&sources))).await {
-        Some(Ok(set_up)) => serve_beside_tenant(set_up, sources, (listener, ipv6), signals, arguments).await,
+        Some(Ok(set_up)) => {
+            serve_beside_tenant(set_up, sources, &said, (listener, ipv6), signals, arguments).await
+        }
         Some(Err(error)) => Err(error),
         None => Ok(ExitCode::SUCCESS),
     };
@@ -82,6 +86,7 @@ async fn dev(mut builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resul
 async fn serve_beside_tenant(
     set_up: SetUp,
     sources: Sources,
+    said: &[String],
     (listener, ipv6): (TcpListener, Option<TcpListener>),
     signals: StopSignals,
     arguments: &Arguments,
@@ -99,8 +104,10 @@ async fn serve_beside_tenant(
     })?;
     let sources = endpoints.set_in(sources, tenant.issuer(), port);
     let upstreams = upstreams_banner(&set_up, &sources, arguments, &tenant)?;
-    let Server { settings, ports, .. } = set_up.build(sources)?;
-    for warning in &settings.warnings {
+    let Server { settings, ports, mut rule_warnings, .. } = set_up.build(sources)?;
+    // The banner says it.
+    drop(rule_warnings.news(&settings));
+    for warning in settings.warnings.iter().filter(|warning| !said.contains(warning)) {
         tracing::warn!("{warning}");
     }
     let changes = Changes::of(&ports);
@@ -109,7 +116,7 @@ async fn serve_beside_tenant(
         server = server.also_on(listener);
     }
     let calls = example_calls(&settings, &without_switched_off(&settings, ports.offer.catalog()?));
-    let live = Live::new(server.reload_handle(), port, settings, ports, changes);
+    let live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     tokio::spawn(live.follow_providers());
     let running = RunningDev::announce(tenant.port());
     print(&banner(&endpoints, &tenant, &calls, &upstreams)?);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{ServiceArguments, listen, run_until_stopped, runtime};
+use super::{ServiceArguments, early_warnings, listen, run_until_stopped, runtime};
 use crate::config::{Problems, Sources};
 use crate::live::{Changes, Live};
 use crate::logging;
@@ -24,19 +24,21 @@ pub(super) fn run(builder: ServerBuilder, arguments: ServiceArguments) -> anyhow
         }
     })?;
     logging::start(settings.log);
-    runtime()?.block_on(serve(builder, sources, arguments))
+    let said = early_warnings(&settings);
+    runtime()?.block_on(serve(builder, sources, &said, arguments))
 }
 
 async fn serve(
     builder: ServerBuilder,
     sources: Sources,
+    said: &[String],
     arguments: ServiceArguments,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = StopSignals::catch()?;
     let hangups = Hangups::catch()?;
     let (profile, shutdown) = (builder.profile.clone(), builder.shutdown.clone());
     let outcome = match signals.unless_stopped(builder.build(sources)).await {
-        Some(Ok(server)) => serve_until_stopped(server, profile, signals, hangups, arguments).await,
+        Some(Ok(server)) => serve_until_stopped(server, profile, said, signals, hangups, arguments).await,
         Some(Err(error)) => Err(error),
         None => {
             tracing::info!("stopped during the set-up");
@@ -50,11 +52,12 @@ async fn serve(
 async fn serve_until_stopped(
     server: Server,
     profile: Profile,
+    said: &[String],
     signals: StopSignals,
     hangups: Hangups,
     arguments: ServiceArguments,
 ) -> anyhow::Result<ExitCode> {
-    let Server { settings, ports, has_own_verifier, .. } = server;
+    let Server { settings, ports, has_own_verifier, mut rule_warnings, .. } = server;
     let listener = listen(settings.server.bind, settings.server.port)
         .await
         .context("set another port: PORT, or server.port")?;
@@ -68,10 +71,13 @@ async fn serve_until_stopped(
     for endpoint in &http.others {
         tracing::info!(endpoint = endpoint.url(), audience = &*endpoint.resource, "also reached at");
     }
-    for warning in settings.warnings.iter().cloned().chain(audience_warnings(&settings, &http)) {
+    let rest = settings.warnings.iter().filter(|warning| !said.contains(warning)).cloned();
+    for warning in rest.chain(audience_warnings(&settings, &http)) {
         tracing::warn!("{warning}");
     }
-    let mut live = Live::new(server.reload_handle(), address.port(), settings, ports, changes);
+    rule_warnings.log(&settings);
+    let port = address.port();
+    let mut live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     live.keeps_verifier = has_own_verifier;
     let load = move |ports: &Ports| profile.settings(&ports.offer, arguments.sources(&profile));
     tokio::spawn(live.follow(hangups, load));

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Catalog, DynTool, Provider as _};
+use domain::{Catalog, DynTool, Provider as _, ScopeSet};
 use serde::Serialize;
-use upstream_mcp::{ReportedDecision, ReportedTool};
+use upstream_mcp::{ReportedDecision, ReportedTool, Uncovered};
 
 use crate::config::{Settings, shown_key};
 use crate::server::{SetUp, StartedUpstream};
+use crate::upstream_rules::{Misfit, misfits};
 use crate::wiring::fault_of;
 
 /// An upstream, and what becomes of what it has.
@@ -30,12 +31,24 @@ pub(super) struct UpstreamReport {
     pub(super) resources: usize,
     pub(super) resource_templates: usize,
     pub(super) prompts: usize,
+    /// What reading a resource on offer needs; nothing if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resource_scopes: Option<Vec<String>>,
+    /// What getting a prompt on offer needs; nothing if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt_scopes: Option<Vec<String>>,
+    /// What the tools on offer are called there, in the same order.
+    #[serde(skip)]
+    pub(super) upstream_names: Vec<String>,
+    /// Rules that fit nothing.
+    #[serde(skip)]
+    pub(super) misfits: Vec<Misfit>,
 }
 
-/// A tool of an upstream's that is not on offer.
+/// A tool of an upstream's that is not on offer, or how many resources, templates or prompts are not.
 #[derive(Serialize)]
 pub(super) struct NotOffered {
-    /// Its name at the upstream.
+    /// The tool's name at the upstream, or what it is and how many there are.
     pub(super) name: String,
     pub(super) reason: String,
 }
@@ -57,12 +70,14 @@ fn report(
 ) -> UpstreamReport {
     let report = upstream.report();
     let offered: Vec<Arc<dyn DynTool>> = upstream.tools();
-    let (mut tools, mut not_offered) = (Vec::new(), Vec::new());
+    let misfits = misfits(settings, &report);
+    let (mut tools, mut upstream_names, mut not_offered) = (Vec::new(), Vec::new(), Vec::new());
     for tool in report.tools {
         match refusal(&report.name, &tool, settings, catalog, taken) {
             None => {
                 taken.insert(tool.name.clone());
                 tools.push(tool.name);
+                upstream_names.push(tool.upstream_name);
             }
             Some(refusal) => {
                 let reason = match refusal {
@@ -73,7 +88,17 @@ fn report(
             }
         }
     }
+    not_offered.extend(uncovered(&report.name, report.uncovered));
+    let rules = settings.upstreams.iter().find(|options| options.name == report.name);
+    let rules = rules.map(|options| &options.rules);
+    let scopes_of = |scopes: Option<&ScopeSet>, count: usize| {
+        let scopes = scopes.filter(|_| count > 0)?;
+        Some(scopes.iter().map(ToString::to_string).collect())
+    };
+    let resources = report.resources + report.templates;
     UpstreamReport {
+        resource_scopes: scopes_of(rules.and_then(|rules| rules.resources.as_ref()), resources),
+        prompt_scopes: scopes_of(rules.and_then(|rules| rules.prompts.as_ref()), report.prompts),
         problem: report.problem.or_else(|| problem.as_ref().map(ToString::to_string)),
         name: report.name,
         server: report.server,
@@ -83,6 +108,32 @@ fn report(
         resources: report.resources,
         resource_templates: report.templates,
         prompts: report.prompts,
+        upstream_names,
+        misfits,
+    }
+}
+
+/// Returns what no rule covers, beside tools.
+fn uncovered(upstream: &str, uncovered: Uncovered) -> Vec<NotOffered> {
+    let not_offered = |(number, what, key): (usize, &str, &str)| {
+        let them = if number == 1 { "it" } else { "them" };
+        let key = shown_key(&path(upstream, &["scopes", key]));
+        Some(NotOffered { name: count(number, what)?, reason: format!("no rule covers {them}: {key}") })
+    };
+    let all = [
+        (uncovered.resources, "resource", "resources"),
+        (uncovered.templates, "resource template", "resources"),
+        (uncovered.prompts, "prompt", "prompts"),
+    ];
+    all.into_iter().filter_map(not_offered).collect()
+}
+
+/// Returns a number of things, unless there are none.
+fn count(count: usize, what: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        count => Some(format!("{count} {what}s")),
     }
 }
 
@@ -148,16 +199,18 @@ impl UpstreamReport {
         let server = self.server.as_deref().unwrap_or("a server without a name");
         let protocol =
             self.protocol.as_deref().map(|protocol| format!(", MCP {protocol}")).unwrap_or_default();
-        let count = |count: usize, what: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {what}")),
-            count => Some(format!("{count} {what}s")),
+        let with_scopes = |number: usize, what: &str, scopes: &Option<Vec<String>>| {
+            let scopes = match scopes.as_deref().unwrap_or_default() {
+                [] => "any token".to_owned(),
+                scopes => scopes.join(" "),
+            };
+            count(number, what).map(|count| format!("{count} ({scopes})"))
         };
         let counts = [
             count(self.tools.len(), "tool"),
-            count(self.resources, "resource"),
-            count(self.resource_templates, "resource template"),
-            count(self.prompts, "prompt"),
+            with_scopes(self.resources, "resource", &self.resource_scopes),
+            with_scopes(self.resource_templates, "resource template", &self.resource_scopes),
+            with_scopes(self.prompts, "prompt", &self.prompt_scopes),
         ];
         let counts: Vec<String> = counts.into_iter().flatten().collect();
         let counts = if counts.is_empty() { "nothing on offer".to_owned() } else { counts.join(", ") };

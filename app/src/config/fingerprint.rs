@@ -12,7 +12,7 @@ static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
-    pub(super) fn of(value: &(impl Hash + ?Sized)) -> Self {
+    pub(crate) fn of(value: &(impl Hash + ?Sized)) -> Self {
         Self(KEY.hash_one(value))
     }
 }

@@ -144,6 +144,7 @@ impl Read {
                 let json = json(path, value, secrets);
                 self.effective.push(Effective {
                     key: shown::key(path),
+                    path: path.to_vec(),
                     value: if is_secret { "[redacted]".into() } else { json.to_string() },
                     json,
                     source: source(value).unwrap_or_default(),

@@ -328,6 +328,7 @@ impl Reader {
             value: parsed.as_ref().map(|parsed| format!("{parsed:?}")).unwrap_or_default(),
             json: serde_json::to_value(&parsed).unwrap_or_default(),
             source: source(&value).unwrap_or_default(),
+            path,
             fingerprint: Fingerprint::of(&format!("{parsed:?}")),
         });
         parsed
@@ -390,6 +391,12 @@ fn unknown(keys: Keys, path: &[String], value: &Value) -> Problem {
         let message = "must be a table of lists, such as \"notes:admin\" = [\"notes:write\"] under [scopes.implies]; a scope \
                        with a dot stands in quotes, too";
         return Problem { key: shown::unknown_key(path), source: source(value), message: message.to_owned() };
+    }
+    if let Some(table) =
+        suggestions::table_like(keys, path).filter(|_| !value.origin().is_some_and(is_variable))
+    {
+        let message = format!("there is no such key; did you mean {table}?");
+        return Problem { key: shown::unknown_key(path), source: source(value), message };
     }
     if let Some(inner) = keys.iter().find(|key| key.has_placeholder() && key.is_in(path)) {
         let message = format!("must be a table, of keys such as {}", inner.name);

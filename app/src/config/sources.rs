@@ -1,6 +1,6 @@
 //! Where values come from, each with the name of its source, merged by the `config` crate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,7 +43,13 @@ impl fmt::Debug for Sources {
 
 /// A source's values, each marked with the source's name and, in a file, its place.
 #[derive(Clone)]
-struct Layer(Map<String, Value>);
+struct Layer {
+    values: Map<String, Value>,
+    is_of_variables: bool,
+}
+
+/// The section whose tables variables name in any case, and with `_` for `-`.
+const UPSTREAMS: &str = "upstreams";
 
 // `Source` asks for it.
 impl fmt::Debug for Layer {
@@ -58,7 +64,22 @@ impl Source for Layer {
     }
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(self.0.clone())
+        Ok(self.values.clone())
+    }
+}
+
+impl Layer {
+    fn new(values: Map<String, Value>) -> Self {
+        Self { values, is_of_variables: false }
+    }
+
+    fn upstreams(&self) -> impl Iterator<Item = &String> {
+        match self.values.get(UPSTREAMS).map(|value| &value.kind) {
+            Some(ValueKind::Table(upstreams)) => Some(upstreams.keys()),
+            _ => None,
+        }
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -121,7 +142,7 @@ impl Sources {
     #[must_use]
     pub fn text(mut self, name: &str, toml: &str) -> Self {
         match toml_text::parse(KEYS, name, toml) {
-            Ok(values) => self.layers.push(Layer(values)),
+            Ok(values) => self.layers.push(Layer::new(values)),
             Err(problem) => self.problems.push(problem),
         }
         self
@@ -173,13 +194,13 @@ impl Sources {
         let mut table = Map::new();
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         insert(&mut table, &path, Value::new(Some(&name.to_owned()), value));
-        self.layers.push(Layer(table));
+        self.layers.push(Layer::new(table));
         self
     }
 
     /// Returns whether a table has anything in it.
     pub(crate) fn has_any_of(&self, table: &str) -> bool {
-        let has = |layer: &Layer| match layer.0.get(table).map(|value| &value.kind) {
+        let has = |layer: &Layer| match layer.values.get(table).map(|value| &value.kind) {
             Some(ValueKind::Table(table)) => !table.is_empty(),
             other => other.is_some(),
         };
@@ -190,7 +211,8 @@ impl Sources {
     ///
     /// # Errors
     /// The problems of the sources themselves.
-    pub(super) fn merge(self) -> Result<Map<String, Value>, Problems> {
+    pub(super) fn merge(mut self) -> Result<Map<String, Value>, Problems> {
+        self.name_upstreams_as_files_do();
         let mut problems = self.problems;
         let mut builder = Config::builder();
         for layer in self.layers {
@@ -208,6 +230,30 @@ impl Sources {
             }
         }
         Err(Problems::new(problems))
+    }
+
+    /// Gives the upstreams of variables, whose names have neither capitals nor `-`, the names that they have in files.
+    fn name_upstreams_as_files_do(&mut self) {
+        let in_files = self.layers.iter().filter(|layer| !layer.is_of_variables);
+        let named: BTreeSet<String> = in_files.flat_map(Layer::upstreams).cloned().collect();
+        for layer in self.layers.iter_mut().filter(|layer| layer.is_of_variables) {
+            let Some(ValueKind::Table(upstreams)) =
+                layer.values.get_mut(UPSTREAMS).map(|value| &mut value.kind)
+            else {
+                continue;
+            };
+            let others: Vec<String> =
+                upstreams.keys().filter(|name| !named.contains(*name)).cloned().collect();
+            for name in others {
+                let mut meant = named.iter().filter(|named| in_variable(named) == in_variable(&name));
+                if let (Some(meant), None) = (meant.next(), meant.next())
+                    && !upstreams.contains_key(meant)
+                    && let Some(table) = upstreams.remove(&name)
+                {
+                    upstreams.insert(meant.clone(), table);
+                }
+            }
+        }
     }
 
     /// Takes out what is probably not meant, a line each.
@@ -248,8 +294,13 @@ impl Sources {
                 }
             }
         }
-        self.layers.push(Layer(table));
+        self.layers.push(Layer { values: table, is_of_variables: true });
     }
+}
+
+/// Returns a name as a variable's name can have it, in small letters.
+fn in_variable(name: &str) -> String {
+    name.to_lowercase().replace('-', "_")
 }
 
 /// A variable, and where it is set.

@@ -1,7 +1,7 @@
 //! Suggestions for keys, variables and scopes that do not exist: what was probably meant.
 
 use super::key::{Key, Keys, PREFIX};
-use super::shown::MAX_KEY_PART;
+use super::shown::{MAX_KEY_PART, unknown_key};
 
 /// The maximum number of letters that are wrong, missing, too many or swapped in what is still taken for a misspelling.
 const MAX_EDITS: usize = 2;
@@ -15,8 +15,41 @@ pub(super) fn key_of_variable(keys: Keys, name: &str) -> Option<String> {
     keys.names().any(|known| known == key).then_some(key)
 }
 
+/// Returns the table that an unknown path was probably meant to be in: one of a section with a name of the operator's, if the
+/// section is misspelled, or the name left out.
+pub(super) fn table_like(keys: Keys, path: &[String]) -> Option<String> {
+    let [section, name, ..] = path else { return None };
+    let with_tables = keys.iter().filter_map(|key| key.name.split_once(".NAME."));
+    let tables: Vec<(&str, &str)> = with_tables.collect();
+    let of_one = |section: &str, name: &str| tables.contains(&(section, name));
+    if of_one(section, name) && path.len() == 2 {
+        return Some(format!("[{section}.NAME]"));
+    }
+    let meant = section_like(keys, section)?;
+    let name = if of_one(meant, name) && path.len() == 2 {
+        "NAME".to_owned()
+    } else {
+        unknown_key(std::slice::from_ref(name))
+    };
+    Some(format!("[{meant}.{name}]"))
+}
+
+/// Returns the section of tables with names of the operator's that an unknown section was probably meant to be.
+fn section_like(keys: Keys, section: &str) -> Option<&'static str> {
+    let is_section = keys.iter().any(|key| key.name.split('.').next() == Some(section));
+    let tables = keys.iter().filter_map(|key| Some(key.name.split_once(".NAME.")?.0));
+    name_like(section, tables).filter(|_| !is_section)
+}
+
 /// Returns the key that an unknown one was probably meant to be.
 pub(super) fn key_like(keys: Keys, path: &[String]) -> Option<String> {
+    if let Some(section) = section_like(keys, &path[0]) {
+        let meant: Vec<String> =
+            std::iter::once(section).chain(path[1..].iter().map(String::as_str)).map(str::to_owned).collect();
+        if keys.iter().any(|key| key.covers(&meant)) {
+            return Some(meant.join("."));
+        }
+    }
     let key = path.join(".");
     // A key of an operator's table is a misspelling of another one there, or it is another table's of the same section.
     let is_of_section = |known: &[String]| known[0] == path[0];
@@ -70,8 +103,8 @@ pub(super) fn misspelled_variable(keys: Keys, name: &str, named: &[(&str, &str)]
 }
 
 /// Returns the variable that sets a key.
-fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").replace('-', "_").to_uppercase())
 }
 
 fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
@@ -80,7 +113,7 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
 }
 
 /// Returns the scope or tool that an unknown one was probably meant to be; the shorter it is, the fewer letters may differ.
-pub(super) fn name_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn name_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     closest(name, known).filter(|meant| 2 * strsim::osa_distance(name, meant) < name.len())
 }
 

@@ -16,6 +16,8 @@ pub struct Effective {
     pub json: serde_json::Value,
     /// The source's name.
     pub source: String,
+    /// The parts of the key.
+    pub(crate) path: Vec<String>,
     /// Of the value itself, also a secret's.
     pub(crate) fingerprint: Fingerprint,
 }

@@ -1,13 +1,20 @@
-//! The upstream that `dev` is given on its command line, and what its banner says of all upstreams.
+//! The upstream that `dev` is given on its command line, and what `dev` says of all upstreams.
+
+mod name;
+
+use std::collections::BTreeSet;
 
 use domain::{Scope, ScopeHierarchy, ScopeSet, ToolName};
 use local_tenant::LocalTenant;
+use upstream_mcp::Options;
+use upstream_mcp::options::Connect;
 
 use crate::commands::upstreams::UpstreamReport;
+use crate::commands::{environment, eprint};
 use crate::config::Sources;
 use crate::server::Profile;
 
-/// The upstream's name in the configuration.
+/// The name in the configuration of one at an address.
 const NAME: &str = "upstream";
 /// Its source in messages about it.
 const COMMAND_LINE: &str = "the command line of dev";
@@ -56,7 +63,8 @@ impl UpstreamArguments {
         if !self.is_given() {
             return sources;
         }
-        let key = |key: &str| format!("upstreams.{NAME}.{key}");
+        let name = self.name();
+        let key = |key: &str| format!("upstreams.{name}.{key}");
         let sources = match &self.upstream_url {
             Some(url) => sources.set(COMMAND_LINE, &key("url"), url.as_str()),
             None => sources.set(COMMAND_LINE, &key("command"), self.command.clone()).set(
@@ -70,24 +78,31 @@ impl UpstreamArguments {
         })
     }
 
-    /// Returns the names of the variables that the command gets.
+    /// Returns the upstream's name in the configuration.
+    fn name(&self) -> String {
+        if self.upstream_url.is_some() { NAME.to_owned() } else { name::of_command(&self.command) }
+    }
+
+    /// Returns the names of the variables that the command gets of its own accord, and of those that were asked for.
     fn inherited(&self, environment: &[(String, String)]) -> Vec<String> {
-        let is_inherited =
-            |name: &&String| INHERITED.contains(&name.as_str()) || name.starts_with(INHERITED_PREFIX);
-        let names = environment.iter().map(|(name, _)| name).filter(is_inherited);
-        names.chain(&self.env).cloned().collect()
+        let is_set = |name: &&str| environment.iter().any(|(set, _)| set == name);
+        let usual = INHERITED.into_iter().filter(is_set);
+        let names = environment.iter().map(|(name, _)| name.as_str());
+        let prefixed: BTreeSet<&str> = names.filter(|name| name.starts_with(INHERITED_PREFIX)).collect();
+        let asked = self.env.iter().map(String::as_str).filter(|name| !INHERITED.contains(name));
+        usual.chain(prefixed).chain(asked).map(str::to_owned).collect()
     }
 
     /// Returns the configuration by which `serve` has the same upstream; nothing without one.
-    fn for_serve(&self) -> Option<String> {
+    fn for_serve(&self, environment: &[(String, String)]) -> Option<String> {
         let text = |text: &str| toml::Value::from(text);
         let how = match &self.upstream_url {
             // What follows the host may be secret, but it is what was typed into this terminal.
             Some(url) => format!("url = {}", text(url)),
             None if self.command.is_empty() => return None,
             None => {
-                let inherited = ["PATH", "HOME"].iter().map(|name| (*name).to_owned());
-                let inherited: Vec<String> = inherited.chain(self.env.iter().cloned()).collect();
+                let is_set = |name: &String| environment.iter().any(|(set, _)| set == name);
+                let inherited: Vec<String> = self.inherited(environment).into_iter().filter(is_set).collect();
                 let mut lines = vec![
                     format!("command = {}", toml::Value::from(self.command.clone())),
                     format!("inherit_env = {}", toml::Value::from(inherited)),
@@ -100,7 +115,8 @@ impl UpstreamArguments {
             }
         };
         let scopes = SCOPES.map(|(kind, scope)| format!("scopes.{kind} = [{}]\n", text(scope)));
-        Some(format!("[upstreams.{NAME}]\n{how}\n{}", scopes.concat()))
+        let name = self.name();
+        Some(format!("[upstreams.{name}]\n{how}\n{}", scopes.concat()))
     }
 }
 
@@ -121,12 +137,59 @@ pub(super) fn banner(
     let mut blocks: Vec<String> =
         reports.iter().map(|report| block(report, scopes, tenant, hierarchy)).collect();
     let toml = arguments
-        .for_serve()
+        .for_serve(&environment())
         .map(|toml| format!("The same for `serve`, in its --config file:\n{}\n", indented(&toml)));
     blocks.extend(toml);
+    blocks.extend(advice(scopes, tenant, hierarchy));
     // A blank line after each.
     blocks.push(String::new());
     blocks.join("\n")
+}
+
+/// Returns what to do for users who may call no tool.
+fn advice(
+    scopes: &[(ToolName, ScopeSet)],
+    tenant: &LocalTenant,
+    hierarchy: &ScopeHierarchy,
+) -> Option<String> {
+    let may_nothing = |user: &&local_tenant::User| {
+        let granted = tenant.scopes_of(&user.key);
+        !scopes.iter().any(|(_, scopes)| scopes.iter().all(|scope| holds(&granted, scope, hierarchy)))
+    };
+    let users: Vec<&local_tenant::User> = tenant.users().iter().filter(may_nothing).collect();
+    let names: Vec<&str> = users.iter().map(|user| user.key.as_str()).collect();
+    let roles: BTreeSet<String> =
+        users.iter().flat_map(|user| &user.roles).map(|role| format!("{role:?}")).collect();
+    let role = if roles.is_empty() { "a role".to_owned() } else { Vec::from_iter(roles).join(", ") };
+    (!names.is_empty() && !scopes.is_empty()).then(|| {
+        format!(
+            "No tool is for {}: give {role} the scopes as `permissions`, in [[tenant.roles]] of the --config file; \
+             see docs/add-a-tool.md\n",
+            names.join(", ")
+        )
+    })
+}
+
+/// Says which upstreams are started now, as that may take a while.
+pub(super) fn announce(upstreams: &[Options]) {
+    for Options { connect, limits, .. } in upstreams {
+        let seconds = limits.start.as_secs();
+        eprint(&match connect {
+            Connect::Child(child) => {
+                let program = name::file_name(&child.program.to_string_lossy()).to_owned();
+                let downloads = if name::downloads(&program) {
+                    format!("; {program} downloads at its first start")
+                } else {
+                    String::new()
+                };
+                format!("Starting {program} ... (at most {seconds} s{downloads})")
+            }
+            Connect::Http(http) => {
+                let origin = http.url.origin().ascii_serialization();
+                format!("Connecting to {origin} ... (at most {seconds} s)")
+            }
+        });
+    }
 }
 
 fn block(
@@ -160,7 +223,12 @@ fn block(
         [] => String::new(),
         lines => format!("Not offered of it\n{}\n", lines.join("\n")),
     };
-    format!("Upstream       {}: {}\n{rows}{not_offered}", report.name, report.summary())
+    let misfits = report.misfits.iter().map(|misfit| format!("  {}\n", misfit.message));
+    let misfits = match misfits.collect::<String>() {
+        none if none.is_empty() => none,
+        lines => format!("Rules that fit nothing\n{lines}"),
+    };
+    format!("Upstream       {}: {}\n{rows}{not_offered}{misfits}", report.name, report.summary())
 }
 
 fn holds(granted: &[impl AsRef<str>], scope: &Scope, hierarchy: &ScopeHierarchy) -> bool {

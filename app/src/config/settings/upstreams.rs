@@ -13,6 +13,7 @@ use super::limits::Limits;
 use crate::config::key::{DAY, GIB, HOUR, Key, Reload, Text, Whole, Words, bytes, count, seconds};
 use crate::config::reader::Reader;
 use crate::config::shown;
+use crate::config::suggestions::variable;
 
 static PROTOCOL: Key<Words<Era>> = Key::new(
     "upstreams.NAME.protocol",
@@ -221,11 +222,6 @@ fn warn_of_deadline(read: &mut Reader, key: &str, time: Option<Duration>, deadli
 /// answer, and the upstream looked at.
 fn within(time: Duration, deadline: Duration) -> Duration {
     time.min(deadline.saturating_sub(Duration::from_millis(500)).max(deadline / 2))
-}
-
-/// Returns the variable that sets a key.
-fn variable(key: &str) -> String {
-    format!("{}{}", crate::config::key::PREFIX, key.replace('.', "__").to_uppercase())
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use upstream_mcp::options::{Child, Connect, Http};
 use url::Url;
 
 use super::super::context::Context;
-use super::variable;
 use crate::config::key::{Flag, Key, Reload, Text, Texts, Values};
 use crate::config::reader::{Reader, texts};
+use crate::config::suggestions::variable;
 use crate::config::{addresses, shown};
 
 pub(super) static COMMAND: Key<Texts> = Key::new(
@@ -61,6 +61,9 @@ pub(super) static ALLOW_HTTP: Key<Flag> = Key::new(
 )
 .or("`false`");
 
+const NO_SHELL: &str =
+    "begins with ~, which stands for the home folder only where a shell reads it: give the whole path";
+
 /// What the keys of a child process say, beside its command.
 struct ChildKeys {
     environment: BTreeMap<String, String>,
@@ -99,7 +102,7 @@ pub(super) fn read(read: &mut Reader, context: &Context<'_>, name: &str) -> Opti
     }
     let command = command?;
     let (program, arguments) = command.split_first()?;
-    refuse_unfindable(read, name, program, &child.environment);
+    refuse_unmeant(read, name, &command, &child.environment);
     let environment = child.environment.into_iter().map(|(name, value)| (name.into(), value.into()));
     Some(Connect::Child(Child {
         program: program.into(),
@@ -182,8 +185,10 @@ fn child(read: &mut Reader, context: &Context<'_>, name: &str) -> ChildKeys {
         }
     }
     let folder = read.text_of(&CWD, &[name]);
-    if folder.as_deref().is_some_and(|folder| !Path::new(folder).is_dir()) {
-        read.problem(&shown::key(&CWD.path(&[name])), "is no folder");
+    if let Some(folder) = folder.as_deref().filter(|folder| !Path::new(folder).is_dir()) {
+        let is_at_home = folder == "~" || folder.starts_with("~/");
+        let message = if is_at_home { NO_SHELL } else { "is no folder" };
+        read.problem(&shown::key(&CWD.path(&[name])), message);
     }
     ChildKeys { environment, folder: folder.map(PathBuf::from) }
 }
@@ -213,6 +218,37 @@ fn inherit_key(name: &str) -> String {
 
 fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
+}
+
+/// Refuses a command that is not what it looks like, as no shell reads it, and warns of arguments that are not.
+fn refuse_unmeant(read: &mut Reader, name: &str, command: &[String], environment: &BTreeMap<String, String>) {
+    let Some((program, arguments)) = command.split_first() else { return };
+    let key = shown::key(&COMMAND.path(&[name]));
+    let begins_at_home = |word: &str| word == "~" || word.starts_with("~/");
+    if let Some(at) = arguments.iter().position(|argument| begins_at_home(argument)) {
+        read.warn(&key, format!("argument {} {NO_SHELL}", at + 1));
+    }
+    let mut words = program.split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(first), Some(_)) if !is_findable(program, environment) => {
+            let first = shown::text(first);
+            read.problem(
+                &key,
+                format!("is one text, and there is no such program: the program and its arguments are separate items: [{first}, ...]"),
+            );
+        }
+        _ if begins_at_home(program) => read.problem(&key, NO_SHELL),
+        _ => refuse_unfindable(read, name, program, environment),
+    }
+}
+
+/// Returns whether there is a program.
+fn is_findable(program: &str, environment: &BTreeMap<String, String>) -> bool {
+    if program.contains(std::path::is_separator) {
+        return Path::new(program).exists();
+    }
+    let path = environment.get("PATH").map(String::as_str).unwrap_or_default();
+    std::env::split_paths(path).any(|folder| folder.join(program).is_file())
 }
 
 /// Refuses a program that is looked up in a `PATH` that it does not have.
@@ -258,6 +294,10 @@ fn parse_url(read: &mut Reader, name: &str, text: &str, allow_http: bool) -> Opt
         return None;
     }
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !text.contains("://") {
+        read.problem(&key, "must begin with https:// (or http:// on this machine)");
+        return None;
+    }
     let Some(url) = url.filter(|url| url.fragment().is_none()) else {
         read.problem(&key, "must be the https URL of an MCP endpoint, such as https://tools.example.com/mcp");
         return None;
@@ -273,7 +313,7 @@ fn parse_url(read: &mut Reader, name: &str, text: &str, allow_http: bool) -> Opt
             &key,
             format!(
                 "is http on another machine, so that everything crosses the network in clear text: make it https, or \
-                 set {allow} = true where nobody else is on the way"
+                 set {allow} = true in the configuration file, where nobody else is on the way"
             ),
         );
     }

@@ -112,6 +112,7 @@ pub(super) fn prefix(read: &mut Reader, name: &str) -> String {
 /// Reads the rules.
 pub(super) fn read(read: &mut Reader, name: &str, prefix: &str, limits: &Limits) -> Rules {
     let patterns = read.tables(&["upstreams", name, "tools"]);
+    let says_scopes = says_scopes(read, name, &patterns);
     let rules = Rules {
         tools: patterns.iter().map(|text| rule(read, name, text, prefix, limits.tool_deadline)).collect(),
         read: scopes_of(read, &READ, &[name]),
@@ -122,7 +123,8 @@ pub(super) fn read(read: &mut Reader, name: &str, prefix: &str, limits: &Limits)
     };
     let by_hints = [&rules.read, &rules.write, &rules.destructive, &rules.resources, &rules.prompts];
     let by_name = rules.tools.iter().map(|(_, rule)| &rule.scopes);
-    if by_hints.into_iter().chain(by_name).all(Option::is_none) {
+    // Where scopes are said with a fault, that is told instead.
+    if !says_scopes && by_hints.into_iter().chain(by_name).all(Option::is_none) {
         let key = shown::key(&["upstreams".to_owned(), name.to_owned()]);
         read.warn(
             &key,
@@ -133,6 +135,13 @@ pub(super) fn read(read: &mut Reader, name: &str, prefix: &str, limits: &Limits)
         );
     }
     rules
+}
+
+/// Returns whether anything is said of scopes, however wrong.
+fn says_scopes(read: &Reader, name: &str, patterns: &[String]) -> bool {
+    let has = |table: &[&str]| read.names(table).iter().any(|key| key.starts_with("scope"));
+    let by_name = patterns.iter().any(|pattern| has(&["upstreams", name, "tools", pattern]));
+    by_name || has(&["upstreams", name]) || !read.names(&["upstreams", name, "scopes"]).is_empty()
 }
 
 fn rule(read: &mut Reader, name: &str, text: &str, prefix: &str, deadline: Duration) -> (Pattern, ToolRule) {
