@@ -1,8 +1,8 @@
 //! Other MCP servers, offered through this one by configuration alone: in a server of somebody's own, and by the binary.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use bytes::Bytes;
 use fastmcp_auth0::testing::{Answer, TestServer};
@@ -358,7 +358,7 @@ fn serve_and_dev_go_on_with_a_rule_that_fits_no_tool_and_say_so_once() {
     let arguments = ["--config", file.to_str().unwrap()];
     let expected = MISFITS[0].1.split_once("): ").unwrap().1;
 
-    let warning = warning_of_serve(&arguments, "has no such tool");
+    let warning = Serve::start(&arguments).logged("has no such tool");
     assert!(warning.contains("WARN") && warning.contains(expected), "{warning}");
 
     let dev = Dev::start_in(&arguments, &TERMINAL);
@@ -461,38 +461,60 @@ fn the_log_says_whose_tool_is_left_out_and_of_a_change_only_if_there_was_one() {
     assert!(!log.contains("a provider") && !log.contains("the lists changed"), "{log}");
 }
 
-/// Runs `serve` until its log has a line with this text, and returns that.
-fn warning_of_serve(arguments: &[&str], expected: &str) -> String {
-    let tenant = [("AUTH0_ISSUER", "http://127.0.0.1:9/"), ("AUTH0_AUDIENCE", "urn:a"), ("PORT", "0")];
-    let mut serve = command(&[&["serve"], arguments].concat(), &[&TERMINAL[..], &tenant].concat())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let line = lines.find(|line| line.contains(expected));
-    serve.kill().unwrap();
-    serve.wait().unwrap();
-    line.unwrap()
+/// A running `serve`, and the lines of its log.
+struct Serve {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Serve {
+    fn start(arguments: &[&str]) -> Self {
+        let tenant = [("AUTH0_ISSUER", "http://127.0.0.1:9/"), ("AUTH0_AUDIENCE", "urn:a"), ("PORT", "0")];
+        let mut child = command(&[&["serve"], arguments].concat(), &[&TERMINAL[..], &tenant].concat())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next line with this text.
+    fn logged(&mut self, text: &str) -> String {
+        self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(text)).unwrap()
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
 fn serve_warns_of_a_rule_whose_tool_has_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("my.toml");
-    // After its first list `write` is called `put`, and it says so.
-    let print = "  printf '{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\\n' \"$id\" \"$result\"\n";
-    let changed = "  case $line in *tools/list*) if [ -z \"$changed\" ]; then changed=put\n    \
-                   echo '{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}'; fi ;; esac\n";
-    assert!(FILES.contains(print));
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, trigger, mark) = (path("my.toml"), path("trigger"), path("mark"));
+    assert!(Command::new("mkfifo").arg(&trigger).status().unwrap().success());
+    // Once something is written to the trigger, it says that its list has changed: `write` is called `put`.
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    let wait = format!("(read -r _ < '{trigger}'; echo '{notification}') &\n");
+    let name = format!("{{\"name\":\"'$([ -e '{mark}' ] && echo put || echo write)'\"");
     let script = FILES
-        .replace(print, &format!("{print}{changed}"))
         .replace("\"tools\":{}}", "\"tools\":{\"listChanged\":true}}")
-        .replace("{\"name\":\"write\"", "{\"name\":\"'${changed:-write}'\"");
-    std::fs::write(&file, toml_of(&script) + "tools.write.scopes = [\"w\"]\n").unwrap();
-    let warning = warning_of_serve(&["--config", file.to_str().unwrap()], "has no such tool");
-    assert!(
-        warning.contains("upstreams.files.tools.write (") && warning.contains("its tools are read, put"),
-        "{warning}"
-    );
+        .replace("{\"name\":\"write\"", &name);
+    let rules = "tools.write.scopes = [\"w\"]\ntools.raed.scopes = [\"r\"]\n";
+    std::fs::write(&file, toml_of(&(wait + &script)) + rules).unwrap();
+
+    let mut serve = Serve::start(&["--config", &file]);
+    let first = serve.logged("has no such tool");
+    assert!(first.contains("upstreams.files.tools.raed ("), "{first}");
+    std::fs::write(&mark, "").unwrap();
+    std::fs::write(&trigger, "now\n").unwrap();
+    let second = serve.logged("has no such tool");
+    let is_told =
+        second.contains("upstreams.files.tools.write (") && second.contains("its tools are read, put");
+    assert!(is_told, "not once, or not of the new list: {second}");
 }
