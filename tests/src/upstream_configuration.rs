@@ -509,3 +509,22 @@ fn a_fault_in_scopes_is_not_followed_by_a_warning_that_there_are_none() {
     let hides = load("[upstreams.u]\ncommand = [\"/s\"]\ntools.x.hidden = true\n", &[]).unwrap();
     assert!(hides.warnings[0].contains("offers nothing"), "{:?}", hides.warnings);
 }
+
+#[test]
+fn several_upstreams_without_a_prefix_are_warned_of() {
+    let one = |name: &str, prefix: &str| {
+        format!(
+            "[upstreams.{name}]\nurl = \"http://127.0.0.1:1/mcp\"\nprefix = \"{prefix}\"\nscopes.read = [\"a:b\"]\n"
+        )
+    };
+    for (toml, warned) in
+        [(one("a", ""), false), (one("a", "a_") + &one("b", ""), false), (one("a", "") + &one("b", ""), true)]
+    {
+        let warnings = load(&toml, &[]).unwrap().warnings;
+        assert_eq!(
+            warnings.iter().any(|warning| warning.contains("several have no prefix")),
+            warned,
+            "{toml}"
+        );
+    }
+}

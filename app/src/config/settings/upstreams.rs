@@ -132,7 +132,14 @@ enum Caller {
 /// Reads the tables. An upstream with a fault is left out, and the fault is noted.
 pub(super) fn read(read: &mut Reader, context: &Context<'_>, limits: &Limits) -> Vec<Options> {
     let names = read.tables(&["upstreams"]);
-    names.iter().filter_map(|name| upstream(read, context, limits, name)).collect()
+    let upstreams: Vec<Options> =
+        names.iter().filter_map(|name| upstream(read, context, limits, name)).collect();
+    if upstreams.iter().filter(|upstream| upstream.prefix.is_empty()).count() > 1 {
+        let message =
+            "several have no prefix: one of them could give a tool the name of another's, and take its place";
+        read.warn("upstreams", message.to_owned());
+    }
+    upstreams
 }
 
 /// Reads the whole table, whatever is wrong with a part of it.
