@@ -9,6 +9,7 @@ mod rounds;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,6 +37,9 @@ pub struct Context<'a> {
     /// The state that the round before returned (`requestState`): sealed on its way, so that no client can change it or bring
     /// it from another call.
     pub request_state: Option<&'a Value>,
+    /// The arguments of the prompt or template that are filled already, in `complete` (`CompleteRequestParams.context` in MCP's
+    /// schema); none elsewhere.
+    pub filled_arguments: &'a BTreeMap<String, String>,
     /// Where progress and log messages go.
     pub feedback: &'a dyn Feedback,
     /// Whether the client has gone away.

@@ -336,6 +336,7 @@ impl Service {
             capabilities: &request.capabilities,
             input_responses: request.input_responses,
             request_state: request.request_state,
+            filled_arguments: request.filled_arguments,
             feedback: request.feedback,
             cancellation: &watch.0,
         }
@@ -368,6 +369,8 @@ pub struct RequestContext<'a> {
     pub input_responses: &'a InputResponses,
     /// The state that the round before returned.
     pub request_state: Option<&'a Value>,
+    /// The arguments that are filled already, in a request for completion; none elsewhere.
+    pub filled_arguments: &'a BTreeMap<String, String>,
     /// Where progress and log messages go.
     pub feedback: &'a dyn Feedback,
 }

@@ -225,6 +225,12 @@ async fn resources_templates_prompts_and_completion_pass() {
         let complete = json!({"ref": {"type": "ref/prompt", "name": "poem"}, "argument": {"name": "about", "value": "a"}});
         let complete = gateway.legacy(READER, "completion/complete", complete).await.json();
         assert_eq!(complete["result"]["completion"]["values"], json!(["a!"]));
+        let context = json!({"arguments": {"by": "-ada", "number": 1}});
+        let complete = json!({
+            "ref": {"type": "ref/prompt", "name": "poem"}, "argument": {"name": "about", "value": "a"}, "context": context,
+        });
+        let complete = gateway.legacy(READER, "completion/complete", complete).await.json();
+        assert_eq!(complete["result"]["completion"]["values"], json!(["a-ada"]));
         let nobody =
             gateway.legacy(crate::harness::NOBODY, "resources/read", json!({"uri": "demo://one"})).await;
         assert_eq!(nobody.status, 403);

@@ -147,7 +147,9 @@ impl Server {
             }
             ("completion/complete", _) => {
                 let typed = params["argument"]["value"].as_str().unwrap_or_default();
-                let completion = json!({"values": [format!("{typed}!")], "total": 1, "hasMore": false});
+                let filled = params["context"]["arguments"]["by"].as_str().unwrap_or("!");
+                let completion =
+                    json!({"values": [format!("{typed}{filled}")], "total": 1, "hasMore": false});
                 result(id, &json!({"resultType": "complete", "completion": completion}).to_string());
             }
             ("subscriptions/listen", _) => {

@@ -1,6 +1,11 @@
 //! The handlers of the methods that both eras have.
 
-use domain::{CallError, ClientCapabilities, InputResponses, NoopFeedback, RequestContext};
+use std::collections::BTreeMap;
+
+use domain::{
+    CallError, ClientCapabilities, Exhausted, InputResponses, Memory, NoopFeedback, RequestContext,
+};
+use serde_json::Value;
 use syntax::strict_json::{Json, Unparsed};
 
 use crate::era::Era;
@@ -8,7 +13,7 @@ use crate::exchange::Exchange;
 use crate::job::{Arguments, Target};
 use crate::listing::List;
 use crate::mirror::Presence;
-use crate::params::{bad_params, required_text, text};
+use crate::params::{CompletionContext, bad_params, members, required_text, text};
 use crate::reply::{Failure, Refusal, RenderedResult, code};
 
 /// Handles `tools/list`, `resources/list`, `resources/templates/list` and `prompts/list`.
@@ -62,11 +67,13 @@ pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<Rendered
     let reference = reference.parse().ok_or_else(malformed)?;
     let (name, value) = (text(argument.name.as_ref()), text(argument.value.as_ref()));
     let (name, value) = name.zip(value).ok_or_else(malformed)?;
+    let filled = filled_arguments(params.context.take(), exchange.request.memory.as_mut())?;
     let context = RequestContext {
         principal: exchange.principal,
         capabilities: ClientCapabilities::default(),
         input_responses: &InputResponses::default(),
         request_state: None,
+        filled_arguments: &filled,
         feedback: &NoopFeedback,
     };
     match exchange.served.snapshot.service().complete(&context, reference, name, value).await {
@@ -77,4 +84,20 @@ pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<Rendered
         }
         Err(error) => Err(Failure::inline(code::INTERNAL_ERROR, error.to_string()).into()),
     }
+}
+
+/// Returns the arguments that are filled already, as far as they are texts.
+fn filled_arguments(
+    context: Option<Json<'_, CompletionContext<'_>>>,
+    memory: Option<&mut Memory>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let arguments = context.and_then(Json::object).and_then(|context| context.arguments);
+    let Some(arguments) = arguments else { return Ok(BTreeMap::new()) };
+    // Given back with the request.
+    memory.ok_or(Exhausted::Pool)?.add(arguments.tree_bytes())?;
+    let text = |(name, value)| match value {
+        Value::String(text) => Some((name, text)),
+        _ => None,
+    };
+    Ok(members(arguments.parse()).into_iter().filter_map(text).collect())
 }

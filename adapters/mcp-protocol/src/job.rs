@@ -262,6 +262,7 @@ impl Job {
             capabilities: self.capabilities,
             input_responses: &self.input_responses,
             request_state: self.request_state.as_ref(),
+            filled_arguments: &BTreeMap::new(),
             feedback,
         };
         let (renderer, service, memory) = (self.renderer(), self.snapshot.service(), &mut self.memory);

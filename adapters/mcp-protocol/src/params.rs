@@ -21,6 +21,7 @@ pub(crate) struct Params<'a> {
     pub(crate) level: Option<Json<'a>>,
     pub(crate) reference: Option<Json<'a, Reference<'a>>>,
     pub(crate) argument: Option<Json<'a, CompletionArgument<'a>>>,
+    pub(crate) context: Option<Json<'a, CompletionContext<'a>>>,
     pub(crate) input_responses: Option<Unparsed<&'a RawValue>>,
     pub(crate) request_state: Option<Json<'a>>,
     pub(crate) notifications: Option<Unparsed<&'a RawValue>>,
@@ -38,6 +39,7 @@ impl<'a> Members<'a> for Params<'a> {
             "level" => self.level = Some(value.read()?),
             "ref" => self.reference = Some(value.read()?),
             "argument" => self.argument = Some(value.read()?),
+            "context" => self.context = Some(value.read()?),
             "inputResponses" => self.input_responses = Some(value.unparsed()?),
             "requestState" => self.request_state = Some(value.read()?),
             "notifications" => self.notifications = Some(value.unparsed()?),
@@ -136,6 +138,22 @@ impl<'a> Members<'a> for CompletionArgument<'a> {
         match name {
             "name" => self.name = Some(value.read()?),
             "value" => self.value = Some(value.read()?),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+/// The `context` of `CompleteRequestParams` in the schema: the arguments that are filled already.
+#[derive(Default)]
+pub(crate) struct CompletionContext<'a> {
+    pub(crate) arguments: Option<Unparsed<&'a RawValue>>,
+}
+
+impl<'a> Members<'a> for CompletionContext<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+        match name {
+            "arguments" => self.arguments = Some(value.unparsed()?),
             _ => value.skip()?,
         }
         Ok(())

@@ -12,8 +12,8 @@ use domain::{
 };
 use rmcp::model::{
     ArgumentInfo, CallToolRequest, CallToolRequestParams, ClientRequest, CompleteRequest,
-    CompleteRequestParams, Extensions, GetPromptRequest, GetPromptRequestParams, ReadResourceRequest,
-    ReadResourceRequestParams, Reference,
+    CompleteRequestParams, CompletionContext, Extensions, GetPromptRequest, GetPromptRequestParams,
+    ReadResourceRequest, ReadResourceRequestParams, Reference,
 };
 use serde_json::{Map, Value};
 use syntax::strict_json;
@@ -405,7 +405,11 @@ impl Relay {
         argument: &str,
         typed: &str,
     ) -> Completion {
-        let params = CompleteRequestParams::new(reference, ArgumentInfo::new(argument, typed));
+        let mut params = CompleteRequestParams::new(reference, ArgumentInfo::new(argument, typed));
+        if !context.filled_arguments.is_empty() {
+            let filled = context.filled_arguments.iter().map(|(name, value)| (name.clone(), value.clone()));
+            params = params.with_context(CompletionContext::with_arguments(filled.collect()));
+        }
         let request = ClientRequest::CompleteRequest(CompleteRequest::new(params));
         let result = self.ask(context, request).await;
         let completion = result.ok().and_then(|result| result.read::<RawObject>("completion"));

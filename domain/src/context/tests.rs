@@ -19,6 +19,7 @@ pub(crate) fn run(tool: &dyn DynTool, responses: Value, state: Option<&Value>) -
         capabilities: &ClientCapabilities::ALL,
         input_responses: &InputResponses::new(serde_json::from_value(responses).unwrap()),
         request_state: state,
+        filled_arguments: &std::collections::BTreeMap::new(),
         feedback: &NoopFeedback,
         cancellation: &Cancellation::default(),
     };
