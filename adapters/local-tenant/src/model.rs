@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod directory;
 pub(crate) mod faults;
 pub(crate) mod keys;
 pub(crate) mod options;

@@ -193,7 +193,7 @@ pub struct ApiScope {
 }
 
 /// Auth0's access token profiles ("token dialect" in its Management API).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// Auth0's own: `typ: JWT`, `azp`, `gty`.
@@ -211,7 +211,7 @@ pub enum Dialect {
 
 /// Auth0's `dynamic_client_registration_security_mode`. In both modes these clients use PKCE, the grants
 /// `authorization_code` and `refresh_token`, and ask for consent every time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ThirdPartySecurityMode {
     /// Ids begin with `tpc_`, and there are no scopes of OpenID Connect, so no ID token and no userinfo. The mode of a new
