@@ -1,0 +1,1 @@
+//! A client of the Management API v2.

@@ -1,0 +1,117 @@
+//! A plan for people: what changes, each line with its reason.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::plan::{Action, Change, FieldChange, Plan};
+
+/// Whether texts are colored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Without escape sequences.
+    Plain,
+    /// With ANSI colors, for a terminal.
+    Colored,
+}
+
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const RED: &str = "31";
+const DIM: &str = "2";
+
+impl Style {
+    /// Returns a text in a color, given as the parameter of ANSI's SGR.
+    #[must_use]
+    pub fn paint(self, color: &str, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Colored => format!("\u{1b}[{color}m{text}\u{1b}[0m"),
+        }
+    }
+}
+
+/// Returns a plan as text, with a line at its end that counts.
+#[must_use]
+pub fn describe(plan: &Plan, style: Style) -> String {
+    let mut text = String::new();
+    for change in &plan.changes {
+        describe_change(&mut text, change, style);
+    }
+    for kept in &plan.kept {
+        let line = format!("  = {}: {} (stays)\n", safe(&kept.target), safe(&kept.what));
+        text.push_str(&style.paint(DIM, &line));
+    }
+    for blocked in &plan.blocked {
+        let line = format!("  ! {}: {}\n", safe(&blocked.target), safe(&blocked.problem));
+        text.push_str(&style.paint(RED, &line));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&summary(plan));
+    text
+}
+
+/// Returns how many things are created, updated and pruned.
+fn summary(plan: &Plan) -> String {
+    let count = |action| plan.changes.iter().filter(|change| change.action == action).count();
+    let (create, update, remove) = (count(Action::Create), count(Action::Update), count(Action::Remove));
+    let mut summary = match create + update + remove {
+        0 => "Nothing to change".to_owned(),
+        _ => format!("Plan: {create} to create, {update} to update, {remove} to prune"),
+    };
+    if !plan.blocked.is_empty() {
+        let _ = write!(summary, "; {} that no change can bring about", plan.blocked.len());
+    }
+    summary.push('.');
+    summary
+}
+
+fn describe_change(text: &mut String, change: &Change, style: Style) {
+    let (sign, color) = sign(change.action);
+    let _ = writeln!(text, "  {} {}", style.paint(color, sign), safe(&change.target));
+    let mut reason = "";
+    for field in &change.fields {
+        if field.reason != reason {
+            reason = field.reason;
+            let _ = writeln!(text, "      {}", style.paint(DIM, &format!("# {reason}")));
+        }
+        describe_field(text, field, style);
+    }
+}
+
+fn describe_field(text: &mut String, field: &FieldChange, style: Style) {
+    let name = safe(&field.field);
+    let (action, values) = match (&field.before, &field.after) {
+        (Value::Null, after) => (Action::Create, shown(after)),
+        (before, Value::Null) => (Action::Remove, shown(before)),
+        (before, after) => (Action::Update, format!("{} -> {}", shown(before), shown(after))),
+    };
+    let (sign, color) = sign(action);
+    let _ = writeln!(text, "      {} {name} = {values}", style.paint(color, sign));
+}
+
+const fn sign(action: Action) -> (&'static str, &'static str) {
+    match action {
+        Action::Create => ("+", GREEN),
+        Action::Update => ("~", YELLOW),
+        Action::Remove => ("-", RED),
+    }
+}
+
+/// JSON escapes what a terminal would obey, but for the C1 controls.
+fn shown(value: &Value) -> String {
+    safe(&value.to_string())
+}
+
+/// Escapes control characters, which names at a tenant may have.
+#[must_use]
+pub fn safe(text: &str) -> String {
+    let unsafe_character =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let escape = |c: char| {
+        if unsafe_character(c) { c.escape_unicode().to_string() } else { c.to_string() }
+    };
+    text.chars().map(escape).collect()
+}
