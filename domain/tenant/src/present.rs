@@ -33,6 +33,8 @@ pub struct Present {
     pub organizations: Option<Vec<Organization>>,
     /// The custom domains that are ready.
     pub custom_domains: Option<Vec<String>>,
+    /// The Management scopes without which something could not be read.
+    pub unread: Vec<&'static str>,
 }
 
 /// `GET /tenants/settings`.
