@@ -12,6 +12,7 @@ pub mod http;
 pub mod keys;
 pub mod limits;
 pub mod log;
+pub mod managed_tenant;
 pub mod mcp;
 pub mod scopes;
 pub mod server;
@@ -92,6 +93,8 @@ sections! {
     tools(): BTreeMap<ToolName, tools::ToolRule>,
     /// Which scopes a first login asks for, and which scopes imply others.
     scopes(tools): scopes::Scopes,
+    /// What the commands `tenant` ask of the Auth0 tenant.
+    managed_tenant(auth0): managed_tenant::ManagedTenant,
     /// Other servers that are offered through this one.
     upstreams(limits): Vec<upstream_mcp::Options>,
 }
