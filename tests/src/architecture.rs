@@ -20,6 +20,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let every = [
         SYNTAX,
         "fastmcp-auth0-domain",
+        "fastmcp-auth0-tenant",
+        "fastmcp-auth0-management",
         "fastmcp-auth0-mcp-protocol",
         "fastmcp-auth0-hyper-transport",
         "fastmcp-auth0-jwks-verifier",
@@ -49,6 +51,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     BTreeMap::from([
         (SYNTAX, BTreeSet::new()),
         ("fastmcp-auth0-domain", BTreeSet::from([SYNTAX])),
+        ("fastmcp-auth0-tenant", BTreeSet::new()),
+        ("fastmcp-auth0-management", BTreeSet::from([SYNTAX, "fastmcp-auth0-tenant"])),
         ("fastmcp-auth0-mcp-protocol", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
         (
             "fastmcp-auth0-hyper-transport",
@@ -103,7 +107,10 @@ fn crates_depend_on_each_other_only_where_the_design_says_so() {
 fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     let metadata = metadata();
     for (library, users) in [
-        ("ureq", &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-local-tenant"][..]),
+        (
+            "ureq",
+            &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-management", "fastmcp-auth0-local-tenant"][..],
+        ),
         (
             "jsonwebtoken",
             &[

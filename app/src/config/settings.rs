@@ -75,6 +75,8 @@ sections! {
     server(): server::Server,
     /// Whose tokens are accepted, and for which audience.
     auth0(): auth0::Auth0,
+    /// What the commands `tenant` ask of the Auth0 tenant.
+    managed_tenant(auth0): managed_tenant::ManagedTenant,
     /// When a token is acceptable.
     tokens(): tokens::Tokens,
     /// Further addresses under which clients reach the server.
@@ -93,8 +95,6 @@ sections! {
     tools(): BTreeMap<ToolName, tools::ToolRule>,
     /// Which scopes a first login asks for, and which scopes imply others.
     scopes(tools): scopes::Scopes,
-    /// What the commands `tenant` ask of the Auth0 tenant.
-    managed_tenant(auth0): managed_tenant::ManagedTenant,
     /// Other servers that are offered through this one.
     upstreams(limits): Vec<upstream_mcp::Options>,
 }
