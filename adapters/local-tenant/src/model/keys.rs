@@ -85,6 +85,14 @@ impl KeyRing {
         json!({"keys": keys.map(|key| key.jwk()).collect::<Vec<_>>()})
     }
 
+    /// Returns the ids of the published keys, each with its role: `current`, `next` or `previous`.
+    pub(crate) fn kids(&self) -> Vec<(String, &'static str)> {
+        let roles = self.roles();
+        let previous = roles.previous.iter().map(|key| (key, "previous"));
+        let keys = [(&roles.current, "current"), (&roles.next, "next")].into_iter().chain(previous);
+        keys.map(|(key, role)| (key.kid.clone(), role)).collect()
+    }
+
     /// Makes the next key the current one, and the current one a previous one. If no new next key can be made, nothing changes.
     pub(crate) fn rotate(&self) {
         // Before the lock is taken, so that requests are served meanwhile.
