@@ -50,7 +50,7 @@ pub(crate) fn issue(
     let api = issuer.api(request.audience.as_deref())?;
     let authorization = Authorization {
         subject: Subject::User(user.key.clone()),
-        client: Arc::new(first_party(client_id)),
+        client: Arc::new(ClientRecord::new(client_id, client_id, Trust::FirstParty)),
         scope: granted_strictly(issuer.options(), api, request.scope.as_deref(), user)?,
         nonce: None,
         audience: api.identifier.clone().unwrap_or_default(),
@@ -59,19 +59,6 @@ pub(crate) fn issue(
     let token = issuer.access_token(&authorization, IssuedVia::TokenCommand)?;
     log::token_issued(&authorization, IssuedVia::TokenCommand, false, false);
     Ok(token)
-}
-
-fn first_party(client_id: &str) -> ClientRecord {
-    ClientRecord {
-        id: client_id.to_owned(),
-        name: client_id.to_owned(),
-        secret: None,
-        redirect_uris: Vec::new(),
-        logout_urls: Vec::new(),
-        grant_types: Vec::new(),
-        permissions: Vec::new(),
-        trust: Trust::FirstParty,
-    }
 }
 
 impl From<IssuedToken> for TokenResponse {

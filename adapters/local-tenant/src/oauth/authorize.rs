@@ -198,7 +198,8 @@ async fn resolve_client(
         parameters.one(name).map_err(repeated).and_then(|value| value.ok_or_else(missing))
     };
     let id = one("client_id")?;
-    let client = tenant.clients.find(id, tenant.now(), from_browser).await;
+    let client =
+        tenant.clients.find(id, &tenant.directory.state().settings, tenant.now(), from_browser).await;
     let client = client.map_err(|error| page("An unknown application", format!("{id}: {error}")))?;
     let redirect_uri = one("redirect_uri")?;
     if !client.redirect_uris.iter().any(|registered| redirect_uri::matches(registered, redirect_uri)) {

@@ -16,7 +16,7 @@ pub(crate) fn client_registered(client: &ClientRecord) {
     tracing::info!(
         client_id = client.id,
         redirect = cut(&destinations.join(" ")),
-        is_confidential = client.secret.is_some(),
+        is_confidential = client.has_secret(),
         "local tenant: client registered"
     );
 }

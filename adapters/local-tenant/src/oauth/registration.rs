@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use syntax::strict_json;
 
-use crate::model::client::{ClientRecord, Trust};
+use crate::model::client::{AuthMethod, ClientRecord, Trust};
 use crate::model::options::{GrantType, Secret, ThirdPartySecurityMode};
 use crate::model::random::random_id;
 use crate::model::redirect_uri;
@@ -29,14 +29,6 @@ struct RequestedMetadata {
     response_types: Option<Vec<String>>,
     #[serde(default)]
     token_endpoint_auth_method: Option<AuthMethod>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum AuthMethod {
-    None,
-    ClientSecretPost,
-    ClientSecretBasic,
 }
 
 /// A client information response (RFC 7591 section 3.2.1).
@@ -81,15 +73,13 @@ pub(crate) fn register(
     } else {
         Some(random_id().ok_or_else(OAuthError::no_randomness)?)
     };
+    let trust = Trust::ThirdParty(mode);
     let client = clients.register(ClientRecord {
-        id: format!("{}{}", id_prefix(mode), random_id().ok_or_else(OAuthError::no_randomness)?),
-        name,
+        token_endpoint_auth_method: method,
         secret: secret.as_deref().map(Secret::new),
         redirect_uris: requested.redirect_uris,
-        logout_urls: Vec::new(),
         grant_types,
-        permissions: Vec::new(),
-        trust: Trust::ThirdParty(mode),
+        ..ClientRecord::new(&trust.new_id().ok_or_else(OAuthError::no_randomness)?, &name, trust)
     });
     log::client_registered(&client);
     Ok(Registered {
@@ -103,13 +93,6 @@ pub(crate) fn register(
         response_types: ["code"],
         token_endpoint_auth_method: method,
     })
-}
-
-const fn id_prefix(mode: ThirdPartySecurityMode) -> &'static str {
-    match mode {
-        ThirdPartySecurityMode::Strict => "tpc_",
-        ThirdPartySecurityMode::Permissive => "",
-    }
 }
 
 fn check_redirect_uris(uris: &[String]) -> Result<(), OAuthError> {

@@ -1,5 +1,6 @@
 //! The state that the endpoints share.
 
+use crate::model::directory::{Directory, Settings, State};
 use crate::model::options::{Api, Options};
 use crate::oauth::clients::Clients;
 use crate::oauth::codes::GrantStore;
@@ -9,6 +10,7 @@ use crate::oauth::pending::PendingRequests;
 /// A tenant, without its socket.
 pub(crate) struct Tenant {
     pub(crate) issuer: Issuer,
+    pub(crate) directory: Directory,
     pub(crate) clients: Clients,
     pub(crate) pending: PendingRequests,
     pub(crate) grants: GrantStore,
@@ -17,7 +19,9 @@ pub(crate) struct Tenant {
 impl Tenant {
     pub(crate) fn new(issuer: Issuer) -> Self {
         let clients = Clients::new(&issuer.options().clients);
-        Self { issuer, clients, pending: PendingRequests::new(), grants: GrantStore::new() }
+        let settings = Settings { client_id_metadata_document_supported: true, ..Settings::default() };
+        let directory = Directory::new(State { settings, ..State::default() });
+        Self { issuer, directory, clients, pending: PendingRequests::new(), grants: GrantStore::new() }
     }
 
     pub(crate) fn options(&self) -> &Options {
