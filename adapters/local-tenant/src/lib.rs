@@ -14,12 +14,14 @@
 //! - `oauth`: what the endpoints decide: authorization, tokens, registration, client metadata, userinfo
 //! - `http`: bodies that come in, responses and errors that go out
 //! - `control`: the endpoints that no client of a real tenant has: a token without a login, faults on demand
+//! - `management`: the part of the Management API that sets a tenant up
 //! - `server`: the thread, the connections, the routes
 
 mod control;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+mod management;
 mod model;
 mod oauth;
 mod pages;
@@ -31,7 +33,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 pub use crate::control::client;
-pub use crate::model::faults::{Fault, KeysAnswer, TokenForm};
+pub use crate::model::faults::{Fault, KeysAnswer, ManagementAnswer, TokenForm};
 use crate::model::keys::{KeyRing, SigningKey};
 pub use crate::model::options::{
     Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, ThirdPartySecurityMode, User,
@@ -135,6 +137,11 @@ impl LocalTenant {
     /// [`TokenError`], which lists what exists.
     pub fn issue_token_to(&self, client_id: &str, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
         control::token::issue(&self.tenant.issuer, request, self.url.clone(), client_id)
+    }
+
+    /// Waits until the Management API has carried out so many writes, counted from the start.
+    pub async fn management_writes(&self, count: u64) {
+        self.tenant.issuer.faults().wait_for_management_writes(count).await;
     }
 
     /// Injects a fault, or ends one. [`Fault::RotateKeys`] makes an RSA key on the calling thread.

@@ -26,17 +26,18 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::AUTHORIZATION;
-use hyper::{Method, Request, Response};
+use hyper::{HeaderMap, Request, Response};
 
 use self::access::Access;
 use self::answer::Answer;
 use self::body::Body;
 use self::error::ApiError;
 use self::query::Query;
-use self::routes::{Operation, Route};
+use self::routes::{Handler, Operation, Route};
 use crate::http::body as http_body;
 use crate::model::directory::State;
 use crate::model::random::random_id;
+use crate::model::rate_limit::Quota;
 use crate::oauth::log;
 use crate::oauth::tenant::Tenant;
 
@@ -93,17 +94,20 @@ pub(crate) async fn respond(tenant: &Tenant, request: Request<Incoming>) -> Resp
     let path = request.uri().path().to_owned();
     let active = tenant.issuer.faults().active();
     let quota = tenant.management_limit.take(tenant.now(), active.management.rate());
-    let outcome = if quota.is_exceeded {
-        Err(ApiError::too_many_requests())
-    } else {
-        handle(tenant, request).await
-    };
+    let outcome =
+        if quota.is_exceeded { Err(ApiError::too_many_requests()) } else { handle(tenant, request).await };
     let mut response = outcome.map(Answer::into_response).unwrap_or_else(|error| {
         log::refused(&path, error.code(), error.message());
         error.into_response()
     });
-    quota.write_to(response.headers_mut());
+    write_quota(quota, response.headers_mut());
     response
+}
+
+fn write_quota(quota: Quota, headers: &mut HeaderMap) {
+    headers.insert("x-ratelimit-limit", quota.limit.into());
+    headers.insert("x-ratelimit-remaining", quota.remaining.into());
+    headers.insert("x-ratelimit-reset", quota.reset.into());
 }
 
 async fn handle(tenant: &Tenant, request: Request<Incoming>) -> Result<Answer, ApiError> {
@@ -124,25 +128,24 @@ async fn handle(tenant: &Tenant, request: Request<Incoming>) -> Result<Answer, A
 
 async fn perform(operation: &Operation, call: &Call<'_>) -> Result<Answer, ApiError> {
     let faults = call.tenant.issuer.faults();
-    let document = if operation.reads_document { Some(clients::fetch_document(call).await?) } else { None };
+    // Before the faults, so that nothing happens between a look at them and the operation.
+    let document = match operation.handler {
+        Handler::Plain(_) => None,
+        Handler::Document(_) => Some(clients::fetch_document(call).await?),
+    };
     if let Some(status) = faults.wait_for_management().await {
         return Err(ApiError::fault(status));
     }
     let answer = match (operation.handler, document) {
-        (routes::Handler::Plain(handler), _) => handler(call),
-        (routes::Handler::Document(handler), document) => handler(call, document.unwrap_or_default()),
+        (Handler::Plain(handler), _) => handler(call),
+        (Handler::Document(handler), Some(document)) => handler(call, document),
+        (Handler::Document(_), None) => Err(ApiError::no_such_path()),
     }?;
     if operation.is_write() {
         faults.count_management_write();
-        faults.wait_until_answers_are_sent().await;
+        faults.wait_while_management_hangs().await;
     }
     Ok(answer)
-}
-
-impl Operation {
-    fn is_write(&self) -> bool {
-        self.method != Method::GET && !self.is_preview
-    }
 }
 
 /// Returns a new id that begins with `prefix`.

@@ -20,7 +20,8 @@ impl Access {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(ApiError::missing_authentication());
         }
-        let claims = tenant.issuer.keys().verified_claims(token.trim()).ok_or_else(ApiError::invalid_token)?;
+        let claims =
+            tenant.issuer.keys().verified_claims(token.trim()).ok_or_else(ApiError::invalid_token)?;
         // The canonical issuer alone: a token works on the domain that issued it, and the audience has no other form.
         let issuer = tenant.issuer.url();
         let audience = format!("{}{PREFIX}", issuer.trim_end_matches('/'));

@@ -36,10 +36,14 @@ const OTHERS: &[(&str, Kind)] = &[
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
     let identifiers: HashSet<&str> = call.query.all("identifiers").collect();
     if identifiers.len() > MAX_IDENTIFIERS {
-        return Err(ApiError::invalid_query("identifiers", format!("Array has more than {MAX_IDENTIFIERS} items")));
+        return Err(ApiError::invalid_query(
+            "identifiers",
+            format!("Array has more than {MAX_IDENTIFIERS} items"),
+        ));
     }
     let state = call.state();
-    let is_asked = |api: &&ResourceServer| identifiers.is_empty() || identifiers.contains(api.identifier.as_str());
+    let is_asked =
+        |api: &&ResourceServer| identifiers.is_empty() || identifiers.contains(api.identifier.as_str());
     let found = state.apis.iter().filter(is_asked).map(value).collect();
     call.query.answer(found, "resource_servers", Paging::Pages)
 }
@@ -150,7 +154,10 @@ fn apply(api: &mut ResourceServer, body: &mut Body) -> Result<(), ApiError> {
     }
     if let Some(lifetime) = body.take("token_lifetime")? {
         if !(1..=MAX_LIFETIME).contains(&lifetime) {
-            return Err(ApiError::property("token_lifetime", format!("Value is not from 1 to {MAX_LIFETIME}")));
+            return Err(ApiError::property(
+                "token_lifetime",
+                format!("Value is not from 1 to {MAX_LIFETIME}"),
+            ));
         }
         api.token_lifetime = lifetime;
     }

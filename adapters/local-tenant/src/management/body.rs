@@ -7,7 +7,7 @@ use syntax::strict_json;
 use super::error::ApiError;
 
 /// The members of a body that were not taken yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Body(Map<String, Value>);
 
 impl Body {
@@ -84,7 +84,11 @@ impl Body {
     }
 
     /// Moves members that decide nothing here into `others`, which an answer repeats. Null removes them.
-    pub(super) fn keep(&mut self, names: &[(&str, Kind)], others: &mut Map<String, Value>) -> Result<(), ApiError> {
+    pub(super) fn keep(
+        &mut self,
+        names: &[(&str, Kind)],
+        others: &mut Map<String, Value>,
+    ) -> Result<(), ApiError> {
         for (name, kind) in names {
             match self.0.remove(*name) {
                 None => {}
@@ -144,9 +148,7 @@ impl Kind {
 /// Returns the error of a body with a member that there is none of.
 pub(super) fn additional(name: &str) -> ApiError {
     let name: String = name.chars().take(100).collect();
-    ApiError::invalid_body(format!(
-        "Payload validation error: 'Additional properties not allowed: {name}'."
-    ))
+    ApiError::invalid_body(format!("Payload validation error: 'Additional properties not allowed: {name}'."))
 }
 
 pub(super) fn wrong_type(name: &str, expected: &str, found: &Value) -> ApiError {

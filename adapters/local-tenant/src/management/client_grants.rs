@@ -22,7 +22,8 @@ const OTHERS: &[(&str, Kind)] = &[
 
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
     let filter = |name| call.query.one(name);
-    let (audience, client_id, default_for) = (filter("audience")?, filter("client_id")?, filter("default_for")?);
+    let (audience, client_id, default_for) =
+        (filter("audience")?, filter("client_id")?, filter("default_for")?);
     let subject_type: Option<SubjectType> = filter("subject_type")?
         .map(|text| read("subject_type", text.into()))
         .transpose()
@@ -67,7 +68,9 @@ pub(super) fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
         check_room(&state.grants, "client grants")?;
         check_scopes(state, &grant)?;
         if state.grants.iter().any(|known| is_same(known, &grant)) {
-            return Err(ApiError::conflict("A client grant for this client, audience and subject type already exists"));
+            return Err(ApiError::conflict(
+                "A client grant for this client, audience and subject type already exists",
+            ));
         }
         let answer = Answer::created(&grant);
         state.grants.push(grant);

@@ -82,7 +82,8 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
             && app_types.is_none_or(|asked| has_type(client, asked))
     };
     let clients = call.tenant.clients.all();
-    let found = clients.iter().map(AsRef::as_ref).filter(is_asked).map(|client| shown(call, client)).collect();
+    let found =
+        clients.iter().map(AsRef::as_ref).filter(is_asked).map(|client| shown(call, client)).collect();
     call.query.answer(found, "clients", Paging::PagesOrCheckpoints)
 }
 
@@ -242,7 +243,10 @@ fn apply(client: &mut ClientRecord, body: &mut Body) -> Result<(), ApiError> {
     if let Some(callbacks) = body.texts("callbacks", MAX_URLS, MAX_URL_CHARS)? {
         if let Some(bad) = callbacks.iter().find(|uri| !redirect_uri::is_acceptable(uri)) {
             let bad: String = bad.chars().take(100).collect();
-            return Err(ApiError::property("callbacks", format!("{bad} is no redirect URI; {ACCEPTED_REDIRECT_URIS}")));
+            return Err(ApiError::property(
+                "callbacks",
+                format!("{bad} is no redirect URI; {ACCEPTED_REDIRECT_URIS}"),
+            ));
         }
         client.redirect_uris = callbacks;
     }

@@ -122,8 +122,8 @@ impl ApiError {
     }
 
     /// What a fault demands.
-    pub(super) fn fault(status: StatusCode) -> Self {
-        Self::new(status, None, "A fault is in force")
+    pub(super) fn fault(status: u16) -> Self {
+        Self::new(response::failure_status(status), None, "A fault is in force")
     }
 
     /// Returns the error's code, or `refused` for those without one.

@@ -91,7 +91,11 @@ pub(super) fn signing_keys(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 /// Lists no events, whatever is searched for: the tenant's log is its output.
 pub(super) fn logs(call: &Call<'_>) -> Result<Answer, ApiError> {
-    let paging = if call.query.one("include_totals")?.is_some() { Paging::Pages } else { return Ok(Answer::ok(&json!([]))) };
+    let paging = if call.query.one("include_totals")?.is_some() {
+        Paging::Pages
+    } else {
+        return Ok(Answer::ok(&json!([])));
+    };
     call.query.answer(Vec::new(), "logs", paging)
 }
 

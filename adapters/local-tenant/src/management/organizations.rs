@@ -81,7 +81,8 @@ fn position(state: &State, id: &str) -> Result<usize, ApiError> {
 
 fn apply(organization: &mut Organization, body: &mut Body) -> Result<(), ApiError> {
     if let Some(name) = body.text("name", MAX_ORGANIZATION_CHARS)? {
-        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        let is_allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
         if !name.bytes().all(is_allowed) {
             return Err(ApiError::property("name", "Expected lower-case letters, digits, - and _"));
         }

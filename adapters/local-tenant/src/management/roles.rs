@@ -18,8 +18,9 @@ const MAX_ID_CHARS: usize = 300;
 
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
     let filter = call.query.one("name_filter")?.map(str::to_lowercase);
-    let is_asked =
-        |role: &&Role| filter.as_ref().is_none_or(|filter| role.name.to_lowercase().contains(filter.as_str()));
+    let is_asked = |role: &&Role| {
+        filter.as_ref().is_none_or(|filter| role.name.to_lowercase().contains(filter.as_str()))
+    };
     let found = call.state().roles.iter().filter(is_asked).map(shown).collect();
     call.query.answer(found, "roles", Paging::Pages)
 }
@@ -94,7 +95,9 @@ pub(super) fn add_permissions(call: &Call<'_>) -> Result<Answer, ApiError> {
         let permissions = &mut find(state, call.id())?.permissions;
         permissions.extend(added);
         if permissions.len() > MAX_PERMISSIONS {
-            return Err(ApiError::too_many_entities(format!("a role has at most {MAX_PERMISSIONS} permissions")));
+            return Err(ApiError::too_many_entities(format!(
+                "a role has at most {MAX_PERMISSIONS} permissions"
+            )));
         }
         Ok(Answer::created(&json!({})))
     })

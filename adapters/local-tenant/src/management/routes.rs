@@ -4,26 +4,27 @@ use hyper::Method;
 
 use super::answer::Answer;
 use super::error::ApiError;
-use super::{Call, PREFIX, apis, client_grants, clients, connections, observed, organizations, roles, settings, users};
+use super::{
+    Call, PREFIX, apis, client_grants, clients, connections, observed, organizations, roles, settings, users,
+};
 use crate::model::client::ClientRecord;
 
 /// One operation of the API.
 pub(super) struct Operation {
-    pub(super) method: Method,
+    method: Method,
     /// Below [`PREFIX`]; `{}` stands for one segment.
     path: &'static str,
     /// One of them is enough.
     pub(super) scopes: &'static [&'static str],
     pub(super) handler: Handler,
-    /// Whether the operation needs the client's metadata document, which is fetched before.
-    pub(super) reads_document: bool,
     /// Whether a POST changes nothing.
-    pub(super) is_preview: bool,
+    is_preview: bool,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Handler {
     Plain(fn(&Call<'_>) -> Result<Answer, ApiError>),
+    /// Needs the client's metadata document, which is fetched before.
     Document(fn(&Call<'_>, Document) -> Result<Answer, ApiError>),
 }
 
@@ -66,7 +67,7 @@ impl Operation {
         handler: fn(&Call<'_>) -> Result<Answer, ApiError>,
     ) -> Self {
         let handler = Handler::Plain(handler);
-        Self { method, path, scopes, handler, reads_document: false, is_preview: false }
+        Self { method, path, scopes, handler, is_preview: false }
     }
 
     const fn with_document(
@@ -76,12 +77,19 @@ impl Operation {
     ) -> Self {
         let scopes = &["create:clients", "update:clients"];
         let handler = Handler::Document(handler);
-        Self { method: Method::POST, path, scopes, handler, reads_document: true, is_preview }
+        Self { method: Method::POST, path, scopes, handler, is_preview }
+    }
+
+    /// Returns whether the operation changes something.
+    pub(super) fn is_write(&self) -> bool {
+        self.method != Method::GET && !self.is_preview
     }
 
     fn ids(&self, segments: &[String]) -> Option<Vec<String>> {
         let pattern: Vec<&str> = self.path.split('/').collect();
-        let fits = |(pattern, segment): (&&str, &String)| *pattern == "{}" && !segment.is_empty() || pattern == segment;
+        let fits = |(pattern, segment): (&&str, &String)| {
+            *pattern == "{}" && !segment.is_empty() || pattern == segment
+        };
         if pattern.len() != segments.len() || !pattern.iter().zip(segments).all(fits) {
             return None;
         }
@@ -197,7 +205,12 @@ mod tests {
     fn a_path_has_one_operation_for_each_method() {
         for (index, one) in OPERATIONS.iter().enumerate() {
             for other in &OPERATIONS[..index] {
-                assert!((&one.method, one.path) != (&other.method, other.path), "{} {}", one.method, one.path);
+                assert!(
+                    (&one.method, one.path) != (&other.method, other.path),
+                    "{} {}",
+                    one.method,
+                    one.path
+                );
             }
             assert!(!one.scopes.is_empty(), "{} {} needs a scope", one.method, one.path);
         }
@@ -209,7 +222,8 @@ mod tests {
         assert_eq!(ids(GET, &format!("resource-servers/{api}")).unwrap(), ["https://mcp.example/mcp"]);
         assert_eq!(ids(GET, "users/auth0%7Ca+b/roles").unwrap(), ["auth0|a+b"]);
         assert_eq!(ids(POST, "clients/cimd/preview").unwrap(), [""; 0]);
-        for wrong in ["resource-servers/", "users//roles", "clients/%", "clients/%g0", "clients/%ff", "", "x"] {
+        for wrong in ["resource-servers/", "users//roles", "clients/%", "clients/%g0", "clients/%ff", "", "x"]
+        {
             assert_eq!(ids(GET, wrong), None, "{wrong}");
         }
     }

@@ -97,8 +97,12 @@ const FLAGS: &[&str] = &[
     "require_pushed_authorization_requests",
 ];
 
-const LIFETIMES: [&str; 4] =
-    ["session_lifetime", "idle_session_lifetime", "ephemeral_session_lifetime", "idle_ephemeral_session_lifetime"];
+const LIFETIMES: [&str; 4] = [
+    "session_lifetime",
+    "idle_session_lifetime",
+    "ephemeral_session_lifetime",
+    "idle_ephemeral_session_lifetime",
+];
 
 pub(super) fn get(call: &Call<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::ok(&call.state().settings))
@@ -139,7 +143,9 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: Value) -> Result<()
         Some((_, kind)) if !kind.is_that_of(&value) => return Err(wrong_type(name, kind.name(), &value)),
         Some(_) => {}
         // Read alone, so that the error names it.
-        None => drop(read::<Settings>(name, Value::Object(Map::from_iter([(name.to_owned(), value.clone())])))?),
+        None => {
+            drop(read::<Settings>(name, Value::Object(Map::from_iter([(name.to_owned(), value.clone())])))?)
+        }
     }
     settings.insert(name.to_owned(), value);
     Ok(())

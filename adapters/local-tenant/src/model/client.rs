@@ -22,6 +22,8 @@ pub(crate) struct ClientRecord {
     pub(crate) grant_types: Vec<GrantType>,
     pub(crate) permissions: Vec<String>,
     pub(crate) trust: Trust,
+    /// What the Management API keeps as it is sent.
+    pub(crate) others: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Auth0's `app_type`.
@@ -32,6 +34,8 @@ pub(crate) enum AppType {
     Spa,
     RegularWeb,
     NonInteractive,
+    /// An API that exchanges tokens for others.
+    ResourceServer,
 }
 
 /// `token_endpoint_auth_method` (RFC 7591 section 2). Secrets may come in the form or in the header, whichever it says.
@@ -80,6 +84,7 @@ impl ClientRecord {
             grant_types: Vec::new(),
             permissions: Vec::new(),
             trust,
+            others: serde_json::Map::new(),
         }
     }
 

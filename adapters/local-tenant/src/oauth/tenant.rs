@@ -2,6 +2,7 @@
 
 use crate::model::directory::{Directory, Settings, State};
 use crate::model::options::{Api, Options};
+use crate::model::rate_limit::RateLimit;
 use crate::oauth::clients::Clients;
 use crate::oauth::codes::GrantStore;
 use crate::oauth::issuer::Issuer;
@@ -14,6 +15,8 @@ pub(crate) struct Tenant {
     pub(crate) clients: Clients,
     pub(crate) pending: PendingRequests,
     pub(crate) grants: GrantStore,
+    /// Of the Management API.
+    pub(crate) management_limit: RateLimit,
 }
 
 impl Tenant {
@@ -21,7 +24,14 @@ impl Tenant {
         let clients = Clients::new(&issuer.options().clients);
         let settings = Settings { client_id_metadata_document_supported: true, ..Settings::default() };
         let directory = Directory::new(State { settings, ..State::default() });
-        Self { issuer, directory, clients, pending: PendingRequests::new(), grants: GrantStore::new() }
+        Self {
+            issuer,
+            directory,
+            clients,
+            pending: PendingRequests::new(),
+            grants: GrantStore::new(),
+            management_limit: RateLimit::default(),
+        }
     }
 
     pub(crate) fn options(&self) -> &Options {

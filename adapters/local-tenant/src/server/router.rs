@@ -13,6 +13,7 @@ use crate::control;
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::response::{self, DOCUMENT_CACHING, NO_STORE};
+use crate::management;
 use crate::model::faults::KeysAnswer;
 use crate::oauth::authorize::{self, Outcome, Refusal};
 use crate::oauth::parameters::Parameters;
@@ -96,15 +97,30 @@ impl Route {
 /// Responds to any request.
 pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
+    if path.starts_with(management::PREFIX) {
+        return match check_management(&request) {
+            Ok(()) => management::respond(tenant, request).await,
+            Err(problem) => refuse(&path, problem),
+        };
+    }
     let route = Route::of(&path);
-    let mut response = dispatch(tenant, route, request).await.unwrap_or_else(|problem| {
-        log::refused(&path, problem.error(), &problem.description());
-        problem.into_response()
-    });
+    let mut response =
+        dispatch(tenant, route, request).await.unwrap_or_else(|problem| refuse(&path, problem));
     if route.is_some_and(Route::is_readable_by_pages) {
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     response
+}
+
+fn refuse(path: &str, problem: Problem) -> Response<Full<Bytes>> {
+    log::refused(path, problem.error(), &problem.description());
+    problem.into_response()
+}
+
+/// Checks that a request of the Management API comes from a command on this machine, and from no web page.
+fn check_management(request: &Request<Incoming>) -> Result<(), Problem> {
+    check_host(request)?;
+    if request.headers().contains_key(ORIGIN) { Err(Problem::ForeignOrigin) } else { Ok(()) }
 }
 
 async fn dispatch(
@@ -175,19 +191,12 @@ async fn keys(tenant: &Tenant) -> Response<Full<Bytes>> {
     let mut published = tenant.issuer.keys().jwks();
     match answer {
         KeysAnswer::Good | KeysAnswer::Slow { .. } | KeysAnswer::Hang => {}
-        KeysAnswer::Status { status } => return response::empty(failure_status(status)),
+        KeysAnswer::Status { status } => return response::empty(response::failure_status(status)),
         KeysAnswer::Garbage => return response::html("<h1>Not a key in sight</h1>".to_owned(), ""),
         KeysAnswer::Empty => published = serde_json::json!({"keys": []}),
         KeysAnswer::Huge => published["padding"] = "x".repeat(HUGE_PADDING_BYTES).into(),
     }
     response::json(&published, DOCUMENT_CACHING)
-}
-
-fn failure_status(status: u16) -> StatusCode {
-    StatusCode::from_u16(status)
-        .ok()
-        .filter(|status| status.is_client_error() || status.is_server_error())
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 async fn authorize(
