@@ -103,7 +103,8 @@ fn tenant() -> Tenant {
     let key = || {
         SigningKey::generate().unwrap_or_else(|| panic!("the operating system provides no random numbers"))
     };
-    Tenant::new(Issuer::new(options, 3002, KeyRing::new(key(), key())))
+    let tenant = Tenant::new(Issuer::new(options, 3002, KeyRing::new(key(), key())));
+    tenant.unwrap_or_else(|| panic!("the operating system provides no random numbers"))
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ pub(crate) struct ClientRecord {
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) logout_urls: Vec<String>,
     pub(crate) grant_types: Vec<GrantType>,
-    pub(crate) permissions: Vec<String>,
     pub(crate) trust: Trust,
 }
 
@@ -78,7 +77,6 @@ impl ClientRecord {
             redirect_uris: Vec::new(),
             logout_urls: Vec::new(),
             grant_types: Vec::new(),
-            permissions: Vec::new(),
             trust,
         }
     }
@@ -114,7 +112,6 @@ impl From<&Client> for ClientRecord {
             redirect_uris: client.redirect_uris.clone(),
             logout_urls: client.logout_urls.clone(),
             grant_types: client.grant_types.clone(),
-            permissions: client.permissions.clone(),
             ..Self::new(&client.id, &client.name, Trust::FirstParty)
         }
     }

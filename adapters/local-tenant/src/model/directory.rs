@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::options::{HOUR, MAX_LIFETIME};
+
 /// The present state, shared by all endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Directory(Mutex<Arc<State>>);
@@ -123,11 +125,19 @@ pub(crate) struct ResourceServer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token_encryption: Option<serde_json::Value>,
     /// For third-party clients, in seconds. Of the options only: Auth0 has an hour.
-    #[serde(skip)]
+    #[serde(skip, default = "hour")]
     pub(crate) third_party_token_lifetime: u64,
     /// Of refresh tokens, in seconds. Of the options only.
-    #[serde(skip)]
+    #[serde(skip, default = "thirty_days")]
     pub(crate) refresh_token_lifetime: u64,
+}
+
+const fn hour() -> u64 {
+    HOUR
+}
+
+const fn thirty_days() -> u64 {
+    MAX_LIFETIME
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
