@@ -96,10 +96,13 @@ pub(crate) async fn respond(tenant: &Tenant, request: Request<Incoming>) -> Resp
     let quota = tenant.management_limit.take(tenant.now(), active.management.rate());
     let outcome =
         if quota.is_exceeded { Err(ApiError::too_many_requests()) } else { handle(tenant, request).await };
-    let mut response = outcome.map(Answer::into_response).unwrap_or_else(|error| {
-        log::refused(&path, error.code(), error.message());
-        error.into_response()
-    });
+    let mut response = outcome.map_or_else(
+        |error| {
+            log::refused(&path, error.code(), error.message());
+            error.into_response()
+        },
+        Answer::into_response,
+    );
     write_quota(quota, response.headers_mut());
     response
 }
@@ -116,7 +119,7 @@ async fn handle(tenant: &Tenant, request: Request<Incoming>) -> Result<Answer, A
     let access = Access::of(tenant, authorization)?;
     let Route { operation, ids } = Route::of(&head.method, head.uri.path())?;
     access.require_any(operation.scopes)?;
-    let query = Query::parse(head.uri.query().unwrap_or_default())?;
+    let query = Query::parse(head.uri.query().unwrap_or_default());
     let body = if incoming.is_end_stream() {
         Bytes::new()
     } else {
@@ -160,3 +163,6 @@ fn check_room<T>(entities: &[T], kind: &str) -> Result<(), ApiError> {
     }
     Err(ApiError::too_many_entities(format!("the tenant has the maximum number of {kind}, {MAX_ENTITIES}")))
 }
+
+#[cfg(test)]
+mod tests;

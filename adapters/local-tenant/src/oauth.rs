@@ -1,5 +1,6 @@
 //! What the endpoints decide, by the OAuth and OpenID Connect specifications and by Auth0's rules, without HTTP.
 
+pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod authorization;
 pub(crate) mod authorize;

@@ -35,7 +35,7 @@ impl OAuthError {
     fn status(&self) -> StatusCode {
         match self.code {
             "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
-            "insufficient_scope" => StatusCode::FORBIDDEN,
+            "insufficient_scope" | "access_denied" => StatusCode::FORBIDDEN,
             "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }

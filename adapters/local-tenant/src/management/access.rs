@@ -41,6 +41,7 @@ impl Access {
         Err(ApiError::insufficient_scope(expected))
     }
 
+    /// Returns the access of a token with these scopes, for tests.
     #[cfg(test)]
     pub(super) fn to(scopes: &[&str]) -> Self {
         Self { scopes: scopes.iter().map(|&scope| scope.to_owned()).collect() }

@@ -37,6 +37,7 @@ impl Answer {
         response
     }
 
+    /// Returns the status and the body, for tests.
     #[cfg(test)]
     pub(super) fn parts(self) -> (u16, Value) {
         (self.status.as_u16(), self.body.unwrap_or_default())

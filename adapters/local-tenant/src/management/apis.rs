@@ -10,7 +10,7 @@ use super::error::{ApiError, Entity};
 use super::query::Paging;
 use super::{Call, MAX_NAME_CHARS, check_room, new_id};
 use crate::model::directory::{
-    AccessPolicy, ResourceServer, ResourceServerScope, State, SubjectTypeAuthorization,
+    AccessPolicy, ResourceServer, ResourceServerScope, SigningAlg, State, SubjectTypeAuthorization,
 };
 
 const MAX_IDENTIFIER_CHARS: usize = 600;
@@ -64,7 +64,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
         identifier,
         is_system: false,
         scopes: Vec::new(),
-        signing_alg: Default::default(),
+        signing_alg: SigningAlg::default(),
         token_dialect: None,
         enforce_policies: false,
         allow_offline_access: false,
@@ -137,7 +137,7 @@ fn apply(api: &mut ResourceServer, body: &mut Body) -> Result<(), ApiError> {
     }
     // A symmetric key, which nothing here signs with.
     body.text("signing_secret", MAX_NAME_CHARS)?;
-    if let Some(dialect) = body.take_nullable("token_dialect")? {
+    if let Some(dialect) = body.take("token_dialect")? {
         api.token_dialect = dialect;
     }
     for (name, flag) in [
@@ -164,7 +164,7 @@ fn apply(api: &mut ResourceServer, body: &mut Body) -> Result<(), ApiError> {
     if let Some(policies) = body.take("subject_type_authorization")? {
         api.subject_type_authorization = checked_policies(policies)?;
     }
-    if let Some(encryption) = body.take_nullable::<serde_json::Map<_, _>>("token_encryption")? {
+    if let Some(encryption) = body.take::<Option<serde_json::Map<_, _>>>("token_encryption")? {
         api.token_encryption = encryption.map(serde_json::Value::Object);
     }
     body.keep(OTHERS, &mut api.others)

@@ -23,17 +23,9 @@ impl Body {
         self.0.contains_key(name)
     }
 
-    /// Takes a member, if there is one.
+    /// Takes a member, if there is one. An `Option` of it may be null, which means that it is not set.
     pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
         self.0.remove(name).map(|value| read(name, value)).transpose()
-    }
-
-    /// Takes a member that may be null, which means that it is not set.
-    pub(super) fn take_nullable<T: DeserializeOwned>(
-        &mut self,
-        name: &str,
-    ) -> Result<Option<Option<T>>, ApiError> {
-        self.take(name)
     }
 
     pub(super) fn require<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ApiError> {

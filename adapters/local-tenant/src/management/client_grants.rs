@@ -8,8 +8,8 @@ use super::error::{ApiError, Entity};
 use super::query::Paging;
 use super::{Call, MAX_NAME_CHARS, check_room, new_id};
 use crate::model::directory::{ClientGrant, State, SubjectType};
+use crate::model::options::THIRD_PARTY_CLIENTS;
 
-const THIRD_PARTY_CLIENTS: &str = "third_party_clients";
 const MAX_SCOPES: usize = 1000;
 const MAX_TEXT_CHARS: usize = 600;
 
@@ -119,8 +119,8 @@ fn check_grantee(call: &Call<'_>, grant: &ClientGrant) -> Result<(), ApiError> {
 
 /// Applies `scope` or `allow_all_scopes`, of which a grant has one. Null leaves it as it is.
 fn apply_scopes(grant: &mut ClientGrant, body: &mut Body) -> Result<(), ApiError> {
-    let scope = body.take_nullable::<Vec<String>>("scope")?.flatten();
-    let allow_all = body.take_nullable::<bool>("allow_all_scopes")?.flatten();
+    let scope = body.take::<Option<Vec<String>>>("scope")?.flatten();
+    let allow_all = body.take::<Option<bool>>("allow_all_scopes")?.flatten();
     match (scope, allow_all) {
         (Some(_), Some(true)) => Err(ApiError::property("scope", "Not allowed beside allow_all_scopes")),
         (Some(scope), _) => {

@@ -157,7 +157,7 @@ pub(super) async fn fetch_document(call: &Call<'_>) -> Result<Document, ApiError
 }
 
 /// Says what registering a document would do, and what is wrong with it.
-pub(super) fn preview(call: &Call<'_>, (url, document): Document) -> Result<Answer, ApiError> {
+pub(super) fn preview(call: &Call<'_>, (url, document): Document) -> Answer {
     let mut answer = match document {
         Ok(client) => json!({"errors": [], "validation": valid(), "mapped_fields": mapped(&client)}),
         Err(why) => json!({
@@ -168,7 +168,7 @@ pub(super) fn preview(call: &Call<'_>, (url, document): Document) -> Result<Answ
     if let Some(client) = registered(call, &url) {
         answer["client_id"] = client.into();
     }
-    Ok(Answer::ok(&answer))
+    Answer::ok(&answer)
 }
 
 /// Registers the client that a document describes, or brings the registered one up to date.
@@ -259,7 +259,7 @@ fn apply(client: &mut ClientRecord, body: &mut Body) -> Result<(), ApiError> {
     if let Some(grants) = body.take::<Vec<GrantType>>("grant_types")? {
         client.grant_types = without_repetitions(grants);
     }
-    if let Some(method) = body.take_nullable::<AuthMethod>("token_endpoint_auth_method")? {
+    if let Some(method) = body.take::<Option<AuthMethod>>("token_endpoint_auth_method")? {
         client.token_endpoint_auth_method = method.unwrap_or_else(|| default_method(client.app_type));
     }
     apply_secret(client, body)?;

@@ -140,10 +140,10 @@ fn apply(connection: &mut Connection, body: &mut Body) -> Result<(), ApiError> {
     if let Some(name) = body.text("display_name", MAX_NAME_CHARS)? {
         connection.display_name = Some(name);
     }
-    if let Some(options) = body.take_nullable("options")? {
+    if let Some(options) = body.take::<Option<_>>("options")? {
         connection.options = options.unwrap_or_default();
     }
-    if let Some(clients) = body.take_nullable("enabled_clients")? {
+    if let Some(clients) = body.take::<Option<_>>("enabled_clients")? {
         connection.enabled_clients = clients.unwrap_or_default();
         check_clients(&connection.enabled_clients)?;
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::problem::Problem;
 use crate::http::response::{self, NO_STORE};
@@ -135,7 +135,8 @@ impl ApiError {
         &self.message
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+    /// Returns the status and the body.
+    pub(super) fn parts(&self) -> (StatusCode, Value) {
         let mut body = json!({
             "statusCode": self.status.as_u16(),
             "error": self.status.canonical_reason().unwrap_or("Error"),
@@ -144,8 +145,13 @@ impl ApiError {
         if let Some(code) = self.code {
             body["errorCode"] = code.into();
         }
+        (self.status, body)
+    }
+
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        let (status, body) = self.parts();
         let mut response = response::json(&body, NO_STORE);
-        *response.status_mut() = self.status;
+        *response.status_mut() = status;
         if self.ends_connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

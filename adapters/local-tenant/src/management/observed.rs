@@ -11,8 +11,8 @@ const RULE: &str = "rul_";
 const HOOK: &str = "hook_";
 const MAX_SCRIPT_CHARS: usize = 100_000;
 
-pub(super) fn prompts(call: &Call<'_>) -> Result<Answer, ApiError> {
-    Ok(Answer::ok(&call.state().prompts))
+pub(super) fn prompts(call: &Call<'_>) -> Answer {
+    Answer::ok(&call.state().prompts)
 }
 
 pub(super) fn update_prompts(call: &Call<'_>) -> Result<Answer, ApiError> {
@@ -26,7 +26,7 @@ pub(super) fn update_prompts(call: &Call<'_>) -> Result<Answer, ApiError> {
             ("identifier_first", &mut prompts.identifier_first),
             ("webauthn_platform_first_factor", &mut prompts.webauthn_platform_first_factor),
         ] {
-            if let Some(value) = body.take_nullable(name)? {
+            if let Some(value) = body.take(name)? {
                 *flag = value;
             }
         }
@@ -72,12 +72,12 @@ pub(super) fn delete_hook(call: &Call<'_>) -> Result<Answer, ApiError> {
     call.change(|state| remove(&mut state.hooks, call.id(), HOOK, Entity::Hook))
 }
 
-pub(super) fn custom_domains(_: &Call<'_>) -> Result<Answer, ApiError> {
-    Ok(Answer::ok(&json!([])))
+pub(super) fn custom_domains() -> Answer {
+    Answer::ok(&json!([]))
 }
 
 /// Lists the published keys, without certificates: the tenant's keys have none.
-pub(super) fn signing_keys(call: &Call<'_>) -> Result<Answer, ApiError> {
+pub(super) fn signing_keys(call: &Call<'_>) -> Answer {
     let roles = call.tenant.issuer.keys().kids();
     let shown = |kid: String, role: &str| {
         json!({
@@ -86,17 +86,15 @@ pub(super) fn signing_keys(call: &Call<'_>) -> Result<Answer, ApiError> {
         })
     };
     let keys: Vec<Value> = roles.into_iter().map(|(kid, role)| shown(kid, role)).collect();
-    Ok(Answer::ok(&keys))
+    Answer::ok(&keys)
 }
 
 /// Lists no events, whatever is searched for: the tenant's log is its output.
 pub(super) fn logs(call: &Call<'_>) -> Result<Answer, ApiError> {
-    let paging = if call.query.one("include_totals")?.is_some() {
-        Paging::Pages
-    } else {
-        return Ok(Answer::ok(&json!([])));
-    };
-    call.query.answer(Vec::new(), "logs", paging)
+    if call.query.flag("include_totals")? == Some(true) {
+        return call.query.answer(Vec::new(), "logs", Paging::Pages);
+    }
+    Ok(Answer::ok(&json!([])))
 }
 
 /// Takes the members that rules and hooks have in common. Only their names matter here, and only enabled ones are kept.

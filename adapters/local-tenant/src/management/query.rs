@@ -29,9 +29,8 @@ pub(super) enum Paging {
 }
 
 impl Query {
-    pub(super) fn parse(text: &str) -> Result<Self, ApiError> {
-        let pairs: Vec<(String, String)> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
-        Ok(Self(pairs))
+    pub(super) fn parse(text: &str) -> Self {
+        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
     }
 
     /// Returns a parameter that may occur once.

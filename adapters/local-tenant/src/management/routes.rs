@@ -80,6 +80,12 @@ impl Operation {
         Self { method: Method::POST, path, scopes, handler, is_preview }
     }
 
+    /// Returns the method and the path, for tests.
+    #[cfg(test)]
+    pub(super) fn name(&self) -> (&str, &'static str) {
+        (self.method.as_str(), self.path)
+    }
+
     /// Returns whether the operation changes something.
     pub(super) fn is_write(&self) -> bool {
         self.method != Method::GET && !self.is_preview
@@ -104,8 +110,8 @@ const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
 #[rustfmt::skip]
-static OPERATIONS: &[Operation] = &[
-    Operation::new(GET, "tenants/settings", &["read:tenant_settings"], settings::get),
+pub(super) static OPERATIONS: &[Operation] = &[
+    Operation::new(GET, "tenants/settings", &["read:tenant_settings"], |call| Ok(settings::get(call))),
     Operation::new(PATCH, "tenants/settings", &["update:tenant_settings"], settings::update),
 
     Operation::new(GET, "resource-servers", &["read:resource_servers"], apis::list),
@@ -122,7 +128,7 @@ static OPERATIONS: &[Operation] = &[
 
     Operation::new(GET, "clients", &["read:clients"], clients::list),
     Operation::new(POST, "clients", &["create:clients"], clients::create),
-    Operation::with_document("clients/cimd/preview", clients::preview, true),
+    Operation::with_document("clients/cimd/preview", |call, document| Ok(clients::preview(call, document)), true),
     Operation::with_document("clients/cimd/register", clients::register, false),
     Operation::new(GET, "clients/{}", &["read:clients"], clients::get),
     Operation::new(PATCH, "clients/{}", &["update:clients"], clients::update),
@@ -161,7 +167,7 @@ static OPERATIONS: &[Operation] = &[
     Operation::new(PATCH, "organizations/{}", &["update:organizations"], organizations::update),
     Operation::new(DELETE, "organizations/{}", &["delete:organizations"], organizations::delete),
 
-    Operation::new(GET, "prompts", &["read:prompts"], observed::prompts),
+    Operation::new(GET, "prompts", &["read:prompts"], |call| Ok(observed::prompts(call))),
     Operation::new(PATCH, "prompts", &["update:prompts"], observed::update_prompts),
     Operation::new(GET, "rules", &["read:rules"], observed::rules),
     Operation::new(POST, "rules", &["create:rules"], observed::create_rule),
@@ -169,8 +175,8 @@ static OPERATIONS: &[Operation] = &[
     Operation::new(GET, "hooks", &["read:hooks"], observed::hooks),
     Operation::new(POST, "hooks", &["create:hooks"], observed::create_hook),
     Operation::new(DELETE, "hooks/{}", &["delete:hooks"], observed::delete_hook),
-    Operation::new(GET, "custom-domains", &["read:custom_domains"], observed::custom_domains),
-    Operation::new(GET, "keys/signing", &["read:signing_keys"], observed::signing_keys),
+    Operation::new(GET, "custom-domains", &["read:custom_domains"], |_| Ok(observed::custom_domains())),
+    Operation::new(GET, "keys/signing", &["read:signing_keys"], |call| Ok(observed::signing_keys(call))),
     Operation::new(GET, "logs", &["read:logs"], observed::logs),
 ];
 
@@ -197,8 +203,8 @@ fn hex(digit: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn ids(method: Method, path: &str) -> Option<Vec<String>> {
-        Route::of(&method, &format!("{PREFIX}{path}")).ok().map(|route| route.ids)
+    fn ids(method: &Method, path: &str) -> Option<Vec<String>> {
+        Route::of(method, &format!("{PREFIX}{path}")).ok().map(|route| route.ids)
     }
 
     #[test]
@@ -219,12 +225,12 @@ mod tests {
     #[test]
     fn an_id_is_one_decoded_segment() {
         let api = "https%3A%2F%2Fmcp.example%2Fmcp";
-        assert_eq!(ids(GET, &format!("resource-servers/{api}")).unwrap(), ["https://mcp.example/mcp"]);
-        assert_eq!(ids(GET, "users/auth0%7Ca+b/roles").unwrap(), ["auth0|a+b"]);
-        assert_eq!(ids(POST, "clients/cimd/preview").unwrap(), [""; 0]);
+        assert_eq!(ids(&GET, &format!("resource-servers/{api}")).unwrap(), ["https://mcp.example/mcp"]);
+        assert_eq!(ids(&GET, "users/auth0%7Ca+b/roles").unwrap(), ["auth0|a+b"]);
+        assert_eq!(ids(&POST, "clients/cimd/preview").unwrap(), [""; 0]);
         for wrong in ["resource-servers/", "users//roles", "clients/%", "clients/%g0", "clients/%ff", "", "x"]
         {
-            assert_eq!(ids(GET, wrong), None, "{wrong}");
+            assert_eq!(ids(&GET, wrong), None, "{wrong}");
         }
     }
 

@@ -104,8 +104,8 @@ const LIFETIMES: [&str; 4] = [
     "idle_ephemeral_session_lifetime",
 ];
 
-pub(super) fn get(call: &Call<'_>) -> Result<Answer, ApiError> {
-    Ok(Answer::ok(&call.state().settings))
+pub(super) fn get(call: &Call<'_>) -> Answer {
+    Answer::ok(&call.state().settings)
 }
 
 /// Changes settings. Flags are merged, all others are replaced as a whole. Null resets a setting; what it does at Auth0 is not
@@ -144,7 +144,8 @@ fn set(settings: &mut Map<String, Value>, name: &str, value: Value) -> Result<()
         Some(_) => {}
         // Read alone, so that the error names it.
         None => {
-            drop(read::<Settings>(name, Value::Object(Map::from_iter([(name.to_owned(), value.clone())])))?)
+            let alone = Map::from_iter([(name.to_owned(), value.clone())]);
+            read::<Settings>(name, Value::Object(alone))?;
         }
     }
     settings.insert(name.to_owned(), value);

@@ -20,7 +20,6 @@ pub(crate) struct ClientRecord {
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) logout_urls: Vec<String>,
     pub(crate) grant_types: Vec<GrantType>,
-    pub(crate) permissions: Vec<String>,
     pub(crate) trust: Trust,
     /// What the Management API keeps as it is sent.
     pub(crate) others: serde_json::Map<String, serde_json::Value>,
@@ -82,7 +81,6 @@ impl ClientRecord {
             redirect_uris: Vec::new(),
             logout_urls: Vec::new(),
             grant_types: Vec::new(),
-            permissions: Vec::new(),
             trust,
             others: serde_json::Map::new(),
         }
@@ -119,7 +117,6 @@ impl From<&Client> for ClientRecord {
             redirect_uris: client.redirect_uris.clone(),
             logout_urls: client.logout_urls.clone(),
             grant_types: client.grant_types.clone(),
-            permissions: client.permissions.clone(),
             ..Self::new(&client.id, &client.name, Trust::FirstParty)
         }
     }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::options::{HOUR, MAX_LIFETIME};
+
 /// The present state, shared by all endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Directory(Mutex<Arc<State>>);
@@ -116,6 +118,7 @@ pub(crate) type SecurityMode = crate::model::options::ThirdPartySecurityMode;
 
 /// An API of `GET /api/v2/resource-servers`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are Auth0's")]
 pub(crate) struct ResourceServer {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -146,14 +149,22 @@ pub(crate) struct ResourceServer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token_encryption: Option<serde_json::Value>,
     /// For third-party clients, in seconds. Of the options only: Auth0 has an hour.
-    #[serde(skip)]
+    #[serde(skip, default = "hour")]
     pub(crate) third_party_token_lifetime: u64,
     /// Of refresh tokens, in seconds. Of the options only.
-    #[serde(skip)]
+    #[serde(skip, default = "thirty_days")]
     pub(crate) refresh_token_lifetime: u64,
     /// What the Management API keeps as it is sent.
     #[serde(flatten)]
     pub(crate) others: serde_json::Map<String, serde_json::Value>,
+}
+
+const fn hour() -> u64 {
+    HOUR
+}
+
+const fn thirty_days() -> u64 {
+    MAX_LIFETIME
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,6 +249,7 @@ pub(crate) enum SubjectType {
 
 /// A connection of `GET /api/v2/connections`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are Auth0's")]
 pub(crate) struct Connection {
     pub(crate) id: String,
     pub(crate) name: String,

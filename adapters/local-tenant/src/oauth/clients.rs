@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::model::client::{ClientRecord, Trust};
 use crate::model::directory::Settings;
-use crate::model::options::{Client, GrantType, ThirdPartySecurityMode};
+use crate::model::options::{GrantType, ThirdPartySecurityMode};
 use crate::model::redirect_uri::{self, ACCEPTED_REDIRECT_URIS};
 use crate::oauth::client_metadata::{
     ClientMetadata, MetadataError, MetadataFetcher, check_sender, is_document_url,
@@ -71,8 +71,9 @@ struct Store {
 }
 
 impl Clients {
-    pub(crate) fn new(configured: &[Client]) -> Self {
-        let defined = configured.iter().map(|client| Arc::new(ClientRecord::from(client))).collect();
+    /// Returns the store with these clients.
+    pub(crate) fn new(defined: impl Iterator<Item = ClientRecord>) -> Self {
+        let defined = defined.map(Arc::new).collect();
         Self {
             store: Mutex::new(Store { defined, registered: LruCache::new(MAX_CLIENTS) }),
             documents: Mutex::new(LruCache::new(MAX_CLIENTS)),

@@ -82,7 +82,7 @@ pub(crate) fn token_issued(authorization: &Authorization, via: IssuedVia, has_re
         client_id = cut(&authorization.client.id),
         user,
         grant,
-        audience = authorization.audience,
+        audience = authorization.audience.as_deref(),
         scope = authorization.scope.join(" "),
         has_refresh_token = has_refresh,
         has_id_token = has_id,

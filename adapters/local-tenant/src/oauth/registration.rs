@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use syntax::strict_json;
 
 use crate::model::client::{AuthMethod, ClientRecord, Trust};
-use crate::model::options::{GrantType, Secret, ThirdPartySecurityMode};
+use crate::model::directory::Settings;
+use crate::model::options::{GrantType, Secret};
 use crate::model::random::random_id;
 use crate::model::redirect_uri;
 use crate::oauth::clients::Clients;
@@ -50,13 +51,19 @@ pub(crate) struct Registered {
 /// Registers the client that the body describes.
 ///
 /// # Errors
-/// The error response of RFC 7591 section 3.2.2.
+/// The error response of RFC 7591 section 3.2.2, or `access_denied` where the settings forbid it.
 pub(crate) fn register(
     clients: &Clients,
-    mode: ThirdPartySecurityMode,
+    settings: &Settings,
     body: &[u8],
     now: i64,
 ) -> Result<Registered, OAuthError> {
+    if !settings.flags.enable_dynamic_client_registration {
+        return Err(OAuthError::new(
+            "access_denied",
+            "dynamic client registration is not enabled (flags.enable_dynamic_client_registration is off)",
+        ));
+    }
     let requested: RequestedMetadata = strict_json::parse(body).map_err(|error| {
         invalid_metadata(format!("the body is not client metadata (RFC 7591 section 2): {error}"))
     })?;
@@ -73,7 +80,7 @@ pub(crate) fn register(
     } else {
         Some(random_id().ok_or_else(OAuthError::no_randomness)?)
     };
-    let trust = Trust::ThirdParty(mode);
+    let trust = Trust::ThirdParty(settings.dynamic_client_registration_security_mode);
     let client = clients.register(ClientRecord {
         token_endpoint_auth_method: method,
         secret: secret.as_deref().map(Secret::new),

@@ -142,9 +142,10 @@ async fn dispatch(
     }
     let issuer = tenant.issuer.url_for(&host);
     match route {
-        Route::Discovery => {
-            Ok(response::json(&discovery::document(&issuer, tenant.options()), DOCUMENT_CACHING))
-        }
+        Route::Discovery => Ok(response::json(
+            &discovery::document(&issuer, &tenant.directory.state().settings),
+            DOCUMENT_CACHING,
+        )),
         Route::Keys => Ok(keys(tenant).await),
         Route::Style => Ok(response::style(pages::STYLE)),
         Route::Logout => Ok(logout(tenant, request.uri().query())),
@@ -170,14 +171,13 @@ async fn dispatch(
         }
         Route::Register => {
             let body = json_body(request).await?;
-            let mode = tenant.options().third_party_security_mode;
-            let registered = registration::register(&tenant.clients, mode, &body, tenant.now())?;
+            let state = tenant.directory.state();
+            let registered = registration::register(&tenant.clients, &state.settings, &body, tenant.now())?;
             Ok(response::created(&registered))
         }
         Route::ControlToken => {
             let body = json_body(request).await?;
-            control::token::handle(&tenant.issuer, &body, issuer)
-                .map(|token| response::json(&token, NO_STORE))
+            control::token::handle(tenant, &body, issuer).map(|token| response::json(&token, NO_STORE))
         }
         Route::ControlFault => {
             control::faults::handle(tenant, &json_body(request).await?).await?;
@@ -207,9 +207,9 @@ async fn authorize(
 ) -> Response<Full<Bytes>> {
     match authorize::begin(tenant, parameters, issuer, from_browser).await {
         Ok(Outcome::Redirect(location)) => redirect(tenant, &location),
-        Ok(Outcome::AskForConsent { transaction, request }) => {
+        Ok(Outcome::AskForConsent { transaction, request, state }) => {
             let return_to = authorize::destination(&request);
-            let page = authorize::consent_page(tenant, &transaction, &request, &return_to);
+            let page = authorize::consent_page(tenant, &state, &transaction, &request, &return_to);
             response::html(pages::consent(&page), &authorize::form_action_source(&request))
         }
         Err(refusal) => refused(tenant, "/authorize", refusal),
