@@ -21,3 +21,6 @@ pub(crate) mod target;
 pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod token_endpoint;
+
+#[cfg(test)]
+mod tests;

@@ -266,3 +266,75 @@ fn from_metadata(id: &str, metadata: ClientMetadata) -> ClientRecord {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: &str) -> ClientRecord {
+        ClientRecord::new(id, id, Trust::FirstParty)
+    }
+
+    fn ids(clients: &Clients) -> Vec<String> {
+        clients.all().iter().map(|client| client.id.clone()).collect()
+    }
+
+    #[test]
+    fn every_client_can_be_changed_and_removed() {
+        let clients = Clients::new([client("configured")].into_iter());
+        clients.insert(client("defined")).unwrap();
+        for id in ["z", "y"] {
+            clients.register(client(id));
+        }
+        assert_eq!(ids(&clients), ["configured", "defined", "y", "z"]);
+        for id in ids(&clients) {
+            let renamed = clients.update(&id, |client| {
+                (client.name, client.id) = ("renamed".into(), "another id".into());
+                Ok::<_, ()>(())
+            });
+            assert_eq!(renamed.unwrap().unwrap().id, id, "an id stays");
+            let failed = clients.update(&id, |client| {
+                client.name = "half done".into();
+                Err("no")
+            });
+            assert_eq!(failed, Err("no"));
+            assert_eq!(clients.get(&id).unwrap().name, "renamed");
+            assert_eq!(clients.lookup(&id, &Settings::default()).unwrap().name, "renamed");
+            assert_eq!(clients.remove(&id).unwrap().name, "renamed");
+            assert_eq!((clients.get(&id), clients.remove(&id)), (None, None));
+            assert_eq!(clients.lookup(&id, &Settings::default()), Err(ClientLookupError::Unknown));
+        }
+        assert_eq!(clients.update("gone", |_| Ok::<_, ()>(())), Ok(None));
+        assert!(clients.all().is_empty());
+    }
+
+    #[test]
+    fn an_id_is_one_clients_and_their_number_is_bounded() {
+        let clients = Clients::new([client("configured")].into_iter());
+        clients.register(client("registered"));
+        for id in ["configured", "registered"] {
+            assert_eq!(clients.insert(client(id)), Err(InsertError::Exists));
+        }
+        for number in 1..MAX_CLIENTS.get() {
+            clients.insert(client(&number.to_string())).unwrap();
+        }
+        assert_eq!(clients.insert(client("one more")), Err(InsertError::Full));
+        // Those that register themselves push out each other only.
+        for number in 0..MAX_CLIENTS.get() {
+            clients.register(client(&format!("tpc_{number}")));
+        }
+        assert_eq!((clients.all().len(), clients.get("registered")), (2 * MAX_CLIENTS.get(), None));
+        assert!(clients.get("configured").is_some());
+    }
+
+    #[test]
+    fn a_logout_url_is_any_clients() {
+        let clients = Clients::new([client("configured")].into_iter());
+        assert!(!clients.is_logout_url("https://x.test/"));
+        let changed = clients.update("configured", |client| {
+            client.logout_urls.push("https://x.test/".into());
+            Ok::<_, ()>(())
+        });
+        assert!(changed.is_ok() && clients.is_logout_url("https://x.test/"));
+    }
+}
