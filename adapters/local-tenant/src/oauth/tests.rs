@@ -99,6 +99,7 @@ fn grant(scope: &[&str], subject_type: SubjectType) -> ClientGrant {
         scope: scope.iter().map(|&scope| scope.into()).collect(),
         allow_all_scopes: false,
         subject_type,
+        others: serde_json::Map::new(),
     }
 }
 
