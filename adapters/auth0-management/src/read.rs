@@ -75,6 +75,8 @@ impl Management {
             let clients = self.third_party_clients();
             present.clients = readable(clients, "read:clients", &mut unread)?.unwrap_or_default();
         }
+        let unassigned = self.unassigned_roles(wanted, &present.roles);
+        present.unassigned_roles = readable(unassigned, "read:role_members", &mut unread)?;
         present.prompts = readable(self.get(&["prompts"], &[]), "read:prompts", &mut unread)?;
         present.rules = readable(self.active("rules"), "read:rules", &mut unread)?;
         present.hooks = readable(self.active("hooks"), "read:hooks", &mut unread)?;
@@ -120,6 +122,19 @@ impl Management {
     fn permissions(&mut self, role: &str) -> Result<BTreeSet<Permission>, ManagementError> {
         let permissions: Vec<Permission> = self.pages(&["roles", role, "permissions"], "permissions", &[])?;
         Ok(permissions.into_iter().collect())
+    }
+
+    /// Reads which of the wanted roles no user has.
+    fn unassigned_roles(&mut self, wanted: &Wanted, roles: &[Role]) -> Result<Vec<String>, ManagementError> {
+        let mut unassigned = Vec::new();
+        let is_wanted = |role: &&Role| wanted.roles.iter().any(|wanted| wanted.name == role.name);
+        for role in roles.iter().filter(is_wanted) {
+            let users: Vec<User> = self.get(&["roles", &role.id, "users"], &[("per_page", "1")])?;
+            if users.is_empty() {
+                unassigned.push(role.name.clone());
+            }
+        }
+        Ok(unassigned)
     }
 
     /// Reads a user, by id or by email address; `None` if there is none.

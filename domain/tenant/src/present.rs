@@ -23,6 +23,8 @@ pub struct Present {
     pub roles: Vec<Role>,
     /// The users of the assignments, each with the roles it has. One that is not there does not exist.
     pub users: Vec<UserRoles>,
+    /// The names of the wanted roles that no user has.
+    pub unassigned_roles: Option<Vec<String>>,
     /// The login page's settings.
     pub prompts: Option<Prompts>,
     /// The names of active Rules.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use domain::{Catalog, Scope};
 use tenant::{Assignment, Wanted, WantedApi, WantedRole, WantedScope};
+use url::Url;
 
 use crate::config::settings::managed_tenant::ManagedTenant;
 use crate::config::{Problem, Problems, Settings, name_like};
@@ -33,6 +34,7 @@ pub(super) fn wanted(
         connections: tenant.connections.clone(),
         roles: roles(tenant, &scopes),
         assignments: assignments(tenant, assign)?,
+        issuer_hosts: issuer_hosts(settings),
     })
 }
 
@@ -51,6 +53,11 @@ fn scopes(settings: &Settings, profile: &Profile, catalog: &Catalog) -> BTreeMap
         (name.to_owned(), WantedScope { description, is_written })
     };
     names.into_iter().map(scope).collect()
+}
+
+fn issuer_hosts(settings: &Settings) -> Vec<String> {
+    let issuers = std::iter::once(&settings.auth0.issuer).chain(&settings.auth0.additional_issuers);
+    issuers.filter_map(|issuer| Some(Url::parse(issuer).ok()?.host_str()?.to_owned())).collect()
 }
 
 /// Returns an API for each audience, the main one first.
