@@ -27,16 +27,24 @@ async function start(binary, stderr, options) {
   if (!banner.at(-1)?.startsWith("Ctrl-C")) throw new Error(`dev ended with ${await ended}, after: ${banner.join("\n")}`);
   const word = (label) => banner.find((line) => line.startsWith(label)).split(/\s+/)[label.split(" ").length];
   const issuer = word("Issuer");
+  // With --fresh-tenant, what it says to export: the client of the Management API, and the server that it is set up for.
+  const exported = banner.flatMap((line) => [...line.matchAll(/\b([A-Z][A-Z0-9_]+)=(\S+)/g)]);
   const tenantPort = new URL(issuer).port;
   return {
     endpoint: word("MCP endpoint"),
     issuer,
+    exported: Object.fromEntries(exported.map(([, name, value]) => [name, value])),
     pid: child.pid,
     stderr: child.stderr,
     token(user, audience) {
       const target = audience ? ["--audience", audience] : [];
       const args = ["token", "--user", user, "--tenant-port", tenantPort, ...target];
       return execFileSync(binary, args, { encoding: "utf8" }).trim();
+    },
+    /** Puts a fault of the local tenant into force. */
+    async inject(fault) {
+      const request = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(fault) };
+      assert.ok((await fetch(`${issuer}local-tenant/fault`, request)).ok);
     },
     async stop() {
       child.kill("SIGTERM");
