@@ -3,19 +3,21 @@
 // Usage: node tenant-setup.mjs PATH_TO_BINARY PATH_TO_PYTHON
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
+import { tmpdir } from "node:os";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
 import { checks, startDev } from "./dev.mjs";
 import { Keeper } from "./login.mjs";
 import { management } from "./management.mjs";
 
-const [binary, python] = process.argv.slice(2);
+const [binary, python] = process.argv.slice(2).map((path) => resolve(path));
 const { check, summary } = checks("tenant setup");
 const tools = ["greet", "whoami", "get_datetime"];
 
-/** How `fastmcp-auth0 tenant` ends, and what it says. */
+/** How `fastmcp-auth0 tenant` ends, and what it says. It knows nothing but what `dev` says to export: no other variable, no `.env`. */
 function tenant(dev, ...args) {
-  const options = { encoding: "utf8", env: { ...process.env, ...dev.exported }, timeout: 60_000 };
+  const options = { encoding: "utf8", env: dev.exported, cwd: tmpdir(), timeout: 60_000 };
   const { status, stdout, stderr } = spawnSync(binary, ["tenant", ...args], options);
   return { status, stdout, stderr };
 }
@@ -92,7 +94,7 @@ async function after(dev, other) {
     mend(dev);
     mend(other);
     for (const command of ["doctor", "drift"]) assert.equal(tenant(dev, command).status, 0);
-    assert.match(tenant(dev, "apply", "--yes").stdout, /no changes|Nothing/i);
+    assert.deepEqual(JSON.parse(tenant(dev, "apply", "--yes", "--json").stdout).done, []);
   });
   await check("the TypeScript SDK logs in, calls the tools, and refreshes", async () => {
     const { client, keeper } = await login(dev);
