@@ -74,6 +74,12 @@ impl Inspection {
         self.verdicts.iter().flatten().find_map(|verdict| verdict.err())
     }
 
+    /// Returns whether a check before this one failed.
+    #[must_use]
+    pub fn failure_before(&self, check: SignatureCheck) -> bool {
+        self.verdicts.iter().take(check as usize).flatten().any(Result::is_err)
+    }
+
     /// Returns whether the signature was proved.
     #[must_use]
     pub fn is_proved(&self) -> bool {
