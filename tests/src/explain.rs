@@ -15,15 +15,15 @@ use crate::key_server::{Answer, KeyServer, SigningKey, base64url};
 use crate::local_tenant::API;
 
 /// What came of one call.
-struct Explained {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Explained {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Explained {
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("{}{}", self.out, self.err))
     }
 
@@ -54,7 +54,7 @@ fn explain(issuer: &str, arguments: &[&str], environment: &[(&str, &str)], token
     explain_in(arguments, &environment, token)
 }
 
-fn explain_in(arguments: &[&str], environment: &[(&str, &str)], token: &str) -> Explained {
+pub(crate) fn explain_in(arguments: &[&str], environment: &[(&str, &str)], token: &str) -> Explained {
     let mut command = command(&[&["explain"], arguments].concat(), environment);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -182,7 +182,7 @@ fn bad_tokens(issuer: &str, now: i64) -> Vec<Bad> {
     ]
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemClock::start().now().seconds().0
 }
 

@@ -52,10 +52,14 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
             return Err(error);
         }
     };
-    for warning in &report.warnings {
-        eprint(&format!("warning: {}", text::for_terminals(warning)));
-    }
-    let shown = if arguments.json { json(&report)? } else { report.to_text() };
+    let shown = if arguments.json {
+        json(&report)?
+    } else {
+        for warning in &report.warnings {
+            eprint(&format!("warning: {}", text::for_terminals(warning)));
+        }
+        report.to_text()
+    };
     print(&text::for_terminals(&shown));
     Ok(if report.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -49,7 +49,8 @@ const fn on_untrusted(untrusted: Untrusted) -> &'static str {
         Untrusted::Algorithm => "set the API's signing algorithm to RS256, then log in again",
         Untrusted::CriticalHeader => "look at what issues the token: Auth0 sets no `crit`",
         Untrusted::UnknownKey => {
-            "compare the token's `iss` with the issuer: it is another tenant's token, or its key was revoked; log in again"
+            "compare the token's `iss` with the issuer: it is another tenant's token, or its key is gone (revoked, or \
+             `dev` was started again): log in again"
         }
         Untrusted::Signature => "copy the token again, whole: it was changed or cut on its way, or is forged",
         Untrusted::MissingClaim(_) => {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use syntax::strict_json;
 
+use super::text::{cut, quoted};
 use super::times;
 
 /// The deepest nesting that the server reads.
@@ -65,6 +66,15 @@ impl Decoded {
     /// Returns a parameter of the header.
     pub(super) fn parameter(&self, name: &str) -> Option<&Value> {
         self.header.as_ref()?.json()?.get(name)
+    }
+
+    /// Returns a parameter of the header with its name.
+    pub(super) fn shown_parameter(&self, name: &str) -> String {
+        match self.parameter(name) {
+            Some(Value::String(text)) => format!("{name} {}", quoted(text)),
+            Some(value) => format!("{name} {}", cut(&value.to_string())),
+            None => format!("no {name}"),
+        }
     }
 
     /// Returns a claim.

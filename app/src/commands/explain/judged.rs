@@ -100,16 +100,9 @@ impl Judge {
         let now = self.clock.now().seconds();
         let claims = claims.map(Arc::new);
         let (resource, endpoints) = self.endpoints_for(claims.as_deref(), now);
-        for check in TokenCheck::ALL {
-            checks.push(match &claims {
-                None => Check::not_judged(check.name(), EARLIER_FAILED),
-                Some(claims) => {
-                    let result = self.policy.check(check, claims, &resource, now);
-                    let detail = self.detail(check, claims, result.is_err(), now);
-                    Check::new(check.name(), result.map_err(Failure::Rejected), detail)
-                }
-            });
-        }
+        let of_claims =
+            TokenCheck::ALL.map(|check| self.token_check(check, claims.as_deref(), &resource, now));
+        checks.extend(of_claims);
         // Of a token that can be good at no time, no scope is worth a word.
         let others_passed = checks.iter().all(|check| check.verdict != Verdict::Fail || is_of_time(check));
         let principal =
@@ -160,10 +153,6 @@ impl Judge {
             let reason = if inspection.failure_before(check) { EARLIER_FAILED } else { OFFLINE };
             return Check::not_judged(check.name(), reason);
         };
-        let parameter = |name: &str| match decoded.parameter(name) {
-            Some(value) => format!("{name} {}", shown(value)),
-            None => format!("no {name}"),
-        };
         let detail = match check {
             SignatureCheck::Parts => parts_detail(decoded.form).to_owned(),
             SignatureCheck::Header => {
@@ -172,19 +161,9 @@ impl Judge {
             SignatureCheck::Claims => {
                 problem(decoded.payload.as_ref().and_then(|part| part.problem()), &result)
             }
-            SignatureCheck::Algorithm => parameter("alg"),
-            SignatureCheck::Extensions => parameter("crit"),
-            SignatureCheck::Key => {
-                let keys = self.settings.keys.jwks_url.as_url();
-                let published = all_quoted(status.kids.iter().map(String::as_str));
-                match (result, &status.last_failure) {
-                    (Err(VerifyError::KeysUnavailable { .. }), Some(failure)) => {
-                        format!("{failure} ({keys})")
-                    }
-                    (Err(_), _) => format!("{}; published at {keys}: {published}", parameter("kid")),
-                    (Ok(()), _) => format!("{}, published at {keys}", parameter("kid")),
-                }
-            }
+            SignatureCheck::Algorithm => decoded.shown_parameter("alg"),
+            SignatureCheck::Extensions => decoded.shown_parameter("crit"),
+            SignatureCheck::Key => self.key_detail(result, decoded, status),
             SignatureCheck::Signature => "by that key".to_owned(),
         };
         let check = Check::new(check.name(), result.map_err(Into::into), detail);
@@ -192,6 +171,22 @@ impl Judge {
             return Check { advice: Some(advice::ENCRYPTED), ..check };
         }
         check
+    }
+
+    fn key_detail(&self, result: Result<(), VerifyError>, decoded: &Decoded, status: &Status) -> String {
+        let keys = self.settings.keys.jwks_url.as_url();
+        let kid = decoded.shown_parameter("kid");
+        match result {
+            Ok(()) => format!("{kid}, published at {keys}"),
+            Err(VerifyError::KeysUnavailable { .. }) => {
+                let failure = status.last_failure.as_deref().unwrap_or("the keys did not come in time");
+                format!("{failure} ({keys})")
+            }
+            Err(VerifyError::Untrusted(_)) if decoded.parameter("kid").is_none() => kid,
+            Err(VerifyError::Untrusted(_)) => {
+                format!("{kid}; published at {keys}: {}", all_quoted(status.kids.iter().map(String::as_str)))
+            }
+        }
     }
 
     /// Returns the resource to judge by: of the first endpoint that the token is for, or else of the main one. And the URLs of
@@ -204,6 +199,19 @@ impl Judge {
         let of_token: Vec<_> = self.http.endpoints().filter(|endpoint| is_for(&endpoint.resource)).collect();
         let resource = Arc::clone(&of_token.first().copied().unwrap_or(&self.http.main).resource);
         (resource, of_token.iter().map(|endpoint| endpoint.url()).collect())
+    }
+
+    fn token_check(
+        &self,
+        check: TokenCheck,
+        claims: Option<&Claims>,
+        resource: &Arc<str>,
+        now: UnixSeconds,
+    ) -> Check {
+        let Some(claims) = claims else { return Check::not_judged(check.name(), EARLIER_FAILED) };
+        let result = self.policy.check(check, claims, resource, now);
+        let detail = self.detail(check, claims, result.is_err(), now);
+        Check::new(check.name(), result.map_err(Failure::Rejected), detail)
     }
 
     fn detail(&self, check: TokenCheck, claims: &Claims, failed: bool, now: UnixSeconds) -> String {
@@ -326,13 +334,5 @@ fn problem(problem: Option<&str>, result: &Result<(), VerifyError>) -> String {
         (_, Ok(())) => "well-formed".to_owned(),
         (Some(problem), Err(_)) => problem.to_owned(),
         (None, Err(error)) => error.to_string(),
-    }
-}
-
-/// Returns a JSON value, cut.
-fn shown(value: &serde_json::Value) -> String {
-    match value.as_str() {
-        Some(text) => quoted(text),
-        None => value.to_string().chars().take(200).collect(),
     }
 }

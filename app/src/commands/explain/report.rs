@@ -30,8 +30,8 @@ pub(super) struct Report {
     endpoints: Vec<String>,
     /// Which claims grant scopes.
     authority: &'static str,
-    /// What the token grants, itself.
-    granted: Vec<String>,
+    /// What the token grants, itself; `null` if it is refused whatever its scopes.
+    granted: Option<Vec<String>>,
     tools: Vec<Item>,
     resources: Vec<Item>,
     prompts: Vec<Item>,
@@ -84,7 +84,7 @@ impl Report {
             checks,
             endpoints,
             authority: authority(judge.policy.authority),
-            granted: principal.as_ref().map(|principal| texts(principal.scopes())).unwrap_or_default(),
+            granted: principal.as_ref().map(|principal| texts(principal.scopes())),
             tools,
             resources,
             prompts,
@@ -119,14 +119,12 @@ impl Report {
     }
 
     fn write_offer(&self, text: &mut String) {
-        if self.tools.iter().any(|tool| tool.may_call.is_none()) {
-            return;
-        }
+        let Some(granted) = &self.granted else { return };
         text.push('\n');
         for endpoint in &self.endpoints {
             let _ = writeln!(text, "endpoint {endpoint}");
         }
-        let granted = if self.granted.is_empty() { "no scope".to_owned() } else { self.granted.join(" ") };
+        let granted = if granted.is_empty() { "no scope".to_owned() } else { granted.join(" ") };
         let tense = if self.accepted { "" } else { ", while the token is valid" };
         let _ = writeln!(text, "granted by {}{tense}: {granted}", self.authority);
         for (kind, items) in [

@@ -25,10 +25,14 @@ pub(super) fn for_terminals(text: &str) -> String {
 
 /// Returns a text in quotes, escaped and cut.
 pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_VALUE) {
-        Some((end, _)) => format!("{:?}...", &text[..end]),
-        None => format!("{text:?}"),
-    }
+    let shown = cut(text);
+    let more = if shown.len() < text.len() { "..." } else { "" };
+    format!("{shown:?}{more}")
+}
+
+/// Returns the beginning of a text.
+pub(super) fn cut(text: &str) -> &str {
+    text.char_indices().nth(MAX_VALUE).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Returns texts in quotes, the first ones.
