@@ -41,7 +41,7 @@ impl Explained {
 
     /// Fails if a part of the token can be read anywhere.
     #[track_caller]
-    fn keeps_to_itself(&self, token: &str) {
+    pub(crate) fn keeps_to_itself(&self, token: &str) {
         for part in token.split('.').filter(|part| part.len() > 3).chain([token]) {
             assert!(!self.out.contains(part) && !self.err.contains(part), "{}\n{}", self.out, self.err);
         }

@@ -323,12 +323,13 @@ fn explain_lists_the_tools_of_the_upstreams_that_are_there_and_warns_of_the_othe
     let claims = json!({"iss": "https://tenant.eu.auth0.com/", "sub": "s", "aud": "http://localhost:3001/mcp",
                         "exp": now() + 600, "client_id": "c", "scope": "files:read"});
     let token = SigningKey::first().token("k", &claims);
-    let environment = [&TENANT[..], &TERMINAL].concat();
+    let environment = [&TENANT[..], &TERMINAL, &[("FASTMCP__LOG__LEVEL", "trace")]].concat();
     let arguments = ["--offline", "--config", file.to_str().unwrap()];
     let explained = explain_in(&arguments, &environment, &token);
     assert!(explained.out.contains("\ntools\n  may call  f_read  files:read\n\n"), "{}", explained.out);
     let warned = explained.err.lines().any(|line| line.starts_with("warning: the upstream gone: "));
     assert!(explained.code == Some(0) && warned, "{}", explained.err);
+    explained.keeps_to_itself(&token);
     let explained = explain_in(&[&arguments[..], &["--json"]].concat(), &environment, &token);
     assert!(explained.json()["warnings"][0].as_str().unwrap().starts_with("the upstream gone: "));
 }
