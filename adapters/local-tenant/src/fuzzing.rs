@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
         "client_id",
         "redirect_uri",
         "response_type",
@@ -131,6 +131,7 @@ mod tests {
         "state",
         "scope",
         "resource",
+        "audience",
         "grant_type",
         "code",
         "code_verifier",

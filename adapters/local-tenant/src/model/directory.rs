@@ -95,6 +95,7 @@ pub(crate) type SecurityMode = crate::model::options::ThirdPartySecurityMode;
 
 /// An API of `GET /api/v2/resource-servers`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are Auth0's")]
 pub(crate) struct ResourceServer {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -218,6 +219,7 @@ pub(crate) enum SubjectType {
 
 /// A connection of `GET /api/v2/connections`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are Auth0's")]
 pub(crate) struct Connection {
     pub(crate) id: String,
     pub(crate) name: String,
