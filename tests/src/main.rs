@@ -31,6 +31,7 @@ mod legacy;
 mod limits;
 mod local_tenant;
 mod login;
+mod management;
 mod methods;
 mod modern;
 mod oauth;
