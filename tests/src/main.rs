@@ -17,6 +17,7 @@ mod binary;
 mod config_files;
 mod configuration;
 mod drain;
+mod explain;
 mod guards;
 mod harness;
 mod hostile;
