@@ -15,7 +15,7 @@ const [binary, python] = process.argv.slice(2).map((path) => resolve(path));
 const { check, summary } = checks("tenant setup");
 const tools = ["greet", "whoami", "get_datetime"];
 
-/** How `fastmcp-auth0 tenant` ends, and what it says. It knows nothing but what `dev` says to export: no other variable, no `.env`. */
+/** How `fastmcp-auth0 tenant` ends, and what it says. It knows what `dev` says to export: no other variable, no `.env`. */
 function tenant(dev, ...args) {
   const options = { encoding: "utf8", env: dev.exported, cwd: tmpdir(), timeout: 60_000 };
   const { status, stdout, stderr } = spawnSync(binary, ["tenant", ...args], options);
@@ -164,7 +164,8 @@ const silent = [
     setting: "role_permissions", says: "only the tools that need no scope", make: async ({ roles }) => {
       for await (const { id } of await roles.list()) {
         const { data } = await roles.permissions.list(id);
-        const permissions = data.map(({ resource_server_identifier, permission_name }) => ({ resource_server_identifier, permission_name }));
+        const named = ({ resource_server_identifier, permission_name }) => ({ resource_server_identifier, permission_name });
+        const permissions = data.map(named);
         await roles.permissions.delete(id, { permissions });
       }
     },
