@@ -6,6 +6,8 @@ mod dev;
 mod new;
 mod running_dev;
 mod serve;
+#[cfg(feature = "tenant")]
+mod tenant;
 mod token;
 mod upstreams;
 
@@ -43,6 +45,9 @@ enum Command {
     Serve(ServiceArguments),
     /// Check the configuration and print every value with its source, and the tools with their scopes
     Check(check::Arguments),
+    /// Set the Auth0 tenant up for the server, or find what is wrong with it
+    #[cfg(feature = "tenant")]
+    Tenant(tenant::Arguments),
     /// Write a crate with a server of your own, which builds, tests itself and runs
     New(new::Arguments),
     /// Print the default configuration: every key, explained
@@ -74,6 +79,8 @@ fn run(builder: ServerBuilder) -> ExitCode {
         Command::Token(arguments) => token::run(arguments),
         Command::Serve(arguments) => serve::run(builder, arguments),
         Command::Check(arguments) => check::run(builder, &arguments),
+        #[cfg(feature = "tenant")]
+        Command::Tenant(arguments) => tenant::run(builder, &arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Config(arguments) => Ok(config::run(&builder, &arguments)),
     };

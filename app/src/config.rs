@@ -20,6 +20,8 @@ mod toml_text;
 mod value;
 
 pub(crate) use default_text::merged as merged_defaults;
+#[cfg(feature = "tenant")]
+pub(crate) use files::read_secret;
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use key::Reload;
 pub use own::{OwnSections, Section};

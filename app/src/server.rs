@@ -453,11 +453,16 @@ impl Profile {
         Ok(settings)
     }
 
+    /// Returns what a scope permits, in the words of the builder.
+    pub(crate) fn written_description(&self, scope: &str) -> Option<String> {
+        let described = self.scope_descriptions.iter().find(|(described, _)| *described == scope);
+        described.map(|(_, description)| (*description).to_owned())
+    }
+
     /// Returns what a scope permits, for whoever consents: in the words of the builder, or else by the tools that ask for it.
     pub(crate) fn scope_description(&self, scope: &str, catalog: &Catalog) -> String {
-        let described = self.scope_descriptions.iter().find(|(described, _)| *described == scope);
-        if let Some((_, description)) = described {
-            return (*description).to_owned();
+        if let Some(description) = self.written_description(scope) {
+            return description;
         }
         let asks = |spec: &&ToolSpec| spec.scopes.iter().any(|asked| asked.as_str() == scope);
         let titles: Vec<&str> = catalog.tools.specs().filter(asks).map(|spec| &*spec.title).collect();

@@ -44,8 +44,15 @@ fn the_documented_defaults_are_the_defaults_and_every_key_is_documented() {
     let settings = with(&[]).unwrap();
     let documented: toml::Table = toml::from_str(DEFAULTS).unwrap();
     let mut keys = Vec::new();
-    for (section, values) in &documented {
-        keys.extend(values.as_table().unwrap().keys().map(|key| format!("{section}.{key}")));
+    let mut tables: Vec<(String, &toml::Table)> =
+        documented.iter().map(|(name, table)| (name.clone(), table.as_table().unwrap())).collect();
+    while let Some((section, values)) = tables.pop() {
+        for (key, value) in values {
+            match value.as_table() {
+                Some(table) => tables.push((format!("{section}.{key}"), table)),
+                None => keys.push(format!("{section}.{key}")),
+            }
+        }
     }
     let mut effective: Vec<String> = settings.effective.iter().map(|value| value.key.clone()).collect();
     effective.sort();

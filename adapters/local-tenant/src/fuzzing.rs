@@ -80,7 +80,8 @@ fn assert_leads_back(location: &str, redirect_uri: &str) {
     assert_eq!(location, expected);
 }
 
-fn tenant() -> Tenant {
+/// Returns a tenant of two clients and the default users.
+pub(crate) fn tenant() -> Tenant {
     let interactive = vec![GrantType::AuthorizationCode, GrantType::RefreshToken];
     let client = |id: &str, secret: Option<&str>, grant_types| Client {
         id: id.into(),
@@ -103,7 +104,8 @@ fn tenant() -> Tenant {
     let key = || {
         SigningKey::generate().unwrap_or_else(|| panic!("the operating system provides no random numbers"))
     };
-    Tenant::new(Issuer::new(options, 3002, KeyRing::new(key(), key())))
+    let tenant = Tenant::new(Issuer::new(options, 3002, KeyRing::new(key(), key())));
+    tenant.unwrap_or_else(|| panic!("the operating system provides no random numbers"))
 }
 
 #[cfg(test)]

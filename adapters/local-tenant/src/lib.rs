@@ -14,12 +14,14 @@
 //! - `oauth`: what the endpoints decide: authorization, tokens, registration, client metadata, userinfo
 //! - `http`: bodies that come in, responses and errors that go out
 //! - `control`: the endpoints that no client of a real tenant has: a token without a login, faults on demand
+//! - `management`: the part of the Management API that sets a tenant up
 //! - `server`: the thread, the connections, the routes
 
 mod control;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+mod management;
 mod model;
 mod oauth;
 mod pages;
@@ -31,7 +33,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 pub use crate::control::client;
-pub use crate::model::faults::{Fault, KeysAnswer, TokenForm};
+pub use crate::model::faults::{Fault, KeysAnswer, ManagementAnswer, TokenForm};
 use crate::model::keys::{KeyRing, SigningKey};
 pub use crate::model::options::{
     Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, ThirdPartySecurityMode, User,
@@ -55,7 +57,7 @@ pub enum StartError {
     /// The options contradict each other; lists every problem.
     #[error("the tenant's options are wrong: {}", .0.join("; "))]
     Options(Vec<String>),
-    /// [`Options::with_api_identifier`] was not called.
+    /// Neither [`Options::with_api_identifier`] nor [`Options::with_fresh_state`] was called.
     #[error("the tenant's API has no identifier; give it one with `Options::with_api_identifier`")]
     NoApiIdentifier,
     /// The port is taken, or may not be used.
@@ -82,7 +84,7 @@ impl LocalTenant {
     /// [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
         options.validate().map_err(StartError::Options)?;
-        if options.api.identifier.is_none() {
+        if options.api.identifier.is_none() && !options.fresh {
             return Err(StartError::NoApiIdentifier);
         }
         let port = options.port;
@@ -90,7 +92,8 @@ impl LocalTenant {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let port = listener.local_addr().map_err(listen)?.port();
-        let tenant = Arc::new(Tenant::new(Issuer::new(options, port, fresh_keys().await?)));
+        let issuer = Issuer::new(options, port, fresh_keys().await?);
+        let tenant = Arc::new(Tenant::new(issuer).ok_or(StartError::Keys)?);
         let server = Server::start(listener, Arc::clone(&tenant)).await.map_err(StartError::Thread)?;
         let url = tenant.issuer.url();
         tracing::debug!(issuer = url, "the local tenant listens");
@@ -118,7 +121,7 @@ impl LocalTenant {
     /// Returns the scopes of the API that the user's roles assign, in the API's order; none for an unknown user.
     #[must_use]
     pub fn scopes_of(&self, user_key: &str) -> Vec<String> {
-        self.tenant.issuer.scopes_of(user_key)
+        self.tenant.scopes_of(user_key)
     }
 
     /// Issues an access token, as the control endpoint does.
@@ -134,7 +137,20 @@ impl LocalTenant {
     /// # Errors
     /// [`TokenError`], which lists what exists.
     pub fn issue_token_to(&self, client_id: &str, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
-        control::token::issue(&self.tenant.issuer, request, self.url.clone(), client_id)
+        control::token::issue(&self.tenant, request, self.url.clone(), client_id)
+    }
+
+    /// Returns the id and the secret of the client that may do everything at the tenant's Management API, by the grant
+    /// `client_credentials`.
+    #[must_use]
+    pub fn management_client(&self) -> (&str, &Secret) {
+        let client = self.tenant.management_client();
+        (&client.id, &client.secret)
+    }
+
+    /// Waits until the Management API has carried out so many writes, counted from the start.
+    pub async fn management_writes(&self, count: u64) {
+        self.tenant.issuer.faults().wait_for_management_writes(count).await;
     }
 
     /// Injects a fault, or ends one. [`Fault::RotateKeys`] makes an RSA key on the calling thread.

@@ -7,5 +7,6 @@ pub(crate) mod faults;
 pub(crate) mod keys;
 pub(crate) mod options;
 pub(crate) mod random;
+pub(crate) mod rate_limit;
 pub(crate) mod redirect_uri;
 pub(crate) mod scopes;

@@ -1,5 +1,6 @@
 //! What the endpoints decide, by the OAuth and OpenID Connect specifications and by Auth0's rules, without HTTP.
 
+pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod authorization;
 pub(crate) mod authorize;
@@ -20,3 +21,6 @@ pub(crate) mod target;
 pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod token_endpoint;
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,8 @@ pub(crate) struct Consent<'a> {
 /// A scope that the client asks for.
 pub(crate) struct RequestedScope<'a> {
     pub(crate) name: &'a str,
-    pub(crate) description: &'a str,
+    /// Without one, the name has to do.
+    pub(crate) description: Option<&'a str>,
 }
 
 /// A user to log in as.
@@ -134,8 +135,11 @@ fn scopes(scopes: &[RequestedScope<'_>]) -> String {
 }
 
 fn scope(scope: &RequestedScope<'_>) -> String {
-    let (description, name) = (Text(scope.description), Text(scope.name));
-    format!("<li><bdi>{description}</bdi> <code>{name}</code></li>\n")
+    let name = Text(scope.name);
+    match scope.description.map(Text) {
+        Some(description) => format!("<li><bdi>{description}</bdi> <code>{name}</code></li>\n"),
+        None => format!("<li><code>{name}</code></li>\n"),
+    }
 }
 
 /// Allow is the first submit button, which Enter presses. Without `autocomplete="off"`, Firefox restores the fields of an

@@ -1,5 +1,6 @@
 //! `dev`: the server and a local tenant in one process, on loopback, ready to be tried.
 
+mod fresh;
 mod upstream;
 
 use std::io;
@@ -49,6 +50,9 @@ pub(super) struct Arguments {
     /// A TOML file with other users, roles or limits than config/local.toml has
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Begin with a tenant as a new one of Auth0's is, where no client can log in yet; `tenant apply` sets it up
+    #[arg(long, conflicts_with_all = ["upstream_url", "command"])]
+    fresh_tenant: bool,
     #[command(flatten)]
     upstream: upstream::UpstreamArguments,
 }
@@ -97,7 +101,9 @@ async fn serve_beside_tenant(
     let settings = set_up.settings(stand_in(&sources))?;
     let endpoints = Endpoints::new(&settings, port, ipv6.is_some());
     let options = tenant_options(&set_up, settings, arguments.auto_consent.as_deref())?;
-    let options = endpoints.known_to(options).with_port(arguments.tenant_port);
+    let options =
+        if arguments.fresh_tenant { options.with_fresh_state() } else { endpoints.known_to(options) };
+    let options = options.with_port(arguments.tenant_port);
     let tenant = LocalTenant::start(options).await.map_err(|error| match error {
         StartError::Listen { .. } => anyhow::Error::new(error).context(PORT_HINT),
         error => error.into(),
@@ -116,10 +122,15 @@ async fn serve_beside_tenant(
         server = server.also_on(listener);
     }
     let calls = example_calls(&settings, &without_switched_off(&settings, ports.offer.catalog()?));
+    let path = settings.server.path.clone();
     let live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     tokio::spawn(live.follow_providers());
     let running = RunningDev::announce(tenant.port());
-    print(&banner(&endpoints, &tenant, &calls, &upstreams)?);
+    print(&if arguments.fresh_tenant {
+        fresh::banner(&endpoints.main, &path, &tenant, arguments.config.as_deref())?
+    } else {
+        banner(&endpoints, &tenant, &calls, &upstreams)?
+    });
     let code = run_until_stopped(server, signals).await;
     drop(running);
     Ok(code)
@@ -282,13 +293,12 @@ fn banner(
     let endpoint = &endpoints.main;
     let others: Vec<String> =
         endpoints.others.iter().map(|other| format!("               {}\n", other.audience)).collect();
-    let program = std::env::current_exe().context("this program's own path is unknown")?;
-    let program = program.to_str().context("this program's own path is not text")?;
+    let program = program()?;
     let port = match tenant.port() {
         TENANT_PORT => String::new(),
         other => format!(" --tenant-port {other}"),
     };
-    let token = |user: &str| format!("{} token --user {user}{port}", quoted(program));
+    let token = |user: &str| format!("{program} token --user {user}{port}");
     let users: Vec<String> = tenant.users().iter().map(|user| user_line(tenant, user)).collect();
     let (first, params) = caller(tenant, calls);
     let bearer = format!("\"Authorization: Bearer $({})\"", token(first));
@@ -388,6 +398,12 @@ fn example_value(schema: &serde_json::Value) -> serde_json::Value {
 
 fn user_line(tenant: &LocalTenant, user: &local_tenant::User) -> String {
     format!("  {:<8} {:<24} {}", user.key, user.sub, tenant.scopes_of(&user.key).join(" "))
+}
+
+/// Returns this program's path, for a shell.
+fn program() -> anyhow::Result<String> {
+    let program = std::env::current_exe().context("this program's own path is unknown")?;
+    Ok(quoted(program.to_str().context("this program's own path is not text")?))
 }
 
 /// For a POSIX shell, also within double quotes and `$( )`.

@@ -7,9 +7,13 @@ use std::path::Path;
 /// The maximum size of a configuration file and of `.env`, in bytes.
 pub(super) const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
 
+/// The maximum size of a file with a secret, in bytes.
+#[cfg(feature = "tenant")]
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+
 /// Why a file can't be used. No variant holds anything of its content.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FileError {
+pub(crate) enum FileError {
     #[error("can't be read: {0}")]
     Unreadable(#[from] io::Error),
     #[error("is a directory, not a file")]
@@ -49,4 +53,10 @@ pub(super) fn read(path: &Path, max_bytes: u64) -> Result<String, FileError> {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         FileError::NotText(valid.split(|byte| *byte == b'\n').count())
     })
+}
+
+/// Reads a file with a secret.
+#[cfg(feature = "tenant")]
+pub(crate) fn read_secret(path: &Path) -> Result<String, FileError> {
+    read(path, MAX_SECRET_BYTES)
 }

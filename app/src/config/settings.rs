@@ -12,6 +12,7 @@ pub mod http;
 pub mod keys;
 pub mod limits;
 pub mod log;
+pub mod managed_tenant;
 pub mod mcp;
 pub mod scopes;
 pub mod server;
@@ -74,6 +75,8 @@ sections! {
     server(): server::Server,
     /// Whose tokens are accepted, and for which audience.
     auth0(): auth0::Auth0,
+    /// What the commands `tenant` ask of the Auth0 tenant.
+    managed_tenant(auth0): managed_tenant::ManagedTenant,
     /// When a token is acceptable.
     tokens(): tokens::Tokens,
     /// Further addresses under which clients reach the server.

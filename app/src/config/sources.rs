@@ -207,6 +207,12 @@ impl Sources {
         self.layers.iter().any(has)
     }
 
+    /// Returns a variable of `.env` or the environment that is no part of the configuration; a blank one counts as none.
+    #[cfg(feature = "tenant")]
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
     /// Merges the sources.
     ///
     /// # Errors

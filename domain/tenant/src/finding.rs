@@ -74,6 +74,8 @@ pub fn findings(wanted: &Wanted, present: &Present) -> Vec<Finding> {
     found.extend(narrower_grants(wanted, present));
     found.extend(blocking_strict_clients(present));
     found.extend(blocking_organizations(present));
+    found.extend(unassigned_roles(wanted, present));
+    found.extend(other_domains(wanted, present));
     if present.clients.len() > MANY_CLIENTS {
         let seen = format!("there are {} third-party clients", present.clients.len());
         found.push(Finding::new(Setting::ClientCount, Severity::Warning, "clients", seen));
@@ -202,6 +204,33 @@ fn blocking_organizations(present: &Present) -> Option<Finding> {
     (!blocking.is_empty()).then(|| {
         let seen = format!("they do not admit third-party clients: {}", listed(&blocking));
         Finding::new(Setting::OrganizationAccess, Severity::Warning, "organizations", seen)
+    })
+}
+
+/// A role that nobody has helps nobody; of several, one may be there for later.
+fn unassigned_roles(wanted: &Wanted, present: &Present) -> Option<Finding> {
+    let unassigned = present.unassigned_roles.as_deref().unwrap_or_default();
+    let there = wanted.roles.iter().filter(|role| present.role(&role.name).is_some());
+    let is_nobody = !unassigned.is_empty() && there.count() == unassigned.len();
+    is_nobody.then(|| {
+        let names: Vec<&str> = unassigned.iter().map(String::as_str).collect();
+        let mut finding = Finding::new(
+            Setting::RoleAssignment,
+            Severity::Warning,
+            "users",
+            format!("no user has any of the roles {}", listed(&names)),
+        );
+        finding.command = "fastmcp-auth0 tenant apply --assign USER=ROLE";
+        finding
+    })
+}
+
+/// Logins at a custom domain get tokens of another issuer.
+fn other_domains<'a>(wanted: &'a Wanted, present: &'a Present) -> impl Iterator<Item = Finding> + 'a {
+    let domains = present.custom_domains.iter().flatten();
+    domains.filter(|domain| !wanted.issuer_hosts.contains(domain)).map(|domain| {
+        let seen = "it is ready for logins, and the server accepts no tokens that name it as their issuer";
+        Finding::new(Setting::CustomDomain, Severity::Warning, format!("custom domain {domain}"), seen)
     })
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn wanted() -> Wanted {
         connections: vec![DATABASE.to_owned()],
         roles: vec![role("MCP Admin", &["tool:greet", "tool:whoami"])],
         assignments: vec![assignment("auth0|1", &["MCP Admin"])],
+        issuer_hosts: Vec::new(),
     }
 }
 

@@ -34,6 +34,8 @@ impl ManagementScopes {
     pub fn to_diagnose() -> Self {
         Self(BTreeSet::from([
             "read:clients",
+            "read:users",
+            "read:role_members",
             "read:prompts",
             "read:rules",
             "read:hooks",

@@ -23,6 +23,8 @@ pub struct Present {
     pub roles: Vec<Role>,
     /// The users of the assignments, each with the roles it has. One that is not there does not exist.
     pub users: Vec<UserRoles>,
+    /// The names of the wanted roles that no user has.
+    pub unassigned_roles: Option<Vec<String>>,
     /// The login page's settings.
     pub prompts: Option<Prompts>,
     /// The names of active Rules.
@@ -33,6 +35,8 @@ pub struct Present {
     pub organizations: Option<Vec<Organization>>,
     /// The custom domains that are ready.
     pub custom_domains: Option<Vec<String>>,
+    /// The Management scopes without which something could not be read.
+    pub unread: Vec<&'static str>,
 }
 
 /// `GET /tenants/settings`.

@@ -287,7 +287,7 @@ impl Setting {
             },
             Self::Role => Texts {
                 id: "role",
-                reason: "`roles` of [auth0.tenant]",
+                reason: "users get scopes by roles; [auth0.tenant] names this one",
                 symptom: "no user can be given its permissions",
                 dashboard: "User Management, Roles: Create Role",
                 command: APPLY,

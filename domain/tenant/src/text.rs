@@ -89,7 +89,14 @@ fn describe_field(text: &mut String, field: &FieldChange, style: Style) {
         (before, after) => (Action::Update, format!("{} -> {}", shown(before), shown(after))),
     };
     let (sign, color) = sign(action);
-    let _ = writeln!(text, "      {} {name} = {values}", style.paint(color, sign));
+    // An item of a list of names is the name.
+    let is_name = field
+        .after
+        .as_str()
+        .or(field.before.as_str())
+        .is_some_and(|value| field.field.ends_with(&format!("[{value}]")));
+    let values = if is_name { String::new() } else { format!(" = {values}") };
+    let _ = writeln!(text, "      {} {name}{values}", style.paint(color, sign));
 }
 
 const fn sign(action: Action) -> (&'static str, &'static str) {

@@ -19,6 +19,8 @@ pub struct Wanted {
     pub roles: Vec<WantedRole>,
     /// Users and the roles that they are to have.
     pub assignments: Vec<Assignment>,
+    /// The hosts of the issuers whose tokens are accepted.
+    pub issuer_hosts: Vec<String>,
 }
 
 /// An API that the server is.

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::parse;
 use crate::http::problem::Problem;
 use crate::model::client::{ClientRecord, Trust};
+use crate::model::directory::{ResourceServer, State};
+use crate::oauth::access::own_apis;
 use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
-use crate::oauth::issuer::Issuer;
 use crate::oauth::log;
 use crate::oauth::scopes::granted_strictly;
+use crate::oauth::tenant::Tenant;
 use crate::oauth::token::{IssuedToken, TokenError, TokenRequest};
 
 /// The endpoint's path.
@@ -29,9 +31,9 @@ pub(crate) struct TokenResponse {
 }
 
 /// Issues the token that the body asks for.
-pub(crate) fn handle(issuer: &Issuer, body: &[u8], issuer_url: String) -> Result<TokenResponse, Problem> {
+pub(crate) fn handle(tenant: &Tenant, body: &[u8], issuer_url: String) -> Result<TokenResponse, Problem> {
     let request: TokenRequest = parse(body, "{\"user\", \"scope\"?, \"audience\"?}")?;
-    issue(issuer, &request, issuer_url, CLI_CLIENT_ID)
+    issue(tenant, &request, issuer_url, CLI_CLIENT_ID)
         .map(TokenResponse::from)
         .map_err(|error| Problem::OAuth(error.into()))
 }
@@ -41,37 +43,36 @@ pub(crate) fn handle(issuer: &Issuer, body: &[u8], issuer_url: String) -> Result
 /// # Errors
 /// [`TokenError`], if the user, the API or a scope does not exist.
 pub(crate) fn issue(
-    issuer: &Issuer,
+    tenant: &Tenant,
     request: &TokenRequest,
     issuer_url: String,
     client_id: &str,
 ) -> Result<IssuedToken, TokenError> {
-    let user = issuer.user(&request.user)?;
-    let api = issuer.api(request.audience.as_deref())?;
+    let state = tenant.directory.state();
+    let user = tenant.issuer.user(&request.user)?;
+    let api = api(&state, request.audience.as_deref())?;
     let authorization = Authorization {
         subject: Subject::User(user.key.clone()),
-        client: Arc::new(first_party(client_id)),
-        scope: granted_strictly(issuer.options(), api, request.scope.as_deref(), user)?,
+        client: Arc::new(ClientRecord::new(client_id, client_id, Trust::FirstParty)),
+        scope: granted_strictly(&state, api, request.scope.as_deref(), user)?,
         nonce: None,
-        audience: api.identifier.clone().unwrap_or_default(),
+        audience: Some(api.identifier.clone()),
         issuer: issuer_url,
     };
-    let token = issuer.access_token(&authorization, IssuedVia::TokenCommand)?;
+    let token = tenant.issuer.access_token(&state, Some(api), &authorization, IssuedVia::TokenCommand)?;
     log::token_issued(&authorization, IssuedVia::TokenCommand, false, false);
     Ok(token)
 }
 
-fn first_party(client_id: &str) -> ClientRecord {
-    ClientRecord {
-        id: client_id.to_owned(),
-        name: client_id.to_owned(),
-        secret: None,
-        redirect_uris: Vec::new(),
-        logout_urls: Vec::new(),
-        grant_types: Vec::new(),
-        permissions: Vec::new(),
-        trust: Trust::FirstParty,
-    }
+/// Returns the API with this identifier, or the first one if there is no `audience`. The Management API is not for users.
+fn api<'a>(state: &'a State, audience: Option<&str>) -> Result<&'a ResourceServer, TokenError> {
+    let Some(audience) = audience else {
+        return own_apis(state).next().ok_or(TokenError::NoApi);
+    };
+    own_apis(state).find(|api| api.identifier == audience).ok_or_else(|| TokenError::UnknownAudience {
+        asked: audience.to_owned(),
+        known: own_apis(state).map(|api| api.identifier.clone()).collect(),
+    })
 }
 
 impl From<IssuedToken> for TokenResponse {

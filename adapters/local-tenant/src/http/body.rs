@@ -22,14 +22,27 @@ pub(crate) async fn read(
     media_type: &'static str,
     body: Incoming,
 ) -> Result<Bytes, Problem> {
+    read_up_to(headers, media_type, body, MAX_BODY_BYTES).await
+}
+
+/// Reads a body of this media type, with another limit of its size.
+///
+/// # Errors
+/// Those of [`read`].
+pub(crate) async fn read_up_to(
+    headers: &HeaderMap,
+    media_type: &'static str,
+    body: Incoming,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     if !has_type(headers, media_type) {
         return Err(Problem::UnsupportedMediaType { expected: media_type });
     }
     // Without a read, hyper does not send "100 Continue".
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
-        return Err(Problem::BodyTooLarge { limit: MAX_BODY_BYTES });
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Problem::BodyTooLarge { limit });
     }
-    tokio::time::timeout(BODY_TIMEOUT, collect(body)).await.unwrap_or(Err(Problem::BodyTooSlow))
+    tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await.unwrap_or(Err(Problem::BodyTooSlow))
 }
 
 fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
@@ -38,14 +51,14 @@ fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
     essence.trim().eq_ignore_ascii_case(media_type)
 }
 
-async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
+async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Problem::BodyBroken)?.into_data() else {
             continue;
         };
-        if collected.len() + data.len() > MAX_BODY_BYTES {
-            return Err(Problem::BodyTooLarge { limit: MAX_BODY_BYTES });
+        if collected.len() + data.len() > limit {
+            return Err(Problem::BodyTooLarge { limit });
         }
         collected.extend_from_slice(&data);
     }

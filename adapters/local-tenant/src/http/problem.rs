@@ -35,7 +35,7 @@ impl OAuthError {
     fn status(&self) -> StatusCode {
         match self.code {
             "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
-            "insufficient_scope" => StatusCode::FORBIDDEN,
+            "insufficient_scope" | "access_denied" => StatusCode::FORBIDDEN,
             "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -61,7 +61,7 @@ pub(crate) struct ErrorBody {
 }
 
 impl Problem {
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -128,7 +128,7 @@ impl Problem {
     }
 
     /// Returns whether the connection is closed, because the rest of the request is not read.
-    const fn ends_connection(&self) -> bool {
+    pub(crate) const fn ends_connection(&self) -> bool {
         matches!(self, Self::BodyTooLarge { .. } | Self::BodyTooSlow | Self::BodyBroken | Self::BadHost)
     }
 }

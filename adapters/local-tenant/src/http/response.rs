@@ -32,6 +32,14 @@ pub(crate) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
+/// Returns the status of a failure: this one if it is one, otherwise 500.
+pub(crate) fn failure_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| status.is_client_error() || status.is_server_error())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 pub(crate) fn json(body: &impl Serialize, caching: HeaderValue) -> Response<Full<Bytes>> {
     // Serializing strings, numbers and arrays of them can't fail.
     let body = serde_json::to_vec(body).unwrap_or_default();

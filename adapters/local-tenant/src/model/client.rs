@@ -1,51 +1,123 @@
 //! A client as the endpoints see it, whichever way the tenant learned of it.
 
-use crate::model::options::{Client, GrantType, Secret, ThirdPartySecurityMode};
+use serde::{Deserialize, Serialize};
 
-/// A client of the options, a registered one, or one with a metadata document.
-#[derive(Debug, PartialEq, Eq)]
+use crate::model::options::{Client, GrantType, Secret, ThirdPartySecurityMode};
+use crate::model::random::random_id;
+
+/// A client of the options, a registered one, one of the Management API, or one with a metadata document.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientRecord {
     pub(crate) id: String,
     pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    /// Where the client's metadata document is, which is its `id`, too.
+    pub(crate) external_client_id: Option<String>,
+    pub(crate) app_type: Option<AppType>,
+    pub(crate) token_endpoint_auth_method: AuthMethod,
+    /// What the client authenticates with, unless the method is [`AuthMethod::None`].
     pub(crate) secret: Option<Secret>,
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) logout_urls: Vec<String>,
     pub(crate) grant_types: Vec<GrantType>,
-    pub(crate) permissions: Vec<String>,
     pub(crate) trust: Trust,
+    /// What the Management API keeps as it is sent.
+    pub(crate) others: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Auth0's `app_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AppType {
+    Native,
+    Spa,
+    RegularWeb,
+    NonInteractive,
+    /// An API that exchanges tokens for others.
+    ResourceServer,
+}
+
+/// `token_endpoint_auth_method` (RFC 7591 section 2). Secrets may come in the form or in the header, whichever it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthMethod {
+    /// A public client, which only PKCE protects.
+    None,
+    ClientSecretPost,
+    ClientSecretBasic,
 }
 
 /// Auth0's distinction between first-party and third-party clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Defined by the options.
+    /// Defined by the options, or by the Management API as such.
     FirstParty,
-    /// Registered by itself, or identified by the URL of its metadata.
+    /// Registered by itself, identified by the URL of its metadata, or defined by the Management API as such.
     ThirdParty(ThirdPartySecurityMode),
 }
 
+impl Trust {
+    /// Returns a new id for a client; `None` if the operating system provides no random numbers.
+    pub(crate) fn new_id(self) -> Option<String> {
+        let prefix = match self {
+            Self::ThirdParty(ThirdPartySecurityMode::Strict) => "tpc_",
+            Self::ThirdParty(ThirdPartySecurityMode::Permissive) | Self::FirstParty => "",
+        };
+        random_id().map(|id| format!("{prefix}{id}"))
+    }
+}
+
 impl ClientRecord {
+    /// Returns a public client that has no redirect URIs and no grants yet.
+    pub(crate) fn new(id: &str, name: &str, trust: Trust) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            description: None,
+            external_client_id: None,
+            app_type: None,
+            token_endpoint_auth_method: AuthMethod::None,
+            secret: None,
+            redirect_uris: Vec::new(),
+            logout_urls: Vec::new(),
+            grant_types: Vec::new(),
+            trust,
+            others: serde_json::Map::new(),
+        }
+    }
+
     pub(crate) fn is_third_party(&self) -> bool {
         matches!(self.trust, Trust::ThirdParty(_))
     }
 
+    /// Returns whether the client is confidential.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.token_endpoint_auth_method != AuthMethod::None
+    }
+
+    /// Returns whether Auth0's rules for strict third parties apply.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.trust == Trust::ThirdParty(ThirdPartySecurityMode::Strict)
+    }
+
     /// Returns whether the client can get the scopes that identify users.
     pub(crate) fn may_identify_users(&self) -> bool {
-        self.trust != Trust::ThirdParty(ThirdPartySecurityMode::Strict)
+        !self.is_strict()
     }
 }
 
 impl From<&Client> for ClientRecord {
     fn from(client: &Client) -> Self {
         Self {
-            id: client.id.clone(),
-            name: client.name.clone(),
+            token_endpoint_auth_method: match client.secret {
+                Some(_) => AuthMethod::ClientSecretPost,
+                None => AuthMethod::None,
+            },
             secret: client.secret.clone(),
             redirect_uris: client.redirect_uris.clone(),
             logout_urls: client.logout_urls.clone(),
             grant_types: client.grant_types.clone(),
-            permissions: client.permissions.clone(),
-            trust: Trust::FirstParty,
+            ..Self::new(&client.id, &client.name, Trust::FirstParty)
         }
     }
 }

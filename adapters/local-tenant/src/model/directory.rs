@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::options::{HOUR, MAX_LIFETIME};
+
 /// The present state, shared by all endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Directory(Mutex<Arc<State>>);
@@ -28,6 +30,23 @@ pub(crate) struct State {
     /// Names of active Rules and Hooks, with which strict third-party clients can't log in.
     pub(crate) rules: Vec<String>,
     pub(crate) hooks: Vec<String>,
+}
+
+impl State {
+    /// Returns the length of all entities as JSON.
+    pub(crate) fn json_bytes(&self) -> usize {
+        fn length(entities: &impl Serialize) -> usize {
+            serde_json::to_vec(entities).map_or(0, |text| text.len())
+        }
+        length(&self.settings)
+            + length(&self.apis)
+            + length(&self.grants)
+            + length(&self.connections)
+            + length(&self.roles)
+            + length(&self.assignments)
+            + length(&self.organizations)
+            + length(&(&self.prompts, &self.rules, &self.hooks))
+    }
 }
 
 impl Directory {
@@ -69,6 +88,9 @@ pub(crate) struct Settings {
     /// In hours.
     pub(crate) session_lifetime: f32,
     pub(crate) idle_session_lifetime: f32,
+    /// What the Management API keeps as it is sent.
+    #[serde(flatten)]
+    pub(crate) others: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,6 +98,9 @@ pub(crate) struct Settings {
 pub(crate) struct Flags {
     pub(crate) enable_dynamic_client_registration: bool,
     pub(crate) use_scope_descriptions_for_consent: bool,
+    /// Those that decide nothing here.
+    #[serde(flatten)]
+    pub(crate) others: BTreeMap<String, bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,6 +118,7 @@ pub(crate) type SecurityMode = crate::model::options::ThirdPartySecurityMode;
 
 /// An API of `GET /api/v2/resource-servers`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are Auth0's")]
 pub(crate) struct ResourceServer {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -123,14 +149,26 @@ pub(crate) struct ResourceServer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token_encryption: Option<serde_json::Value>,
     /// For third-party clients, in seconds. Of the options only: Auth0 has an hour.
-    #[serde(skip)]
+    #[serde(skip, default = "hour")]
     pub(crate) third_party_token_lifetime: u64,
     /// Of refresh tokens, in seconds. Of the options only.
-    #[serde(skip)]
+    #[serde(skip, default = "thirty_days")]
     pub(crate) refresh_token_lifetime: u64,
+    /// What the Management API keeps as it is sent.
+    #[serde(flatten)]
+    pub(crate) others: serde_json::Map<String, serde_json::Value>,
+}
+
+const fn hour() -> u64 {
+    HOUR
+}
+
+const fn thirty_days() -> u64 {
+    MAX_LIFETIME
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ResourceServerScope {
     pub(crate) value: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,7 +186,7 @@ pub(crate) enum SigningAlg {
 
 /// Which clients may ask for an API's tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct SubjectTypeAuthorization {
     pub(crate) user: UserPolicy,
     pub(crate) client: ClientPolicy,
@@ -196,6 +234,9 @@ pub(crate) struct ClientGrant {
     /// [`SubjectType::Client`] when a request leaves it out.
     #[serde(default)]
     pub(crate) subject_type: SubjectType,
+    /// What the Management API keeps as it is sent.
+    #[serde(flatten)]
+    pub(crate) others: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -208,9 +249,11 @@ pub(crate) enum SubjectType {
 
 /// A connection of `GET /api/v2/connections`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are Auth0's")]
 pub(crate) struct Connection {
     pub(crate) id: String,
     pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) display_name: Option<String>,
     /// `auth0` for a database.
     pub(crate) strategy: String,
@@ -222,10 +265,13 @@ pub(crate) struct Connection {
     pub(crate) enabled_clients: Vec<String>,
     #[serde(default)]
     pub(crate) options: serde_json::Map<String, serde_json::Value>,
+    /// What the Management API keeps as it is sent.
+    #[serde(flatten)]
+    pub(crate) others: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A role of `GET /api/v2/roles`, with its permissions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Role {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -234,6 +280,7 @@ pub(crate) struct Role {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Permission {
     pub(crate) resource_server_identifier: String,
     pub(crate) permission_name: String,
@@ -245,6 +292,9 @@ pub(crate) struct Organization {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) third_party_client_access: ThirdPartyClientAccess,
+    /// What the Management API keeps as it is sent.
+    #[serde(flatten)]
+    pub(crate) others: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -259,6 +309,10 @@ pub(crate) enum ThirdPartyClientAccess {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Prompts {
     pub(crate) universal_login_experience: LoginExperience,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) identifier_first: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webauthn_platform_first_factor: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,7 +324,11 @@ pub(crate) enum LoginExperience {
 
 impl Default for Prompts {
     fn default() -> Self {
-        Self { universal_login_experience: LoginExperience::New }
+        Self {
+            universal_login_experience: LoginExperience::New,
+            identifier_first: None,
+            webauthn_platform_first_factor: None,
+        }
     }
 }
 
@@ -286,6 +344,7 @@ impl Default for Settings {
             dynamic_client_registration_security_mode: SecurityMode::Strict,
             session_lifetime: 168.0,
             idle_session_lifetime: 72.0,
+            others: serde_json::Map::new(),
         }
     }
 }

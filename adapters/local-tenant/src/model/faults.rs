@@ -4,7 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+
+use crate::model::rate_limit::Rate;
+
+/// Auth0's limits of an Enterprise production tenant.
+const DEFAULT_RATE: Rate = Rate { burst: 50, per_second: 16 };
 
 /// A fault, as [`crate::LocalTenant::inject`] and the control endpoint `POST /local-tenant/fault` take it:
 /// `{"fault": "keys", "answer": "status", "status": 500}`. Each stays in force until it is changed, or until [`Fault::Reset`].
@@ -23,6 +28,8 @@ pub enum Fault {
         /// Their form.
         form: TokenForm,
     },
+    /// Changes the responses of the Management API.
+    Management(ManagementAnswer),
     /// Sets how many seconds the tenant's clock is ahead of the machine's. Negative values set it back. Tokens and codes follow
     /// it.
     Clock {
@@ -66,6 +73,37 @@ pub enum KeysAnswer {
     Huge,
 }
 
+/// How the Management API responds. Writes are counted from when the fault is injected: those that were carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ManagementAnswer {
+    /// As it should, with 50 requests at once and 16 a second.
+    #[default]
+    Good,
+    /// As it should, with another rate.
+    Rate {
+        /// Requests at once; with 0, all are refused.
+        burst: u32,
+        /// Requests a second in the long run.
+        per_second: u32,
+    },
+    /// With this HTTP status, carrying out nothing.
+    Status {
+        /// From 400 to 599; 500 for any other.
+        status: u16,
+        /// The writes that are still carried out and answered before.
+        #[serde(default)]
+        after_writes: u64,
+    },
+    /// With nothing, while the connection stays open. The last of the writes is carried out, but not answered, and nothing
+    /// after it is carried out. When the fault ends, what was held goes on.
+    Hang {
+        /// The writes that are still carried out.
+        #[serde(default)]
+        after_writes: u64,
+    },
+}
+
 /// The form of an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +124,8 @@ pub enum TokenForm {
 pub(crate) struct Faults {
     active: Mutex<ActiveFaults>,
     changed: Notify,
+    /// How many writes of the Management API were carried out.
+    management_writes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,6 +133,48 @@ pub(crate) struct ActiveFaults {
     pub(crate) keys: KeysAnswer,
     pub(crate) tokens: TokenForm,
     pub(crate) second_issuer: bool,
+    pub(crate) management: ManagementFault,
+}
+
+/// A fault of the Management API, and the writes that were carried out before it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ManagementFault {
+    answer: ManagementAnswer,
+    writes_before: u64,
+}
+
+impl ManagementFault {
+    pub(crate) const fn rate(self) -> Rate {
+        match self.answer {
+            ManagementAnswer::Rate { burst, per_second } => Rate { burst, per_second },
+            ManagementAnswer::Good | ManagementAnswer::Status { .. } | ManagementAnswer::Hang { .. } => {
+                DEFAULT_RATE
+            }
+        }
+    }
+
+    const fn hangs(self, writes: u64) -> bool {
+        match self.answer {
+            ManagementAnswer::Hang { after_writes } => self.is_after(after_writes, writes),
+            ManagementAnswer::Good | ManagementAnswer::Rate { .. } | ManagementAnswer::Status { .. } => false,
+        }
+    }
+
+    const fn status(self, writes: u64) -> Option<u16> {
+        match self.answer {
+            ManagementAnswer::Status { status, after_writes } if self.is_after(after_writes, writes) => {
+                Some(status)
+            }
+            ManagementAnswer::Good
+            | ManagementAnswer::Rate { .. }
+            | ManagementAnswer::Status { .. }
+            | ManagementAnswer::Hang { .. } => None,
+        }
+    }
+
+    const fn is_after(self, after_writes: u64, writes: u64) -> bool {
+        writes.saturating_sub(self.writes_before) >= after_writes
+    }
 }
 
 impl Faults {
@@ -122,6 +204,42 @@ impl Faults {
                 () = changed => {}
             }
         }
+    }
+
+    /// Puts a fault of the Management API into force; its writes are counted from now.
+    pub(crate) fn begin_management(&self, answer: ManagementAnswer) {
+        let writes_before = *self.management_writes.borrow();
+        self.change(|active| active.management = ManagementFault { answer, writes_before });
+    }
+
+    /// Waits as long as requests of the Management API have to, and returns the status of the failure that is in force.
+    pub(crate) async fn wait_for_management(&self) -> Option<u16> {
+        self.wait_while_management_hangs().await;
+        let writes = *self.management_writes.borrow();
+        self.active().management.status(writes)
+    }
+
+    /// Waits as long as the Management API's responses are held back.
+    pub(crate) async fn wait_while_management_hangs(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let writes = *self.management_writes.borrow();
+            if !self.active().management.hangs(writes) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Counts a write of the Management API that was carried out.
+    pub(crate) fn count_management_write(&self) {
+        self.management_writes.send_modify(|writes| *writes += 1);
+    }
+
+    /// Waits until so many writes of the Management API were carried out.
+    pub(crate) async fn wait_for_management_writes(&self, count: u64) {
+        // The sender lives as long as `self`, so this is no error.
+        let _ = self.management_writes.subscribe().wait_for(|writes| *writes >= count).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, ActiveFaults> {

@@ -19,10 +19,12 @@ const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
-/// An RSA key pair: the private key for `jsonwebtoken`, the public one as JWK values.
+/// An RSA key pair: the private key for `jsonwebtoken`, the public one as JWK values; and a secret for the APIs that have
+/// HS256.
 pub(crate) struct SigningKey {
     kid: String,
     private: EncodingKey,
+    secret: EncodingKey,
     modulus: String,
     exponent: String,
 }
@@ -38,6 +40,7 @@ impl SigningKey {
         Some(Self {
             kid: random_id()?,
             private,
+            secret: EncodingKey::from_secret(random_id()?.as_bytes()),
             modulus: URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
             exponent: URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
         })
@@ -49,6 +52,11 @@ impl SigningKey {
 
     pub(crate) const fn private(&self) -> &EncodingKey {
         &self.private
+    }
+
+    /// Returns the key for HS256, which nobody else knows.
+    pub(crate) const fn secret(&self) -> &EncodingKey {
+        &self.secret
     }
 
     fn jwk(&self) -> Value {
@@ -83,6 +91,14 @@ impl KeyRing {
         let roles = self.roles();
         let keys = [&roles.current, &roles.next].into_iter().chain(&roles.previous);
         json!({"keys": keys.map(|key| key.jwk()).collect::<Vec<_>>()})
+    }
+
+    /// Returns the ids of the published keys, each with its role: `current`, `next` or `previous`.
+    pub(crate) fn kids(&self) -> Vec<(String, &'static str)> {
+        let roles = self.roles();
+        let previous = roles.previous.iter().map(|key| (key, "previous"));
+        let keys = [(&roles.current, "current"), (&roles.next, "next")].into_iter().chain(previous);
+        keys.map(|(key, role)| (key.kid.clone(), role)).collect()
     }
 
     /// Makes the next key the current one, and the current one a previous one. If no new next key can be made, nothing changes.

@@ -1,18 +1,21 @@
-//! The options of a tenant: the `[tenant]` table of config/local.toml. They decide nothing about tokens.
+//! The options of a tenant: the `[tenant]` table of config/local.toml. They decide nothing about tokens: what they say of
+//! settings, APIs and roles is what the tenant's directory begins with.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod seed;
 mod validation;
 
+pub(crate) use self::seed::THIRD_PARTY_CLIENTS;
+
 /// Auth0's default lifetime of an API's access tokens.
-const DAY: u64 = 24 * 60 * 60;
+pub(crate) const DAY: u64 = 24 * 60 * 60;
 /// Auth0's default lifetime of access tokens for third parties.
-const HOUR: u64 = 60 * 60;
+pub(crate) const HOUR: u64 = 60 * 60;
 /// Auth0's maximum lifetime of access tokens, in seconds.
-const MAX_LIFETIME: u64 = 30 * DAY;
+pub(crate) const MAX_LIFETIME: u64 = 30 * DAY;
 /// The statuses after which browsers send a GET, whatever they sent before. The first is Auth0's.
 const REDIRECT_STATUSES: [u16; 2] = [302, 303];
 
@@ -27,6 +30,11 @@ pub struct Options {
     /// page, and so do clients with an https redirect URI.
     #[serde(skip)]
     pub auto_consent: Option<String>,
+    /// Whether the tenant begins as a new one of Auth0's does: with its defaults for all settings, without APIs, grants and
+    /// roles, and without a connection or an organization for third-party clients. All of that can be changed by the
+    /// Management API. Users and clients are those of the options, without their roles and permissions.
+    #[serde(skip)]
+    pub fresh: bool,
     /// Auth0's setting of this name, which its dashboard calls "Include Issuer in Authorization Responses": `iss` in every
     /// authorization response (RFC 9207), announced in the metadata. Off, as in a new tenant of Auth0's.
     pub authorization_response_iss_parameter_supported: bool,
@@ -104,7 +112,9 @@ impl Secret {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), given.as_bytes()).is_ok()
     }
 
-    pub(crate) fn expose(&self) -> &str {
+    /// Returns the secret's text, for the client that authenticates with it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -276,6 +286,13 @@ impl Options {
         self
     }
 
+    /// Begins as a new tenant of Auth0's does ([`Options::fresh`]).
+    #[must_use]
+    pub fn with_fresh_state(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
     /// Returns everyone who can log in.
     #[must_use]
     pub fn users(&self) -> &[User] {
@@ -288,14 +305,6 @@ impl Options {
 
     pub(crate) fn user_keys(&self) -> Vec<&str> {
         self.users.iter().map(|user| user.key.as_str()).collect()
-    }
-
-    /// Returns the scopes of an API that the user's roles assign, in the API's order.
-    pub(crate) fn assigned_to<'a>(&'a self, user: &User, api: &'a Api) -> Vec<&'a str> {
-        let roles = self.roles.iter().filter(|role| user.roles.contains(&role.name));
-        let permissions: BTreeSet<&str> =
-            roles.flat_map(|role| &role.permissions).map(String::as_str).collect();
-        api.scope_names().filter(|scope| permissions.contains(scope)).collect()
     }
 
     /// Returns all APIs, the server's first.
@@ -328,6 +337,7 @@ impl Default for Options {
         Self {
             port: 0,
             auto_consent: None,
+            fresh: false,
             authorization_response_iss_parameter_supported: false,
             redirect_status: REDIRECT_STATUSES[0],
             third_party_security_mode: ThirdPartySecurityMode::default(),

@@ -62,7 +62,7 @@ pub(crate) fn revoke(
     form: &Parameters,
     authorization: Option<&str>,
 ) -> Result<(), OAuthError> {
-    let client = authenticate(tenant, form, authorization)?;
+    let client = authenticate(tenant, &tenant.directory.state().settings, form, authorization)?;
     let token = form.one("token")?.ok_or_else(|| OAuthError::new("invalid_request", "token is missing"))?;
     tenant.grants.revoke(token, &client);
     Ok(())

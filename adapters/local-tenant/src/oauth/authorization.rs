@@ -23,8 +23,8 @@ pub(crate) struct Authorization {
     pub(crate) scope: Vec<String>,
     /// OpenID Connect's `nonce`, for the ID token.
     pub(crate) nonce: Option<String>,
-    /// The API's identifier.
-    pub(crate) audience: String,
+    /// The API's identifier; without one, the token is for userinfo alone.
+    pub(crate) audience: Option<String>,
     /// The issuer identifier that the request was sent to.
     pub(crate) issuer: String,
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use syntax::scope_token::has_scope_characters;
 
 use crate::model::client::ClientRecord;
-use crate::model::options::{Api, GrantType, User};
+use crate::model::directory::{Settings, State};
+use crate::model::options::{GrantType, User};
 use crate::model::redirect_uri;
 use crate::model::scopes::{OFFLINE_ACCESS, STANDARD_SCOPES};
+use crate::oauth::access::{Access, check_login, check_organization};
 use crate::oauth::authorization::{Authorization, Subject};
 use crate::oauth::codes::Code;
 use crate::oauth::error::OAuthError;
@@ -19,7 +21,7 @@ use crate::oauth::log;
 use crate::oauth::parameters::{Parameters, Repeated};
 use crate::oauth::pending::AuthorizationRequest;
 use crate::oauth::scopes::{grantable, may_be_offline, why_not_granted};
-use crate::oauth::target::target;
+use crate::oauth::target::target_or_default;
 use crate::oauth::tenant::Tenant;
 use crate::pages::{Consent, RequestedScope, UserChoice};
 
@@ -38,7 +40,7 @@ pub(crate) enum Refusal {
 /// The outcome of a valid request.
 pub(crate) enum Outcome {
     /// The user has to decide on the consent page, whose form carries this transaction id.
-    AskForConsent { transaction: String, request: AuthorizationRequest },
+    AskForConsent { transaction: String, request: AuthorizationRequest, state: Arc<State> },
     /// The browser is redirected to the client.
     Redirect(String),
 }
@@ -51,16 +53,17 @@ pub(crate) async fn begin(
     from_browser: bool,
 ) -> Result<Outcome, Refusal> {
     log::login_started(parameters, from_browser);
-    let (client, redirect_uri) = resolve_client(tenant, parameters, from_browser).await?;
+    let state = tenant.directory.state();
+    let (client, redirect_uri) = resolve_client(tenant, &state.settings, parameters, from_browser).await?;
     let refused = |error: OAuthError| {
         // Of a repeated state, none is sent back.
-        let state = parameters.one("state").ok().flatten();
-        error_response(tenant, &redirect_uri, state, &issuer, error)
+        let client_state = parameters.one("state").ok().flatten();
+        error_response(&state.settings, &redirect_uri, client_state, &issuer, error)
     };
-    let request = validate(tenant, parameters, client, &redirect_uri, &issuer).map_err(refused)?;
+    let request = validate(&state, parameters, client, &redirect_uri, &issuer).map_err(refused)?;
     if let Some(user) = auto_consent_user(tenant, &request, from_browser) {
         log::decision_made(&request, Some(&user.key), "allow, by auto-consent");
-        return issue_code(tenant, &request, user).map(Outcome::Redirect).map_err(refused);
+        return issue_code(tenant, &state, &request, user).map(Outcome::Redirect).map_err(refused);
     }
     if parameters.one("prompt").ok().flatten() == Some("none") {
         let error =
@@ -70,7 +73,7 @@ pub(crate) async fn begin(
     let transaction = tenant.pending.insert(request.clone(), tenant.now());
     let transaction = transaction.ok_or_else(|| refused(OAuthError::no_randomness()))?;
     log::page_shown(&request, why_no_auto_consent(tenant, from_browser));
-    Ok(Outcome::AskForConsent { transaction, request })
+    Ok(Outcome::AskForConsent { transaction, request, state })
 }
 
 /// Returns the user of `--auto-consent`, if that applies to the request. It does not apply to browsers, because any page or
@@ -105,11 +108,12 @@ pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refus
             "The page was already used, or has expired. Go back to the application and log in again.";
         return Err(Refusal::Page { title: "This login has ended", explanation: explanation.into() });
     };
+    let state = tenant.directory.state();
     let user = field("user").and_then(|key| tenant.options().user(key));
     let outcome = match (field("decision"), user) {
         (Some("allow"), Some(user)) => {
             log::decision_made(&request, Some(&user.key), "allow");
-            issue_code(tenant, &request, user)
+            issue_code(tenant, &state, &request, user)
         }
         // Anything but an explicit permission is a denial.
         (_, user) => {
@@ -118,23 +122,24 @@ pub(crate) fn decide(tenant: &Tenant, form: &Parameters) -> Result<String, Refus
         }
     };
     outcome.map_err(|error| {
-        let state = request.state.as_deref();
-        error_response(tenant, &request.redirect_uri, state, &request.issuer, error)
+        let client_state = request.state.as_deref();
+        error_response(&state.settings, &request.redirect_uri, client_state, &request.issuer, error)
     })
 }
 
-/// Returns what the consent page shows.
+/// Returns what the consent page shows of a request that was valid in this state.
 pub(crate) fn consent_page<'a>(
     tenant: &'a Tenant,
+    state: &'a State,
     transaction: &'a str,
     request: &'a AuthorizationRequest,
     return_to: &'a str,
 ) -> Consent<'a> {
-    let options = tenant.options();
-    let api = tenant.issuer.api(Some(&request.audience)).unwrap_or(&options.api);
-    let scopes = requested_scopes(api, request);
-    let users = options.users.iter().map(|user| {
-        let granted = grantable(tenant.options(), api, user, &request.client, request.scope.as_deref());
+    let access = Access::for_user(state, &request.client, request.audience.as_deref()).unwrap_or_default();
+    let has_descriptions = state.settings.flags.use_scope_descriptions_for_consent;
+    let scopes = requested_scopes(access, request, has_descriptions);
+    let users = tenant.options().users.iter().map(|user| {
+        let granted = grantable(state, access, user, &request.client, request.scope.as_deref());
         let granted =
             scopes.iter().map(|scope| scope.name).filter(|name| granted.iter().any(|it| it == name));
         UserChoice {
@@ -150,7 +155,7 @@ pub(crate) fn consent_page<'a>(
         client_id: &request.client.id,
         return_to,
         is_third_party: request.client.is_third_party(),
-        api_name: &api.name,
+        api_name: access.api.map_or("your account", |api| &api.name),
         users: users.collect(),
         scopes,
     }
@@ -166,18 +171,25 @@ pub(crate) fn destination(request: &AuthorizationRequest) -> String {
     redirect_uri::destination(&request.redirect_uri)
 }
 
-/// Returns the requested scopes that exist, whether or not a user can grant them.
-fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<RequestedScope<'a>> {
-    let defined =
-        api.scopes.iter().map(|scope| RequestedScope { name: &scope.name, description: &scope.description });
+/// Returns the requested scopes that exist for the client, whether or not a user can grant them.
+fn requested_scopes<'a>(
+    access: Access<'a>,
+    request: &AuthorizationRequest,
+    has_descriptions: bool,
+) -> Vec<RequestedScope<'a>> {
+    let defined = access.scopes().map(|scope| RequestedScope {
+        name: &scope.value,
+        description: scope.description.as_deref().filter(|_| has_descriptions),
+    });
     let Some(requested) = &request.scope else {
         return defined.collect();
     };
     let standard = STANDARD_SCOPES.into_iter().filter(|(name, _)| match *name {
-        OFFLINE_ACCESS => may_be_offline(api, &request.client),
+        OFFLINE_ACCESS => may_be_offline(access, &request.client),
         _ => request.client.may_identify_users(),
     });
-    let standard = standard.map(|(name, description)| RequestedScope { name, description });
+    let standard =
+        standard.map(|(name, description)| RequestedScope { name, description: Some(description) });
     defined
         .chain(standard)
         .filter(|scope| requested.split_ascii_whitespace().any(|name| name == scope.name))
@@ -187,6 +199,7 @@ fn requested_scopes<'a>(api: &'a Api, request: &AuthorizationRequest) -> Vec<Req
 /// Returns the client, and the redirect URI, which is registered for it.
 async fn resolve_client(
     tenant: &Tenant,
+    settings: &Settings,
     parameters: &Parameters,
     from_browser: bool,
 ) -> Result<(Arc<ClientRecord>, String), Refusal> {
@@ -198,7 +211,7 @@ async fn resolve_client(
         parameters.one(name).map_err(repeated).and_then(|value| value.ok_or_else(missing))
     };
     let id = one("client_id")?;
-    let client = tenant.clients.find(id, tenant.now(), from_browser).await;
+    let client = tenant.clients.find(id, settings, tenant.now(), from_browser).await;
     let client = client.map_err(|error| page("An unknown application", format!("{id}: {error}")))?;
     let redirect_uri = one("redirect_uri")?;
     if !client.redirect_uris.iter().any(|registered| redirect_uri::matches(registered, redirect_uri)) {
@@ -213,7 +226,7 @@ async fn resolve_client(
 
 /// Validates the rest of the request, whose errors go to the client.
 fn validate(
-    tenant: &Tenant,
+    state: &State,
     parameters: &Parameters,
     client: Arc<ClientRecord>,
     redirect_uri: &str,
@@ -241,12 +254,13 @@ fn validate(
         return Err(OAuthError::new("unauthorized_client", "this client may not use authorization_code"));
     }
     let challenge = code_challenge(parameters)?;
-    let api = tenant.issuer.api(target(parameters)?)?;
+    let access = Access::for_user(state, &client, target_or_default(parameters, &state.settings)?)?;
     let scope = one("scope")?;
     if scope.as_ref().is_some_and(|scope| !has_scope_characters(scope)) {
         return Err(OAuthError::new("invalid_scope", "the scope is malformed (RFC 6749 section 3.3)"));
     }
     check_prompt(parameters)?;
+    check_login(state, &client)?;
     Ok(AuthorizationRequest {
         client,
         redirect_uri: redirect_uri.to_owned(),
@@ -254,7 +268,7 @@ fn validate(
         scope,
         challenge,
         nonce: one("nonce")?,
-        audience: api.identifier.clone().unwrap_or_default(),
+        audience: access.api.map(|api| api.identifier.clone()),
         issuer: issuer.to_owned(),
     })
 }
@@ -287,9 +301,15 @@ fn check_prompt(parameters: &Parameters) -> Result<(), OAuthError> {
     Ok(())
 }
 
-fn issue_code(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> Result<String, OAuthError> {
-    let api = tenant.issuer.api(Some(&request.audience))?;
-    let scope = grantable(tenant.options(), api, user, &request.client, request.scope.as_deref());
+fn issue_code(
+    tenant: &Tenant,
+    state: &State,
+    request: &AuthorizationRequest,
+    user: &User,
+) -> Result<String, OAuthError> {
+    let access = Access::for_user(state, &request.client, request.audience.as_deref())?;
+    check_organization(state, &request.client, user)?;
+    let scope = grantable(state, access, user, &request.client, request.scope.as_deref());
     let authorization = Authorization {
         subject: Subject::User(user.key.clone()),
         client: Arc::clone(&request.client),
@@ -308,32 +328,33 @@ fn issue_code(tenant: &Tenant, request: &AuthorizationRequest, user: &User) -> R
     )?;
     let requested = request.scope.as_deref().unwrap_or_default().split_ascii_whitespace();
     let not_granted = requested.filter(|name| !scope.iter().any(|granted| granted == name));
-    let not_granted = not_granted.map(|name| (name, why_not_granted(api, &request.client, name)));
+    let not_granted = not_granted.map(|name| (name, why_not_granted(access, &request.client, name)));
     log::code_issued(request, &scope, &not_granted.collect::<Vec<_>>());
-    let state = request.state.as_deref();
-    Ok(response_location(tenant, &request.redirect_uri, &[("code", &code)], state, &request.issuer))
+    let client_state = request.state.as_deref();
+    let outcome = [("code", code.as_str())];
+    Ok(response_location(&state.settings, &request.redirect_uri, &outcome, client_state, &request.issuer))
 }
 
 fn error_response(
-    tenant: &Tenant,
+    settings: &Settings,
     redirect_uri: &str,
     state: Option<&str>,
     issuer: &str,
     error: OAuthError,
 ) -> Refusal {
     let outcome = [("error", error.code), ("error_description", error.description.as_str())];
-    Refusal::Redirect { location: response_location(tenant, redirect_uri, &outcome, state, issuer), error }
+    Refusal::Redirect { location: response_location(settings, redirect_uri, &outcome, state, issuer), error }
 }
 
 /// Returns the URL of an authorization response.
 fn response_location(
-    tenant: &Tenant,
+    settings: &Settings,
     redirect_uri: &str,
     outcome: &[(&str, &str)],
     state: Option<&str>,
     issuer: &str,
 ) -> String {
-    let has_issuer = tenant.options().authorization_response_iss_parameter_supported;
+    let has_issuer = settings.authorization_response_iss_parameter_supported;
     let mut parameters = outcome.to_vec();
     parameters.extend(state.map(|state| ("state", state)));
     parameters.extend(has_issuer.then_some(("iss", issuer)));

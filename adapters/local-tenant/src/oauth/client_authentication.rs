@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
 use crate::model::client::ClientRecord;
+use crate::model::directory::Settings;
 use crate::oauth::error::OAuthError;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::tenant::Tenant;
@@ -17,6 +18,7 @@ use crate::oauth::tenant::Tenant;
 /// `invalid_client`, or `invalid_request` if it uses both ways.
 pub(crate) fn authenticate(
     tenant: &Tenant,
+    settings: &Settings,
     form: &Parameters,
     authorization: Option<&str>,
 ) -> Result<Arc<ClientRecord>, OAuthError> {
@@ -37,13 +39,13 @@ pub(crate) fn authenticate(
         }
     };
     let id = id.ok_or_else(|| refused("client_id is missing"))?;
-    let client = tenant.clients.lookup(&id).map_err(|error| refused(&error.to_string()))?;
-    match (&client.secret, secret) {
-        (None, None) => Ok(client),
-        (Some(expected), Some(given)) if expected.matches(&given) => Ok(client),
-        (Some(_), Some(_)) => Err(refused("the client secret is wrong")),
-        (Some(_), None) => Err(refused("this client is confidential: its secret is missing")),
-        (None, Some(_)) => Err(refused("this client is public: it has no secret")),
+    let client = tenant.clients.lookup(&id, settings).map_err(|error| refused(&error.to_string()))?;
+    match secret {
+        None if client.has_secret() => Err(refused("this client is confidential: its secret is missing")),
+        None => Ok(client),
+        Some(_) if !client.has_secret() => Err(refused("this client is public: it has no secret")),
+        Some(given) if client.secret.as_ref().is_some_and(|secret| secret.matches(&given)) => Ok(client),
+        Some(_) => Err(refused("the client secret is wrong")),
     }
 }
 

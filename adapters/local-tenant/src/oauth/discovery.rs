@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::model::options::Options;
+use crate::model::directory::Settings;
 use crate::model::scopes::STANDARD_SCOPES;
 
 const CLAIMS: [&str; 8] = ["aud", "email", "exp", "iat", "iss", "name", "org_id", "sub"];
 
 /// Returns the metadata of OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2.
-pub(crate) fn document(issuer: &str, options: &Options) -> Value {
+pub(crate) fn document(issuer: &str, settings: &Settings) -> Value {
     let at = |path: &str| format!("{issuer}{path}");
     let mut document = json!({
         "issuer": issuer,
@@ -24,7 +24,6 @@ pub(crate) fn document(issuer: &str, options: &Options) -> Value {
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "code_challenge_methods_supported": ["S256"],
-        "client_id_metadata_document_supported": true,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
@@ -32,7 +31,10 @@ pub(crate) fn document(issuer: &str, options: &Options) -> Value {
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
     });
-    if options.authorization_response_iss_parameter_supported {
+    if settings.client_id_metadata_document_supported {
+        document["client_id_metadata_document_supported"] = true.into();
+    }
+    if settings.authorization_response_iss_parameter_supported {
         document["authorization_response_iss_parameter_supported"] = true.into();
     }
     document

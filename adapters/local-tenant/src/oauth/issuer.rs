@@ -10,13 +10,15 @@ use serde::Serialize;
 
 use crate::model::client::ClientRecord;
 use crate::model::clock::TenantClock;
+use crate::model::directory::{ResourceServer, SigningAlg, State};
 use crate::model::faults::{Faults, TokenForm};
 use crate::model::keys::KeyRing;
-use crate::model::options::{Api, Options, User};
+use crate::model::options::{DAY, Dialect, Options, User};
 use crate::model::random::random_id;
 use crate::model::scopes::OPENID;
 use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
 use crate::oauth::claims::{Audience, Claims, IdClaims, ProfileClaims, user_claims, userinfo_audience};
+use crate::oauth::scopes::permissions;
 use crate::oauth::token::{IssuedToken, TokenError};
 
 /// Auth0's default.
@@ -73,13 +75,6 @@ impl Issuer {
         &self.faults
     }
 
-    /// Returns the scopes of the first API that the user's roles assign; none for an unknown user.
-    pub(crate) fn scopes_of(&self, user_key: &str) -> Vec<String> {
-        let user = self.options.user(user_key);
-        let assigned = user.map(|user| self.options.assigned_to(user, &self.options.api));
-        assigned.unwrap_or_default().into_iter().map(str::to_owned).collect()
-    }
-
     /// Returns the user with this key.
     pub(crate) fn user(&self, key: &str) -> Result<&User, TokenError> {
         self.options.user(key).ok_or_else(|| TokenError::UnknownUser {
@@ -88,30 +83,21 @@ impl Issuer {
         })
     }
 
-    /// Returns the API with this identifier, or the first one if there is no `audience`.
-    pub(crate) fn api(&self, audience: Option<&str>) -> Result<&Api, TokenError> {
-        let Some(audience) = audience else {
-            return Ok(&self.options.api);
-        };
-        self.options.apis().find(|api| api.identifier.as_deref() == Some(audience)).ok_or_else(|| {
-            let known = self.options.apis().filter_map(|api| api.identifier.clone()).collect();
-            TokenError::UnknownAudience { asked: audience.to_owned(), known }
-        })
-    }
-
-    /// Issues an access token, in the form that the active faults demand.
+    /// Issues an access token in the form that the API has, unless the active faults demand another one. Without an API it is
+    /// for userinfo, and opaque, as at Auth0.
     pub(crate) fn access_token(
         &self,
+        state: &State,
+        api: Option<&ResourceServer>,
         authorization: &Authorization,
         via: IssuedVia,
     ) -> Result<IssuedToken, TokenError> {
         let scope = authorization.scope.join(" ");
-        let api = self.api(Some(&authorization.audience))?;
-        let expires_in = token_lifetime(api, &authorization.client);
-        let access_token = match self.faults.active().tokens {
-            TokenForm::Opaque => opaque()?,
-            TokenForm::Encrypted => encrypted(&authorization.issuer)?,
-            form @ (TokenForm::Jwt | TokenForm::Expired) => {
+        let expires_in = api.map_or(DAY, |api| token_lifetime(api, &authorization.client));
+        let access_token = match (self.form(api), api) {
+            (TokenForm::Opaque, _) | (_, None) => opaque()?,
+            (TokenForm::Encrypted, _) => encrypted(&authorization.issuer)?,
+            (form @ (TokenForm::Jwt | TokenForm::Expired), Some(api)) => {
                 let now = self.clock.now();
                 let lifetime = i64::try_from(expires_in).unwrap_or(i64::MAX);
                 let iat = if form == TokenForm::Jwt {
@@ -120,11 +106,18 @@ impl Issuer {
                     now.saturating_sub(EXPIRED_FOR_SECONDS + lifetime)
                 };
                 let times = (iat, iat.saturating_add(lifetime));
-                let claims = self.claims(api, authorization, via, &scope, times)?;
-                self.sign(api.dialect.typ(), &claims)?
+                let claims = self.claims((state, api), authorization, via, &scope, times)?;
+                self.sign(api.signing_alg, dialect(api).typ(), &claims)?
             }
         };
         Ok(IssuedToken { access_token, expires_in, scope })
+    }
+
+    fn form(&self, api: Option<&ResourceServer>) -> TokenForm {
+        match self.faults.active().tokens {
+            TokenForm::Jwt if api.is_some_and(|api| api.token_encryption.is_some()) => TokenForm::Encrypted,
+            form => form,
+        }
     }
 
     /// Issues the ID token, if `openid` was granted.
@@ -143,10 +136,11 @@ impl Issuer {
             user: user_claims(user, |scope| authorization.has(scope)),
             org_id: user.org_id.as_deref(),
         };
-        self.sign("JWT", &claims).map(Some)
+        self.sign(SigningAlg::RS256, "JWT", &claims).map(Some)
     }
 
-    fn user_of(&self, authorization: &Authorization) -> Option<&User> {
+    /// Returns the user that an authorization is by, unless it is a client's own.
+    pub(crate) fn user_of(&self, authorization: &Authorization) -> Option<&User> {
         match &authorization.subject {
             Subject::User(key) => self.options.user(key),
             Subject::Client => None,
@@ -155,27 +149,23 @@ impl Issuer {
 
     fn claims<'a>(
         &'a self,
-        api: &'a Api,
+        (state, api): (&'a State, &'a ResourceServer),
         authorization: &'a Authorization,
         via: IssuedVia,
         scope: &'a str,
         (iat, exp): (i64, i64),
     ) -> Result<Claims<'a>, TokenError> {
-        let (dialect, client, issuer) = (api.dialect, &authorization.client, &authorization.issuer);
+        let (dialect, client, issuer) = (dialect(api), &authorization.client, &authorization.issuer);
         let user = self.user_of(authorization);
         let sub = match (&authorization.subject, user) {
             (Subject::User(_), Some(user)) => Cow::Borrowed(user.sub.as_str()),
             (Subject::User(key), None) => return Err(self.user(key).err().unwrap_or(TokenError::Signing)),
             (Subject::Client, _) => Cow::Owned(format!("{}@clients", client.id)),
         };
-        let permissions = user.map_or_else(
-            || api.scope_names().filter(|scope| client.permissions.iter().any(|it| it == scope)).collect(),
-            |user| self.options.assigned_to(user, api),
-        );
         let aud = if authorization.has(OPENID) {
-            Audience::WithUserinfo([authorization.audience.clone(), userinfo_audience(issuer)])
+            Audience::WithUserinfo([api.identifier.clone(), userinfo_audience(issuer)])
         } else {
-            Audience::Api(&authorization.audience)
+            Audience::Api(&api.identifier)
         };
         Ok(Claims {
             iss: issuer,
@@ -185,26 +175,43 @@ impl Issuer {
             exp,
             scope,
             profile: ProfileClaims::of(dialect, &client.id, via).ok_or(TokenError::Signing)?,
-            permissions: dialect.has_permissions().then_some(permissions),
+            permissions: dialect.has_permissions().then(|| permissions(state, api, client, user)),
             user: user.map(|user| user_claims(user, |_| true)).unwrap_or_default(),
             org_id: user.and_then(|user| user.org_id.as_deref()),
         })
     }
 
-    fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
+    fn sign(&self, alg: SigningAlg, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {
         let key = self.keys.current();
-        let mut header = Header::new(Algorithm::RS256);
+        let algorithm = match alg {
+            SigningAlg::RS256 => Algorithm::RS256,
+            SigningAlg::RS512 => Algorithm::RS512,
+            SigningAlg::PS256 => Algorithm::PS256,
+            SigningAlg::HS256 => Algorithm::HS256,
+        };
+        let mut header = Header::new(algorithm);
         header.typ = Some(typ.to_owned());
-        header.kid = Some(key.kid().to_owned());
-        jsonwebtoken::encode(&header, claims, key.private()).map_err(|error| {
+        // No published key verifies HS256, so none is named.
+        let key_for_alg = if alg == SigningAlg::HS256 {
+            key.secret()
+        } else {
+            header.kid = Some(key.kid().to_owned());
+            key.private()
+        };
+        jsonwebtoken::encode(&header, claims, key_for_alg).map_err(|error| {
             tracing::error!(%error, "can't sign a token");
             TokenError::Signing
         })
     }
 }
 
-fn token_lifetime(api: &Api, client: &ClientRecord) -> u64 {
-    if client.is_third_party() { api.third_party_token_lifetime_seconds } else { api.token_lifetime_seconds }
+fn token_lifetime(api: &ResourceServer, client: &ClientRecord) -> u64 {
+    if client.is_third_party() { api.third_party_token_lifetime } else { api.token_lifetime }
+}
+
+/// Returns an API's dialect, which is Auth0's own one until it is set.
+fn dialect(api: &ResourceServer) -> Dialect {
+    api.token_dialect.unwrap_or(Dialect::AccessToken)
 }
 
 fn opaque() -> Result<String, TokenError> {

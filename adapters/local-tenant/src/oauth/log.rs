@@ -16,7 +16,7 @@ pub(crate) fn client_registered(client: &ClientRecord) {
     tracing::info!(
         client_id = client.id,
         redirect = cut(&destinations.join(" ")),
-        is_confidential = client.secret.is_some(),
+        is_confidential = client.has_secret(),
         "local tenant: client registered"
     );
 }
@@ -82,7 +82,7 @@ pub(crate) fn token_issued(authorization: &Authorization, via: IssuedVia, has_re
         client_id = cut(&authorization.client.id),
         user,
         grant,
-        audience = authorization.audience,
+        audience = authorization.audience.as_deref(),
         scope = authorization.scope.join(" "),
         has_refresh_token = has_refresh,
         has_id_token = has_id,

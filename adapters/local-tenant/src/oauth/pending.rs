@@ -23,8 +23,8 @@ pub(crate) struct AuthorizationRequest {
     /// PKCE's `code_challenge`.
     pub(crate) challenge: String,
     pub(crate) nonce: Option<String>,
-    /// The API's identifier.
-    pub(crate) audience: String,
+    /// The API's identifier; without one, the token is for userinfo alone.
+    pub(crate) audience: Option<String>,
     /// The issuer identifier that the request was sent to.
     pub(crate) issuer: String,
 }

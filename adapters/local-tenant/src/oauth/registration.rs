@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use syntax::strict_json;
 
-use crate::model::client::{ClientRecord, Trust};
-use crate::model::options::{GrantType, Secret, ThirdPartySecurityMode};
+use crate::model::client::{AuthMethod, ClientRecord, Trust};
+use crate::model::directory::Settings;
+use crate::model::options::{GrantType, Secret};
 use crate::model::random::random_id;
 use crate::model::redirect_uri;
 use crate::oauth::clients::Clients;
@@ -31,14 +32,6 @@ struct RequestedMetadata {
     token_endpoint_auth_method: Option<AuthMethod>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum AuthMethod {
-    None,
-    ClientSecretPost,
-    ClientSecretBasic,
-}
-
 /// A client information response (RFC 7591 section 3.2.1).
 #[derive(Serialize)]
 pub(crate) struct Registered {
@@ -58,13 +51,19 @@ pub(crate) struct Registered {
 /// Registers the client that the body describes.
 ///
 /// # Errors
-/// The error response of RFC 7591 section 3.2.2.
+/// The error response of RFC 7591 section 3.2.2, or `access_denied` where the settings forbid it.
 pub(crate) fn register(
     clients: &Clients,
-    mode: ThirdPartySecurityMode,
+    settings: &Settings,
     body: &[u8],
     now: i64,
 ) -> Result<Registered, OAuthError> {
+    if !settings.flags.enable_dynamic_client_registration {
+        return Err(OAuthError::new(
+            "access_denied",
+            "dynamic client registration is not enabled (flags.enable_dynamic_client_registration is off)",
+        ));
+    }
     let requested: RequestedMetadata = strict_json::parse(body).map_err(|error| {
         invalid_metadata(format!("the body is not client metadata (RFC 7591 section 2): {error}"))
     })?;
@@ -81,15 +80,13 @@ pub(crate) fn register(
     } else {
         Some(random_id().ok_or_else(OAuthError::no_randomness)?)
     };
+    let trust = Trust::ThirdParty(settings.dynamic_client_registration_security_mode);
     let client = clients.register(ClientRecord {
-        id: format!("{}{}", id_prefix(mode), random_id().ok_or_else(OAuthError::no_randomness)?),
-        name,
+        token_endpoint_auth_method: method,
         secret: secret.as_deref().map(Secret::new),
         redirect_uris: requested.redirect_uris,
-        logout_urls: Vec::new(),
         grant_types,
-        permissions: Vec::new(),
-        trust: Trust::ThirdParty(mode),
+        ..ClientRecord::new(&trust.new_id().ok_or_else(OAuthError::no_randomness)?, &name, trust)
     });
     log::client_registered(&client);
     Ok(Registered {
@@ -103,13 +100,6 @@ pub(crate) fn register(
         response_types: ["code"],
         token_endpoint_auth_method: method,
     })
-}
-
-const fn id_prefix(mode: ThirdPartySecurityMode) -> &'static str {
-    match mode {
-        ThirdPartySecurityMode::Strict => "tpc_",
-        ThirdPartySecurityMode::Permissive => "",
-    }
 }
 
 fn check_redirect_uris(uris: &[String]) -> Result<(), OAuthError> {

@@ -1,19 +1,35 @@
 //! Which API a token is asked for.
 
+use crate::model::directory::{ResourceParameterProfile, Settings};
 use crate::oauth::error::OAuthError;
 use crate::oauth::parameters::Parameters;
 
-/// Returns the identifier of the API that a token is asked for: RFC 8707's `resource`, or Auth0's `audience`, which means
-/// the same.
+/// Returns the identifier of the API that a request names: Auth0's `audience`, or, where the tenant reads it, RFC 8707's
+/// `resource`. With both, `audience` wins, as at Auth0.
 ///
 /// # Errors
-/// `invalid_target` if several are named.
-pub(crate) fn target(parameters: &Parameters) -> Result<Option<&str>, OAuthError> {
-    let several =
-        || OAuthError::new("invalid_target", "a token is for one resource; the request names several");
-    let resource = parameters.one("resource").map_err(|_| several())?;
-    match (resource, parameters.one("audience")?) {
-        (Some(resource), Some(audience)) if resource != audience => Err(several()),
-        (resource, audience) => Ok(resource.or(audience)),
-    }
+/// `invalid_target` if several resources are named, `invalid_request` if there are several audiences.
+pub(crate) fn target<'a>(
+    parameters: &'a Parameters,
+    settings: &Settings,
+) -> Result<Option<&'a str>, OAuthError> {
+    let resource = match settings.resource_parameter_profile {
+        ResourceParameterProfile::Audience => None,
+        ResourceParameterProfile::Compatibility => parameters.one("resource").map_err(|_| {
+            OAuthError::new("invalid_target", "a token is for one resource; the request names several")
+        })?,
+    };
+    Ok(parameters.one("audience")?.or(resource))
+}
+
+/// Returns the identifier of the API that a token is for: the one that the request names, or the tenant's default.
+///
+/// # Errors
+/// As of [`target`].
+pub(crate) fn target_or_default<'a>(
+    parameters: &'a Parameters,
+    settings: &'a Settings,
+) -> Result<Option<&'a str>, OAuthError> {
+    let default = Some(settings.default_audience.as_str()).filter(|audience| !audience.is_empty());
+    Ok(target(parameters, settings)?.or(default))
 }

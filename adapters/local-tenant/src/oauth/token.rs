@@ -48,6 +48,9 @@ pub enum TokenError {
         /// The identifiers of the tenant's APIs.
         known: Vec<String>,
     },
+    /// The tenant has no API but the Management API.
+    #[error("the tenant has no API yet")]
+    NoApi,
     /// The API does not define the scope.
     #[error("the API does not define the scope {asked:?}; it has {}", .known.join(", "))]
     UnknownScope {
@@ -67,7 +70,7 @@ impl TokenError {
         match self {
             Self::UnknownUser { .. } => "invalid_grant",
             // RFC 8707 section 2.
-            Self::UnknownAudience { .. } => "invalid_target",
+            Self::UnknownAudience { .. } | Self::NoApi => "invalid_target",
             Self::UnknownScope { .. } => "invalid_scope",
             Self::Signing => "server_error",
         }

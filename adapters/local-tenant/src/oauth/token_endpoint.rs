@@ -8,14 +8,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::model::client::ClientRecord;
-use crate::model::options::{Api, GrantType};
+use crate::model::directory::State;
+use crate::model::options::GrantType;
+use crate::oauth::access::{Access, api, check_organization};
 use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
 use crate::oauth::client_authentication::authenticate;
 use crate::oauth::error::OAuthError;
 use crate::oauth::log;
 use crate::oauth::parameters::Parameters;
-use crate::oauth::scopes::grantable_to_client;
-use crate::oauth::target::target;
+use crate::oauth::scopes::{grantable, grantable_to_client};
+use crate::oauth::target::{target, target_or_default};
 use crate::oauth::tenant::Tenant;
 
 /// A token response (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
@@ -52,74 +54,140 @@ pub(crate) fn handle(
         }
         None => return Err(OAuthError::new("invalid_request", "grant_type is missing")),
     };
-    let client = authenticate(tenant, form, authorization)?;
+    let state = tenant.directory.state();
+    let client = authenticate(tenant, &state.settings, form, authorization)?;
     if !client.grant_types.contains(&grant_type) {
         return Err(OAuthError::new("unauthorized_client", "this client may not use this grant"));
     }
     // An unknown target is refused before a code or a refresh token is used up.
-    let api = tenant.issuer.api(target(form)?)?;
+    if let Some(target) = target(form, &state.settings)? {
+        api(&state, target)?;
+    }
+    let request = Request { tenant, state: &state, form };
     match grant_type {
-        GrantType::AuthorizationCode => redeem_code(tenant, form, &client),
-        GrantType::RefreshToken => refresh(tenant, form, &client),
-        GrantType::ClientCredentials => client_credentials(tenant, api, form, client, issuer),
+        GrantType::AuthorizationCode => request.redeem_code(&client),
+        GrantType::RefreshToken => request.refresh(&client),
+        GrantType::ClientCredentials => request.client_credentials(client, issuer),
     }
 }
 
-fn redeem_code(
-    tenant: &Tenant,
-    form: &Parameters,
-    client: &ClientRecord,
-) -> Result<TokenResponse, OAuthError> {
-    let missing = |name: &str| OAuthError::new("invalid_request", format!("{name} is missing"));
-    let code_text = form.one("code")?.ok_or_else(|| missing("code"))?;
-    let verifier = form.one("code_verifier")?.ok_or_else(|| missing("code_verifier"))?;
-    let redirect_uri = form.one("redirect_uri")?.ok_or_else(|| missing("redirect_uri"))?;
-    let code = tenant.grants.take_code(code_text, tenant.now())?;
-    if code.authorization.client.id != client.id {
-        return Err(OAuthError::invalid_grant("the code was issued to another client"));
-    }
-    if code.redirect_uri != redirect_uri {
-        return Err(OAuthError::invalid_grant("the redirect_uri is not that of the authorization request"));
-    }
-    if URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) != code.challenge {
-        return Err(OAuthError::invalid_grant("the code_verifier does not fit the code_challenge"));
-    }
-    check_target(form, &code.authorization)?;
-    log::code_redeemed(client);
-    let refresh_token = if code.authorization.is_refreshable() {
-        Some(tenant.grants.begin_family(
-            code.authorization.clone(),
-            code_text,
-            tenant.refresh_token_expiry(tenant.issuer.api(Some(&code.authorization.audience))?),
-        )?)
-    } else {
-        None
-    };
-    respond(tenant, &code.authorization, IssuedVia::AuthorizationCode, refresh_token)
+/// A request of an authenticated client that may use the grant.
+struct Request<'a> {
+    tenant: &'a Tenant,
+    /// What the whole request is decided by.
+    state: &'a State,
+    form: &'a Parameters,
 }
 
-fn refresh(tenant: &Tenant, form: &Parameters, client: &ClientRecord) -> Result<TokenResponse, OAuthError> {
-    let token = form.one("refresh_token")?;
-    let token = token.ok_or_else(|| OAuthError::new("invalid_request", "refresh_token is missing"))?;
-    let narrowed = form.one("scope")?;
-    let scope_of = |authorization: &Authorization| {
-        check_target(form, authorization)?;
-        narrowed.map_or_else(
-            || Ok(authorization.scope.clone()),
-            |asked| narrowed_scope(&authorization.scope, asked),
-        )
-    };
-    let (next, authorization) = tenant.grants.rotate(token, client, tenant.now(), scope_of)?;
-    respond(tenant, &authorization, IssuedVia::RefreshToken, Some(next))
-}
-
-/// Checks that a token is requested for no other resource than the user consented to (RFC 8707 section 2.2).
-fn check_target(form: &Parameters, authorization: &Authorization) -> Result<(), OAuthError> {
-    match target(form)? {
-        Some(target) if target != authorization.audience => {
-            Err(OAuthError::new("invalid_target", "the authorization is for another resource"))
+impl Request<'_> {
+    fn redeem_code(&self, client: &ClientRecord) -> Result<TokenResponse, OAuthError> {
+        let (tenant, form) = (self.tenant, self.form);
+        let missing = |name: &str| OAuthError::new("invalid_request", format!("{name} is missing"));
+        let code_text = form.one("code")?.ok_or_else(|| missing("code"))?;
+        let verifier = form.one("code_verifier")?.ok_or_else(|| missing("code_verifier"))?;
+        let redirect_uri = form.one("redirect_uri")?.ok_or_else(|| missing("redirect_uri"))?;
+        let code = tenant.grants.take_code(code_text, tenant.now())?;
+        let authorization = code.authorization;
+        if authorization.client.id != client.id {
+            return Err(OAuthError::invalid_grant("the code was issued to another client"));
         }
-        _ => Ok(()),
+        if code.redirect_uri != redirect_uri {
+            return Err(OAuthError::invalid_grant(
+                "the redirect_uri is not that of the authorization request",
+            ));
+        }
+        if URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())) != code.challenge {
+            return Err(OAuthError::invalid_grant("the code_verifier does not fit the code_challenge"));
+        }
+        self.check_target(&authorization)?;
+        let access = Access::for_user(self.state, client, authorization.audience.as_deref())?;
+        log::code_redeemed(client);
+        let refresh_token = match access.api.filter(|_| authorization.is_refreshable()) {
+            Some(api) => {
+                let until = tenant.refresh_token_expiry(api);
+                Some(tenant.grants.begin_family(authorization.clone(), code_text, until)?)
+            }
+            None => None,
+        };
+        self.respond(access, &authorization, IssuedVia::AuthorizationCode, refresh_token)
+    }
+
+    fn refresh(&self, client: &ClientRecord) -> Result<TokenResponse, OAuthError> {
+        let (tenant, form) = (self.tenant, self.form);
+        let token = form.one("refresh_token")?;
+        let token = token.ok_or_else(|| OAuthError::new("invalid_request", "refresh_token is missing"))?;
+        let narrowed = form.one("scope")?;
+        let scope_of = |authorization: &Authorization| {
+            self.check_target(authorization)?;
+            let scope = narrowed.map_or_else(
+                || Ok(authorization.scope.clone()),
+                |asked| narrowed_scope(&authorization.scope, asked),
+            )?;
+            self.still_granted(client, authorization, &scope)
+        };
+        let (next, authorization) = tenant.grants.rotate(token, client, tenant.now(), scope_of)?;
+        let access = Access::for_user(self.state, client, authorization.audience.as_deref())?;
+        self.respond(access, &authorization, IssuedVia::RefreshToken, Some(next))
+    }
+
+    /// Returns those of the granted scopes that a login would still grant: a user may have lost a role meanwhile, and a
+    /// client its grant.
+    fn still_granted(
+        &self,
+        client: &ClientRecord,
+        authorization: &Authorization,
+        scope: &[String],
+    ) -> Result<Vec<String>, OAuthError> {
+        let access = Access::for_user(self.state, client, authorization.audience.as_deref())?;
+        let user = self.tenant.issuer.user_of(authorization);
+        let user = user.ok_or_else(|| OAuthError::invalid_grant("the user does not exist any more"))?;
+        check_organization(self.state, client, user)?;
+        Ok(grantable(self.state, access, user, client, Some(&scope.join(" "))))
+    }
+
+    /// Checks that a token is requested for no other resource than the user consented to (RFC 8707 section 2.2).
+    fn check_target(&self, authorization: &Authorization) -> Result<(), OAuthError> {
+        match target(self.form, &self.state.settings)? {
+            Some(target) if Some(target) != authorization.audience.as_deref() => {
+                Err(OAuthError::new("invalid_target", "the authorization is for another resource"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn client_credentials(
+        &self,
+        client: Arc<ClientRecord>,
+        issuer: String,
+    ) -> Result<TokenResponse, OAuthError> {
+        let audience = target_or_default(self.form, &self.state.settings)?;
+        let access = Access::for_client(self.state, &client, audience)?;
+        let scope = grantable_to_client(access, self.form.one("scope")?);
+        let audience = access.api.map(|api| api.identifier.clone());
+        let authorization =
+            Authorization { subject: Subject::Client, client, scope, nonce: None, audience, issuer };
+        self.respond(access, &authorization, IssuedVia::ClientCredentials, None)
+    }
+
+    fn respond(
+        &self,
+        access: Access<'_>,
+        authorization: &Authorization,
+        via: IssuedVia,
+        refresh_token: Option<String>,
+    ) -> Result<TokenResponse, OAuthError> {
+        let issuer = &self.tenant.issuer;
+        let issued = issuer.access_token(self.state, access.api, authorization, via)?;
+        let id_token = issuer.id_token(authorization)?;
+        log::token_issued(authorization, via, refresh_token.is_some(), id_token.is_some());
+        Ok(TokenResponse {
+            access_token: issued.access_token,
+            token_type: "Bearer",
+            expires_in: issued.expires_in,
+            scope: issued.scope,
+            refresh_token,
+            id_token,
+        })
     }
 }
 
@@ -133,37 +201,4 @@ fn narrowed_scope(granted: &[String], asked: &str) -> Result<Vec<String>, OAuthE
         return Err(OAuthError::new("invalid_scope", "a scope was not granted before"));
     }
     Ok(granted.iter().filter(|scope| asked.contains(&scope.as_str())).cloned().collect())
-}
-
-fn client_credentials(
-    tenant: &Tenant,
-    api: &Api,
-    form: &Parameters,
-    client: Arc<ClientRecord>,
-    issuer: String,
-) -> Result<TokenResponse, OAuthError> {
-    let scope = grantable_to_client(api, &client, form.one("scope")?);
-    let audience = api.identifier.clone().unwrap_or_default();
-    let authorization =
-        Authorization { subject: Subject::Client, client, scope, nonce: None, audience, issuer };
-    respond(tenant, &authorization, IssuedVia::ClientCredentials, None)
-}
-
-fn respond(
-    tenant: &Tenant,
-    authorization: &Authorization,
-    via: IssuedVia,
-    refresh_token: Option<String>,
-) -> Result<TokenResponse, OAuthError> {
-    let issued = tenant.issuer.access_token(authorization, via)?;
-    let id_token = tenant.issuer.id_token(authorization)?;
-    log::token_issued(authorization, via, refresh_token.is_some(), id_token.is_some());
-    Ok(TokenResponse {
-        access_token: issued.access_token,
-        token_type: "Bearer",
-        expires_in: issued.expires_in,
-        scope: issued.scope,
-        refresh_token,
-        id_token,
-    })
 }

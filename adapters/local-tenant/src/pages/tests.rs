@@ -13,8 +13,8 @@ fn page() -> Consent<'static> {
         is_third_party: true,
         api_name: "Local MCP server",
         scopes: vec![
-            RequestedScope { name: "tool:whoami", description: "Ask who you are" },
-            RequestedScope { name: "tool:add", description: "Add numbers" },
+            RequestedScope { name: "tool:whoami", description: Some("Ask who you are") },
+            RequestedScope { name: "tool:add", description: Some("Add numbers") },
         ],
         users: vec![
             UserChoice {
@@ -50,9 +50,9 @@ fn every_page_loads_the_stylesheet_and_nothing_else() {
 
 #[test]
 fn every_shown_field_is_text() {
-    let scope = RequestedScope { name: HOSTILE, description: HOSTILE };
+    let scope = RequestedScope { name: HOSTILE, description: Some(HOSTILE) };
     let user = UserChoice { key: "a", name: HOSTILE, email: HOSTILE, granted: vec![HOSTILE] };
-    let other = RequestedScope { name: "other", description: "" };
+    let other = RequestedScope { name: "other", description: None };
     let html = consent(&Consent {
         client_name: HOSTILE,
         client_id: HOSTILE,
@@ -139,4 +139,15 @@ fn a_nameless_client_and_a_scheme_are_told() {
     let html = consent(&Consent { client_name: " ", return_to: "cursor:", ..page() });
     assert!(html.contains("An application without a name"));
     assert!(html.contains("<code>cursor:</code> <span>(whichever application on this machine"));
+}
+
+#[test]
+fn a_scope_without_a_description_has_its_name_once() {
+    let scopes = vec![
+        RequestedScope { name: "tool:add", description: Some("Add numbers") },
+        RequestedScope { name: "tool:sub", description: None },
+    ];
+    let html = consent(&Consent { scopes, users: vec![], ..page() });
+    assert!(html.contains("<li><bdi>Add numbers</bdi> <code>tool:add</code></li>"));
+    assert!(html.contains("<li><code>tool:sub</code></li>"));
 }

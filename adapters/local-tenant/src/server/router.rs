@@ -13,6 +13,7 @@ use crate::control;
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::response::{self, DOCUMENT_CACHING, NO_STORE};
+use crate::management;
 use crate::model::faults::KeysAnswer;
 use crate::oauth::authorize::{self, Outcome, Refusal};
 use crate::oauth::parameters::Parameters;
@@ -96,15 +97,30 @@ impl Route {
 /// Responds to any request.
 pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
+    if path.starts_with(management::PREFIX) {
+        return match check_management(&request) {
+            Ok(()) => management::respond(tenant, request).await,
+            Err(problem) => refuse(&path, problem),
+        };
+    }
     let route = Route::of(&path);
-    let mut response = dispatch(tenant, route, request).await.unwrap_or_else(|problem| {
-        log::refused(&path, problem.error(), &problem.description());
-        problem.into_response()
-    });
+    let mut response =
+        dispatch(tenant, route, request).await.unwrap_or_else(|problem| refuse(&path, problem));
     if route.is_some_and(Route::is_readable_by_pages) {
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     response
+}
+
+fn refuse(path: &str, problem: Problem) -> Response<Full<Bytes>> {
+    log::refused(path, problem.error(), &problem.description());
+    problem.into_response()
+}
+
+/// Checks that a request of the Management API comes from a command on this machine, and from no web page.
+fn check_management(request: &Request<Incoming>) -> Result<(), Problem> {
+    check_host(request)?;
+    if request.headers().contains_key(ORIGIN) { Err(Problem::ForeignOrigin) } else { Ok(()) }
 }
 
 async fn dispatch(
@@ -126,9 +142,10 @@ async fn dispatch(
     }
     let issuer = tenant.issuer.url_for(&host);
     match route {
-        Route::Discovery => {
-            Ok(response::json(&discovery::document(&issuer, tenant.options()), DOCUMENT_CACHING))
-        }
+        Route::Discovery => Ok(response::json(
+            &discovery::document(&issuer, &tenant.directory.state().settings),
+            DOCUMENT_CACHING,
+        )),
         Route::Keys => Ok(keys(tenant).await),
         Route::Style => Ok(response::style(pages::STYLE)),
         Route::Logout => Ok(logout(tenant, request.uri().query())),
@@ -154,14 +171,13 @@ async fn dispatch(
         }
         Route::Register => {
             let body = json_body(request).await?;
-            let mode = tenant.options().third_party_security_mode;
-            let registered = registration::register(&tenant.clients, mode, &body, tenant.now())?;
+            let state = tenant.directory.state();
+            let registered = registration::register(&tenant.clients, &state.settings, &body, tenant.now())?;
             Ok(response::created(&registered))
         }
         Route::ControlToken => {
             let body = json_body(request).await?;
-            control::token::handle(&tenant.issuer, &body, issuer)
-                .map(|token| response::json(&token, NO_STORE))
+            control::token::handle(tenant, &body, issuer).map(|token| response::json(&token, NO_STORE))
         }
         Route::ControlFault => {
             control::faults::handle(tenant, &json_body(request).await?).await?;
@@ -175,19 +191,12 @@ async fn keys(tenant: &Tenant) -> Response<Full<Bytes>> {
     let mut published = tenant.issuer.keys().jwks();
     match answer {
         KeysAnswer::Good | KeysAnswer::Slow { .. } | KeysAnswer::Hang => {}
-        KeysAnswer::Status { status } => return response::empty(failure_status(status)),
+        KeysAnswer::Status { status } => return response::empty(response::failure_status(status)),
         KeysAnswer::Garbage => return response::html("<h1>Not a key in sight</h1>".to_owned(), ""),
         KeysAnswer::Empty => published = serde_json::json!({"keys": []}),
         KeysAnswer::Huge => published["padding"] = "x".repeat(HUGE_PADDING_BYTES).into(),
     }
     response::json(&published, DOCUMENT_CACHING)
-}
-
-fn failure_status(status: u16) -> StatusCode {
-    StatusCode::from_u16(status)
-        .ok()
-        .filter(|status| status.is_client_error() || status.is_server_error())
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 async fn authorize(
@@ -198,9 +207,9 @@ async fn authorize(
 ) -> Response<Full<Bytes>> {
     match authorize::begin(tenant, parameters, issuer, from_browser).await {
         Ok(Outcome::Redirect(location)) => redirect(tenant, &location),
-        Ok(Outcome::AskForConsent { transaction, request }) => {
+        Ok(Outcome::AskForConsent { transaction, request, state }) => {
             let return_to = authorize::destination(&request);
-            let page = authorize::consent_page(tenant, &transaction, &request, &return_to);
+            let page = authorize::consent_page(tenant, &state, &transaction, &request, &return_to);
             response::html(pages::consent(&page), &authorize::form_action_source(&request))
         }
         Err(refusal) => refused(tenant, "/authorize", refusal),

@@ -5,12 +5,17 @@ use serde_json::Value;
 use super::*;
 use crate::model::keys::{KeyRing, SigningKey};
 use crate::model::options::{Api, Options};
+use crate::oauth::issuer::Issuer;
 
 const AUDIENCE: &str = "http://localhost:3001/mcp";
 
-fn issuer(options: Options) -> Issuer {
+fn tenant(options: Options) -> Tenant {
     let keys = KeyRing::new(SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-    Issuer::new(options.with_api_identifier(AUDIENCE), 3002, keys)
+    Tenant::new(Issuer::new(options.with_api_identifier(AUDIENCE), 3002, keys)).unwrap()
+}
+
+fn issued(tenant: &Tenant, request: &TokenRequest) -> Result<IssuedToken, TokenError> {
+    issue(tenant, request, tenant.issuer.url(), CLI_CLIENT_ID)
 }
 
 fn request(user: &str, scope: Option<&str>) -> TokenRequest {
@@ -25,7 +30,7 @@ fn opened(token: &IssuedToken) -> [Value; 2] {
 
 #[test]
 fn scope_is_requested_and_assigned_permissions_are_all_assigned() {
-    let issuer = issuer(Options::default());
+    let tenant = tenant(Options::default());
     let both = ["tool:whoami", "tool:greet"];
     let one = ["tool:whoami"];
     let cases: [(&str, Option<&str>, &str, &[&str]); 8] = [
@@ -39,7 +44,7 @@ fn scope_is_requested_and_assigned_permissions_are_all_assigned() {
         ("user", Some("tool:greet"), "", &one),
     ];
     for (user, asked, scope, permissions) in cases {
-        let token = issue(&issuer, &request(user, asked), issuer.url(), CLI_CLIENT_ID).unwrap();
+        let token = issued(&tenant, &request(user, asked)).unwrap();
         let [_, claims] = opened(&token);
         assert_eq!(token.scope, scope, "{user} {asked:?}");
         assert_eq!(claims["scope"], scope, "{user} {asked:?}");
@@ -49,22 +54,27 @@ fn scope_is_requested_and_assigned_permissions_are_all_assigned() {
 
 #[test]
 fn what_does_not_exist_is_refused_with_what_does() {
-    let issuer = issuer(Options::default());
+    let tenant = tenant(Options::default());
+    let management = TokenRequest {
+        audience: Some("http://127.0.0.1:3002/api/v2/".into()),
+        ..request("admin", Some("read:clients"))
+    };
     let elsewhere = TokenRequest { audience: Some("https://x.test".into()), ..request("admin", None) };
     let cases = [
         (request("bob", None), "there is no user \"bob\"; the tenant has admin, user"),
         (request("a\u{1b}[2J", None), "there is no user \"a\\u{1b}[2J\"; the tenant has admin, user"),
         (elsewhere, "there is no API \"https://x.test\"; the tenant has http://localhost:3001/mcp"),
         (
+            management,
+            "there is no API \"http://127.0.0.1:3002/api/v2/\"; the tenant has http://localhost:3001/mcp",
+        ),
+        (
             request("admin", Some("tool:whoami openid")),
             "the API does not define the scope \"openid\"; it has tool:whoami, tool:greet",
         ),
     ];
     for (request, expected) in cases {
-        assert_eq!(
-            issue(&issuer, &request, issuer.url(), CLI_CLIENT_ID).err().unwrap().to_string(),
-            expected
-        );
+        assert_eq!(issued(&tenant, &request).err().unwrap().to_string(), expected);
     }
 }
 
@@ -83,10 +93,10 @@ fn each_dialect_has_its_type_and_its_claims() {
         ..Api::default()
     };
     let other_apis = cases.iter().map(|(dialect, ..)| api(dialect)).collect();
-    let issuer = issuer(Options { other_apis, ..Options::default() });
+    let tenant = tenant(Options { other_apis, ..Options::default() });
     for (dialect, typ, own) in cases {
         let request = TokenRequest { audience: Some(dialect.into()), ..request("admin", None) };
-        let [header, claims] = opened(&issue(&issuer, &request, issuer.url(), CLI_CLIENT_ID).unwrap());
+        let [header, claims] = opened(&issued(&tenant, &request).unwrap());
         assert_eq!((&header["alg"], &header["typ"]), (&"RS256".into(), &typ.into()), "{dialect}");
         let mut expected = [&common[..], own].concat();
         expected.sort_unstable();
@@ -102,10 +112,16 @@ fn what_the_users_record_lacks_the_token_lacks() {
     options.users[0].name = None;
     options.users[0].email = None;
     options.users[1].org_id = Some("org_1".into());
-    let issuer = issuer(options);
-    let claims =
-        |user| opened(&issue(&issuer, &request(user, None), issuer.url(), CLI_CLIENT_ID).unwrap())[1].clone();
+    let tenant = tenant(options);
+    let claims = |user| opened(&issued(&tenant, &request(user, None)).unwrap())[1].clone();
     assert_eq!((claims("admin").get("name"), claims("admin").get("email")), (None, None));
     assert_eq!(claims("admin").get("org_id"), None);
     assert_eq!(claims("user")["org_id"], "org_1");
+}
+
+#[test]
+fn a_new_tenant_has_no_api_that_tokens_could_be_for() {
+    let tenant = tenant(Options::default().with_fresh_state());
+    assert_eq!(issued(&tenant, &request("admin", None)).err(), Some(TokenError::NoApi));
+    assert_eq!(tenant.scopes_of("admin"), [""; 0]);
 }
