@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::yaml::{Node, document, text};
+use super::yaml::{Node, document, quoted, text};
 use super::{File, merged};
 use crate::plan::COMPATIBILITY;
 use crate::present::{ClientGrant, Connection, DefaultFor, Present, ResourceServer, SubjectType};
@@ -17,10 +17,10 @@ pub(super) fn files(wanted: &Wanted, present: Option<&Present>) -> Vec<File> {
         ("clientGrants", Node::List(grants(wanted, present))),
         ("clients", Node::List(clients(wanted, present))),
         ("roles", roles(wanted, present)),
+        ("connections", Node::List(connections(wanted, present))),
+        ("tenant", settings(wanted)),
     ];
-    sections.extend(connections(wanted, present));
     sections.retain(|(_, section)| !matches!(section, Node::List(items) if items.is_empty()));
-    sections.push(("tenant", settings(wanted)));
     let keys: BTreeSet<&str> = sections.iter().map(|(key, _)| *key).collect();
     let content = format!("{}\n{}", head(wanted, present, &keys), document(&sections));
     vec![File { path: "tenant.yaml", content }]
@@ -44,25 +44,29 @@ fn head(wanted: &Wanted, present: Option<&Present>, keys: &BTreeSet<&str>) -> St
 
 /// Returns what is wanted and not in the file.
 fn left_out(wanted: &Wanted, present: Option<&Present>) -> Vec<String> {
-    let mut lines = Vec::new();
-    let is_unknown = |name: &&String| present.is_none_or(|present| connection(present, name).is_none());
-    let unknown: Vec<String> =
-        wanted.connections.iter().filter(is_unknown).map(|name| super::yaml::quoted(name)).collect();
-    if !unknown.is_empty() {
-        let why = if present.is_none() {
-            "what kind it is, is not known"
-        } else {
-            "the tenant has none of that name"
-        };
-        lines.push(format!(
-            "Not in here, as {why}: connection {}, to be at domain level.",
-            unknown.join(", ")
-        ));
-    }
+    let reason = |name: &String| match present {
+        None => Some("what kind it is, is not known"),
+        Some(present) => match connection(present, name) {
+            None => Some("the tenant has none of that name"),
+            Some(connection) if connection.is_domain_connection || keeps_options(connection) => None,
+            Some(_) => Some("the deploy CLI replaces its options; `fastmcp-auth0 tenant apply` does not"),
+        },
+    };
+    let line = |name: &String| {
+        let name_in_quotes = quoted(name);
+        Some(format!("Not in here: connection {name_in_quotes}, to be at domain level: {}.", reason(name)?))
+    };
+    let mut lines: Vec<String> = wanted.connections.iter().filter_map(line).collect();
     if !wanted.assignments.is_empty() {
-        lines.push("Not in here: roles of users, which the deploy CLI does not know. `fastmcp-auth0 tenant apply` gives them.".to_owned());
+        lines.push("Not in here: roles of users. `fastmcp-auth0 tenant apply` gives them.".to_owned());
     }
     lines
+}
+
+/// Returns whether the deploy CLI changes a connection without its options. Of a database it sends those that it may read, and a
+/// default of its own; of passwordless email it wants them in the file.
+fn keeps_options(connection: &Connection) -> bool {
+    !matches!(connection.strategy.as_str(), "auth0" | "email")
 }
 
 /// Returns the scopes that the deploy CLI needs for the keys in the file.
@@ -77,7 +81,6 @@ fn scopes(keys: &BTreeSet<&str>) -> Vec<&'static str> {
             }
             "clients" => &["read:clients", "create:clients", "update:clients"],
             "roles" => &["read:roles", "create:roles", "update:roles"],
-            "databases" => &["read:actions", "read:clients", "read:connections", "update:connections"],
             "connections" => &["read:clients", "read:connections", "update:connections"],
             _ => &["read:tenant_settings", "update:tenant_settings"],
         }
@@ -227,21 +230,19 @@ fn connection<'a>(present: &'a Present, name: &str) -> Option<&'a Connection> {
     present.connections.iter().find(|connection| connection.name == name)
 }
 
-/// Returns connections under the two keys that the deploy CLI has for them. Options are left out, and so they stay as they are.
-fn connections(wanted: &Wanted, present: Option<&Present>) -> Vec<(&'static str, Node)> {
-    let (mut databases, mut others) = (Vec::new(), Vec::new());
-    let known = |name| present.and_then(|present| connection(present, name));
-    for connection in wanted.connections.iter().filter_map(|name| known(name)) {
+/// Returns the connections that keep their options, which are left out.
+fn connections(wanted: &Wanted, present: Option<&Present>) -> Vec<Node> {
+    let known = wanted.connections.iter().filter_map(|name| connection(present?, name));
+    let entry = |connection: &Connection| {
         let mut entries = vec![("name", text(&connection.name)), ("strategy", text(&connection.strategy))];
         if let Some(display_name) = &connection.display_name {
             // Left out, Auth0 would overwrite it.
             entries.push(("display_name", text(display_name)));
         }
         entries.push(("is_domain_connection", Node::Bool(true)));
-        let list = if connection.strategy == "auth0" { &mut databases } else { &mut others };
-        list.push(Node::Map(entries));
-    }
-    vec![("databases", Node::List(databases)), ("connections", Node::List(others))]
+        Node::Map(entries)
+    };
+    known.filter(|connection| keeps_options(connection)).map(entry).collect()
 }
 
 fn roles(wanted: &Wanted, present: Option<&Present>) -> Node {

@@ -71,7 +71,7 @@ fn a_new_tenant_is_described_whole() {
     let yaml = yaml(&wanted, Some(&present));
     let keys: Vec<&str> =
         yaml.lines().filter(|line| !line.starts_with(['#', ' ']) && !line.is_empty()).collect();
-    assert_eq!(keys, ["resourceServers:", "clientGrants:", "clients:", "roles:", "databases:", "tenant:"]);
+    assert_eq!(keys, ["resourceServers:", "clientGrants:", "clients:", "roles:", "tenant:"]);
     assert_has(
         &yaml,
         &["    subject_type: \"user\"", "    scope:", "      - \"tool:greet\"", "      - \"tool:whoami\""],
@@ -185,13 +185,15 @@ fn a_connection_keeps_its_options_and_display_name() {
     );
     assert_eq!(main.matches("prevent_destroy = true").count(), 2);
     let yaml = yaml(&wanted, Some(&present));
+    // The deploy CLI would replace the database's options.
+    let database = format!(
+        "# Not in here: connection \"{DATABASE}\", to be at domain level: the deploy CLI replaces its options"
+    );
+    assert_has(&yaml, &[&database]);
+    assert_lacks(&yaml, "databases:");
     assert_has(
         &yaml,
         &[
-            "databases:",
-            "  - name: \"Username-Password-Authentication\"",
-            "    strategy: \"auth0\"",
-            "    is_domain_connection: true",
             "connections:",
             "  - name: \"google\"",
             "    strategy: \"google-oauth2\"",
@@ -204,6 +206,20 @@ fn a_connection_keeps_its_options_and_display_name() {
 }
 
 #[test]
+fn the_deploy_cli_file_has_no_connection_whose_options_it_would_replace() {
+    let (wanted, mut present) = (wanted(), new_tenant());
+    for strategy in ["auth0", "email"] {
+        present.connections[0].strategy = strategy.to_owned();
+        for is_domain_connection in [false, true] {
+            present.connections[0].is_domain_connection = is_domain_connection;
+            let yaml = yaml(&wanted, Some(&present));
+            assert_lacks(&yaml, "\n  - name: \"Username");
+            assert_eq!(yaml.contains("# Not in here: connection"), !is_domain_connection, "{yaml}");
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_is_not_there_is_not_made() {
     let (mut wanted, present) = (wanted(), new_tenant());
     wanted.connections = vec!["no\nwhere".to_owned()];
@@ -213,10 +229,10 @@ fn a_connection_that_is_not_there_is_not_made() {
     assert_has(
         &yaml,
         &[
-            "# Not in here, as the tenant has none of that name: connection \"no\\nwhere\", to be at domain level.",
+            "# Not in here: connection \"no\\nwhere\", to be at domain level: the tenant has none of that name.",
         ],
     );
-    assert_lacks(&yaml, "databases:");
+    assert_lacks(&yaml, "connections:");
 }
 
 #[test]
@@ -229,11 +245,11 @@ fn without_access_terraform_looks_connections_up() {
     let to = "auth0_connection.username_password_authentication".to_owned();
     assert_eq!(adopted[1..], [(to, format!("{found}.id"))]);
     let yaml = yaml(&wanted(), None);
-    assert_has(
-        &yaml,
-        &[&format!("# Not in here, as what kind it is, is not known: connection \"{DATABASE}\"")],
+    let line = format!(
+        "# Not in here: connection \"{DATABASE}\", to be at domain level: what kind it is, is not known."
     );
-    assert_lacks(&yaml, "databases:");
+    assert_has(&yaml, &[&line]);
+    assert_lacks(&yaml, "connections:");
 }
 
 #[test]
