@@ -44,10 +44,16 @@ async function send(url, method, headers, body) {
   return response.json();
 }
 
-const grant = { grant_type: "client_credentials", client_id: AUTH0_CLIENT_ID, client_secret: AUTH0_CLIENT_SECRET, audience };
-const { access_token } = await send(new URL("oauth/token", issuer), "POST", {}, new URLSearchParams(grant));
+/** Returns a token of the Management API, with the scopes that are given, or all. */
+async function managementToken(scope = {}) {
+  const client = { client_id: AUTH0_CLIENT_ID, client_secret: AUTH0_CLIENT_SECRET };
+  const body = new URLSearchParams({ grant_type: "client_credentials", audience, ...client, ...scope });
+  return (await send(new URL("oauth/token", issuer), "POST", {}, body)).access_token;
+}
+
+const token = await managementToken();
 const management = (method, path, body) => {
-  const headers = { authorization: `Bearer ${access_token}`, "content-type": "application/json" };
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   return send(audience + path, method, headers, body && JSON.stringify(body));
 };
 
@@ -81,17 +87,13 @@ async function terraform(name) {
 const imported = (blocks) => Object.fromEntries(blocks.import.map(({ to, id }) => [to.replace(/^\$\{(.*)\}$/, "$1"), id]));
 const only = (resources) => Object.values(resources).flat()[0];
 
-/** The deploy CLI speaks to https alone. It also lists Actions, of which the local tenant has none. */
+/** The deploy CLI speaks to https alone. */
 async function startFront() {
   const [cert, key] = ["certificate.pem", "key.pem"].map((name) => inFolder(name));
   execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
     "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], { stdio: "ignore" });
   const front = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (asked, answer) => {
     const { method, url, headers } = asked;
-    if (method === "GET" && url.startsWith("/api/v2/actions/actions?")) {
-      answer.setHeader("content-type", "application/json").end(JSON.stringify({ actions: [], total: 0, page: 0, per_page: 100 }));
-      return;
-    }
     const sent = request(new URL(url, issuer), { method, headers: { ...headers, host: issuer.host } }, (response) => {
       answer.writeHead(response.statusCode, response.headers);
       response.pipe(answer);
@@ -103,8 +105,10 @@ async function startFront() {
   return { domain: `127.0.0.1:${front.address().port}`, cert, stop };
 }
 
+/** Imports a file, with the scopes of the Management API that it names and no others. */
 async function deploy(front, file) {
-  const settings = { AUTH0_DOMAIN: front.domain, AUTH0_AUDIENCE: audience, ...access };
+  const scope = readFileSync(file, "utf8").match(/^# Scopes of the Management API: (.*)$/m)[1];
+  const settings = { AUTH0_DOMAIN: front.domain, AUTH0_ACCESS_TOKEN: await managementToken({ scope }), AUTH0_CLIENT_ID };
   writeFileSync(inFolder("deploy.json"), JSON.stringify(settings));
   const env = { PATH: process.env.PATH, NODE_EXTRA_CA_CERTS: front.cert };
   const args = [deployCli, "import", "--config_file", inFolder("deploy.json"), "--input_file", file];
@@ -146,7 +150,7 @@ try {
   });
 
   front = await startFront();
-  await check("auth0-deploy-cli imports its file", () => deploy(front, inFolder("deploy", "tenant.yaml")));
+  await check("auth0-deploy-cli imports its file, with the scopes that it names", () => deploy(front, inFolder("deploy", "tenant.yaml")));
 
   await check("after that, nothing is left to change but the database, which is not in the file", async () => {
     assert.ok(!read("deploy", "tenant.yaml").includes(AUTH0_CLIENT_SECRET));

@@ -30,6 +30,7 @@ fn head(wanted: &Wanted, present: Option<&Present>, keys: &BTreeSet<&str>) -> St
     let mut lines = vec![
         "Written by `fastmcp-auth0 tenant export`, for: a0deploy import -c config.json -i tenant.yaml".to_owned(),
         "Not with AUTH0_ALLOW_DELETE: it deletes every API, grant, client, role and connection that is not named here.".to_owned(),
+        "With AUTH0_CLIENT_ID in config.json even beside AUTH0_ACCESS_TOKEN: the deploy CLI passes over the grants otherwise.".to_owned(),
         format!("Scopes of the Management API: {}", scopes(keys).join(" ")),
     ];
     if present.is_none() {
@@ -37,6 +38,10 @@ fn head(wanted: &Wanted, present: Option<&Present>, keys: &BTreeSet<&str>) -> St
     }
     if !wanted.client_documents.is_empty() {
         lines.push("Metadata documents are imported before the settings, which let the tenant know them: import twice if that fails.".to_owned());
+    }
+    let is_there = |role: &WantedRole| present.is_some_and(|present| present.role(&role.name).is_some());
+    if wanted.roles.iter().any(is_there) {
+        lines.push("While a role that is there is imported, it has no permissions for a moment.".to_owned());
     }
     lines.extend(left_out(wanted, present));
     lines.into_iter().fold(String::new(), |head, line| head + "# " + &line + "\n")

@@ -147,9 +147,9 @@ impl<'a> Export<'a> {
                 None => self.main.paragraph(format!("The tenant has no connection {}.", quoted(connection))),
             }
         }
-        let has_one =
-            self.present.is_some_and(|present| present.connections.iter().any(|it| it.is_domain_connection));
-        if wanted.connections.is_empty() && !has_one {
+        let has_none =
+            self.present.is_some_and(|present| !present.connections.iter().any(|it| it.is_domain_connection));
+        if wanted.connections.is_empty() && has_none {
             self.main.paragraph(
                 "No connection is at domain level, and `connections` of [auth0.tenant] names none: no third-party client can log\nusers in.",
             );

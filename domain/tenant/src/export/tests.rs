@@ -236,6 +236,17 @@ fn a_connection_that_is_not_there_is_not_made() {
 }
 
 #[test]
+fn a_tenant_without_a_domain_connection_is_noted() {
+    let (mut wanted, mut present) = (wanted(), new_tenant());
+    wanted.connections.clear();
+    let note = "# No connection is at domain level";
+    assert_has(&main_tf(&wanted, Some(&present)), &[note]);
+    assert_lacks(&main_tf(&wanted, None), note);
+    present.connections[0].is_domain_connection = true;
+    assert_lacks(&main_tf(&wanted, Some(&present)), note);
+}
+
+#[test]
 fn without_access_terraform_looks_connections_up() {
     let found = "data.auth0_connection.username_password_authentication";
     let main = main_tf(&wanted(), None);
