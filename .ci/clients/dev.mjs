@@ -27,15 +27,14 @@ async function start(binary, stderr, options) {
   if (!banner.at(-1)?.startsWith("Ctrl-C")) throw new Error(`dev ended with ${await ended}, after: ${banner.join("\n")}`);
   const word = (label) => banner.find((line) => line.startsWith(label)).split(/\s+/)[label.split(" ").length];
   const issuer = word("Issuer");
-  // With --fresh-tenant, what it says to export: the client of the Management API, and the server that it is set up for.
-  const exported = banner.flatMap((line) => [...line.matchAll(/\b([A-Z][A-Z0-9_]+)=(\S+)/g)]);
   const tenantPort = new URL(issuer).port;
   return {
     endpoint: word("MCP endpoint"),
     issuer,
-    exported: Object.fromEntries(exported.map(([, name, value]) => [name, value])),
     pid: child.pid,
     stderr: child.stderr,
+    /** The variables that `dev --fresh-tenant` says to set. */
+    variables: Object.fromEntries([...banner.join("\n").matchAll(/\b([A-Z][A-Z0-9_]+)=(\S+)/g)].map((match) => match.slice(1))),
     token(user, audience) {
       const target = audience ? ["--audience", audience] : [];
       const args = ["token", "--user", user, "--tenant-port", tenantPort, ...target];

@@ -128,7 +128,7 @@ async function clients({ clients }) {
     await clients.delete(machine.client_id);
     await clients.delete(third.client_id);
     await refused(clients.get(third.client_id), NotFoundError, 404, /does not exist/, "inexistent_client");
-    const fixed = clients.update(dev.exported.AUTH0_CLIENT_ID, { is_first_party: false });
+    const fixed = clients.update(dev.variables.AUTH0_CLIENT_ID, { is_first_party: false });
     await refused(fixed, BadRequestError, 400, /is_first_party/, "invalid_body");
   });
   await check("clients: by the URL of their metadata document", async () => {
@@ -187,7 +187,7 @@ async function connections({ connections }) {
     assert.deepEqual(await connections.get(created.id), changed);
     assert.deepEqual(values(await all(connections.list({ take: 1 })), "name"), [database.name, "partner"]);
     assert.deepEqual(values(await all(connections.list({ strategy: ["oidc"] })), "name"), []);
-    const client_id = dev.exported.AUTH0_CLIENT_ID;
+    const client_id = dev.variables.AUTH0_CLIENT_ID;
     const enabled = async () => values(await all(connections.clients.get(created.id)), "client_id");
     await connections.clients.update(created.id, [{ client_id, status: true }]);
     assert.deepEqual(await enabled(), [client_id]);

@@ -17,7 +17,7 @@ const tools = ["greet", "whoami", "get_datetime"];
 
 /** How `fastmcp-auth0 tenant` ends, and what it says. It knows what `dev` says to export: no other variable, no `.env`. */
 function tenant(dev, ...args) {
-  const options = { encoding: "utf8", env: dev.exported, cwd: tmpdir(), timeout: 60_000 };
+  const options = { encoding: "utf8", env: dev.variables, cwd: tmpdir(), timeout: 60_000 };
   const { status, stdout, stderr } = spawnSync(binary, ["tenant", ...args], options);
   return { status, stdout, stderr };
 }

@@ -35,7 +35,7 @@ const STAGES: [Stage; 23] = [
     Stage { name: "python", about: "the Python SDK", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
     Stage { name: "management", about: "Auth0's SDKs against the local Management API", run: management },
-    Stage { name: "tenant", about: "a new tenant, its traps, and logins once it is set up", run: tenant },
+    Stage { name: "tenant", about: "a new tenant, its traps, logins once it is set up, and exported files", run: tenant },
     Stage { name: "upstreams", about: "other MCP servers behind this one, by both SDKs", run: upstreams },
     Stage {
         name: "upstream-conformance",
@@ -161,7 +161,8 @@ fn management() -> Result {
 
 fn tenant() -> Result {
     build()?;
-    client(node("tenant-setup.mjs").arg(server()?).arg(python_binary()))
+    client(node("tenant-setup.mjs").arg(server()?).arg(python_binary()))?;
+    client(node("tenant-files.mjs").arg(server()?))
 }
 
 fn upstreams() -> Result {
