@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 23] = [
+const STAGES: [Stage; 24] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -35,7 +35,12 @@ const STAGES: [Stage; 23] = [
     Stage { name: "python", about: "the Python SDK", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
     Stage { name: "management", about: "Auth0's SDKs against the local Management API", run: management },
-    Stage { name: "tenant", about: "a new tenant, its traps, logins once it is set up, and exported files", run: tenant },
+    Stage { name: "tenant", about: "a new tenant, its traps, and logins once it is set up", run: tenant },
+    Stage {
+        name: "tenant-files",
+        about: "Terraform's parser and auth0-deploy-cli, at exported files",
+        run: tenant_files,
+    },
     Stage { name: "upstreams", about: "other MCP servers behind this one, by both SDKs", run: upstreams },
     Stage {
         name: "upstream-conformance",
@@ -161,7 +166,11 @@ fn management() -> Result {
 
 fn tenant() -> Result {
     build()?;
-    client(node("tenant-setup.mjs").arg(server()?).arg(python_binary()))?;
+    client(node("tenant-setup.mjs").arg(server()?).arg(python_binary()))
+}
+
+fn tenant_files() -> Result {
+    build()?;
     client(node("tenant-files.mjs").arg(server()?))
 }
 
