@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod dev;
 mod new;
+mod online;
 mod running_dev;
 mod serve;
 mod token;

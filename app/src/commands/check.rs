@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec};
 use hyper_transport::PublicEndpoint;
+use online_checks::Check;
 use serde::Serialize;
 
 use super::upstreams::{self, UpstreamReport};
-use super::{ServiceArguments, eprint, print, runtime};
+use super::{ServiceArguments, eprint, online, print, runtime};
 use crate::config::{Problem, Problems, Settings, shown_key};
 use crate::logging;
 use crate::server::ServerBuilder;
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     /// Print one JSON document, also about a configuration that can't be used
     #[arg(long)]
     json: bool,
+    /// Also ask the tenant, and the deployed server by its public URLs, as clients do; no token is sent
+    #[arg(long)]
+    online: bool,
 }
 
 /// A configuration that can be used.
@@ -39,6 +43,9 @@ struct Report {
     /// What a first login asks for.
     login_scopes: Vec<String>,
     warnings: Vec<String>,
+    /// What was asked for over the network, and what came of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<Vec<Check>>,
 }
 
 #[derive(Serialize)]
@@ -109,7 +116,8 @@ struct Refusal<'a> {
 }
 
 /// Prints every value with its source, and every tool with its scopes. The set-up runs, as it would before serving, and what
-/// it made is shut down. Fails if an upstream is not there: the configuration is good, but not all that it names.
+/// it made is shut down. Fails if an upstream is not there: the configuration is good, but not all that it names; and if an
+/// online check finds a problem.
 pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (settings, catalog, upstreams) = match runtime()?.block_on(load(builder, arguments)) {
         Ok(loaded) => loaded,
@@ -124,7 +132,8 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     let all_there = upstreams.iter().all(|upstream| upstream.problem.is_none());
     let mut misfits = upstreams.iter().flat_map(|upstream| &upstream.misfits);
     let all_fit = !misfits.any(|misfit| misfit.is_fault);
-    let report = report(&settings, catalog, upstreams)?;
+    let report = report(&settings, catalog, upstreams, arguments.online)?;
+    let no_problem = !report.online.iter().flatten().any(Check::is_problem);
     if arguments.json {
         print(&json(&report)?);
     } else {
@@ -133,7 +142,7 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     if !all_fit {
         eprint("error: a rule with `scopes` or `hidden` names a tool that the upstream does not have");
     }
-    Ok(if all_there && all_fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all_there && all_fit && no_problem { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn load(
@@ -161,7 +170,12 @@ fn json(document: &impl Serialize) -> anyhow::Result<String> {
     serde_json::to_string_pretty(document).context("the configuration can't be shown as JSON")
 }
 
-fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>) -> anyhow::Result<Report> {
+fn report(
+    settings: &Settings,
+    catalog: Catalog,
+    upstreams: Vec<UpstreamReport>,
+    asks_online: bool,
+) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.server.port);
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
     let misfits = upstreams.iter().flat_map(|upstream| &upstream.misfits);
@@ -171,15 +185,18 @@ fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>)
         value: effective.json.clone(),
         source: effective.source.clone(),
     });
+    let tools = tools(settings, &catalog.tools, &upstreams);
+    let login = login_scopes(settings, catalog)?;
     Ok(Report {
         valid: true,
         issuer: http.issuer.clone(),
         endpoints: http.endpoints().map(EndpointReport::of).collect(),
         values: values.collect(),
-        tools: tools(settings, &catalog.tools, &upstreams),
+        tools,
         upstreams,
-        login_scopes: login_scopes(settings, catalog)?,
+        login_scopes: texts(login.iter()),
         warnings,
+        online: if asks_online { Some(online::run(settings, &login)?) } else { None },
     })
 }
 
@@ -228,9 +245,10 @@ fn implied_by(hierarchy: &ScopeHierarchy, scopes: &ScopeSet) -> BTreeMap<String,
     broader.filter(|(_, broader)| !broader.is_empty()).collect()
 }
 
-fn login_scopes(settings: &Settings, catalog: Catalog) -> anyhow::Result<Vec<String>> {
+/// Returns what a first login asks for.
+pub(super) fn login_scopes(settings: &Settings, catalog: Catalog) -> anyhow::Result<ScopeSet> {
     let catalog = without_switched_off(settings, catalog);
-    Ok(texts(scopes(settings, &catalog)?.login_scopes().iter()))
+    Ok(scopes(settings, &catalog)?.login_scopes().clone())
 }
 
 /// A tool's scopes, each with those that stand for it.
@@ -277,6 +295,10 @@ fn show(settings: &Settings, report: &Report) {
     }
     for warning in &report.warnings {
         eprint(&format!("warning: {warning}"));
+    }
+    if let Some(checks) = &report.online {
+        print("\nwhat clients see");
+        online::show(checks);
     }
 }
 
