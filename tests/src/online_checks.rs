@@ -42,7 +42,7 @@ enum Does {
 
 /// A tenant, a server, and the proxy before it.
 struct Deployment {
-    tenant: LocalTenant,
+    tenant: Arc<LocalTenant>,
     url: String,
     does: Arc<Mutex<Does>>,
     environment: Vec<(&'static str, String)>,
@@ -52,11 +52,11 @@ struct Deployment {
 
 impl Deployment {
     async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_at(&tenant().await, None).await
     }
 
     /// With a certificate at the proxy.
-    async fn start_with(certificate: Option<&Certificate>) -> Self {
+    async fn start_at(tenant: &Arc<LocalTenant>, certificate: Option<&Certificate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = match certificate {
@@ -64,8 +64,7 @@ impl Deployment {
             None => format!("http://127.0.0.1:{port}"),
         };
         let audience = format!("{url}/mcp");
-        let options = Options::default().with_api_identifier(&audience);
-        let tenant = LocalTenant::start(options).await.unwrap();
+        let tenant = Arc::clone(tenant);
         let server = Choices::new()
             .set("auth0.issuer", tenant.issuer())
             .set("auth0.audience", audience.as_str())
@@ -113,6 +112,14 @@ impl Deployment {
         let part = |check: &Value, name: &str| check[name].as_str().unwrap().to_owned();
         findings.map(|check| (part(check, "name"), part(check, "id"))).collect()
     }
+}
+
+/// A tenant that announces all that clients want.
+async fn tenant() -> Arc<LocalTenant> {
+    // No token is issued, so the API is any.
+    let mut options = Options::default().with_api_identifier("urn:api");
+    options.authorization_response_iss_parameter_supported = true;
+    Arc::new(LocalTenant::start(options).await.unwrap())
 }
 
 async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, server: String, does: Arc<Mutex<Does>>) {
@@ -187,6 +194,24 @@ fn pairs<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {
 async fn nothing_is_found_where_clients_see_what_the_server_sends() {
     let deployment = Deployment::start().await;
     assert_eq!(deployment.found().await, []);
+}
+
+#[tokio::test]
+async fn this_machine_is_never_asked_through_a_proxy() {
+    let deployment = Deployment::start().await;
+    // It never answers.
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    assert_eq!(deployment.found_with(&names.map(|name| (name, url.as_str()))).await, []);
+}
+
+#[tokio::test]
+async fn what_a_new_tenant_lacks_is_a_warning() {
+    let options = Options::default().with_api_identifier("urn:api");
+    let tenant = Arc::new(LocalTenant::start(options).await.unwrap());
+    let deployment = Deployment::start_at(&tenant, None).await;
+    assert_eq!(deployment.found().await, pairs([("response_issuer", "response_issuer_missing")]));
 }
 
 #[tokio::test]
@@ -333,14 +358,13 @@ impl Certificate {
     }
 }
 
-/// What is found behind a certificate, where it is trusted.
-async fn found_behind(certificate: &Certificate) -> Vec<(String, String)> {
-    let deployment = Deployment::start_with(Some(certificate)).await;
-    deployment.found_with(&[("SSL_CERT_FILE", &certificate.file())]).await
-}
-
 #[tokio::test]
 async fn what_is_wrong_with_a_certificate_is_found() {
+    let tenant = tenant().await;
+    let found_behind = async |certificate: &Certificate| {
+        let deployment = Deployment::start_at(&tenant, Some(certificate)).await;
+        deployment.found_with(&[("SSL_CERT_FILE", &certificate.file())]).await
+    };
     let good = Certificate::new("localhost", |_| {});
     assert_eq!(found_behind(&good).await, []);
     let expired = Certificate::new("localhost", |parameters| {
@@ -354,11 +378,15 @@ async fn what_is_wrong_with_a_certificate_is_found() {
     let other_name = Certificate::new("other.test", |_| {});
     assert_eq!(found_behind(&other_name).await, pairs([("endpoint", "certificate_other_name")]));
 
-    let deployment = Deployment::start_with(Some(&good)).await;
+    let deployment = Deployment::start_at(&tenant, Some(&good)).await;
     let found = deployment.found_with(&[("SSL_CERT_FILE", &other_name.file())]).await;
     assert_eq!(found, pairs([("endpoint", "certificate_unknown_issuer")]));
+    let authority = Certificate::new("localhost", |parameters| {
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    assert_eq!(found_behind(&authority).await, pairs([("endpoint", "certificate_unknown_issuer")]));
 
-    let plain = Deployment::start().await;
+    let plain = Deployment::start_at(&tenant, None).await;
     let url = plain.url.replace("http://127.0.0.1", "https://localhost");
     let found = plain.found_with(&[("FASTMCP__SERVER__URL", &url), ("SSL_CERT_FILE", &good.file())]).await;
     assert_eq!(found, pairs([("endpoint", "not_tls")]));

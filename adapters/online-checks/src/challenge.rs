@@ -62,6 +62,8 @@ fn skip_one(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parameters(pairs: &[(&str, &str)]) -> Parameters {
@@ -90,5 +92,21 @@ mod tests {
             assert_eq!(bearer(value), None, "{value}");
         }
         assert_eq!(bearer("Bearer x=\"\\"), Some(parameters(&[("x", "")])));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_to_its_end_and_no_more_comes_of_it(text in "([Bb]earer|[a=,\"\\\\ \t\u{e9}])*") {
+            let length = |(name, value): (&String, &String)| name.len() + value.len();
+            let found = bearer(&text).unwrap_or_default();
+            prop_assert!(found.iter().map(length).sum::<usize>() <= text.len());
+        }
+
+        #[test]
+        fn quoted_values_are_read_as_they_were_written(value in ".*", before in "(Basic realm=\"[a-z, ]*\", )?") {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let found = bearer(&format!("{before}Bearer scope=\"{quoted}\", a=b"));
+            prop_assert_eq!(found, Some(parameters(&[("scope", &value), ("a", "b")])));
+        }
     }
 }

@@ -190,7 +190,12 @@ fn of_tls(error: &rustls::Error) -> Failure {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Failure::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Failure::NotYetValid,
-        CertificateError::UnknownIssuer => Failure::UnknownIssuer,
+        // The second where an authority has the right name and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Failure::UnknownIssuer,
+        // What `openssl req -x509` makes: an authority's certificate, used as a server's.
+        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            Failure::UnknownIssuer
+        }
         CertificateError::NotValidForName => Failure::OtherName(String::new()),
         CertificateError::NotValidForNameContext { presented, .. } => {
             Failure::OtherName(format!(": {}", shown(&presented.join(", "))))
