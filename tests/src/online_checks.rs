@@ -79,8 +79,8 @@ impl Deployment {
             ("AUTH0_AUDIENCE", audience),
             ("FASTMCP__SERVER__URL", url.clone()),
         ];
-        let _proxy = AbortOnDropHandle::new(proxy);
-        Self { tenant, url, does, environment, _server: server, _proxy }
+        let proxy = AbortOnDropHandle::new(proxy);
+        Self { tenant, url, does, environment, _server: server, _proxy: proxy }
     }
 
     /// What is found while the proxy does this.

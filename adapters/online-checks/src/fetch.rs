@@ -207,6 +207,7 @@ fn of_tls(error: &rustls::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::mpsc;
 
     use rustls::pki_types::UnixTime;
 
@@ -221,8 +222,18 @@ mod tests {
         let client = Client::new(Duration::from_millis(50));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = loopback(&listener);
-        assert!(matches!(client.get(&url), Err(Failure::TimedOut(_))));
-        assert!(matches!(client.post(&url, "{}"), Err(Failure::TimedOut(_))));
+        let (sender, receiver) = mpsc::channel();
+        let silent = url.clone();
+        let asking = std::thread::spawn(move || {
+            sender.send(client.get(&silent)).unwrap();
+            sender.send(client.post(&silent, "{}")).unwrap();
+            client
+        });
+        for _ in 0..2 {
+            let answer = receiver.recv_timeout(Duration::from_secs(30)).unwrap();
+            assert!(matches!(answer, Err(Failure::TimedOut(_))), "{answer:?}");
+        }
+        let client = asking.join().unwrap();
         drop(listener);
         assert!(matches!(client.get(&url), Err(Failure::Refused)));
     }
