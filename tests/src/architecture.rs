@@ -310,3 +310,33 @@ fn what_a_module_uses_is_found() {
     let found: Vec<String> = used_modules(text).into_iter().collect();
     assert_eq!(found, ["a", "d", "e", "h", "i"]);
 }
+
+/// Serving needs neither of them, and whoever builds without the feature `tenant` does not build them.
+#[test]
+fn setting_a_tenant_up_is_no_part_of_the_server() {
+    let app = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../app/src"));
+    let commands = app.join("commands/tenant");
+    let users: Vec<PathBuf> = rust_files(app)
+        .into_iter()
+        .filter(|file| !file.starts_with(&commands) && file.with_extension("") != commands)
+        .filter(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            // `tenant::` of the commands themselves is named in one place.
+            ["use tenant::", " tenant::{", "auth0_management::"].iter().any(|use_| text.contains(use_))
+        })
+        .collect();
+    assert!(users.is_empty(), "{users:?}");
+
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../app/Cargo.toml"))
+        .features(cargo_metadata::CargoOpt::NoDefaultFeatures)
+        .no_deps()
+        .exec()
+        .unwrap();
+    let package = metadata.packages.iter().find(|package| package.name == "fastmcp-auth0").unwrap();
+    for library in ["fastmcp-auth0-tenant", "fastmcp-auth0-management"] {
+        let dependencies: Vec<_> = package.dependencies.iter().filter(|it| it.name == library).collect();
+        assert!(!dependencies.is_empty() && dependencies.iter().all(|it| it.optional), "{library}");
+    }
+    assert_eq!(package.features["tenant"], ["dep:auth0-management", "dep:tenant"]);
+}
