@@ -327,16 +327,28 @@ fn setting_a_tenant_up_is_no_part_of_the_server() {
         .collect();
     assert!(users.is_empty(), "{users:?}");
 
-    let metadata = MetadataCommand::new()
-        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../app/Cargo.toml"))
-        .features(cargo_metadata::CargoOpt::NoDefaultFeatures)
-        .no_deps()
-        .exec()
-        .unwrap();
-    let package = metadata.packages.iter().find(|package| package.name == "fastmcp-auth0").unwrap();
-    for library in ["fastmcp-auth0-tenant", "fastmcp-auth0-management"] {
-        let dependencies: Vec<_> = package.dependencies.iter().filter(|it| it.name == library).collect();
-        assert!(!dependencies.is_empty() && dependencies.iter().all(|it| it.optional), "{library}");
+    let tree = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "--package",
+                "fastmcp-auth0",
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+            ])
+            .args(arguments)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (every, without) = (tree(&[]), tree(&["--no-default-features"]));
+    for library in ["fastmcp-auth0-tenant ", "fastmcp-auth0-management "] {
+        let has = |tree: &str| tree.lines().any(|line| line.starts_with(library));
+        assert!(has(&every) && !has(&without), "{library}");
     }
-    assert_eq!(package.features["tenant"], ["dep:auth0-management", "dep:tenant"]);
 }

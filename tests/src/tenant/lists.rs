@@ -84,7 +84,7 @@ async fn what_others_put_into_lists_stays_and_is_said_to_stay() {
     assert_eq!(
         api["scopes"],
         json!([
-            {"value": "tool:whoami", "description": "Written by others"}, {"value": "other:read"},
+            {"value": "tool:whoami", "description": "Read who you are"}, {"value": "other:read"},
             {"value": "tool:greet", "description": "Greet you by name"},
         ])
     );
@@ -133,7 +133,6 @@ async fn pruning_removes_what_it_says_and_nothing_else() {
     let expected = BTreeSet::from(["tool:greet", "tool:whoami"].map(str::to_owned));
     let api = fresh.our_api().await;
     assert_eq!(scope_names(&api), expected);
-    assert_eq!(api["scopes"][0]["description"], "Written by others");
     assert_eq!(fresh.our_grant().await["scope"], json!(["tool:greet", "tool:whoami"]));
     let theirs = ("https://other.example/".to_owned(), "tool:greet".to_owned());
     let ours = ["tool:greet", "tool:whoami"].map(|scope| (API.to_owned(), scope.to_owned()));
@@ -167,16 +166,30 @@ async fn registration_that_is_not_wanted_stays_on_unless_it_is_pruned() {
 }
 
 #[tokio::test]
-async fn a_description_of_the_configuration_replaces_one_at_the_tenant_and_a_generated_one_does_not() {
-    let fresh = shared().await;
+async fn a_description_that_somebody_wrote_replaces_one_at_the_tenant_and_a_generated_one_does_not() {
+    let fresh = Fresh::new().await;
     fresh.apply(&[]);
-    let config = fresh.file("described.toml", "[auth0.tenant.scopes]\n\"tool:whoami\" = \"See yourself\"\n");
+    let theirs = |name: &str| json!({"value": name, "description": "Theirs"});
+    let scopes = ["tool:all", "tool:greet", "tool:whoami"].map(theirs);
+    fresh.change_api(json!({"scopes": scopes})).await;
+    let text = "[scopes.implies]\n\"tool:all\" = [\"tool:greet\"]\n\
+                [auth0.tenant.scopes]\n\"tool:whoami\" = \"See yourself\"\n";
+    let config = fresh.file("described.toml", text);
     let config = ["--config", path_text(&config)];
+    let plan = fresh.run(&[&["plan", "--json"], config.as_slice()].concat()).expect(2).json();
+    let fields = &plan["changes"][0]["fields"];
+    let described = |index: usize| (fields[index]["field"].clone(), fields[index]["after"].clone());
+    assert_eq!(described(0), (json!("scopes[tool:greet]"), json!("Greet you by name")));
+    assert_eq!(described(1), (json!("scopes[tool:whoami]"), json!("See yourself")));
+    assert_eq!((fields.as_array().unwrap().len(), &fields[0]["before"]), (2, &json!("Theirs")));
     fresh.apply(&config);
-    assert_eq!(
-        fresh.our_api().await["scopes"][0],
-        json!({"value": "tool:whoami", "description": "See yourself"})
-    );
+    let scope = |name: &str, description: &str| json!({"value": name, "description": description});
+    let expected = [
+        scope("tool:all", "Theirs"),
+        scope("tool:greet", "Greet you by name"),
+        scope("tool:whoami", "See yourself"),
+    ];
+    assert_eq!(fresh.our_api().await["scopes"], json!(expected));
     fresh.run(&[&["plan"], config.as_slice(), ASSIGN.as_slice()].concat()).expect(0);
 }
 

@@ -260,3 +260,15 @@ fn a_cursor_is_followed_to_its_end() {
     let requests = serving.join().unwrap();
     assert_eq!(requests[1].0, "GET /api/v2/client-grants?take=50&from=x%26y");
 }
+
+/// The token is for this host alone.
+#[test]
+fn a_redirect_is_not_followed() {
+    for status in [301, 302, 307, 308] {
+        let (url, serving) = tenant(vec![Answer(status, "location: /elsewhere\r\n", "")]);
+        let (mut management, _) = with_token(&url);
+        let error = management.get::<Value>(&["prompts"], &[]).unwrap_err();
+        assert!(matches!(error, ManagementError::Refused { status: at, .. } if at == status), "{error:?}");
+        serving.join().unwrap();
+    }
+}
