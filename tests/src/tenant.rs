@@ -81,7 +81,11 @@ fn texts(list: &Value, member: &str) -> Vec<String> {
 
 impl Fresh {
     async fn new() -> Self {
-        let tenant = LocalTenant::start(Options::default().with_fresh_state()).await.unwrap();
+        Self::of(Options::default()).await
+    }
+
+    async fn of(options: Options) -> Self {
+        let tenant = LocalTenant::start(options.with_fresh_state()).await.unwrap();
         tenant.inject(&NO_LIMIT);
         let secret = tenant.management_client().1.expose().to_owned();
         let folder = tempfile::tempdir().unwrap();

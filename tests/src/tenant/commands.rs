@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use local_tenant::{Options, User};
 use serde_json::{Value, json};
 
-use super::{API, ASSIGN, DATABASE, Fresh, path_text, texts};
+use super::{API, ASSIGN, DATABASE, Fresh, Ran, id, path_text, texts};
 
 #[tokio::test]
 async fn a_plan_of_a_fresh_tenant_names_every_setting_with_its_reason() {
@@ -98,7 +99,8 @@ async fn what_an_apply_did_is_one_json_document() {
     assert_eq!(outcome["done"].as_array().unwrap().len(), 6);
     assert_eq!((&outcome["left"], &outcome["blocked"]), (&json!([]), &json!([])));
     assert_eq!(outcome.get("failed"), None);
-    fresh.run(&["apply", "--json"]).expect(2).err.contains("--yes");
+    let refused = fresh.run(&["apply", "--json"]).expect(2);
+    assert!(refused.err.contains("--yes"), "{refused:?}");
 }
 
 #[tokio::test]
@@ -188,4 +190,102 @@ async fn what_no_change_can_bring_about_is_said_and_ends_with_1() {
     // The rest is done all the same, and the end says that it is not all.
     let applied = fresh.run(&["apply", "--yes", "--config", path_text(&config)]).expect(1);
     assert!(applied.out.contains("Done: 5 changes."), "{applied:?}");
+}
+
+#[tokio::test]
+async fn the_scopes_for_pruning_are_enough_and_all_needed() {
+    let fresh = Fresh::new().await;
+    fresh.apply(&[]);
+    let more = async || {
+        let other = json!({"value": "other:read"});
+        let ours = ["tool:greet", "tool:whoami"].map(|name| json!({"value": name, "description": "Ours"}));
+        fresh.change_api(json!({"scopes": [other, ours[0], ours[1]]})).await;
+        fresh.change_grant(json!({"scope": ["other:read", "tool:greet", "tool:whoami"]})).await;
+        let role = id(&fresh.role("Tool Administrator").await);
+        let permission = json!({"resource_server_identifier": API, "permission_name": "other:read"});
+        fresh.api("POST", &format!("roles/{role}/permissions"), json!({"permissions": [permission]})).await;
+        fresh.change_settings(json!({"client_id_metadata_document_supported": true})).await;
+    };
+    more().await;
+    let plan = fresh.run(&["plan", "--prune", "--json"]).expect(2).json();
+    let scopes: Vec<&str> =
+        plan["scopes"]["apply"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert!(
+        !scopes.iter().any(|scope| scope.starts_with("delete:")),
+        "nothing is deleted as a whole: {scopes:?}"
+    );
+    for missing in &scopes {
+        more().await;
+        let rest: Vec<&str> = scopes.iter().copied().filter(|scope| scope != missing).collect();
+        let token = fresh.token_of(Some(&rest.join(" "))).await;
+        let refused = fresh.run_with_token(&token, &["apply", "--yes", "--prune"]).expect(1);
+        assert!(refused.err.contains(missing), "{missing}: {refused:?}");
+    }
+    more().await;
+    let token = fresh.token_of(Some(&scopes.join(" "))).await;
+    fresh.run_with_token(&token, &["apply", "--yes", "--prune"]).expect(0);
+    fresh.run(&["plan", "--prune"]).expect(0);
+}
+
+/// What `doctor` asks for without credentials is enough to judge everything.
+#[tokio::test]
+async fn the_scopes_that_a_diagnosis_asks_for_are_enough() {
+    let fresh = Fresh::new().await;
+    let unjudged = |ran: &Ran| ran.json()["not_judged"].to_string();
+    let said = unjudged(&fresh.run_with(&[], &["doctor", "--json"]));
+    let scopes = said.split("authorize one for ").nth(1).unwrap().split(';').next().unwrap();
+    assert!(scopes.split(' ').all(|scope| scope.starts_with("read:")), "{scopes}");
+    let token = fresh.token_of(Some(scopes)).await;
+    let judged = fresh.run_with_token(&token, &["doctor", "--json"]);
+    assert!(!unjudged(&judged).contains("read:"), "{judged:?}");
+    assert!(judged.settings().contains(&"api".to_owned()), "{judged:?}");
+    // Without a scope that a plan takes there is no diagnosis, and the error names what it takes.
+    let token = fresh.token_of(Some(&scopes.replace("read:resource_servers", ""))).await;
+    let refused = fresh.run_with_token(&token, &["doctor"]).expect(1);
+    assert!(refused.err.contains("read:resource_servers"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn every_audience_gets_its_api_its_grant_and_its_permissions() {
+    let fresh = Fresh::new().await;
+    let other = "http://localhost:2/mcp";
+    let config = format!("[endpoints.internal]\nurl = \"http://localhost:2\"\naudience = \"{other}\"\n");
+    let config = fresh.file("endpoints.toml", &config);
+    let config = ["--config", path_text(&config)];
+    fresh.apply(&config);
+    let role = id(&fresh.role("Tool Administrator").await);
+    let permissions = fresh.get(&format!("roles/{role}/permissions")).await;
+    for audience in [API, other] {
+        let api = fresh.find("resource-servers", "identifier", audience).await.unwrap();
+        assert_eq!(api["enforce_policies"], true);
+        let grant = fresh.find("client-grants", "audience", audience).await.unwrap();
+        assert_eq!(grant["subject_type"], "user");
+        let of_it = texts(&permissions, "resource_server_identifier");
+        assert_eq!(of_it.iter().filter(|identifier| *identifier == audience).count(), 2, "{permissions}");
+    }
+    fresh.run(&[&["plan"], config.as_slice(), ASSIGN.as_slice()].concat()).expect(0);
+}
+
+#[tokio::test]
+async fn an_address_of_several_users_is_none() {
+    let twin = |key: &str| User {
+        key: key.to_owned(),
+        sub: format!("auth0|{key}"),
+        name: None,
+        email: Some("twin@example.com".to_owned()),
+        org_id: None,
+        roles: Vec::new(),
+    };
+    let options = Options { users: vec![twin("one"), twin("other")], ..Options::default() };
+    let fresh = Fresh::of(options).await;
+    let assign = ["--assign", "twin@example.com=Tool Administrator"];
+    let writes = fresh.writes();
+    let refused = fresh.run(&[&["apply", "--yes"], assign.as_slice()].concat()).expect(1);
+    let said = "twin@example.com is the address of several users: auth0|one, auth0|other; name one by its id";
+    assert!(refused.err.contains(said), "{refused:?}");
+    assert_eq!(fresh.writes(), writes);
+    fresh.run(&["apply", "--yes", "--assign", "auth0|other=Tool Administrator"]).expect(0);
+    let roles = fresh.get("users/auth0%7Cother/roles").await;
+    assert_eq!(texts(&roles, "name"), ["Tool Administrator"]);
+    assert_eq!(fresh.get("users/auth0%7Cone/roles").await, json!([]));
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{API, ASSIGN, DATABASE, Fresh, encoded, id, path_text, scope_names, texts};
+use crate::oauth::document_server;
 
 const ADMINISTRATORS: &str = "Tool Administrator";
 
@@ -200,12 +201,7 @@ async fn what_is_added_between_the_plan_and_the_write_stays() {
     fresh.apply(&[]);
     fresh.change_api(json!({"scopes": [{"value": "tool:whoami"}, {"value": "old:read"}]})).await;
     fresh.change_grant(json!({"scope": ["old:read"]})).await;
-    let mut management = Management::new(
-        Url::parse(fresh.tenant.issuer()).unwrap(),
-        Credentials::Token(Secret::new(fresh.token.clone())),
-        |_| panic!("nothing limits this"),
-    );
-    let wanted = wanted();
+    let (mut management, wanted) = (management(&fresh), wanted());
     let present = management.read(&wanted, Reading::Plan).unwrap();
     let plan = plan(&wanted, &present, Prune::Remove);
 
@@ -231,6 +227,34 @@ async fn what_is_added_between_the_plan_and_the_write_stays() {
     let granted = fresh.our_grant().await["scope"].clone();
     let granted: BTreeSet<&str> = granted.as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     assert_eq!(granted, BTreeSet::from(["late:read", "tool:greet", "tool:whoami"]));
+}
+
+/// `tenant plan` and `tenant apply` take https URLs alone; on this machine there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_metadata_document_is_imported_once() {
+    let fresh = Fresh::new().await;
+    let url =
+        document_server(|url| json!({"client_id": url, "redirect_uris": ["http://127.0.0.1/c"]}).to_string());
+    let url = url.await;
+    let wanted = Wanted { client_documents: vec![url.clone()], ..wanted() };
+    let mut management = management(&fresh);
+    let planned = |management: &mut Management| {
+        plan(&wanted, &management.read(&wanted, Reading::Plan).unwrap(), Prune::Keep).changes
+    };
+    let changes = planned(&mut management);
+    let import = changes.iter().find(|change| change.target == format!("client {url}")).unwrap();
+    // An apply that was stopped before it heard of it imports it again.
+    for _ in 0..2 {
+        management.carry_out(&import.operation).unwrap();
+    }
+    assert!(planned(&mut management).iter().all(|change| !change.target.starts_with("client ")));
+    let clients = fresh.get("clients?is_first_party=false").await;
+    assert_eq!(texts(&clients, "external_client_id"), [url]);
+}
+
+fn management(fresh: &Fresh) -> Management {
+    let token = Credentials::Token(Secret::new(fresh.token.clone()));
+    Management::new(Url::parse(fresh.tenant.issuer()).unwrap(), token, |_| panic!("nothing limits this"))
 }
 
 fn wanted() -> Wanted {
