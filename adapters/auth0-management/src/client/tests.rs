@@ -82,9 +82,10 @@ fn with_token(url: &Url) -> (Management, Arc<Mutex<Vec<Duration>>>) {
     client(url, Credentials::Token(Secret::new(TOKEN)))
 }
 
-fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let field =
-        |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
+type Field<'a> = (&'static str, &'a str);
+
+fn headers(fields: &[Field<'_>]) -> HeaderMap {
+    let field = |(name, value): &Field<'_>| (HeaderName::from_static(name), value.parse().unwrap());
     fields.iter().map(field).collect()
 }
 
@@ -93,7 +94,7 @@ fn the_next_request_waits_as_long_as_the_answer_says() {
     let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
     let (now, reset) = (784_111_777, |seconds: i64| (784_111_777 + seconds).to_string());
     assert_eq!(answered_at(&headers(&[date])), Some(now));
-    let cases: [(u16, &[(&'static str, &str)], u64); 14] = [
+    let cases: [(u16, &[Field<'_>], u64); 14] = [
         (200, &[], 0),
         (200, &[("x-ratelimit-remaining", "1"), ("retry-after", "9")], 0),
         (200, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &reset(7)), date], 7),
