@@ -33,6 +33,8 @@ async function start(binary, stderr, options) {
     issuer,
     pid: child.pid,
     stderr: child.stderr,
+    /** The variables that `dev --fresh-tenant` says to set. */
+    variables: Object.fromEntries([...banner.join("\n").matchAll(/\b([A-Z][A-Z0-9_]+)=(\S+)/g)].map((match) => match.slice(1))),
     token(user, audience) {
       const target = audience ? ["--audience", audience] : [];
       const args = ["token", "--user", user, "--tenant-port", tenantPort, ...target];

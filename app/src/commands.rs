@@ -3,6 +3,8 @@
 mod check;
 mod config;
 mod dev;
+mod explain;
+mod loading;
 mod new;
 mod running_dev;
 mod serve;
@@ -48,6 +50,8 @@ enum Command {
     /// Set the Auth0 tenant up for the server, or find what is wrong with it
     #[cfg(feature = "tenant")]
     Tenant(tenant::Arguments),
+    /// Explain why an access token is accepted or refused, and which tools it may call
+    Explain(explain::Arguments),
     /// Write a crate with a server of your own, which builds, tests itself and runs
     New(new::Arguments),
     /// Print the default configuration: every key, explained
@@ -55,7 +59,7 @@ enum Command {
     Config(config::Arguments),
 }
 
-/// What `serve` and `check` are told.
+/// What `serve`, `check` and `explain` are told.
 #[derive(Debug, Clone, clap::Args)]
 struct ServiceArguments {
     /// A TOML file; `config default` prints one with every key
@@ -64,7 +68,7 @@ struct ServiceArguments {
 }
 
 impl ServerBuilder {
-    /// Runs the command line: `serve`, `dev`, `check`, `token`, `new`, `config`. Returns the process's exit code.
+    /// Runs the command line: `serve`, `dev`, `check`, `token`, `explain`, `new`, `config`. Returns the process's exit code.
     #[must_use]
     pub fn run(self) -> ExitCode {
         run(self)
@@ -73,14 +77,15 @@ impl ServerBuilder {
 
 fn run(builder: ServerBuilder) -> ExitCode {
     let command = Cli::command().name(builder.profile.name).version(builder.profile.version);
-    let arguments = Cli::from_arg_matches(&command.get_matches());
-    let outcome = match arguments.unwrap_or_else(|error| error.exit()).command {
+    let arguments = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let outcome = match arguments.unwrap_or_else(|error| refuse(&error)).command {
         Command::Dev(arguments) => dev::run(builder, &arguments),
         Command::Token(arguments) => token::run(arguments),
         Command::Serve(arguments) => serve::run(builder, arguments),
         Command::Check(arguments) => check::run(builder, &arguments),
         #[cfg(feature = "tenant")]
         Command::Tenant(arguments) => tenant::run(builder, &arguments),
+        Command::Explain(arguments) => explain::run(builder, &arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Config(arguments) => Ok(config::run(&builder, &arguments)),
     };
@@ -93,8 +98,14 @@ fn run(builder: ServerBuilder) -> ExitCode {
     }
 }
 
+/// Prints what is wrong with the command line, or the help that was asked for, and ends the process.
+fn refuse(error: &clap::Error) -> ! {
+    let is_explain = std::env::args_os().nth(1).is_some_and(|command| command == "explain");
+    if is_explain && error.use_stderr() { explain::without_words(error).exit() } else { error.exit() }
+}
+
 impl ServiceArguments {
-    /// The sources of `serve` and `check`.
+    /// The sources of `serve`, `check` and `explain`.
     fn sources(&self, profile: &Profile) -> Sources {
         profile.sources().service(self.config.as_deref(), &dot_env_here(), &environment())
     }

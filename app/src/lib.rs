@@ -1,6 +1,6 @@
 //! An MCP server secured by Auth0, and the library to build one's own on.
 //!
-//! [`Server::builder`] takes tools and runs the command line: `serve`, `dev`, `check`, `token`. Below it, [`config`] turns
+//! [`Server::builder`] takes tools and runs the command line: `serve`, `dev`, `check`, `token`, `explain`. Below it, [`config`] turns
 //! sources into [`Settings`], and [`wiring`] turns settings and [`Ports`] into a server: the only place that knows every
 //! adapter.
 

@@ -380,11 +380,11 @@ async fn started(upstream: Upstream) -> StartedUpstream {
 /// A server whose set-up has run, and whose settings are yet to be read as a whole.
 pub(crate) struct SetUp {
     pub(crate) profile: Profile,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     announcer: Announcer,
     pub(crate) offer: Offer,
     shutdown: Shutdown,
-    verifier: Option<Arc<dyn TokenVerifier>>,
+    pub(crate) verifier: Option<Arc<dyn TokenVerifier>>,
     pub(crate) upstreams: Vec<StartedUpstream>,
 }
 

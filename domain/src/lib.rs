@@ -62,7 +62,7 @@ pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, Meth
 pub use observer::{Event, NoopObserver, Observer};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
-pub use principal::{Principal, Rejection, ScopeAuthority, TokenPolicy};
+pub use principal::{Principal, Rejection, ScopeAuthority, TokenCheck, TokenPolicy};
 pub use prompt::{GetPromptResult, Prompt, PromptArgument, PromptCall, PromptSpec};
 pub use provider::Provider;
 pub use raw::RawObject;

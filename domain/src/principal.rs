@@ -269,6 +269,56 @@ impl Rejection {
     }
 }
 
+/// What [`TokenPolicy::admit`] checks of a verified token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenCheck {
+    /// The header's `typ` is that of an access token.
+    TokenType,
+    /// `iss` is an accepted issuer.
+    Issuer,
+    /// `aud` has the resource's identifier, or an additional audience.
+    Audience,
+    /// `exp` has not passed.
+    Expiry,
+    /// Neither `nbf` nor `iat` lies ahead.
+    Start,
+    /// `sub` is not empty.
+    Subject,
+    /// `client_id` or `azp` names a client.
+    Client,
+    /// There is no `cnf`.
+    Binding,
+}
+
+impl TokenCheck {
+    /// Every check, in the order in which they are made.
+    pub const ALL: [Self; 8] = [
+        Self::TokenType,
+        Self::Issuer,
+        Self::Audience,
+        Self::Expiry,
+        Self::Start,
+        Self::Subject,
+        Self::Client,
+        Self::Binding,
+    ];
+
+    /// Returns the name, for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TokenType => "token type",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Expiry => "expiry",
+            Self::Start => "start",
+            Self::Subject => "subject",
+            Self::Client => "client",
+            Self::Binding => "binding",
+        }
+    }
+}
+
 /// The rules by which a token is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenPolicy {
@@ -295,37 +345,15 @@ impl TokenPolicy {
     /// identifier of the protected resource that was asked, one of which `aud` must hold, or an additional one (RFC 8707).
     ///
     /// # Errors
-    /// The first [`Rejection`], in the order of the variants.
+    /// The [`Rejection`] of the first of [`TokenCheck::ALL`] that fails.
     pub fn admit(
         &self,
         claims: &Arc<Claims>,
         resource: &Arc<str>,
         now: UnixSeconds,
     ) -> Result<Principal, Rejection> {
-        let is_access_token =
-            |typ: &str| self.token_types.iter().any(|known| known.eq_ignore_ascii_case(typ));
-        if !claims.token_type.as_deref().is_some_and(is_access_token) {
-            return Err(Rejection::TokenType);
-        }
-        if !self.issuers.contains(&claims.issuer) {
-            return Err(Rejection::Issuer);
-        }
-        let is_served = self.resources.contains(resource);
-        let accepts = |audience: &String| {
-            (is_served && **audience == **resource) || self.additional_audiences.contains(audience)
-        };
-        if !claims.audience.iter().any(accepts) {
-            return Err(Rejection::Audience);
-        }
-        self.check_time(claims, now)?;
-        if claims.subject.is_empty() {
-            return Err(Rejection::NoSubject);
-        }
-        if claims.client_id.as_ref().or(claims.authorized_party.as_ref()).is_none_or(String::is_empty) {
-            return Err(Rejection::NoClient);
-        }
-        if claims.sender_constrained {
-            return Err(Rejection::SenderConstrained);
+        for check in TokenCheck::ALL {
+            self.check(check, claims, resource, now)?;
         }
         Ok(Principal {
             claims: Arc::clone(claims),
@@ -333,6 +361,31 @@ impl TokenPolicy {
             granted: self.authority.granted(claims),
             hierarchy: Arc::clone(&self.hierarchy),
         })
+    }
+
+    /// Makes one of the checks of [`TokenPolicy::admit`], for whoever explains a refusal.
+    ///
+    /// # Errors
+    /// The check's [`Rejection`].
+    #[inline]
+    pub fn check(
+        &self,
+        check: TokenCheck,
+        claims: &Claims,
+        resource: &Arc<str>,
+        now: UnixSeconds,
+    ) -> Result<(), Rejection> {
+        let (passes, rejection) = match check {
+            TokenCheck::TokenType => (self.is_access_token(claims), Rejection::TokenType),
+            TokenCheck::Issuer => (self.issuers.contains(&claims.issuer), Rejection::Issuer),
+            TokenCheck::Audience => (self.is_for(resource, claims), Rejection::Audience),
+            TokenCheck::Expiry => (!self.has_expired(claims, now), Rejection::Expired),
+            TokenCheck::Start => (self.has_begun(claims, now), Rejection::NotYetValid),
+            TokenCheck::Subject => (!claims.subject.is_empty(), Rejection::NoSubject),
+            TokenCheck::Client => (names_client(claims), Rejection::NoClient),
+            TokenCheck::Binding => (!claims.sender_constrained, Rejection::SenderConstrained),
+        };
+        if passes { Ok(()) } else { Err(rejection) }
     }
 
     /// Judges a principal's claims again for the same resource, where something outlasts the policy that admitted it.
@@ -343,18 +396,37 @@ impl TokenPolicy {
         self.admit(&principal.claims, &principal.resource, now)
     }
 
-    fn check_time(&self, claims: &Claims, now: UnixSeconds) -> Result<(), Rejection> {
-        let leeway = i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX);
-        // RFC 7519 section 4.1.4: "on or after" the expiration time is too late.
-        if now.0 >= claims.expires_at.0.saturating_add(leeway) {
-            return Err(Rejection::Expired);
-        }
-        let starts = [claims.not_before, claims.issued_at];
-        if starts.into_iter().flatten().any(|start| now.0 < start.0.saturating_sub(leeway)) {
-            return Err(Rejection::NotYetValid);
-        }
-        Ok(())
+    fn is_access_token(&self, claims: &Claims) -> bool {
+        let is_known = |typ: &str| self.token_types.iter().any(|known| known.eq_ignore_ascii_case(typ));
+        claims.token_type.as_deref().is_some_and(is_known)
     }
+
+    fn is_for(&self, resource: &Arc<str>, claims: &Claims) -> bool {
+        let is_served = self.resources.contains(resource);
+        let accepts = |audience: &String| {
+            (is_served && **audience == **resource) || self.additional_audiences.contains(audience)
+        };
+        claims.audience.iter().any(accepts)
+    }
+
+    /// RFC 7519 section 4.1.4: "on or after" the expiration time is too late.
+    fn has_expired(&self, claims: &Claims, now: UnixSeconds) -> bool {
+        now.0 >= claims.expires_at.0.saturating_add(self.leeway_seconds())
+    }
+
+    fn has_begun(&self, claims: &Claims, now: UnixSeconds) -> bool {
+        let starts = [claims.not_before, claims.issued_at];
+        !starts.into_iter().flatten().any(|start| now.0 < start.0.saturating_sub(self.leeway_seconds()))
+    }
+
+    fn leeway_seconds(&self) -> i64 {
+        i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+fn names_client(claims: &Claims) -> bool {
+    let client = claims.client_id.as_ref().or(claims.authorized_party.as_ref());
+    client.is_some_and(|client| !client.is_empty())
 }
 
 #[cfg(test)]
@@ -435,6 +507,92 @@ mod tests {
             },
             Ok(()),
         );
+    }
+
+    /// Good claims but for what one check is about.
+    fn failing(check: TokenCheck) -> (Claims, Rejection) {
+        use Rejection as R;
+        let mut claims = claims();
+        let rejection = match check {
+            TokenCheck::TokenType => {
+                claims.token_type = None;
+                R::TokenType
+            }
+            TokenCheck::Issuer => {
+                claims.issuer.clear();
+                R::Issuer
+            }
+            TokenCheck::Audience => {
+                claims.audience.clear();
+                R::Audience
+            }
+            TokenCheck::Expiry => {
+                claims.expires_at = UnixSeconds(0);
+                R::Expired
+            }
+            TokenCheck::Start => {
+                claims.issued_at = Some(UnixSeconds(NOW.0 + 1000));
+                R::NotYetValid
+            }
+            TokenCheck::Subject => {
+                claims.subject.clear();
+                R::NoSubject
+            }
+            TokenCheck::Client => {
+                claims.client_id = None;
+                R::NoClient
+            }
+            TokenCheck::Binding => {
+                claims.sender_constrained = true;
+                R::SenderConstrained
+            }
+        };
+        (claims, rejection)
+    }
+
+    #[test]
+    fn admit_refuses_by_every_check_and_no_check_by_what_another_is_about() {
+        let (policy, api) = (policy(), "https://api".into());
+        for check in TokenCheck::ALL {
+            let (claims, rejection) = failing(check);
+            for other in TokenCheck::ALL {
+                let expected = if other == check { Err(rejection) } else { Ok(()) };
+                assert_eq!(policy.check(other, &claims, &api, NOW), expected, "{check:?}, {other:?}");
+            }
+            assert_eq!(policy.admit(&Arc::new(claims), &api, NOW), Err(rejection), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_check_that_fails_is_the_reason() {
+        let (policy, api) = (policy(), "https://api".into());
+        let mut everything = Claims {
+            token_type: None,
+            issuer: String::new(),
+            audience: Vec::new(),
+            expires_at: UnixSeconds(0),
+            issued_at: Some(UnixSeconds(NOW.0 + 1000)),
+            subject: String::new(),
+            client_id: None,
+            sender_constrained: true,
+            ..claims()
+        };
+        for check in TokenCheck::ALL {
+            let (_, rejection) = failing(check);
+            assert_eq!(policy.admit(&Arc::new(everything.clone()), &api, NOW), Err(rejection));
+            let good = claims();
+            match check {
+                TokenCheck::TokenType => everything.token_type = good.token_type,
+                TokenCheck::Issuer => everything.issuer = good.issuer,
+                TokenCheck::Audience => everything.audience = good.audience,
+                TokenCheck::Expiry => everything.expires_at = good.expires_at,
+                TokenCheck::Start => everything.issued_at = good.issued_at,
+                TokenCheck::Subject => everything.subject = good.subject,
+                TokenCheck::Client => everything.client_id = good.client_id,
+                TokenCheck::Binding => everything.sender_constrained = good.sender_constrained,
+            }
+        }
+        assert!(policy.admit(&Arc::new(everything), &api, NOW).is_ok());
     }
 
     #[test]

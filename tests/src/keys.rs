@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{BearerToken, Claims, TokenVerifier, UnixMillis, UnixSeconds, Untrusted, VerifyError};
 use fakes::ManualClock;
 use jsonwebtoken::{Algorithm, EncodingKey};
-use jwks_verifier::{JwksUrl, Options, Status};
+use jwks_verifier::{JwksUrl, Options, SignatureCheck, Status};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -70,6 +70,21 @@ impl Bench {
 
     async fn verify(&self, token: &str) -> Outcome {
         within(self.verifier.verify(&BearerToken::new(token).unwrap())).await
+    }
+
+    /// Verifies, and compares with what an inspection says: the same refusal, at the first check that fails, or none.
+    async fn verify_and_inspect(&self, token: &str) -> Outcome {
+        let outcome = self.verify(token).await;
+        let inspection = within(self.verifier.inspect(&BearerToken::new(token).unwrap())).await;
+        assert_eq!(inspection.failure(), outcome.as_ref().err().copied(), "{token}");
+        assert_eq!(
+            inspection.is_proved(),
+            SignatureCheck::ALL.iter().take(6).all(|check| inspection.verdict(*check) == Some(Ok(())))
+        );
+        if let Ok(claims) = &outcome {
+            assert_eq!(inspection.claims.as_ref(), Some(&**claims));
+        }
+        outcome
     }
 
     /// Verifies in the background; returns once that many wait for the clock, this request among them.
@@ -139,7 +154,7 @@ fn unavailable(outcome: &Outcome, retry_after_seconds: u64) {
 #[tokio::test]
 async fn a_good_token_is_proved_and_read_whatever_its_claims_are_worth() {
     let bench = Bench::start(k1()).await;
-    let claims = bench.verify(&first("k1")).await.unwrap();
+    let claims = bench.verify_and_inspect(&first("k1")).await.unwrap();
     assert_eq!(claims.subject, "auth0|a");
     assert_eq!(claims.expires_at, UnixSeconds(1), "long ago; the domain judges that");
     assert_eq!(claims.token_type.as_deref(), Some("at+jwt"));
@@ -166,7 +181,7 @@ async fn a_signature_is_good_for_its_own_header_and_payload_and_key() {
         SigningKey::first().sign_parts(&format!("{header}.{payload}"), &RSA_PKCS1_SHA512),
         SigningKey::first().sign_parts(&format!("{header}.{payload}"), &RSA_PSS_SHA256),
     ] {
-        refused(&bench.verify(&forged).await, Untrusted::Signature);
+        refused(&bench.verify_and_inspect(&forged).await, Untrusted::Signature);
     }
 }
 
@@ -176,14 +191,14 @@ async fn no_header_chooses_another_algorithm() {
     let payload = base64url(claims().to_string());
     for alg in ["none", "None", "NONE", ""] {
         let header = base64url(format!(r#"{{"alg":"{alg}","kid":"k1"}}"#));
-        refused(&bench.verify(&format!("{header}.{payload}.")).await, Untrusted::Algorithm);
+        refused(&bench.verify_and_inspect(&format!("{header}.{payload}.")).await, Untrusted::Algorithm);
     }
     let hs256 = format!("{}.{payload}", base64url(r#"{"alg":"HS256","kid":"k1"}"#));
     let public_key = SigningKey::first();
     for secret in [public_key.public_der(), public_key.jwk("k1")["n"].as_str().unwrap().as_bytes()] {
         let secret = EncodingKey::from_secret(secret);
         let mac = jsonwebtoken::crypto::sign(hs256.as_bytes(), &secret, Algorithm::HS256).unwrap();
-        refused(&bench.verify(&format!("{hs256}.{mac}")).await, Untrusted::Algorithm);
+        refused(&bench.verify_and_inspect(&format!("{hs256}.{mac}")).await, Untrusted::Algorithm);
     }
     let others: [(&str, &'static dyn RsaEncoding); 4] = [
         ("RS384", &RSA_PKCS1_SHA384),
@@ -194,7 +209,7 @@ async fn no_header_chooses_another_algorithm() {
     for (alg, algorithm) in others {
         let header = base64url(format!(r#"{{"alg":"{alg}","kid":"k1"}}"#));
         let token = public_key.sign_parts(&format!("{header}.{payload}"), algorithm);
-        refused(&bench.verify(&token).await, Untrusted::Algorithm);
+        refused(&bench.verify_and_inspect(&token).await, Untrusted::Algorithm);
     }
 }
 
@@ -212,9 +227,9 @@ async fn no_header_brings_its_own_key_or_makes_the_verifier_fetch_one() {
         let mut header = json!({"alg": "RS256", "kid": "k1"});
         header[name] = value;
         let forged = SigningKey::second().sign(&header.to_string(), &claims().to_string());
-        refused(&bench.verify(&forged).await, Untrusted::Signature);
+        refused(&bench.verify_and_inspect(&forged).await, Untrusted::Signature);
         let good = SigningKey::first().sign(&header.to_string(), &claims().to_string());
-        accepted(&bench.verify(&good).await);
+        accepted(&bench.verify_and_inspect(&good).await);
     }
     assert_eq!((bench.server.requests(), bench.server.redirects_followed()), (1, 0));
 }
@@ -228,7 +243,7 @@ async fn a_critical_extension_is_refused_though_signed() {
         r#"{"alg":"RS256","kid":"k1","crit":null}"#,
     ] {
         let token = SigningKey::first().sign(header, &claims().to_string());
-        refused(&bench.verify(&token).await, Untrusted::CriticalHeader);
+        refused(&bench.verify_and_inspect(&token).await, Untrusted::CriticalHeader);
     }
 }
 
@@ -261,7 +276,7 @@ async fn what_is_not_a_strict_jws_is_refused_though_signed() {
         format!("{good}.c"),
         good.rsplit_once('.').unwrap().0.to_owned(),
     ] {
-        refused(&bench.verify(&token).await, Untrusted::Malformed);
+        refused(&bench.verify_and_inspect(&token).await, Untrusted::Malformed);
     }
 }
 
@@ -280,7 +295,7 @@ async fn claims_have_their_json_types() {
     let verify = async |change: &dyn Fn(&mut Value)| {
         let mut claims = claims();
         change(&mut claims);
-        bench.verify(&SigningKey::first().token("k1", &claims)).await
+        bench.verify_and_inspect(&SigningKey::first().token("k1", &claims)).await
     };
     for name in ["iss", "aud", "exp", "sub"] {
         let outcome = verify(&|claims| drop(claims.as_object_mut().unwrap().remove(name))).await;
@@ -318,10 +333,10 @@ async fn a_token_that_is_no_jwt_is_called_opaque_and_causes_no_fetch() {
     let bench = Bench::start(k1()).await;
     bench.advance_seconds(5);
     for token in ["5d41402abc4b2a76b9719d911017c592", "eyJhbGciOiJkaXIi.a.b.c.d"] {
-        refused(&bench.verify(token).await, Untrusted::Opaque);
+        refused(&bench.verify_and_inspect(token).await, Untrusted::Opaque);
     }
     let no_kid = SigningKey::first().sign(r#"{"alg":"RS256"}"#, &claims().to_string());
-    refused(&bench.verify(&no_kid).await, Untrusted::UnknownKey);
+    refused(&bench.verify_and_inspect(&no_kid).await, Untrusted::UnknownKey);
     assert_eq!(bench.begun().await, 1);
 }
 

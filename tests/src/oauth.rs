@@ -404,6 +404,32 @@ async fn a_token_is_for_the_api_that_was_asked_for() {
     assert!(both.text.contains("Another API"), "{}", both.text);
 }
 
+#[tokio::test]
+async fn a_new_tenant_has_nothing_but_its_management_api() {
+    let tenant = LocalTenant::start(Options::default().with_fresh_state()).await.unwrap();
+    let (id, secret) = tenant.management_client();
+    let audience = format!("{}api/v2/", tenant.issuer());
+    let asked = [
+        ("grant_type", "client_credentials"),
+        ("client_id", id),
+        ("client_secret", secret.expose()),
+        ("audience", &audience),
+    ];
+    let answer = post_form(&tenant, "/oauth/token", &encoded(&asked), "").await;
+    assert_eq!(answer.json()["expires_in"], 86_400);
+    let claims_ = claims(&tenant, &answer).await;
+    assert_eq!((&claims_["aud"], &claims_["sub"]), (&json!(audience), &json!(format!("{id}@clients"))));
+    assert!(claims_["scope"].as_str().unwrap().contains("create:resource_servers"));
+    let guessed = changed(&asked, &[("client_secret", "guessed")]);
+    let refused = post_form(&tenant, "/oauth/token", &guessed, "").await;
+    assert_eq!(refused.error(), (401, "invalid_client".into()));
+    let unknown = post_form(&tenant, "/oauth/token", &changed(&asked, &[("audience", API)]), "").await;
+    assert_eq!(unknown.error(), (400, "invalid_target".into()));
+    let refused = register(&tenant, &json!({"redirect_uris": [CALLBACK]})).await;
+    assert_eq!(refused.error(), (403, "access_denied".into()));
+    assert!(!format!("{:?} {tenant:?}", tenant.management_client()).contains(secret.expose()));
+}
+
 // Authorization requests that are refused.
 
 #[tokio::test]

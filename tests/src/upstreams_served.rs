@@ -14,7 +14,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::binary::{Dev, command, run, text};
+use crate::explain::{explain_in, now};
 use crate::harness::{ADMIN, Choices, soon};
+use crate::key_server::SigningKey;
 
 /// A server over stdio, as a script: `read` only reads, `write` says nothing of itself, and `a b` has no name that clients take.
 /// It writes `ended` to the file that its first argument names, once its input is closed.
@@ -310,6 +312,26 @@ fn check_fails_if_an_upstream_is_not_there_but_shows_the_rest() {
     let document: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &document["valid"]), (Some(1), &json!(true)));
     assert!(document["upstreams"][1]["problem"].is_string(), "{document}");
+}
+
+#[test]
+fn explain_lists_the_tools_of_the_upstreams_that_are_there_and_warns_of_the_others() {
+    let toml = files_toml() + "[upstreams.gone]\ncommand = [\"/no/such/program\"]\nscopes.read = []\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    std::fs::write(&file, toml).unwrap();
+    let claims = json!({"iss": "https://tenant.eu.auth0.com/", "sub": "s", "aud": "http://localhost:3001/mcp",
+                        "exp": now() + 600, "client_id": "c", "scope": "files:read"});
+    let token = SigningKey::first().token("k", &claims);
+    let environment = [&TENANT[..], &TERMINAL, &[("FASTMCP__LOG__LEVEL", "trace")]].concat();
+    let arguments = ["--offline", "--config", file.to_str().unwrap()];
+    let explained = explain_in(&arguments, &environment, &token);
+    assert!(explained.out.contains("\ntools\n  may call  f_read  files:read\n\n"), "{}", explained.out);
+    let warned = explained.err.lines().any(|line| line.starts_with("warning: the upstream gone: "));
+    assert!(explained.code == Some(0) && warned, "{}", explained.err);
+    explained.keeps_to_itself(&token);
+    let explained = explain_in(&[&arguments[..], &["--json"]].concat(), &environment, &token);
+    assert!(explained.json()["warnings"][0].as_str().unwrap().starts_with("the upstream gone: "));
 }
 
 /// A rule by a name that no tool has, with what `check` says of it.

@@ -25,6 +25,15 @@ pub(crate) struct Jws<'t> {
     signed: &'t str,
 }
 
+/// A header that was read, and is yet to be judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameters {
+    is_rs256: bool,
+    has_crit: bool,
+    kid: Option<String>,
+    pub(crate) token_type: Option<String>,
+}
+
 /// The parts of the header that matter here: which key to try, and what kind of token this claims to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -46,8 +55,8 @@ impl<'t> Jws<'t> {
         }
     }
 
-    /// Reads the header. It is refused if no key could make the token acceptable.
-    pub(crate) fn header(&self) -> Result<Header, Untrusted> {
+    /// Reads the header's parameters. They are refused later: by the methods of [`Parameters`].
+    pub(crate) fn parameters(&self) -> Result<Parameters, Untrusted> {
         let json = decoded(self.header)?;
         let Ok(Json::Object(wire)) = strict_json::read::<WireHeader<'_>>(&json, MAX_DEPTH) else {
             return Err(Untrusted::Malformed);
@@ -56,16 +65,23 @@ impl<'t> Jws<'t> {
         let (kid, token_type) = (text(wire.kid)?, text(wire.typ)?);
         // The comparison is the whole allow-list: "none", HS256 keyed with the public key (RFC 8725 section 2.1), and
         // spellings such as "rs256" all end here.
-        if alg != "RS256" {
-            return Err(Untrusted::Algorithm);
-        }
-        if wire.has_crit {
-            return Err(Untrusted::CriticalHeader);
-        }
-        // RFC 7515 makes `kid` optional, so such a token is well-formed. To try it with every key would let anyone
-        // cause a signature check per key.
-        let kid = kid.ok_or(Untrusted::UnknownKey)?;
-        Ok(Header { kid: kid.into_owned(), token_type: token_type.map(Cow::into_owned) })
+        let is_rs256 = alg == "RS256";
+        let (kid, token_type) = (kid.map(Cow::into_owned), token_type.map(Cow::into_owned));
+        Ok(Parameters { is_rs256, has_crit: wire.has_crit, kid, token_type })
+    }
+
+    /// Reads the header. It is refused if no key could make the token acceptable.
+    pub(crate) fn header(&self) -> Result<Header, Untrusted> {
+        let parameters = self.parameters()?;
+        parameters.check_algorithm()?;
+        parameters.check_extensions()?;
+        parameters.into_header()
+    }
+
+    /// Returns the payload's text, of which nobody knows who wrote it: to be shown to whoever has the token, and for nothing
+    /// else.
+    pub(crate) fn unproved_payload(&self) -> Result<Vec<u8>, Untrusted> {
+        decoded(self.payload)
     }
 
     /// Proves that the holder of `key` signed exactly this header and payload.
@@ -80,7 +96,26 @@ impl<'t> Jws<'t> {
     }
 }
 
-/// A payload whose signature was proved. Only [`Jws::prove`] makes one, so no claim is read before.
+impl Parameters {
+    /// Checks that the header names RS256.
+    pub(crate) const fn check_algorithm(&self) -> Result<(), Untrusted> {
+        if self.is_rs256 { Ok(()) } else { Err(Untrusted::Algorithm) }
+    }
+
+    /// Checks that the header demands no extension.
+    pub(crate) const fn check_extensions(&self) -> Result<(), Untrusted> {
+        if self.has_crit { Err(Untrusted::CriticalHeader) } else { Ok(()) }
+    }
+
+    /// Returns what is needed from here on. RFC 7515 makes `kid` optional, so a token without one is well-formed. To try it
+    /// with every key would let anyone cause a signature check per key.
+    pub(crate) fn into_header(self) -> Result<Header, Untrusted> {
+        let Self { kid, token_type, .. } = self;
+        Ok(Header { kid: kid.ok_or(Untrusted::UnknownKey)?, token_type })
+    }
+}
+
+/// A payload whose signature was proved. Only [`Jws::prove`] makes one, so no claim that decides anything is read before.
 #[derive(Debug)]
 pub(crate) struct Proved<'t> {
     payload: &'t str,

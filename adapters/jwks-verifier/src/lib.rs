@@ -11,6 +11,8 @@
 //! 4. the claims, by the identity provider: their JSON types only. Whether to accept them is for the domain to decide.
 //!    [`claims`] reads those that are registered; a provider adds its own.
 //!
+//! `inspect` makes the same checks for people, each for itself.
+//!
 //! Nothing here logs any part of a token, and what is kept of one is its digest and its claims. Of a refused token,
 //! `unverified` reads what the log line of the refusal may show.
 
@@ -18,6 +20,7 @@ pub mod claims;
 mod fetch;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod inspect;
 mod jwk;
 mod jwks;
 mod jws;
@@ -36,6 +39,7 @@ use domain::{BearerToken, Claims, Clock, NotReady, TokenVerifier, UnverifiedClai
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+pub use inspect::{Inspection, SignatureCheck, inspect_offline};
 pub use keys::Status;
 pub use options::{JwksUrl, Options, OptionsError};
 pub use provider::{Hints, IdentityProvider};
@@ -75,6 +79,12 @@ impl<P: IdentityProvider> JwksVerifier<P> {
         let keys = Arc::new(KeyStore::new(options, clock));
         let task = tokio::spawn(Arc::clone(&keys).keep_fresh()).abort_handle();
         Self { provider, keys, task }
+    }
+
+    /// Says what each check makes of a token, where [`TokenVerifier::verify`] ends at the first that fails. Nothing is
+    /// remembered of it.
+    pub async fn inspect(&self, token: &BearerToken) -> Inspection {
+        inspect::inspect(&self.provider, token, Some(&self.keys)).await
     }
 }
 

@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
         "client_id",
         "redirect_uri",
         "response_type",
@@ -132,6 +132,7 @@ mod tests {
         "state",
         "scope",
         "resource",
+        "audience",
         "grant_type",
         "code",
         "code_verifier",

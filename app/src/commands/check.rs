@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec};
 use hyper_transport::PublicEndpoint;
 use serde::Serialize;
 
+use super::loading::{json, load, print_refusal};
 use super::upstreams::{self, UpstreamReport};
 use super::{ServiceArguments, eprint, print, runtime};
-use crate::config::{Problem, Problems, Settings, shown_key};
-use crate::logging;
+use crate::config::{Settings, shown_key};
 use crate::server::ServerBuilder;
 use crate::upstream_rules::deciding_key;
 use crate::wiring::{audience_warnings, http_settings, rules, scopes, without_switched_off};
@@ -100,23 +99,19 @@ impl ToolReport {
     }
 }
 
-/// A configuration that can't be used.
-#[derive(Serialize)]
-struct Refusal<'a> {
-    valid: bool,
-    problems: &'a [Problem],
-    warnings: &'a [String],
-}
-
 /// Prints every value with its source, and every tool with its scopes. The set-up runs, as it would before serving, and what
 /// it made is shut down. Fails if an upstream is not there: the configuration is good, but not all that it names.
 pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (settings, catalog, upstreams) = match runtime()?.block_on(load(builder, arguments)) {
+    let sources = arguments.service.sources(&builder.profile);
+    let loaded = runtime()?.block_on(load(builder, sources, async |set_up, settings, catalog| {
+        let upstreams = upstreams::reports(set_up, &settings, &catalog);
+        Ok((settings, catalog, upstreams))
+    }));
+    let (settings, catalog, upstreams) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            if let Some(Problems { problems, warnings, .. }) = error.downcast_ref().filter(|_| arguments.json)
-            {
-                print(&json(&Refusal { valid: false, problems, warnings })?);
+            if arguments.json {
+                print_refusal(&error)?;
             }
             return Err(error);
         }
@@ -134,31 +129,6 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
         eprint("error: a rule with `scopes` or `hidden` names a tool that the upstream does not have");
     }
     Ok(if all_there && all_fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn load(
-    builder: ServerBuilder,
-    arguments: &Arguments,
-) -> anyhow::Result<(Settings, Catalog, Vec<UpstreamReport>)> {
-    let sources = arguments.service.sources(&builder.profile);
-    let settings = builder.first_settings(sources.clone())?;
-    if !settings.upstreams.is_empty() {
-        // What a program writes to its standard error often says why it is not there.
-        logging::start(settings.log);
-    }
-    let shutdown = builder.shutdown.clone();
-    let loaded = builder.set_up(sources.clone()).await.and_then(|set_up| {
-        let settings = set_up.settings(sources)?;
-        let catalog = set_up.offer.catalog()?;
-        let upstreams = upstreams::reports(&set_up, &settings, &catalog);
-        Ok((settings, catalog, upstreams))
-    });
-    shutdown.run().await;
-    loaded
-}
-
-fn json(document: &impl Serialize) -> anyhow::Result<String> {
-    serde_json::to_string_pretty(document).context("the configuration can't be shown as JSON")
 }
 
 fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>) -> anyhow::Result<Report> {

@@ -15,7 +15,7 @@ use local_tenant::{LocalTenant, Options, StartError};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::running_dev::RunningDev;
+use super::running_dev::{self, RunningDev};
 use super::{early_warnings, environment, listen, print, run_until_stopped, runtime, upstreams};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
 use crate::live::{Changes, Live};
@@ -24,6 +24,8 @@ use crate::server::{Profile, Server, ServerBuilder, SetUp};
 use crate::signals::StopSignals;
 use crate::wiring::{self, rules, without_switched_off};
 
+/// Where the server listens unless told otherwise.
+const PORT: u16 = 3001;
 /// Where the local tenant listens unless told otherwise.
 pub(super) const TENANT_PORT: u16 = 3002;
 /// The version of MCP Inspector that this server is tested with.
@@ -39,7 +41,7 @@ const DEV: &str = "set by dev";
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The MCP server's port on loopback, both IPv4 and IPv6; 0 takes a free one
-    #[arg(long, default_value_t = 3001)]
+    #[arg(long, default_value_t = PORT)]
     port: u16,
     /// The local tenant's port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = TENANT_PORT)]
@@ -125,7 +127,9 @@ async fn serve_beside_tenant(
     let path = settings.server.path.clone();
     let live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     tokio::spawn(live.follow_providers());
-    let running = RunningDev::announce(tenant.port());
+    let has_upstream = arguments.upstream.is_given();
+    let running =
+        RunningDev::announce(running_dev::Ports { tenant: tenant.port(), server: port, has_upstream });
     print(&if arguments.fresh_tenant {
         fresh::banner(&endpoints.main, &path, &tenant, arguments.config.as_deref())?
     } else {
@@ -227,6 +231,25 @@ fn sources(profile: &Profile, file: Option<&Path>) -> Sources {
         None => sources,
     };
     sources.environment_without_tenant(&environment())
+}
+
+/// Returns where the newest `dev` is running, or else where one would be.
+pub(super) fn running_ports() -> running_dev::Ports {
+    let usual = running_dev::Ports { tenant: TENANT_PORT, server: PORT, has_upstream: false };
+    running_dev::ports().unwrap_or(usual)
+}
+
+/// Returns the sources of a running `dev` that was given this file and no upstream.
+pub(super) fn running_sources(
+    builder: &ServerBuilder,
+    file: Option<&Path>,
+    ports: running_dev::Ports,
+) -> anyhow::Result<Sources> {
+    let sources = sources(&builder.profile, file);
+    let settings = builder.first_settings(stand_in(&sources))?;
+    // Where it has no IPv6, its tenant has no tokens for that address either.
+    let endpoints = Endpoints::new(&settings, ports.server, true);
+    Ok(endpoints.set_in(sources, &format!("http://127.0.0.1:{}/", ports.tenant), ports.server))
 }
 
 /// Everything is checked before the tenant starts, with addresses that only stand in for it.

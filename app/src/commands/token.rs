@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { user, scope, audience, tenant_port } = arguments;
-    let tenant_port = tenant_port.or_else(running_dev::tenant_port).unwrap_or(dev::TENANT_PORT);
+    let tenant_port = tenant_port.or_else(|| Some(running_dev::ports()?.tenant)).unwrap_or(dev::TENANT_PORT);
     let request = TokenRequest { user, scope, audience };
     let issued = runtime()?.block_on(client::request_token(tenant_port, &request))?;
     let granted: Vec<&str> = issued.scope.split(' ').collect();

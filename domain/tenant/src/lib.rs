@@ -14,6 +14,8 @@
 
 pub mod export;
 mod finding;
+#[cfg(test)]
+mod fixture;
 mod management_scopes;
 mod plan;
 mod present;

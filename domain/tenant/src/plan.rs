@@ -15,7 +15,7 @@ use crate::setting::Setting;
 use crate::wanted::{Wanted, WantedApi, WantedRole};
 
 /// The profile with which Auth0 reads `resource`.
-const COMPATIBILITY: &str = "compatibility";
+pub(crate) const COMPATIBILITY: &str = "compatibility";
 /// The profile of access tokens for a new API.
 const DIALECT: &str = "rfc9068_profile_authz";
 
@@ -642,7 +642,7 @@ fn role_target(name: &str) -> String {
     format!("role {name}")
 }
 
-fn permission(api: &str, scope: &str) -> Permission {
+pub(crate) fn permission(api: &str, scope: &str) -> Permission {
     Permission { resource_server_identifier: api.to_owned(), permission_name: scope.to_owned() }
 }
 
@@ -651,7 +651,7 @@ fn update_grant(grant: &ClientGrant, add: BTreeSet<String>, remove: BTreeSet<Str
 }
 
 /// Returns the dialect with the claim `permissions`, for one that lacks it.
-fn better_dialect(present: Option<&str>) -> Option<&'static str> {
+pub(crate) fn better_dialect(present: Option<&str>) -> Option<&'static str> {
     match present {
         Some("rfc9068_profile_authz" | "access_token_authz") => None,
         _ => Some(DIALECT),
@@ -663,7 +663,7 @@ fn access(user: &str, client: Option<&str>) -> Value {
 }
 
 /// Returns whether a scope's description is as wanted: one that nobody wrote replaces none.
-fn is_described(now: &ApiScope, description: &str, is_written: bool) -> bool {
+pub(crate) fn is_described(now: &ApiScope, description: &str, is_written: bool) -> bool {
     let now = now.description.as_deref().unwrap_or_default();
     now == description || (!is_written && !now.trim().is_empty())
 }
@@ -685,3 +685,6 @@ fn unknown_connection(connections: &[Connection]) -> String {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

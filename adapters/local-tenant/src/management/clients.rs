@@ -84,7 +84,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
     let clients = call.tenant.clients.all();
     let found =
         clients.iter().map(AsRef::as_ref).filter(is_asked).map(|client| shown(call, client)).collect();
-    call.query.answer(found, "clients", Paging::PagesOrCheckpoints)
+    call.query.answer(found, "clients", Paging::Pages)
 }
 
 pub(super) fn get(call: &Call<'_>) -> Result<Answer, ApiError> {

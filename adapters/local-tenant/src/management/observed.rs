@@ -76,13 +76,13 @@ pub(super) fn custom_domains() -> Answer {
     Answer::ok(&json!([]))
 }
 
-/// Lists the published keys, without certificates: the tenant's keys have none.
+/// Lists the published keys. Their certificates are empty: the tenant's keys have none.
 pub(super) fn signing_keys(call: &Call<'_>) -> Answer {
     let roles = call.tenant.issuer.keys().kids();
     let shown = |kid: String, role: &str| {
         json!({
             "kid": kid, "current": role == "current", "next": role == "next", "previous": role == "previous",
-            "revoked": false,
+            "revoked": false, "cert": "", "fingerprint": "", "thumbprint": "",
         })
     };
     let keys: Vec<Value> = roles.into_iter().map(|(kid, role)| shown(kid, role)).collect();

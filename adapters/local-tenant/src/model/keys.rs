@@ -21,6 +21,7 @@ const SEQUENCE: u8 = 0x30;
 
 /// An RSA key pair: the private key for `jsonwebtoken`, the public one as JWK values; and a secret for the APIs that have
 /// HS256.
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct SigningKey {
     kid: String,
     private: EncodingKey,

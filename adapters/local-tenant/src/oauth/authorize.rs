@@ -307,7 +307,9 @@ fn issue_code(
     request: &AuthorizationRequest,
     user: &User,
 ) -> Result<String, OAuthError> {
+    // Once more: the state may have changed while the page was open.
     let access = Access::for_user(state, &request.client, request.audience.as_deref())?;
+    check_login(state, &request.client)?;
     check_organization(state, &request.client, user)?;
     let scope = grantable(state, access, user, &request.client, request.scope.as_deref());
     let authorization = Authorization {

@@ -1,6 +1,7 @@
 //! What the directory's state makes of logins and tokens: each trap of a real tenant, before and after it is mended.
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::model::client::{ClientRecord, Trust};
+use crate::model::client::{AuthMethod, ClientRecord, Trust};
 use crate::model::directory::{
     AccessPolicy, ClientGrant, LoginExperience, ResourceParameterProfile, ResourceServer, SigningAlg, State,
     SubjectType, ThirdPartyClientAccess,
@@ -55,13 +56,17 @@ fn options() -> Options {
 }
 
 fn tenant_of(options: Options) -> Tenant {
-    let keys = KeyRing::new(SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
-    Tenant::new(Issuer::new(options, 3002, keys)).unwrap()
+    // Making keys takes most of a start.
+    static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate().unwrap());
+    Tenant::new(Issuer::new(options, 3002, KeyRing::new(KEY.clone(), KEY.clone()))).unwrap()
 }
 
 fn tenant() -> Tenant {
     tenant_of(options())
 }
+
+/// What spoils a state.
+type Change = fn(&mut State);
 
 fn change(tenant: &Tenant, change: impl FnOnce(&mut State)) {
     let changed: Result<(), Infallible> = tenant.directory.change(|state| {
@@ -390,15 +395,39 @@ async fn third_parties_need_a_domain_level_connection() {
 }
 
 #[tokio::test]
+async fn a_decision_is_judged_by_the_state_that_it_meets() {
+    let tenant = tenant();
+    let client = third_party(&tenant);
+    let parameters = [("resource", API), ("scope", ALL_SCOPES)];
+    let spoil: [(Change, &str); 3] = [
+        (|state| state.apis.retain(|api| api.is_system), "invalid_target"),
+        (|state| state.grants.clear(), "unauthorized_client"),
+        (|state| state.connections.clear(), "invalid_request"),
+    ];
+    for (spoil, expected) in spoil {
+        let Ok(Outcome::AskForConsent { transaction, .. }) = begin(&tenant, &client, &parameters).await
+        else {
+            panic!("no page");
+        };
+        let before = tenant.directory.state();
+        change(&tenant, spoil);
+        let decision = form(&[("transaction", &transaction), ("user", "admin"), ("decision", "allow")]);
+        assert_eq!(told(authorize::decide(&tenant, &decision).unwrap_err()).code, expected);
+        change(&tenant, |state| *state = State::clone(&before));
+    }
+    assert!(mcp_login(&tenant, &client).await.is_ok());
+}
+
+#[tokio::test]
 async fn strict_third_parties_do_not_go_with_rules_hooks_and_the_classic_login() {
     let tenant = tenant();
     let strict = third_party(&tenant);
     let permissive = registered_as(&tenant, Trust::ThirdParty(ThirdPartySecurityMode::Permissive));
-    let classic = |state: &mut State| state.prompts.universal_login_experience = LoginExperience::Classic;
-    let obstacles: [(&dyn Fn(&mut State), &str); 3] = [
-        (&|state| state.rules = vec!["add claim".into(), "x".into()], "Rules are active: add claim, x"),
-        (&|state| state.hooks = vec!["signup".into()], "Hooks are active: signup"),
-        (&classic, "the Classic Login experience is active"),
+    let classic: Change = |state| state.prompts.universal_login_experience = LoginExperience::Classic;
+    let obstacles: [(Change, &str); 3] = [
+        (|state| state.rules = vec!["add claim".into(), "x".into()], "Rules are active: add claim, x"),
+        (|state| state.hooks = vec!["signup".into()], "Hooks are active: signup"),
+        (classic, "the Classic Login experience is active"),
     ];
     for (obstruct, what) in obstacles {
         change(&tenant, obstruct);
@@ -447,6 +476,53 @@ async fn without_rbac_a_user_grants_whatever_the_api_defines() {
         let code = code(&tenant, "app", "user", &parameters).await.unwrap();
         assert_eq!(redeemed(&tenant, "app", &code).unwrap()["scope"], scope, "{rbac}");
     }
+}
+
+#[tokio::test]
+async fn a_permission_is_for_one_api() {
+    const OTHER: &str = "https://other.test/";
+    let tenant = tenant_of(options().with_same_api(OTHER));
+    for (api, scope) in [(API, "tool:whoami tool:greet"), (OTHER, "tool:whoami tool:greet")] {
+        assert_eq!(login(&tenant, "app", &[("resource", api)]).await.unwrap()["scope"], scope);
+    }
+    change(&tenant, |state| {
+        for role in &mut state.roles {
+            role.permissions.retain(|permission| permission.resource_server_identifier == OTHER);
+        }
+    });
+    for (api, scope) in [(API, ""), (OTHER, "tool:whoami tool:greet")] {
+        assert_eq!(login(&tenant, "app", &[("resource", api)]).await.unwrap()["scope"], scope);
+    }
+}
+
+#[test]
+fn a_client_authenticates_by_its_method() {
+    let tenant = tenant();
+    let method = |method| {
+        let changed = tenant.clients.update("machine", |client| {
+            client.token_endpoint_auth_method = method;
+            Ok::<_, ()>(())
+        });
+        assert!(changed.unwrap().is_some());
+    };
+    let without_secret = || {
+        let asked = [("grant_type", "client_credentials"), ("client_id", "machine"), ("audience", API)];
+        token(&tenant, &asked).map_err(|error| error.code)
+    };
+    let with_secret = || machine(&tenant, &[("audience", API)]).map_err(|error| error.code);
+    let refused = Err("invalid_client");
+    assert_eq!((with_secret().is_ok(), without_secret()), (true, refused.clone()));
+    method(AuthMethod::None);
+    assert_eq!((with_secret(), without_secret().is_ok()), (refused.clone(), true));
+    method(AuthMethod::ClientSecretBasic);
+    assert_eq!((with_secret().is_ok(), without_secret()), (true, refused.clone()));
+    // One that has lost its secret is not open to everyone.
+    let changed = tenant.clients.update("machine", |client| {
+        client.secret = None;
+        Ok::<_, ()>(())
+    });
+    assert!(changed.is_ok());
+    assert_eq!((with_secret(), without_secret()), (refused.clone(), refused));
 }
 
 #[tokio::test]
@@ -612,7 +688,7 @@ async fn the_management_api_is_for_its_client_alone() {
         assert_eq!((&header["alg"], &claims["aud"]), (&json!("RS256"), &json!(MANAGEMENT_API)));
         assert_eq!(response["expires_in"], 86_400);
         let scope: Vec<&str> = claims["scope"].as_str().unwrap().split(' ').collect();
-        assert_eq!(scope.len(), 60);
+        assert_eq!(scope.len(), tenant.directory.state().apis[0].scopes.len(), "all of them");
         for expected in ["read:tenant_settings", "create:client_grants", "update:connections", "delete:roles"]
         {
             assert!(scope.contains(&expected), "{expected}");

@@ -177,14 +177,14 @@ impl Request<'_> {
         refresh_token: Option<String>,
     ) -> Result<TokenResponse, OAuthError> {
         let issuer = &self.tenant.issuer;
-        let issued = issuer.access_token(self.state, access.api, authorization, via)?;
+        let token = issuer.access_token(self.state, access.api, authorization, via)?;
         let id_token = issuer.id_token(authorization)?;
         log::token_issued(authorization, via, refresh_token.is_some(), id_token.is_some());
         Ok(TokenResponse {
-            access_token: issued.access_token,
+            access_token: token.access_token,
             token_type: "Bearer",
-            expires_in: issued.expires_in,
-            scope: issued.scope,
+            expires_in: token.expires_in,
+            scope: token.scope,
             refresh_token,
             id_token,
         })

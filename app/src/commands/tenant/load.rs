@@ -6,9 +6,8 @@ use tenant::Wanted;
 
 use super::TenantArguments;
 use super::wanted::wanted;
-use crate::commands::runtime;
+use crate::commands::{loading, runtime};
 use crate::config::Settings;
-use crate::logging;
 use crate::server::ServerBuilder;
 
 /// What the commands work with.
@@ -47,19 +46,11 @@ pub(super) fn load(builder: ServerBuilder, arguments: &TenantArguments) -> anyho
 async fn load_all(builder: ServerBuilder, arguments: &TenantArguments) -> anyhow::Result<Loaded> {
     let sources = arguments.service.sources(&builder.profile);
     let credentials = arguments.access.credentials(&sources)?;
-    let settings = builder.first_settings(sources.clone())?;
-    if !settings.upstreams.is_empty() {
-        // What a program writes to its standard error often says why it is not there.
-        logging::start(settings.log);
-    }
-    let shutdown = builder.shutdown.clone();
-    let loaded = builder.set_up(sources.clone()).await.and_then(|set_up| {
+    loading::load(builder, sources, async |set_up, settings, catalog| {
         let unreached: Vec<String> = set_up.unreached().collect();
         anyhow::ensure!(unreached.is_empty(), "its scopes are not known: {}", unreached.join("; "));
-        let settings = set_up.settings(sources)?;
-        let wanted = wanted(&settings, &set_up.profile, set_up.offer.catalog()?, &arguments.assign)?;
+        let wanted = wanted(&settings, &set_up.profile, catalog, &arguments.assign)?;
         Ok(Loaded { settings, wanted, credentials })
-    });
-    shutdown.run().await;
-    loaded
+    })
+    .await
 }
