@@ -232,7 +232,7 @@ impl Fresh {
         let has = |count: u64| {
             tokio::task::unconstrained(self.tenant.management_writes(count)).now_or_never().is_some()
         };
-        (0..).find(|count| !has(count + 1)).unwrap()
+        (0..10_000).find(|count| !has(count + 1)).unwrap()
     }
 
     /// Everything of the tenant that `apply` may change, without the ids that Auth0 makes up.

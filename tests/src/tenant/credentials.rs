@@ -28,6 +28,8 @@ async fn a_token_or_a_client_comes_from_the_environment_a_file_or_dot_env() {
     fresh.run_with(&[], &["plan"]).expect(2);
 }
 
+type Variable<'a> = (&'a str, &'a str);
+
 #[tokio::test]
 async fn half_of_the_credentials_is_said_to_be_half() {
     let fresh = Fresh::new().await;
@@ -36,7 +38,7 @@ async fn half_of_the_credentials_is_said_to_be_half() {
     let empty = fresh.file("empty", "\n");
     let words = fresh.file("words", "two words");
     let (secret_file, empty, words) = (path_text(&secret_file), path_text(&empty), path_text(&words));
-    let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+    let cases: [(&[Variable<'_>], &[&str], &str); 6] = [
         (&[("AUTH0_CLIENT_ID", id)], &[], "AUTH0_CLIENT_ID is set, and AUTH0_CLIENT_SECRET is not"),
         (&[("AUTH0_CLIENT_SECRET", secret.expose())], &[], "AUTH0_CLIENT_ID is not set"),
         (&[], &["--client-secret-file", secret_file], "AUTH0_CLIENT_ID is not set"),

@@ -22,7 +22,7 @@ type Broken<'a> = (&'static str, Cure, &'a [&'static str]);
 impl Fresh {
     /// Checks that doctor and drift name exactly these settings, that an apply does what can be done, and that then nothing
     /// is found any more.
-    async fn check(&self, what: &str, (settings, cure, more): Broken<'_>) {
+    fn check(&self, what: &str, (settings, cure, more): Broken<'_>) {
         let with = |command: &[&'static str]| [command, more, ASSIGN.as_slice()].concat();
         let found = self.run(&with(&["doctor", "--json"]));
         let expected: Vec<&str> = settings.split(' ').collect();
@@ -52,10 +52,10 @@ impl Fresh {
                 return;
             }
         }
-        self.check_clean(what, more).await;
+        self.check_clean(what, more);
     }
 
-    async fn check_clean(&self, what: &str, more: &[&'static str]) {
+    fn check_clean(&self, what: &str, more: &[&'static str]) {
         let with = |command: &[&'static str]| [command, more, ASSIGN.as_slice()].concat();
         let clean = self.run(&with(&["doctor", "--json"]));
         assert!(clean.settings().is_empty(), "{what}: {clean:?}");
@@ -79,11 +79,11 @@ async fn a_setting_of_the_tenant_that_is_off_is_found_and_mended() {
         ("scope_descriptions_at_consent", json!({"flags": {"use_scope_descriptions_for_consent": false}})),
     ] {
         fresh.change_settings(change).await;
-        fresh.check(setting, (setting, Cure::Apply, &[])).await;
+        fresh.check(setting, (setting, Cure::Apply, &[]));
     }
     let connection = id(&fresh.find("connections", "name", DATABASE).await.unwrap());
     fresh.api("PATCH", &format!("connections/{connection}"), json!({"is_domain_connection": false})).await;
-    fresh.check("connection", ("domain_connection", Cure::Apply, &[])).await;
+    fresh.check("connection", ("domain_connection", Cure::Apply, &[]));
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn metadata_documents_that_are_not_announced_are_found_where_they_are_want
     let fresh = Fresh::new().await;
     fresh.apply(&[]);
     fresh.file("documents.toml", "[auth0.tenant]\nregistration = [\"metadata_documents\", \"dynamic\"]\n");
-    fresh.check("documents", ("metadata_documents", Cure::Apply, &["--config", "documents.toml"])).await;
+    fresh.check("documents", ("metadata_documents", Cure::Apply, &["--config", "documents.toml"]));
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_wrong_setting_of_the_api_is_found_and_mended() {
         ),
     ] {
         fresh.change_api(change).await;
-        fresh.check(what, (setting, Cure::Apply, &[])).await;
+        fresh.check(what, (setting, Cure::Apply, &[]));
     }
     let api = fresh.our_api().await;
     assert_eq!(api["subject_type_authorization"]["client"]["policy"], "deny_all", "that was someone else's");
@@ -122,9 +122,9 @@ async fn a_wrong_setting_of_the_api_is_found_and_mended() {
             json!({"scopes": scopes.into_iter().filter(|it| it["value"] != PERMISSION).collect::<Vec<_>>()}),
         )
         .await;
-    fresh.check("scope", ("api_scopes", Cure::Apply, &[])).await;
+    fresh.check("scope", ("api_scopes", Cure::Apply, &[]));
     fresh.change_api(json!({"signing_alg": "HS256"})).await;
-    fresh.check("algorithm", ("signing_algorithm", Cure::Blocked, &[])).await;
+    fresh.check("algorithm", ("signing_algorithm", Cure::Blocked, &[]));
 }
 
 #[tokio::test]
@@ -134,15 +134,15 @@ async fn a_lifetime_and_a_description_that_were_decided_are_found_and_mended() {
     fresh.file("decided.toml", text);
     let more = ["--config", "decided.toml"];
     fresh.apply(&more);
-    fresh.check_clean("decided", &more).await;
+    fresh.check_clean("decided", &more);
     fresh.change_api(json!({"token_lifetime": 601})).await;
-    fresh.check("lifetime", ("token_lifetime", Cure::Apply, &more)).await;
+    fresh.check("lifetime", ("token_lifetime", Cure::Apply, &more));
     fresh
         .change_api(json!({"scopes": [
             {"value": "tool:greet", "description": "Shout"}, {"value": "tool:whoami", "description": "Who"},
         ]}))
         .await;
-    fresh.check("description", ("scope_description", Cure::Apply, &more)).await;
+    fresh.check("description", ("scope_description", Cure::Apply, &more));
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn an_api_that_is_gone_is_found_and_made_again() {
     fresh.apply(&[]);
     fresh.delete(&super::api_path()).await;
     // Its grant and its permissions are gone with it.
-    fresh.check("api", ("api default_grant role_permissions", Cure::Apply, &[])).await;
+    fresh.check("api", ("api default_grant role_permissions", Cure::Apply, &[]));
 }
 
 #[tokio::test]
@@ -169,18 +169,18 @@ async fn a_default_grant_that_is_not_for_users_is_found_and_made() {
     fresh.apply(&[]);
     let grant = || async { format!("client-grants/{}", id(&fresh.our_grant().await)) };
     fresh.delete(&grant().await).await;
-    fresh.check("gone", ("default_grant", Cure::Apply, &[])).await;
+    fresh.check("gone", ("default_grant", Cure::Apply, &[]));
     fresh.change_grant(json!({"scope": ["tool:whoami"]})).await;
-    fresh.check("scope", ("grant_scopes", Cure::Apply, &[])).await;
+    fresh.check("scope", ("grant_scopes", Cure::Apply, &[]));
     fresh.change_grant(json!({"allow_all_scopes": true})).await;
-    fresh.check_clean("everything", &[]).await;
+    fresh.check_clean("everything", &[]);
     fresh.delete(&grant().await).await;
     // What a request makes that leaves subject_type out.
     let machines = json!({"default_for": "third_party_clients", "audience": API, "scope": [PERMISSION]});
     fresh.api("POST", "client-grants", machines).await;
     let doctor = fresh.run(&["doctor", "--json"]).json();
     assert!(doctor["findings"][0]["seen"].as_str().unwrap().contains("for machines"), "{doctor}");
-    fresh.check("machines", ("default_grant", Cure::Apply, &[])).await;
+    fresh.check("machines", ("default_grant", Cure::Apply, &[]));
 }
 
 #[tokio::test]
@@ -191,15 +191,15 @@ async fn a_role_that_gives_nobody_anything_is_found_and_mended() {
     let permission = json!({"resource_server_identifier": API, "permission_name": PERMISSION});
     let path = format!("{}/permissions", role().await);
     fresh.api("DELETE", &path, json!({"permissions": [permission]})).await;
-    fresh.check("permission", ("role_permissions", Cure::Apply, &[])).await;
+    fresh.check("permission", ("role_permissions", Cure::Apply, &[]));
     let roles = json!({"roles": [id(&fresh.role("Tool Administrator").await)]});
     fresh.api("DELETE", "users/auth0%7Clocal-admin/roles", roles).await;
     let unassigned = fresh.run(&["doctor", "--json"]);
     assert_eq!(unassigned.settings(), ["role_assignment"], "{unassigned:?}");
     assert_eq!(unassigned.json()["findings"][0]["severity"], "warning");
-    fresh.check("assignment", ("role_assignment role_assignment", Cure::Apply, &[])).await;
+    fresh.check("assignment", ("role_assignment role_assignment", Cure::Apply, &[]));
     fresh.delete(&role().await).await;
-    fresh.check("role", ("role role_permissions role_assignment", Cure::Apply, &[])).await;
+    fresh.check("role", ("role role_permissions role_assignment", Cure::Apply, &[]));
 }
 
 #[tokio::test]
@@ -208,21 +208,21 @@ async fn what_strict_clients_do_not_log_in_with_is_found() {
     fresh.apply(&[]);
     let rule = json!({"name": "my rule", "script": "function (a, b, c) {}", "enabled": true});
     fresh.api("POST", "rules", rule).await;
-    fresh.check("rules", ("rules", Cure::ByHand, &[])).await;
+    fresh.check("rules", ("rules", Cure::ByHand, &[]));
     fresh.delete("rules/rul_my%20rule").await;
     let hook = json!({"name": "h", "script": "x", "triggerId": "post-user-registration"});
     fresh.api("POST", "hooks", hook).await;
-    fresh.check("hooks", ("hooks", Cure::ByHand, &[])).await;
+    fresh.check("hooks", ("hooks", Cure::ByHand, &[]));
     fresh.delete("hooks/hook_h").await;
     fresh.api("PATCH", "prompts", json!({"universal_login_experience": "classic"})).await;
-    fresh.check("login", ("login_experience", Cure::ByHand, &[])).await;
+    fresh.check("login", ("login_experience", Cure::ByHand, &[]));
     assert_eq!(fresh.run(&["doctor"]).code, Some(1), "no third-party client logs in");
     fresh.api("PATCH", "prompts", json!({"universal_login_experience": "new"})).await;
     let organization = fresh.api("POST", "organizations", json!({"name": "acme"})).await;
-    fresh.check("organization", ("organization_access", Cure::ByHand, &[])).await;
+    fresh.check("organization", ("organization_access", Cure::ByHand, &[]));
     let path = format!("organizations/{}", id(&organization));
     fresh.api("PATCH", &path, json!({"third_party_client_access": "allow"})).await;
-    fresh.check_clean("all", &[]).await;
+    fresh.check_clean("all", &[]);
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_clients_own_grant_that_is_narrower_than_the_default_one_is_found() {
     fresh.api("POST", "client-grants", grant).await;
     let found = fresh.run(&["doctor", "--json"]);
     assert_eq!(found.json()["findings"][0]["target"], format!("client {client}"));
-    fresh.check("grant", ("grant_scopes", Cure::ByHand, &[])).await;
+    fresh.check("grant", ("grant_scopes", Cure::ByHand, &[]));
 }
 
 #[tokio::test]
