@@ -258,6 +258,9 @@ async fn a_diagnosis_says_what_it_could_not_judge() {
     }
     let text = fresh.run_with_token(&token, &["doctor"]).out;
     assert!(text.contains("not judged: ") && text.contains("read:prompts"), "{text}");
+    let drift = fresh.run_with_token(&token, &["drift"]).expect(0);
+    assert_eq!(drift.out, "");
+    assert!(drift.err.contains("not judged: ") && drift.err.contains("read:prompts"), "{drift:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::access::how_to_get_access;
 use super::load::{Loaded, blocking, load};
 use super::plan::{connected, with_scopes};
 use super::{DIFFERENT, TenantArguments};
-use crate::commands::print;
+use crate::commands::{eprint, print};
 use crate::server::ServerBuilder;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     if arguments.json {
         print(&serde_json::to_string_pretty(&report).context("the findings can't be shown as JSON")?);
     } else {
-        show(&report);
+        show(&report, loaded.credentials.is_some());
     }
     let has_problem = report.findings.iter().any(|finding| finding.severity == Severity::Problem);
     Ok(if has_problem { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -51,7 +51,10 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
 
 pub(super) fn drift(builder: ServerBuilder, arguments: &DriftArguments) -> anyhow::Result<ExitCode> {
     let loaded = load(builder, &arguments.tenant)?;
-    let found = blocking(|| judged(&loaded))?.findings;
+    let Report { findings: found, not_judged } = blocking(|| judged(&loaded))?;
+    for what in &not_judged {
+        eprint(&format!("not judged: {what}"));
+    }
     for finding in &found {
         print(&format!(
             "{} {}: {}",
@@ -81,7 +84,7 @@ fn judged(loaded: &Loaded) -> anyhow::Result<Report> {
     Ok(Report { findings: findings(&loaded.wanted, &present), not_judged: not_judged.collect() })
 }
 
-fn show(report: &Report) {
+fn show(report: &Report, has_access: bool) {
     for finding in &report.findings {
         let severity = match finding.severity {
             Severity::Problem => "problem",
@@ -99,7 +102,7 @@ fn show(report: &Report) {
     for what in &report.not_judged {
         print(&format!("not judged: {what}"));
     }
-    if report.findings.is_empty() {
+    if has_access && report.findings.is_empty() {
         print("The tenant is as the server needs it, as far as it was judged.");
     }
 }
