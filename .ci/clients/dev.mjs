@@ -40,6 +40,11 @@ async function start(binary, stderr, options) {
       const args = ["token", "--user", user, "--tenant-port", tenantPort, ...target];
       return execFileSync(binary, args, { encoding: "utf8" }).trim();
     },
+    /** Puts a fault of the local tenant into force. */
+    async inject(fault) {
+      const request = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(fault) };
+      assert.ok((await fetch(`${issuer}local-tenant/fault`, request)).ok);
+    },
     async stop() {
       child.kill("SIGTERM");
       const code = await ended;

@@ -30,7 +30,7 @@ export class Keeper {
     assert.equal(landed.origin + landed.pathname, this.redirectUrl);
     assert.equal(landed.searchParams.get("state"), this.#state);
     assert.equal(landed.searchParams.get("iss"), this.#issuer);
-    assert.ok(landed.searchParams.get("code"));
+    assert.ok(landed.searchParams.get("code") || landed.searchParams.get("error"));
     this.callback = landed.searchParams;
   }
 }

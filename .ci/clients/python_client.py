@@ -2,6 +2,7 @@
 token, call, refresh.
 
 Usage: python python_client.py PATH_TO_BINARY
+   or: python python_client.py ENDPOINT ISSUER
 """
 
 import asyncio
@@ -69,11 +70,14 @@ async def drive_all(endpoint, issuer):
 
 
 def main():
-    dev, endpoint, issuer = start_dev(sys.argv[1])
-    try:
-        asyncio.run(drive_all(endpoint, issuer))
-    finally:
-        stop(dev)
+    if len(sys.argv) == 3:
+        asyncio.run(drive_all(*sys.argv[1:]))
+    else:
+        dev, endpoint, issuer = start_dev(sys.argv[1])
+        try:
+            asyncio.run(drive_all(endpoint, issuer))
+        finally:
+            stop(dev)
     summary("Python SDK")
 
 

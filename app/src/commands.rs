@@ -6,6 +6,7 @@ mod dev;
 mod explain;
 mod loading;
 mod new;
+mod online;
 mod running_dev;
 mod serve;
 #[cfg(feature = "tenant")]

@@ -411,7 +411,7 @@ fn audience_warning(endpoint: &PublicEndpoint, name: &str) -> Option<String> {
 
 /// Whether `audience` is the endpoint or one of its path prefixes, as clients compare them: by whole segments, and a
 /// slash more than the endpoint has is too much.
-fn covers(audience: &str, endpoint: &str) -> bool {
+pub(crate) fn covers(audience: &str, endpoint: &str) -> bool {
     let (Ok(audience), Ok(endpoint)) = (url::Url::parse(audience), url::Url::parse(endpoint)) else {
         return false;
     };

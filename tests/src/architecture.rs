@@ -28,6 +28,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-verifier",
         "fastmcp-auth0-system-clock",
         "fastmcp-auth0-upstream-mcp",
+        "fastmcp-auth0-online-checks",
         "fastmcp-auth0-local-tenant",
         "fastmcp-auth0-fakes",
     ];
@@ -70,6 +71,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             BTreeSet::from([SYNTAX, "fastmcp-auth0-domain", "fastmcp-auth0-fakes"]),
         ),
         ("fastmcp-auth0-fakes", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-online-checks", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0-local-tenant", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0", BTreeSet::from(every)),
         ("conformance-server", BTreeSet::from(fixture)),
@@ -109,7 +111,12 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
     for (library, users) in [
         (
             "ureq",
-            &["fastmcp-auth0-jwks-verifier", "fastmcp-auth0-management", "fastmcp-auth0-local-tenant"][..],
+            &[
+                "fastmcp-auth0-jwks-verifier",
+                "fastmcp-auth0-management",
+                "fastmcp-auth0-online-checks",
+                "fastmcp-auth0-local-tenant",
+            ][..],
         ),
         (
             "jsonwebtoken",

@@ -36,6 +36,7 @@ mod methods;
 mod modern;
 mod oauth;
 mod observing;
+mod online_checks;
 mod overload;
 mod own_configuration;
 mod own_server;

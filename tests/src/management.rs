@@ -304,6 +304,7 @@ async fn a_client_is_registered_by_the_url_of_its_metadata() {
     let registered = admin.done(201, "POST", "clients/cimd/register", body.clone()).await.json();
     let again = admin.done(200, "POST", "clients/cimd/register", body).await.json();
     assert_eq!(registered["client_id"], again["client_id"]);
+    assert!(registered["client_id"].as_str().unwrap().starts_with("tpc_"), "{registered}");
     let found = admin.get(&find).await.json();
     assert_eq!(found.as_array().unwrap().len(), 1);
     assert_eq!(
@@ -325,8 +326,11 @@ async fn a_document_that_is_wrong_is_reported_and_not_registered() {
     let url = document_server(|_| json!({"client_id": "https://other.example/x"}).to_string()).await;
     let body = json!({"external_client_id": url});
     let preview = admin.done(200, "POST", "clients/cimd/preview", body.clone()).await.json();
-    assert_eq!(preview["validation"]["valid"], false);
+    assert_eq!((&preview["validation"]["valid"], preview.get("errors")), (&json!(false), None));
     assert!(!preview["validation"]["violations"].as_array().unwrap().is_empty());
+    let missing = json!({"external_client_id": format!("http://127.0.0.1:{}/none", admin.port())});
+    let preview = admin.done(200, "POST", "clients/cimd/preview", missing).await.json();
+    assert_eq!((preview["errors"].as_array().unwrap().len(), preview.get("validation")), (1, None));
     assert_eq!(admin.send("POST", "clients/cimd/register", &body).await.status, 400);
     let long = json!({"external_client_id": format!("https://a.example/{}", "x".repeat(120))});
     assert_eq!(admin.send("POST", "clients/cimd/preview", &long).await.status, 400);

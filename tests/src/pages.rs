@@ -109,6 +109,14 @@ fn every_reason_code_has_a_heading_in_troubleshooting() {
 }
 
 #[test]
+fn what_online_checks_can_find_is_told() {
+    let text = page("docs/deploy.md");
+    for fault in online_checks::Fault::ALL {
+        assert!(text.contains(&format!("`{}`", fault.id())), "docs/deploy.md lacks {}", fault.id());
+    }
+}
+
+#[test]
 fn links_between_pages_lead_somewhere() {
     let mut pages =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned).to_vec();

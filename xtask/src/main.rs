@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 21] = [
+const STAGES: [Stage; 23] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -34,6 +34,12 @@ const STAGES: [Stage; 21] = [
     Stage { name: "typescript", about: "the TypeScript SDK", run: typescript },
     Stage { name: "python", about: "the Python SDK", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
+    Stage { name: "management", about: "Auth0's SDKs against the local Management API", run: management },
+    Stage {
+        name: "tenant",
+        about: "a new tenant, its traps, logins once it is set up, and exported files",
+        run: tenant,
+    },
     Stage { name: "upstreams", about: "other MCP servers behind this one, by both SDKs", run: upstreams },
     Stage {
         name: "upstream-conformance",
@@ -149,6 +155,18 @@ fn python() -> Result {
 fn fastmcp() -> Result {
     build()?;
     client(venv("fastmcp_client.py").arg(server()?))
+}
+
+fn management() -> Result {
+    build()?;
+    client(node("management-sdk.mjs").arg(server()?))?;
+    client(venv("management_sdk.py").arg(server()?))
+}
+
+fn tenant() -> Result {
+    build()?;
+    client(node("tenant-setup.mjs").arg(server()?).arg(python_binary()))?;
+    client(node("tenant-files.mjs").arg(server()?))
 }
 
 fn upstreams() -> Result {

@@ -23,11 +23,13 @@ mod limiter;
 mod outbox;
 mod problem;
 mod public;
+mod published;
 mod router;
 mod server;
 mod settings;
 mod shared;
 
 pub use allow_list::{AllowListError, AllowedHost, AllowedOrigin};
+pub use published::{Published, published};
 pub use server::{Drained, ReloadHandle, Server};
 pub use settings::{HttpSettings, Limits, PublicEndpoint};

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec};
 use hyper_transport::PublicEndpoint;
+use online_checks::Check;
 use serde::Serialize;
 
 use super::loading::{json, load, print_refusal};
 use super::upstreams::{self, UpstreamReport};
-use super::{ServiceArguments, eprint, print, runtime};
+use super::{ServiceArguments, eprint, online, print, runtime};
 use crate::config::{Settings, shown_key};
 use crate::server::ServerBuilder;
 use crate::upstream_rules::deciding_key;
@@ -22,6 +23,9 @@ pub(super) struct Arguments {
     /// Print one JSON document, also about a configuration that can't be used
     #[arg(long)]
     json: bool,
+    /// Also ask the tenant, and the deployed server by its public URLs, as clients do; no token is sent
+    #[arg(long)]
+    online: bool,
 }
 
 /// A configuration that can be used.
@@ -38,6 +42,9 @@ struct Report {
     /// What a first login asks for.
     login_scopes: Vec<String>,
     warnings: Vec<String>,
+    /// What was asked for over the network, and what came of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<Vec<Check>>,
 }
 
 #[derive(Serialize)]
@@ -100,7 +107,8 @@ impl ToolReport {
 }
 
 /// Prints every value with its source, and every tool with its scopes. The set-up runs, as it would before serving, and what
-/// it made is shut down. Fails if an upstream is not there: the configuration is good, but not all that it names.
+/// it made is shut down. Fails if an upstream is not there: the configuration is good, but not all that it names; and if an
+/// online check finds a problem.
 pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let sources = arguments.service.sources(&builder.profile);
     let loaded = runtime()?.block_on(load(builder, sources, async |set_up, settings, catalog| {
@@ -119,7 +127,8 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     let all_there = upstreams.iter().all(|upstream| upstream.problem.is_none());
     let mut misfits = upstreams.iter().flat_map(|upstream| &upstream.misfits);
     let all_fit = !misfits.any(|misfit| misfit.is_fault);
-    let report = report(&settings, catalog, upstreams)?;
+    let report = report(&settings, catalog, upstreams, arguments.online)?;
+    let no_problem = !report.online.iter().flatten().any(Check::is_problem);
     if arguments.json {
         print(&json(&report)?);
     } else {
@@ -128,10 +137,15 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     if !all_fit {
         eprint("error: a rule with `scopes` or `hidden` names a tool that the upstream does not have");
     }
-    Ok(if all_there && all_fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all_there && all_fit && no_problem { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>) -> anyhow::Result<Report> {
+fn report(
+    settings: &Settings,
+    catalog: Catalog,
+    upstreams: Vec<UpstreamReport>,
+    asks_online: bool,
+) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.server.port);
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
     let misfits = upstreams.iter().flat_map(|upstream| &upstream.misfits);
@@ -141,15 +155,18 @@ fn report(settings: &Settings, catalog: Catalog, upstreams: Vec<UpstreamReport>)
         value: effective.json.clone(),
         source: effective.source.clone(),
     });
+    let tools = tools(settings, &catalog.tools, &upstreams);
+    let login = login_scopes(settings, catalog)?;
     Ok(Report {
         valid: true,
         issuer: http.issuer.clone(),
         endpoints: http.endpoints().map(EndpointReport::of).collect(),
         values: values.collect(),
-        tools: tools(settings, &catalog.tools, &upstreams),
+        tools,
         upstreams,
-        login_scopes: login_scopes(settings, catalog)?,
+        login_scopes: texts(login.iter()),
         warnings,
+        online: if asks_online { Some(online::run(settings, &login)?) } else { None },
     })
 }
 
@@ -198,9 +215,10 @@ fn implied_by(hierarchy: &ScopeHierarchy, scopes: &ScopeSet) -> BTreeMap<String,
     broader.filter(|(_, broader)| !broader.is_empty()).collect()
 }
 
-fn login_scopes(settings: &Settings, catalog: Catalog) -> anyhow::Result<Vec<String>> {
+/// Returns what a first login asks for.
+pub(super) fn login_scopes(settings: &Settings, catalog: Catalog) -> anyhow::Result<ScopeSet> {
     let catalog = without_switched_off(settings, catalog);
-    Ok(texts(scopes(settings, &catalog)?.login_scopes().iter()))
+    Ok(scopes(settings, &catalog)?.login_scopes().clone())
 }
 
 /// A tool's scopes, each with those that stand for it.
@@ -247,6 +265,10 @@ fn show(settings: &Settings, report: &Report) {
     }
     for warning in &report.warnings {
         eprint(&format!("warning: {warning}"));
+    }
+    if let Some(checks) = &report.online {
+        print("\nwhat clients see");
+        online::show(checks);
     }
 }
 

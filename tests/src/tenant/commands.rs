@@ -85,6 +85,8 @@ async fn what_was_applied_leaves_nothing_to_plan_and_nothing_to_find() {
     assert_eq!(plan["changes"], json!([]));
     assert_eq!(fresh.run(&["drift"]).expect(0).out, "");
     assert_eq!(fresh.run(&["doctor", "--json"]).json()["findings"], json!([]));
+    let doctor = fresh.run(&["doctor"]).out;
+    assert!(doctor.contains("The tenant's settings are as the server needs them."), "{doctor}");
     let writes = fresh.writes();
     assert_eq!(fresh.run(&["apply", "--yes"]).expect(0).out, "Nothing to change.\n");
     // Nothing is asked where there is nothing to do.

@@ -8,6 +8,8 @@ use hyper::header::{
     X_FRAME_OPTIONS,
 };
 use hyper::{Response, StatusCode};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde::Serialize;
 
 /// Auth0's value. It must be short: a tenant that starts again on the same port has other keys.
@@ -16,6 +18,13 @@ pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// No credentials are involved, so `*` covers every header but the one that it never covers (Fetch section 3.3.4).
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("*, Authorization");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+/// Returns the `Date` of a response that is made then, in seconds since 1970 (RFC 9110 section 6.6.1).
+pub(crate) fn date(seconds: i64) -> Option<HeaderValue> {
+    let time = Timestamp::from_second(seconds).ok()?;
+    let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()?;
+    HeaderValue::from_str(&text).ok()
+}
 
 pub(crate) fn preflight(methods: &'static str) -> Response<Full<Bytes>> {
     let mut response = empty(StatusCode::NO_CONTENT);

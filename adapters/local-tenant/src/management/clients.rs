@@ -153,17 +153,18 @@ pub(super) async fn fetch_document(call: &Call<'_>) -> Result<Document, ApiError
     }
     // The caller is no browser: those send an `Origin` with a POST.
     let fetched = call.tenant.clients.fetch_document(&url, false).await;
-    Ok((url, fetched.map_err(|error| error.to_string())))
+    Ok((url, fetched))
 }
 
 /// Says what registering a document would do, and what is wrong with it.
 pub(super) fn preview(call: &Call<'_>, (url, document): Document) -> Answer {
     let mut answer = match document {
-        Ok(client) => json!({"errors": [], "validation": valid(), "mapped_fields": mapped(&client)}),
-        Err(why) => json!({
-            "errors": [why],
-            "validation": {"valid": false, "violations": [why], "warnings": []},
-        }),
+        Ok(client) => json!({"validation": valid(), "mapped_fields": mapped(&client)}),
+        Err(error) if error.is_of_document() => {
+            json!({"validation": {"valid": false, "violations": [error.to_string()], "warnings": []}})
+        }
+        // There is nothing to validate.
+        Err(error) => json!({"errors": [error.to_string()]}),
     };
     if let Some(client) = registered(call, &url) {
         answer["client_id"] = client.into();
@@ -175,10 +176,11 @@ pub(super) fn preview(call: &Call<'_>, (url, document): Document) -> Answer {
 pub(super) fn register(call: &Call<'_>, (url, document): Document) -> Result<Answer, ApiError> {
     let known = registered(call, &url);
     call.access.require_any(&[if known.is_some() { "update:clients" } else { "create:clients" }])?;
-    let client = document.map_err(|why| ApiError::property("external_client_id", why))?;
+    let mut client = document.map_err(|error| ApiError::property("external_client_id", error.to_string()))?;
     check_size(&client)?;
     let mut answer = json!({"mapped_fields": mapped(&client), "validation": valid()});
     let Some(id) = known else {
+        client.id = client.trust.new_id().ok_or_else(ApiError::no_randomness)?;
         let client = call.tenant.clients.insert(client).map_err(refused)?;
         answer["client_id"] = client.id.as_str().into();
         return Ok(Answer::created(&answer));

@@ -8,6 +8,7 @@ use super::{
     Call, PREFIX, apis, client_grants, clients, connections, observed, organizations, roles, settings, users,
 };
 use crate::model::client::ClientRecord;
+use crate::oauth::clients::ClientLookupError;
 
 /// One operation of the API.
 pub(super) struct Operation {
@@ -29,7 +30,7 @@ pub(super) enum Handler {
 }
 
 /// A fetched metadata document: the client that it describes, or what is wrong with it.
-pub(super) type Document = (String, Result<ClientRecord, String>);
+pub(super) type Document = (String, Result<ClientRecord, ClientLookupError>);
 
 /// The operation that a request asks for.
 pub(super) struct Route {

@@ -30,8 +30,8 @@ pub enum Fault {
     },
     /// Changes the responses of the Management API.
     Management(ManagementAnswer),
-    /// Sets how many seconds the tenant's clock is ahead of the machine's. Negative values set it back. Tokens and codes follow
-    /// it.
+    /// Sets how many seconds the tenant's clock is ahead of the machine's. Negative values set it back. Tokens, codes and the
+    /// `Date` of responses follow it.
     Clock {
         /// In seconds.
         ahead_seconds: i64,

@@ -152,7 +152,8 @@ pub(crate) fn consent_page<'a>(
     Consent {
         transaction,
         client_name: &request.client.name,
-        client_id: &request.client.id,
+        // A document's URL says whose the client is.
+        client_id: request.client.external_client_id.as_ref().unwrap_or(&request.client.id),
         return_to,
         is_third_party: request.client.is_third_party(),
         api_name: access.api.map_or("your account", |api| &api.name),

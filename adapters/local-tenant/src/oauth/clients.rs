@@ -45,6 +45,17 @@ pub(crate) enum ClientLookupError {
     RedirectUri(String),
 }
 
+impl ClientLookupError {
+    /// Returns whether a metadata document was fetched, and something is wrong with it.
+    pub(crate) const fn is_of_document(&self) -> bool {
+        match self {
+            Self::Metadata(error) => error.is_of_document(),
+            Self::RedirectUri(_) => true,
+            Self::Unknown | Self::DocumentsOff | Self::Busy => false,
+        }
+    }
+}
+
 /// The reason why a client can't be defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InsertError {
@@ -140,7 +151,10 @@ impl Clients {
     /// [`InsertError`].
     pub(crate) fn insert(&self, client: ClientRecord) -> Result<Arc<ClientRecord>, InsertError> {
         let mut store = lock(&self.store);
-        if store.present(&client.id).is_some() {
+        let has_its_document = |known: &Arc<ClientRecord>| {
+            known.external_client_id.is_some() && known.external_client_id == client.external_client_id
+        };
+        if store.present(&client.id).is_some() || store.defined.iter().any(has_its_document) {
             return Err(InsertError::Exists);
         }
         if store.defined.len() >= MAX_CLIENTS.get() {
@@ -228,9 +242,12 @@ impl Clients {
 }
 
 impl Store {
-    /// Returns the client with this id, which counts as used.
+    /// Returns the client with this id, which counts as used. One that was registered by its metadata document has another id,
+    /// and logs in with the document's URL.
     fn used(&mut self, id: &str) -> Option<Arc<ClientRecord>> {
-        let defined = self.defined.iter().find(|client| client.id == id).cloned();
+        let is_it =
+            |client: &&Arc<ClientRecord>| client.id == id || client.external_client_id.as_deref() == Some(id);
+        let defined = self.defined.iter().find(is_it).cloned();
         defined.or_else(|| self.registered.get(id).cloned())
     }
 

@@ -18,6 +18,7 @@ use crate::model::directory::{
 use crate::model::keys::{KeyRing, SigningKey};
 use crate::model::options::{Client, GrantType, Options, Secret, ThirdPartySecurityMode};
 use crate::oauth::authorize::{self, Outcome, Refusal};
+use crate::oauth::clients::InsertError;
 use crate::oauth::error::OAuthError;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::parameters::Parameters;
@@ -224,6 +225,24 @@ fn management(tenant: &Tenant, audience: &str) -> Result<Value, OAuthError> {
             ("audience", audience),
         ],
     )
+}
+
+#[tokio::test]
+async fn a_client_that_was_registered_by_its_document_logs_in_with_the_documents_url() {
+    let tenant = tenant();
+    let url = "https://client.example/client.json";
+    let trust = Trust::ThirdParty(ThirdPartySecurityMode::Strict);
+    let client = ClientRecord {
+        external_client_id: Some(url.into()),
+        redirect_uris: vec![CALLBACK.into()],
+        grant_types: vec![GrantType::AuthorizationCode],
+        ..ClientRecord::new("tpc_document", "Document", trust)
+    };
+    tenant.clients.insert(client.clone()).unwrap();
+    let response = mcp_login(&tenant, url).await.unwrap();
+    assert_eq!(part(&response, 1)["client_id"], "tpc_document");
+    let again = ClientRecord { id: "tpc_again".into(), ..client };
+    assert_eq!(tenant.clients.insert(again), Err(InsertError::Exists), "one for each document");
 }
 
 #[tokio::test]

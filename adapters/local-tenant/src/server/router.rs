@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, DATE, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::sender::{check_host, is_from_browser};
@@ -106,6 +106,9 @@ pub(crate) async fn respond(tenant: &Arc<Tenant>, request: Request<Incoming>) ->
     let route = Route::of(&path);
     let mut response =
         dispatch(tenant, route, request).await.unwrap_or_else(|problem| refuse(&path, problem));
+    if let Some(date) = response::date(tenant.now()) {
+        response.headers_mut().insert(DATE, date);
+    }
     if route.is_some_and(Route::is_readable_by_pages) {
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }

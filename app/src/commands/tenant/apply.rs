@@ -11,7 +11,8 @@ use tenant::{Action, Change, ManagementScopes, Plan};
 use super::TenantArguments;
 use super::load::{Loaded, blocking, load};
 use super::plan::{made, pruning, show, with_scopes};
-use crate::commands::{eprint, print};
+
+use crate::commands::{eprint, loading, print};
 use crate::server::ServerBuilder;
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +110,7 @@ fn report(plan: &Plan, done: usize, error: Option<ManagementError>, json: bool) 
     let is_complete = !has_failed && plan.blocked.is_empty();
     if json {
         let outcome = Outcome { done, failed, left, blocked: &plan.blocked };
-        print(&serde_json::to_string_pretty(&outcome).context("the outcome can't be shown as JSON")?);
+        print(&loading::json(&outcome)?);
     } else if let Some(failed) = failed {
         eprint(&format!("error: {}: {}", tenant::safe(&failed.change.target), failed.error));
         let names: Vec<String> = left.iter().map(|change| tenant::safe(&change.target)).collect();

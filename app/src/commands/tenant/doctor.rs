@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use auth0_management::Reading;
+use online_checks::Check;
 use serde::Serialize;
 use tenant::{Finding, ManagementScopes, Severity, findings};
 
@@ -11,7 +11,8 @@ use super::access::how_to_get_access;
 use super::load::{Loaded, blocking, load};
 use super::plan::{connected, with_scopes};
 use super::{DIFFERENT, TenantArguments};
-use crate::commands::{eprint, print};
+use crate::commands::loading::json;
+use crate::commands::{eprint, online, print};
 use crate::server::ServerBuilder;
 
 #[derive(Debug, clap::Args)]
@@ -29,9 +30,12 @@ pub(super) struct DriftArguments {
     tenant: TenantArguments,
 }
 
-/// What is known of the tenant's settings.
+/// What is known of the tenant.
 #[derive(Serialize)]
 struct Report {
+    /// What clients see, without a token.
+    online: Vec<Check>,
+    /// What is wrong with the tenant's settings.
     findings: Vec<Finding>,
     /// What could not be judged, and why.
     not_judged: Vec<String>,
@@ -41,17 +45,18 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     let loaded = load(builder, &arguments.tenant)?;
     let report = blocking(|| report(&loaded))?;
     if arguments.json {
-        print(&serde_json::to_string_pretty(&report).context("the findings can't be shown as JSON")?);
+        print(&json(&report)?);
     } else {
-        show(&report, loaded.credentials.is_some());
+        show(&report);
     }
-    let has_problem = report.findings.iter().any(|finding| finding.severity == Severity::Problem);
+    let is_problem = |finding: &Finding| finding.severity == Severity::Problem;
+    let has_problem = report.findings.iter().any(is_problem) || report.online.iter().any(Check::is_problem);
     Ok(if has_problem { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 pub(super) fn drift(builder: ServerBuilder, arguments: &DriftArguments) -> anyhow::Result<ExitCode> {
     let loaded = load(builder, &arguments.tenant)?;
-    let Report { findings: found, not_judged } = blocking(|| judged(&loaded))?;
+    let (found, not_judged) = blocking(|| judged(&loaded))?;
     for what in &not_judged {
         eprint(&format!("not judged: {what}"));
     }
@@ -67,42 +72,50 @@ pub(super) fn drift(builder: ServerBuilder, arguments: &DriftArguments) -> anyho
 }
 
 fn report(loaded: &Loaded) -> anyhow::Result<Report> {
-    if loaded.credentials.is_some() {
-        return judged(loaded);
-    }
-    let scopes = ManagementScopes::to_plan(&loaded.wanted).and(&ManagementScopes::to_diagnose());
-    let not_judged = vec![format!("the tenant's settings: {}", how_to_get_access(&scopes.to_string()))];
-    Ok(Report { findings: Vec::new(), not_judged })
+    let online = online::run(&loaded.settings, &loaded.login_scopes)?;
+    let (findings, not_judged) = if loaded.credentials.is_some() {
+        judged(loaded)?
+    } else {
+        let scopes = ManagementScopes::to_plan(&loaded.wanted).and(&ManagementScopes::to_diagnose());
+        (Vec::new(), vec![format!("the tenant's settings: {}", how_to_get_access(&scopes.to_string()))])
+    };
+    Ok(Report { online, findings, not_judged })
 }
 
-/// Reads the tenant and judges it.
-fn judged(loaded: &Loaded) -> anyhow::Result<Report> {
+/// Reads the tenant's settings and judges them. Returns what is wrong, and what could not be judged.
+fn judged(loaded: &Loaded) -> anyhow::Result<(Vec<Finding>, Vec<String>)> {
     let mut management = connected(loaded)?;
     let present = management.read(&loaded.wanted, Reading::Diagnosis);
     let present = present.map_err(|error| with_scopes(error, &ManagementScopes::to_plan(&loaded.wanted)))?;
     let not_judged = present.unread.iter().map(|scope| format!("what takes the Management scope {scope}"));
-    Ok(Report { findings: findings(&loaded.wanted, &present), not_judged: not_judged.collect() })
+    Ok((findings(&loaded.wanted, &present), not_judged.collect()))
 }
 
-fn show(report: &Report, has_access: bool) {
+fn show(report: &Report) {
+    online::show(&report.online);
+    let mut target = None;
     for finding in &report.findings {
-        let severity = match finding.severity {
-            Severity::Problem => "problem",
-            Severity::Warning => "warning",
-        };
-        print(&format!(
-            "{severity:<8} {}: {}\n  users meet  {}\n  dashboard   {}\n  command     {}\n",
-            tenant::safe(&finding.target),
-            tenant::safe(&finding.seen),
-            finding.symptom,
-            finding.dashboard,
-            finding.command
-        ));
+        if target != Some(&finding.target) {
+            print(&tenant::safe(&finding.target));
+            target = Some(&finding.target);
+        }
+        show_finding(finding);
     }
     for what in &report.not_judged {
         print(&format!("not judged: {what}"));
     }
-    if has_access && report.findings.is_empty() {
-        print("The tenant is as the server needs it, as far as it was judged.");
+    if report.findings.is_empty() && report.not_judged.is_empty() {
+        print("The tenant's settings are as the server needs them.");
     }
+}
+
+fn show_finding(finding: &Finding) {
+    let severity = match finding.severity {
+        Severity::Problem => "problem",
+        Severity::Warning => "warning",
+    };
+    print(&format!("  {severity}  {} ({})", tenant::safe(&finding.seen), finding.setting.id()));
+    print(&format!("             users meet: {}", finding.symptom));
+    print(&format!("             mend: {}", finding.command));
+    print(&format!("             mend: dashboard: {}", finding.dashboard));
 }

@@ -2,6 +2,7 @@
 //! tools whose scopes count; what it made is shut down.
 
 use auth0_management::Credentials;
+use domain::ScopeSet;
 use tenant::Wanted;
 
 use super::TenantArguments;
@@ -9,11 +10,14 @@ use super::wanted::wanted;
 use crate::commands::{loading, runtime};
 use crate::config::Settings;
 use crate::server::ServerBuilder;
+use crate::wiring;
 
 /// What the commands work with.
 pub(super) struct Loaded {
     pub(super) settings: Settings,
     pub(super) wanted: Wanted,
+    /// What a first login asks for.
+    pub(super) login_scopes: ScopeSet,
     /// None, if there is no Management access.
     pub(super) credentials: Option<Credentials>,
 }
@@ -49,8 +53,10 @@ async fn load_all(builder: ServerBuilder, arguments: &TenantArguments) -> anyhow
     loading::load(builder, sources, async |set_up, settings, catalog| {
         let unreached: Vec<String> = set_up.unreached().collect();
         anyhow::ensure!(unreached.is_empty(), "its scopes are not known: {}", unreached.join("; "));
-        let wanted = wanted(&settings, &set_up.profile, catalog, &arguments.assign)?;
-        Ok(Loaded { settings, wanted, credentials })
+        let catalog = wiring::without_switched_off(&settings, catalog);
+        let wanted = wanted(&settings, &set_up.profile, &catalog, &arguments.assign)?;
+        let login_scopes = wiring::scopes(&settings, &catalog)?.login_scopes().clone();
+        Ok(Loaded { settings, wanted, login_scopes, credentials })
     })
     .await
 }

@@ -10,6 +10,7 @@ use tenant::{ManagementScopes, Plan, Prune, describe, plan};
 use super::access::{how_to_get_access, management};
 use super::load::{Loaded, blocking, load};
 use super::{DIFFERENT, TenantArguments, style};
+use crate::commands::loading::json;
 use crate::commands::print;
 use crate::server::ServerBuilder;
 
@@ -49,7 +50,7 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     if arguments.json {
         let tenant = loaded.settings.managed_tenant.url.as_str();
         let report = Report { tenant, plan: &plan, scopes };
-        print(&serde_json::to_string_pretty(&report).context("the plan can't be shown as JSON")?);
+        print(&json(&report)?);
     } else {
         show(&loaded, &plan);
         if !plan.changes.is_empty() {

@@ -19,12 +19,11 @@ use crate::wiring;
 pub(super) fn wanted(
     settings: &Settings,
     profile: &Profile,
-    catalog: Catalog,
+    catalog: &Catalog,
     assign: &[String],
 ) -> anyhow::Result<Wanted> {
-    let catalog = wiring::without_switched_off(settings, catalog);
     let tenant = &settings.managed_tenant;
-    let scopes = scopes(settings, profile, &catalog);
+    let scopes = scopes(settings, profile, catalog);
     check_roles(tenant, &scopes)?;
     Ok(Wanted {
         apis: apis(settings, &scopes),

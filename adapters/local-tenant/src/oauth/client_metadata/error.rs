@@ -58,3 +58,29 @@ pub(crate) enum MetadataError {
     )]
     UnservedMethod(String),
 }
+
+impl MetadataError {
+    /// Returns whether a document was fetched, and something is wrong with it.
+    pub(crate) const fn is_of_document(&self) -> bool {
+        match self {
+            Self::NotAnObject
+            | Self::Malformed(_)
+            | Self::WrongClientId(_)
+            | Self::NoRedirectUris
+            | Self::SharedSecret(_)
+            | Self::UnservedMethod(_) => true,
+            Self::NotADocumentUrl
+            | Self::NotPublic
+            | Self::NotLoopback
+            | Self::LoopbackForBrowser
+            | Self::LoopbackQuery
+            | Self::NoSuchHost
+            | Self::Unreachable(_)
+            | Self::TimedOut(_)
+            | Self::Redirect(_)
+            | Self::Status(_)
+            | Self::ContentType(_)
+            | Self::TooLong => false,
+        }
+    }
+}
