@@ -317,3 +317,45 @@ fn what_a_module_uses_is_found() {
     let found: Vec<String> = used_modules(text).into_iter().collect();
     assert_eq!(found, ["a", "d", "e", "h", "i"]);
 }
+
+/// Serving needs neither of them, and whoever builds without the feature `tenant` does not build them.
+#[test]
+fn setting_a_tenant_up_is_no_part_of_the_server() {
+    let app = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../app/src"));
+    let commands = app.join("commands/tenant");
+    let users: Vec<PathBuf> = rust_files(app)
+        .into_iter()
+        .filter(|file| !file.starts_with(&commands) && file.with_extension("") != commands)
+        .filter(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            // `tenant::` of the commands themselves is named in one place.
+            ["use tenant::", " tenant::{", "auth0_management::"].iter().any(|use_| text.contains(use_))
+        })
+        .collect();
+    assert!(users.is_empty(), "{users:?}");
+
+    let tree = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "--package",
+                "fastmcp-auth0",
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+            ])
+            .args(arguments)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (every, without) = (tree(&[]), tree(&["--no-default-features"]));
+    for library in ["fastmcp-auth0-tenant ", "fastmcp-auth0-management "] {
+        let has = |tree: &str| tree.lines().any(|line| line.starts_with(library));
+        assert!(has(&every) && !has(&without), "{library}");
+    }
+}

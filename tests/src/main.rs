@@ -46,6 +46,7 @@ mod real_clients;
 mod restart;
 mod scopes;
 mod streams;
+mod tenant;
 mod tenant_bounds;
 mod tls;
 mod upstream_configuration;

@@ -144,9 +144,15 @@ fn the_tables_of_the_configuration_are_those_of_its_keys() {
 fn the_table_of_keys_has_every_key_with_its_default() {
     let text = page("docs/configuration.md");
     let defaults: toml::Table = toml::from_str(fastmcp_auth0::config::DEFAULTS).unwrap();
-    for (section, values) in defaults.iter().filter(|(section, _)| *section != "tools") {
+    let tables = defaults.iter().map(|(name, table)| (name.clone(), table));
+    let mut tables: Vec<(String, &toml::Value)> = tables.filter(|(name, _)| name != "tools").collect();
+    while let Some((section, values)) = tables.pop() {
         for (key, value) in values.as_table().unwrap() {
             let default = match value {
+                toml::Value::Table(_) => {
+                    tables.push((format!("{section}.{key}"), value));
+                    continue;
+                }
                 toml::Value::String(text) if text.is_empty() => "empty".to_owned(),
                 toml::Value::String(text) => format!("`{text}`"),
                 toml::Value::Array(items) if items.is_empty() => "none".to_owned(),

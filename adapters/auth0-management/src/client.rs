@@ -365,3 +365,6 @@ fn missing(path: &[&str], member: &str) -> ManagementError {
 fn shown_path(path: &[&str]) -> String {
     shown(&path.join("/"))
 }
+
+#[cfg(test)]
+mod tests;

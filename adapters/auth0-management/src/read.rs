@@ -175,7 +175,7 @@ fn readable<T>(
 ) -> Result<Option<T>, ManagementError> {
     match read {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_forbidden() || error.is_not_found() => {
+        Err(error) if error.is_not_allowed() => {
             unread.push(scope);
             Ok(None)
         }

@@ -119,7 +119,9 @@ fn of_discovery(document: &Document, url: &str, subject: &Subject, checks: &mut 
         url,
         match (registers, documents) {
             (true, true) => Ok("registration and metadata documents are announced".to_owned()),
-            (true, false) => Ok("registration is announced; whether the tenant allows it, its settings say".to_owned()),
+            (true, false) => {
+                Ok("registration is announced; whether the tenant allows it, its settings say".to_owned())
+            }
             (false, true) => Ok("clients have a metadata document".to_owned()),
             (false, false) => Err((
                 Fault::RegistrationMissing,

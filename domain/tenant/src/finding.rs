@@ -248,3 +248,6 @@ const fn severity(setting: Setting) -> Severity {
         _ => Severity::Problem,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,3 +122,77 @@ pub fn safe(text: &str) -> String {
     };
     text.chars().map(escape).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::plan::{Blocked, Kept, Operation};
+    use crate::setting::Setting;
+
+    /// What a terminal obeys, or what turns a line around: ESC, C1, line ends, DEL, bidirectional controls.
+    const HOSTILE: &str = "a\u{1b}[2J\u{9b}31m\r\n\t\u{7f}\u{202e}\u{2066}b";
+
+    fn field(field: &str, before: Value, after: Value) -> FieldChange {
+        FieldChange { setting: Setting::Rbac, field: field.to_owned(), before, after, reason: "why" }
+    }
+
+    fn change(target: &str, action: Action, fields: Vec<FieldChange>) -> Change {
+        let operation = Operation::UpdateSettings(Map::new());
+        Change { target: target.to_owned(), action, fields, operation }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        let escaped = "a\\u{1b}[2J\\u{9b}31m\\u{d}\\u{a}\\u{9}\\u{7f}\\u{202e}\\u{2066}b";
+        assert_eq!(safe(HOSTILE), escaped);
+        assert_eq!(safe("Größe: 名前 \"x\\y\""), "Größe: 名前 \"x\\y\"");
+    }
+
+    #[test]
+    fn names_and_values_of_a_tenant_bring_no_control_character_into_the_text() {
+        let item = format!("scopes[{HOSTILE}]");
+        let fields = vec![
+            field(HOSTILE, json!(HOSTILE), json!({HOSTILE: [HOSTILE]})),
+            field(&item, Value::Null, json!(HOSTILE)),
+        ];
+        let plan = Plan {
+            changes: vec![change(HOSTILE, Action::Update, fields)],
+            kept: vec![Kept { target: HOSTILE.to_owned(), what: HOSTILE.to_owned() }],
+            blocked: vec![Blocked {
+                setting: Setting::Rbac,
+                target: HOSTILE.to_owned(),
+                problem: HOSTILE.to_owned(),
+            }],
+        };
+        let text = describe(&plan, Style::Plain);
+        assert!(!text.contains(|c: char| c != '\n' && safe(&c.to_string()) != c.to_string()), "{text:?}");
+        assert_eq!(text.lines().count(), 8, "{text}");
+    }
+
+    #[test]
+    fn each_line_says_what_happens_and_a_reason_is_said_once() {
+        let fields = vec![
+            field("enforce_policies", json!(false), json!(true)),
+            field("scopes[a]", Value::Null, json!("Text")),
+            field("scope[a]", Value::Null, json!("a")),
+            field("scope[b]", json!("b"), Value::Null),
+        ];
+        let plan = Plan { changes: vec![change("api x", Action::Update, fields)], ..Plan::default() };
+        let text = "  ~ api x\n      # why\n      ~ enforce_policies = false -> true\n      + scopes[a] = \"Text\"\n      \
+                    + scope[a]\n      - scope[b]\n\nPlan: 0 to create, 1 to update, 0 to prune.";
+        assert_eq!(describe(&plan, Style::Plain), text);
+        let colored = describe(&plan, Style::Colored);
+        assert!(colored.contains("\u{1b}[32m+\u{1b}[0m") && colored.contains("\u{1b}[31m-\u{1b}[0m"));
+        assert_eq!(describe(&Plan::default(), Style::Colored), "Nothing to change.");
+    }
+
+    #[test]
+    fn what_no_change_can_bring_about_is_counted() {
+        let blocked = Blocked { setting: Setting::Rbac, target: "x".to_owned(), problem: "no".to_owned() };
+        let plan = Plan { blocked: vec![blocked], ..Plan::default() };
+        let text = "  ! x: no\n\nNothing to change; 1 that no change can bring about.";
+        assert_eq!(describe(&plan, Style::Plain), text);
+    }
+}

@@ -12,7 +12,7 @@ use super::load::{Loaded, blocking, load};
 use super::plan::{connected, with_scopes};
 use super::{DIFFERENT, TenantArguments};
 use crate::commands::loading::json;
-use crate::commands::{online, print};
+use crate::commands::{eprint, online, print};
 use crate::server::ServerBuilder;
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,10 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
 
 pub(super) fn drift(builder: ServerBuilder, arguments: &DriftArguments) -> anyhow::Result<ExitCode> {
     let loaded = load(builder, &arguments.tenant)?;
-    let (found, _) = blocking(|| judged(&loaded))?;
+    let (found, not_judged) = blocking(|| judged(&loaded))?;
+    for what in &not_judged {
+        eprint(&format!("not judged: {what}"));
+    }
     for finding in &found {
         print(&format!(
             "{} {}: {}",
