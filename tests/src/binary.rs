@@ -352,6 +352,18 @@ fn logged(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str)
     serde_json::from_str(&line.unwrap_or_else(|| panic!("nothing logged {text:?}"))).unwrap()
 }
 
+/// The next log lines that hold these texts, in whichever order they come.
+fn both_logged(lines: &mut impl Iterator<Item = std::io::Result<String>>, texts: [&str; 2]) -> [Value; 2] {
+    let mut found = [const { None }; 2];
+    while found.iter().any(Option::is_none) {
+        let line = lines.next().unwrap_or_else(|| panic!("not logged: {texts:?}")).unwrap();
+        for (text, found) in texts.iter().zip(&mut found).filter(|(text, _)| line.contains(**text)) {
+            *found = Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{text}: {error}")));
+        }
+    }
+    found.map(Option::unwrap)
+}
+
 #[test]
 fn a_hangup_reads_the_configuration_again_and_a_bad_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -458,7 +470,9 @@ fn a_hangup_that_names_another_tenant_changes_all_of_it_or_nothing() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
-    let address = logged(&mut lines, "listening")["address"].as_str().unwrap().to_owned();
+    // The keys may be there first.
+    let [listening, _] = both_logged(&mut lines, ["listening", "the issuer's keys changed"]);
+    let address = listening["address"].as_str().unwrap().to_owned();
     let hang_up = || {
         assert!(Command::new("kill").args(["-HUP", &serve.id().to_string()]).status().unwrap().success());
     };
@@ -479,7 +493,6 @@ fn a_hangup_that_names_another_tenant_changes_all_of_it_or_nothing() {
         assert_eq!(document(), (audiences[of].into(), tenants[of].issuer().into()));
         assert_eq!((status(&tokens[of]), status(&tokens[1 - of])), ("200".to_owned(), "401".to_owned()));
     };
-    logged(&mut lines, "the issuer's keys changed");
     expect(0);
 
     configure(tenants[1].issuer(), audiences[1], "");

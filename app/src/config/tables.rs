@@ -59,10 +59,13 @@ fn reload(reload: Reload) -> &'static str {
 /// What counts without a value: that of config/default.toml, or else what the key says.
 fn default(key: &Key) -> String {
     let defaults = toml_text::parse(settings::KEYS, BUILT_IN, DEFAULTS).unwrap_or_default();
-    let value = key.name.split_once('.').and_then(|(section, name)| match &defaults.get(section)?.kind {
-        ValueKind::Table(table) => table.get(name),
+    let mut parts = key.name.split('.');
+    let first = parts.next().and_then(|section| defaults.get(section));
+    let value = parts.try_fold(first, |value, name| match &value?.kind {
+        ValueKind::Table(table) => Some(table.get(name)),
         _ => None,
     });
+    let value = value.flatten();
     value.map_or_else(|| key.fallback.to_owned(), shown)
 }
 
@@ -71,6 +74,10 @@ fn shown(value: &Value) -> String {
         ValueKind::String(text) if text.is_empty() => "empty".to_owned(),
         ValueKind::String(text) => format!("`{text}`"),
         ValueKind::Array(items) if items.is_empty() => "none".to_owned(),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| format!("{:?}", item.to_string())).collect();
+            format!("[{}]", items.join(", "))
+        }
         _ => value.to_string(),
     }
 }
