@@ -77,7 +77,7 @@ pub enum ManagementError {
     Gone(String),
 }
 
-const CREDENTIALS: &str = "Check the client's id and secret; the application needs the grant type client_credentials, and a grant for the Auth0 Management API \
+const CREDENTIALS: &str = "The application needs the grant type client_credentials, and a grant for the Auth0 Management API \
                            (dashboard: Applications, APIs, Auth0 Management API, Machine to Machine Applications)";
 
 impl ManagementError {
