@@ -51,6 +51,19 @@ async fn a_diagnosis_with_a_wrong_secret_says_what_clients_see_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_plan_warns_of_an_audience_that_is_not_the_endpoint() {
+    let fresh = fresh().await;
+    let (_, _, err) = tenant(&fresh, &["plan"], None).await;
+    assert_eq!(err, "");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.toml");
+    std::fs::write(&file, "[server]\npath = \"/other\"\n").unwrap();
+    let (code, _, err) = tenant(&fresh, &["plan", "--config", file.to_str().unwrap()], None).await;
+    assert_eq!(code, Some(2));
+    assert!(err.contains("is neither the endpoint http://localhost:1/other nor a prefix of it"), "{err}");
+}
+
+#[tokio::test]
 async fn spaces_around_an_assignment_do_not_count() {
     let fresh = fresh().await;
     let assign = ["plan", "--assign", " admin@example.com = Tool Administrator "];

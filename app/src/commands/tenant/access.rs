@@ -25,7 +25,7 @@ pub(super) struct AccessArguments {
     /// A file with an access token for the Management API
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     token_file: Option<PathBuf>,
-    /// A file with the client secret, beside AUTH0_CLIENT_ID
+    /// A file with the client secret, beside the id in the environment
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     client_secret_file: Option<PathBuf>,
 }
