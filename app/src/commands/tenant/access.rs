@@ -48,12 +48,10 @@ impl AccessArguments {
         };
         match (sources.variable(CLIENT_ID), secret) {
             (Some(id), Some(secret)) => Ok(Some(Credentials::Client { id: id.to_owned(), secret })),
-            (Some(_), None) => {
-                anyhow::bail!(
-                    "{CLIENT_ID} is set without its secret: set {CLIENT_SECRET}, or give --client-secret-file"
-                )
-            }
-            (None, Some(_)) => anyhow::bail!("there is a client secret without a client: set {CLIENT_ID}"),
+            (Some(_), None) => anyhow::bail!(
+                "{CLIENT_ID} is set, and {CLIENT_SECRET} is not; --client-secret-file can take its place"
+            ),
+            (None, Some(_)) => anyhow::bail!("there is a client secret, and {CLIENT_ID} is not set"),
             (None, None) => Ok(None),
         }
     }
