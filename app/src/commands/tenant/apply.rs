@@ -78,7 +78,7 @@ fn show_roles_without_users(loaded: &Loaded, plan: &Plan) {
     let roles: Vec<String> = plan.changes.iter().filter_map(made).collect();
     if !roles.is_empty() && loaded.wanted.assignments.is_empty() {
         print(&format!(
-            "No user has a new role yet, so no user can call a tool that needs a scope. Give one by --assign 'USER=ROLE'; new: {}",
+            "No user has the new roles yet, and users get scopes by roles. Give one by --assign 'USER=ROLE'; new: {}",
             roles.join(", ")
         ));
     }
