@@ -18,6 +18,7 @@ mod config_files;
 mod configuration;
 mod drain;
 mod explain;
+mod first_steps;
 mod guards;
 mod harness;
 mod hostile;

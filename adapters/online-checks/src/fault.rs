@@ -218,7 +218,7 @@ impl Fault {
                     &[
                         "start the server, and the proxy before it; they listen at the port that server.url or endpoints.NAME.url has, or \
                      else PORT",
-                        "a server that listens on loopback alone is reached from elsewhere by server.bind (BIND)",
+                        "a server that listens on loopback alone is reached from elsewhere by server.bind (FASTMCP__SERVER__BIND)",
                     ],
                 ],
             ),

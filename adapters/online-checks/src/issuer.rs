@@ -118,11 +118,11 @@ fn of_discovery(document: &Document, url: &str, subject: &Subject, checks: &mut 
         "registration",
         url,
         match (registers, documents) {
-            (true, true) => Ok("registration and metadata documents are announced".to_owned()),
-            (true, false) => {
-                Ok("registration is announced; whether the tenant allows it, its settings say".to_owned())
+            (true, true) => {
+                Ok("registration_endpoint and client ID metadata documents are announced".to_owned())
             }
-            (false, true) => Ok("clients have a metadata document".to_owned()),
+            (true, false) => Ok("registration_endpoint is announced".to_owned()),
+            (false, true) => Ok("client ID metadata documents are announced".to_owned()),
             (false, false) => Err((
                 Fault::RegistrationMissing,
                 "neither registration_endpoint nor client_id_metadata_document_supported is announced"

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 enum Command {
     /// Print what has to change at the tenant, and why. Exit code 0: nothing; 2: something; 1: something can't be done
     Plan(plan::Arguments),
-    /// Change it, once you say yes
+    /// Change the tenant as `plan` says, once you confirm it
     Apply(apply::Arguments),
     /// Find what keeps users out: through the public URL, and with Management access in the tenant's settings
     Doctor(doctor::Arguments),

@@ -516,7 +516,10 @@ impl Planner<'_> {
                 present.role(name).is_none() && !wanted.roles.iter().any(|role| role.name == **name)
             };
             if let Some(unknown) = assignment.roles.iter().find(unknown) {
-                let problem = format!("there is no role {unknown:?}, and `roles` does not name it");
+                let known = roles_of(wanted, present);
+                let problem = format!(
+                    "there is no role {unknown:?} at the tenant or in auth0.tenant.roles; there are: {known}"
+                );
                 self.block(Setting::RoleAssignment, &target, problem);
                 continue;
             }
@@ -674,13 +677,26 @@ pub(crate) fn is_similar(one: &str, other: &str) -> bool {
     one != other && plain(one) == plain(other)
 }
 
+/// Returns the names of the roles that are there or are made, the wanted ones first.
+fn roles_of(wanted: &Wanted, present: &Present) -> String {
+    let wanted = wanted.roles.iter().map(|role| role.name.as_str());
+    let others = present.roles.iter().map(|role| role.name.as_str());
+    let mut names: Vec<&str> = Vec::new();
+    for name in wanted.chain(others) {
+        if !names.contains(&name) && names.len() < 20 {
+            names.push(name);
+        }
+    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
 fn unknown_connection(connections: &[Connection]) -> String {
     let names: Vec<&str> = connections.iter().map(|connection| connection.name.as_str()).take(20).collect();
     if names.is_empty() {
         "the tenant has no connection at all".to_owned()
     } else {
         format!(
-            "auth0.tenant.connections names those that third-party clients use; the tenant has {}",
+            "there is no such connection; the tenant has {}: correct auth0.tenant.connections",
             names.join(", ")
         )
     }

@@ -178,7 +178,7 @@ impl Setting {
                 id: "scope_descriptions_at_consent",
                 reason: "whoever consents reads what a scope permits, not its name",
                 symptom: "the consent page shows names such as tool:whoami",
-                dashboard: "not in the dashboard",
+                dashboard: "it has no switch for this",
                 command: APPLY,
             },
             Self::DomainConnection => Texts {

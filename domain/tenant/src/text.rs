@@ -70,6 +70,8 @@ fn summary(plan: &Plan) -> String {
 
 fn describe_change(text: &mut String, change: &Change, style: Style) {
     let (sign, color) = sign(change.action);
+    // A thing that loses parts stays: a `-` would say that an API goes.
+    let sign = if change.action == Action::Remove { "~" } else { sign };
     let _ = writeln!(text, "  {} {}", style.paint(color, sign), safe(&change.target));
     let mut reason = "";
     for field in &change.fields {

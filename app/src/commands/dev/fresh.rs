@@ -34,7 +34,7 @@ pub(super) fn banner(
          \n\
          Users\n{users}\n\
          \n\
-         No client can log in yet. In another terminal:\n\
+         No client can log in yet. In another terminal, in a folder without a .env:\n\
          \x20 export AUTH0_ISSUER={issuer} AUTH0_AUDIENCE={endpoint} MCP_SERVER_URL={url} \\\n\
          \x20   AUTH0_CLIENT_ID={client_id} AUTH0_CLIENT_SECRET={secret}\n\
          \n\

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use auth0_management::{Credentials, Management, Progress, Secret};
 use domain::Clock as _;
 use system_clock::SystemClock;
@@ -18,16 +17,16 @@ const TOKEN: &str = "AUTH0_API_TOKEN";
 const CLIENT_ID: &str = "AUTH0_CLIENT_ID";
 const CLIENT_SECRET: &str = "AUTH0_CLIENT_SECRET";
 
+/// Named at each argument: a heading for what follows would be that of every later option as well.
+const HEADING: &str = "Management access: AUTH0_API_TOKEN, or AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET, or";
+
 #[derive(Debug, clap::Args)]
-#[command(
-    next_help_heading = "Management access: AUTH0_API_TOKEN, or AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET, or"
-)]
 pub(super) struct AccessArguments {
     /// A file with an access token for the Management API
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     token_file: Option<PathBuf>,
-    /// A file with the client secret
-    #[arg(long, value_name = "FILE")]
+    /// A file with the client secret, beside the id in the environment
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     client_secret_file: Option<PathBuf>,
 }
 
@@ -49,7 +48,9 @@ impl AccessArguments {
         };
         match (sources.variable(CLIENT_ID), secret) {
             (Some(id), Some(secret)) => Ok(Some(Credentials::Client { id: id.to_owned(), secret })),
-            (Some(_), None) => anyhow::bail!("{CLIENT_ID} is set, and {CLIENT_SECRET} is not"),
+            (Some(_), None) => anyhow::bail!(
+                "{CLIENT_ID} is set, and {CLIENT_SECRET} is not; --client-secret-file can take its place"
+            ),
             (None, Some(_)) => anyhow::bail!("there is a client secret, and {CLIENT_ID} is not set"),
             (None, None) => Ok(None),
         }
@@ -77,7 +78,7 @@ pub(super) fn management(tenant: &Url, credentials: Credentials) -> Management {
 }
 
 fn secret_of(file: &Path) -> anyhow::Result<Secret> {
-    let text = read_secret(file).with_context(|| format!("can't read {}", file.display()))?;
+    let text = read_secret(file).map_err(|error| anyhow::anyhow!("{} {error}", file.display()))?;
     let text = text.trim();
     anyhow::ensure!(!text.is_empty(), "{} is empty", file.display());
     // A header field could not carry it.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use auth0_management::{Management, ManagementError};
 use serde::Serialize;
-use tenant::{Action, Change, ManagementScopes, Plan};
+use tenant::{Action, Change, ManagementScopes, Operation, Plan};
 
 use super::TenantArguments;
 use super::load::{Loaded, blocking, load};
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// Also remove what nothing asks for: scopes of the server's APIs, their default grants and the roles; registration
     #[arg(long)]
     prune: bool,
-    /// Print one JSON document; takes --yes
+    /// Print one JSON document; needs --yes
     #[arg(long, requires = "yes")]
     json: bool,
 }
@@ -62,14 +62,36 @@ fn apply(loaded: &Loaded, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let (done, error) = carried_out(&mut management, &plan, arguments.json);
-    report(&plan, done, error, arguments.json)
+    let exit_code = report(&plan, done, error, arguments.json)?;
+    if !arguments.json && done == plan.changes.len() {
+        show_roles_without_users(loaded, &plan);
+    }
+    Ok(exit_code)
+}
+
+/// Says what is left to do where roles were made, and no user was named for any.
+fn show_roles_without_users(loaded: &Loaded, plan: &Plan) {
+    let made = |change: &Change| match &change.operation {
+        Operation::CreateRole { name, .. } => Some(tenant::safe(name)),
+        _ => None,
+    };
+    let roles: Vec<String> = plan.changes.iter().filter_map(made).collect();
+    if !roles.is_empty() && loaded.wanted.assignments.is_empty() {
+        print(&format!(
+            "No user has the new roles yet, and users get scopes by roles. Give one by --assign 'USER=ROLE'; new: {}",
+            roles.join(", ")
+        ));
+    }
 }
 
 /// Asks. Only a whole `yes` is one.
 fn is_confirmed(host: &str) -> anyhow::Result<bool> {
     let stdin = io::stdin();
-    anyhow::ensure!(stdin.is_terminal(), "there is nobody to ask; --yes applies without a question");
-    print(&format!("\nApply this at {host}? Only `yes` is taken for one."));
+    anyhow::ensure!(
+        stdin.is_terminal(),
+        "nothing was changed: standard input is no terminal to ask at; --yes applies without a question"
+    );
+    print(&format!("\nApply this at {host}? Type `yes`; anything else changes nothing."));
     let _ = io::stdout().flush();
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).context("the answer can't be read")?;
@@ -122,7 +144,18 @@ fn report(plan: &Plan, done: usize, error: Option<ManagementError>, json: bool) 
             plan.changes.len()
         ));
     } else if !plan.changes.is_empty() {
-        print(&format!("Done: {} changes.", done.len()));
+        let s = if done.len() == 1 { "" } else { "s" };
+        print(&format!("Done: {} change{s}.", done.len()));
+    }
+    if !json {
+        // Said again, where it is seen: the list is long.
+        for blocked in &plan.blocked {
+            eprint(&format!(
+                "not done: {}: {}",
+                tenant::safe(&blocked.target),
+                tenant::safe(&blocked.problem)
+            ));
+        }
     }
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

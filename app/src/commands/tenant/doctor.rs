@@ -30,6 +30,9 @@ pub(super) struct DriftArguments {
     tenant: TenantArguments,
 }
 
+/// What the Management API is read for.
+const SETTINGS: &str = "the tenant's settings";
+
 /// What is known of the tenant.
 #[derive(Serialize)]
 struct Report {
@@ -39,6 +42,9 @@ struct Report {
     findings: Vec<Finding>,
     /// What could not be judged, and why.
     not_judged: Vec<String>,
+    /// Why the settings could not be read although there are credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -50,7 +56,9 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
         show(&report);
     }
     let is_problem = |finding: &Finding| finding.severity == Severity::Problem;
-    let has_problem = report.findings.iter().any(is_problem) || report.online.iter().any(Check::is_problem);
+    let has_problem = report.error.is_some()
+        || report.findings.iter().any(is_problem)
+        || report.online.iter().any(Check::is_problem);
     Ok(if has_problem { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -73,13 +81,19 @@ pub(super) fn drift(builder: ServerBuilder, arguments: &DriftArguments) -> anyho
 
 fn report(loaded: &Loaded) -> anyhow::Result<Report> {
     let online = online::run(&loaded.settings, &loaded.login_scopes)?;
-    let (findings, not_judged) = if loaded.credentials.is_some() {
-        judged(loaded)?
-    } else {
+    if loaded.credentials.is_none() {
         let scopes = ManagementScopes::to_plan(&loaded.wanted).and(&ManagementScopes::to_diagnose());
-        (Vec::new(), vec![format!("the tenant's settings: {}", how_to_get_access(&scopes.to_string()))])
-    };
-    Ok(Report { online, findings, not_judged })
+        let not_judged = vec![format!("{SETTINGS}: {}", how_to_get_access(&scopes.to_string()))];
+        return Ok(Report { online, findings: Vec::new(), not_judged, error: None });
+    }
+    // What clients see is told all the same: it may say what is wrong with the domain.
+    Ok(match judged(loaded) {
+        Ok((findings, not_judged)) => Report { online, findings, not_judged, error: None },
+        Err(error) => {
+            let not_judged = vec![SETTINGS.to_owned()];
+            Report { online, findings: Vec::new(), not_judged, error: Some(format!("{error:#}")) }
+        }
+    })
 }
 
 /// Reads the tenant's settings and judges them. Returns what is wrong, and what could not be judged.
@@ -103,6 +117,9 @@ fn show(report: &Report) {
     }
     for what in &report.not_judged {
         print(&format!("not judged: {what}"));
+    }
+    if let Some(error) = &report.error {
+        eprint(&format!("error: {error}"));
     }
     if report.findings.is_empty() && report.not_judged.is_empty() {
         print("The tenant's settings are as the server needs them.");

@@ -15,14 +15,15 @@ use crate::commands::print;
 use crate::server::ServerBuilder;
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("tool").required(true).multiple(true))]
 pub(super) struct Arguments {
     #[command(flatten)]
     tenant: TenantArguments,
     /// The folder for Terraform's files, with imports of what exists where there is Management access
-    #[arg(long, value_name = "FOLDER", required_unless_present = "deploy_cli")]
+    #[arg(long, value_name = "FOLDER", group = "tool")]
     terraform: Option<PathBuf>,
     /// The folder for auth0-deploy-cli's file
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", group = "tool")]
     deploy_cli: Option<PathBuf>,
     /// Replace files that are there
     #[arg(long)]

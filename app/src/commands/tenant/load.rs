@@ -23,9 +23,9 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Returns the tenant's host, for people.
+    /// Returns the tenant's host, for people; with the port, where it has one.
     pub(super) fn host(&self) -> &str {
-        self.settings.managed_tenant.url.host_str().unwrap_or_default()
+        self.settings.managed_tenant.url.authority()
     }
 }
 
@@ -52,7 +52,7 @@ async fn load_all(builder: ServerBuilder, arguments: &TenantArguments) -> anyhow
     let credentials = arguments.access.credentials(&sources)?;
     loading::load(builder, sources, async |set_up, settings, catalog| {
         let unreached: Vec<String> = set_up.unreached().collect();
-        anyhow::ensure!(unreached.is_empty(), "its scopes are not known: {}", unreached.join("; "));
+        anyhow::ensure!(unreached.is_empty(), "{}; the scopes of its tools are needed", unreached.join("; "));
         let catalog = wiring::without_switched_off(&settings, catalog);
         let wanted = wanted(&settings, &set_up.profile, &catalog, &arguments.assign)?;
         let login_scopes = wiring::scopes(&settings, &catalog)?.login_scopes().clone();

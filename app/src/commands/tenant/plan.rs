@@ -11,8 +11,9 @@ use super::access::{how_to_get_access, management};
 use super::load::{Loaded, blocking, load};
 use super::{DIFFERENT, TenantArguments, style};
 use crate::commands::loading::json;
-use crate::commands::print;
+use crate::commands::{eprint, print};
 use crate::server::ServerBuilder;
+use crate::wiring::{audience_warnings, http_settings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -75,12 +76,17 @@ pub(super) const fn pruning(prune: bool) -> Prune {
     if prune { Prune::Remove } else { Prune::Keep }
 }
 
-/// Prints a plan.
+/// Prints a plan, and a warning of an audience that clients may refuse.
 pub(super) fn show(loaded: &Loaded, plan: &Plan) {
     if !plan.changes.is_empty() {
         print(&format!("At {}:\n", loaded.host()));
     }
     print(&describe(plan, style()));
+    // An API's identifier can't be changed later.
+    let http = http_settings(&loaded.settings, loaded.settings.server.port);
+    for warning in audience_warnings(&loaded.settings, &http) {
+        eprint(&format!("warning: {}", tenant::safe(&warning)));
+    }
 }
 
 /// Reads the tenant and makes the plan.

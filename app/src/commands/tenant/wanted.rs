@@ -136,14 +136,15 @@ fn assignments(tenant: &ManagedTenant, assign: &[String]) -> anyhow::Result<Vec<
     }
     for argument in assign {
         let (user, role) = argument.split_once('=').unwrap_or_default();
+        let (user, role) = (user.trim(), role.trim());
         anyhow::ensure!(!user.is_empty() && !role.is_empty(), "--assign takes USER=ROLE, not {argument:?}");
         by_user.entry(user.to_owned()).or_default().insert(role.to_owned());
     }
     for user in by_user.keys() {
         let is_named = user.contains('|') || user.contains('@');
-        is_named
-            .then_some(())
-            .with_context(|| format!("{user:?} is no user: an id such as auth0|123, or an email address"))?;
+        is_named.then_some(()).with_context(|| {
+            format!("{user:?} names no user: give an id such as auth0|123, or an email address")
+        })?;
     }
     Ok(by_user.into_iter().map(|(user, roles)| Assignment { user, roles }).collect())
 }

@@ -166,6 +166,9 @@ fn prune_removes_what_nothing_asks_for_and_nothing_of_others() {
     let prune = plan(&wanted, &present, Prune::Remove);
     assert!(prune.changes.iter().all(|change| change.action == Action::Remove));
     assert_eq!(prune.kept, []);
+    // No line says that a role or an API goes: their parts do.
+    let text = crate::describe(&prune, crate::Style::Plain);
+    assert!(text.starts_with("  ~ role MCP Admin\n") && !text.contains("\n  - "), "{text}");
     // Whoever refers to a scope goes before the scope.
     let (grant, api) = (grant_target(API), format!("api {API}"));
     let order: Vec<&str> = targets(&prune).iter().map(|(_, target)| *target).collect();
