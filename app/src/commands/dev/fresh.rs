@@ -40,7 +40,7 @@ pub(super) fn banner(
          \n\
          What is wrong:\n  {program} tenant doctor{config}\n\
          What has to change:\n  {program} tenant plan{config}\n\
-         Change it:\n  {program} tenant apply{config} --assign '{first}=Tool Administrator'\n\
+         Change it:\n  {program} tenant apply{config} --assign {assign}\n\
          \n\
          Then give an MCP client the endpoint and no token; its browser shows the tenant's page.\n\
          \n\
@@ -48,6 +48,7 @@ pub(super) fn banner(
         issuer = tenant.issuer(),
         url = endpoint.strip_suffix(path).unwrap_or(endpoint),
         users = users.join("\n"),
+        assign = quoted(&format!("{first}=Tool Administrator")),
         secret = secret.expose(),
     ))
 }
