@@ -234,9 +234,11 @@ impl Management {
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.tenant.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            // Ids such as `auth0|1` are encoded.
             segments.pop_if_empty().extend(["api", "v2"]).extend(path);
         }
+        // Users' ids have it, and it is none of a path's characters (RFC 3986 section 3.3), which URLs of the web leave in place.
+        let path = url.path().replace('|', "%7C");
+        url.set_path(&path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

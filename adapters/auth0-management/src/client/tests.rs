@@ -139,7 +139,7 @@ fn a_write_that_the_limit_refused_is_sent_again_after_the_wait() {
     assert_eq!(*waits.lock().unwrap(), expected);
     assert_eq!(*told.lock().unwrap(), expected, "whoever watches is told of every wait");
     let create = ("POST /api/v2/roles".to_owned(), r#"{"name":"a"}"#.to_owned());
-    let update = ("PATCH /api/v2/roles/a|b%2Fc".to_owned(), "{}".to_owned());
+    let update = ("PATCH /api/v2/roles/a%7Cb%2Fc".to_owned(), "{}".to_owned());
     assert_eq!(serving.join().unwrap(), [create.clone(), create.clone(), create, update]);
 }
 
