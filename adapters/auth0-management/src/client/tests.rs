@@ -370,3 +370,57 @@ fn an_answer_is_bounded() {
     // The connection is closed while it writes.
     let _ = serving.join();
 }
+
+/// Carries an operation out, and returns the body of its last request.
+fn written(operation: &tenant::Operation, answers: &[&'static str]) -> Value {
+    let steps = answers.iter().map(|answer| Answer(200, "", answer)).chain([Answer(200, "", "{}")]);
+    let (url, serving) = self::tenant(steps.collect());
+    with_token(&url).0.carry_out(operation).unwrap();
+    serde_json::from_str(&serving.join().unwrap().pop().unwrap().1).unwrap()
+}
+
+#[test]
+fn a_list_that_is_written_keeps_what_others_put_there_since_the_plan() {
+    use tenant::{ApiScope, Operation};
+    let remove = ["old".to_owned()].into();
+    let put = vec![ApiScope { value: "new".to_owned(), description: Some("New".to_owned()) }];
+    let update = Operation::UpdateApi { id: "1".to_owned(), set: serde_json::Map::new(), put, remove };
+    let now = r#"{"scopes": [{"value": "old"}, {"value": "theirs", "x": 1}, {"value": "new", "description": "-"}]}"#;
+    let scopes = json!([{"value": "theirs", "x": 1}, {"value": "new", "description": "New"}]);
+    assert_eq!(written(&update, &[now]), json!({"scopes": scopes}));
+    let update = Operation::UpdateGrant {
+        id: "g".to_owned(),
+        audience: "urn:a".to_owned(),
+        add: ["new".to_owned()].into(),
+        remove: ["old".to_owned()].into(),
+    };
+    let now =
+        r#"{"client_grants": [{"id": "other", "scope": ["x"]}, {"id": "g", "scope": ["old", "theirs"]}]}"#;
+    assert_eq!(written(&update, &[now]), json!({"scope": ["theirs", "new"]}));
+}
+
+#[test]
+fn a_connection_that_is_promoted_keeps_its_display_name() {
+    let promote = tenant::Operation::PromoteConnection { id: "con_1".to_owned() };
+    let expected = json!({"is_domain_connection": true, "display_name": "Staff"});
+    assert_eq!(written(&promote, &[r#"{"display_name": "Staff"}"#]), expected);
+    assert_eq!(written(&promote, &["{}"]), json!({"is_domain_connection": true}));
+}
+
+/// The filter matches parts of names.
+#[test]
+fn a_role_is_found_by_its_whole_name() {
+    let roles = ["Admin".to_owned()].into();
+    let assign = tenant::Operation::AssignRoles { user_id: "auth0|1".to_owned(), roles };
+    let found =
+        r#"{"roles": [{"id": "r0", "name": "Super Admin"}, {"id": "r1", "name": "Admin"}], "total": 2}"#;
+    assert_eq!(written(&assign, &[found]), json!({"roles": ["r1"]}));
+    let (url, serving) = self::tenant(vec![Answer(
+        200,
+        "",
+        r#"{"roles": [{"id": "r0", "name": "Super Admin"}], "total": 1}"#,
+    )]);
+    let error = with_token(&url).0.carry_out(&assign).unwrap_err();
+    assert!(matches!(error, ManagementError::Gone(_)), "{error:?}");
+    serving.join().unwrap();
+}
