@@ -564,6 +564,13 @@ mod tests {
     }
 
     #[test]
+    fn an_audience_counts_for_nothing_at_a_resource_that_is_not_served() {
+        let other: Arc<str> = "https://other".into();
+        let claims = Claims { audience: vec![other.to_string()], ..claims() };
+        assert_eq!(policy().check(TokenCheck::Audience, &claims, &other, NOW), Err(Rejection::Audience));
+    }
+
+    #[test]
     fn the_first_check_that_fails_is_the_reason() {
         let (policy, api) = (policy(), "https://api".into());
         let mut everything = Claims {

@@ -25,6 +25,9 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 const PAGE_SIZE: usize = 50;
 /// More pages than any tenant's plan fills.
 const MAX_PAGES: usize = 10_000;
+/// The maximum length of a list, all its pages together.
+const MAX_LIST_BYTES: usize = 64 * 1024 * 1024;
+const ENDLESS: &str = "the list has no end";
 /// How often a request is sent again that the limit refused.
 const MAX_WAITS: u32 = 10;
 /// The longest wait for a limit.
@@ -105,7 +108,19 @@ impl Management {
         query: &[(&str, &str)],
     ) -> Result<T, ManagementError> {
         let body = self.send("GET", path, query, None)?;
-        parse("GET", path, &body)
+        self.parse(path, &body)
+    }
+
+    /// Reads a page, whose length is taken off what the list has left.
+    fn page(
+        &mut self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        left: &mut usize,
+    ) -> Result<Vec<u8>, ManagementError> {
+        let body = self.send("GET", path, query, None)?;
+        *left = left.checked_sub(body.len()).ok_or_else(|| unusable(path, "the list is too long"))?;
+        Ok(body)
     }
 
     /// Reads all pages of a list that counts them. A short page is not taken for the last one.
@@ -115,24 +130,23 @@ impl Management {
         member: &'static str,
         query: &[(&str, &str)],
     ) -> Result<Vec<T>, ManagementError> {
-        let mut items = Vec::new();
+        let (mut items, mut left) = (Vec::new(), MAX_LIST_BYTES);
         for page in 0..MAX_PAGES {
             let (page, size) = (page.to_string(), PAGE_SIZE.to_string());
             let mut query = query.to_vec();
             query.extend([("page", page.as_str()), ("per_page", size.as_str()), ("include_totals", "true")]);
-            let answer: Value = self.get(path, &query)?;
+            let body = self.page(path, &query, &mut left)?;
+            let answer: Value = self.parse(path, &body)?;
             let total = answer.get("total").and_then(Value::as_u64);
             let total = total.ok_or_else(|| missing(path, "total"))?;
-            let page: Vec<T> = member_of(path, answer, member)?;
-            if page.is_empty() {
-                break;
-            }
+            let page: Vec<T> = self.member_of(path, answer, member)?;
+            let is_last = page.is_empty();
             items.extend(page);
-            if items.len() as u64 >= total {
-                break;
+            if is_last || items.len() as u64 >= total {
+                return Ok(items);
             }
         }
-        Ok(items)
+        Err(unusable(path, ENDLESS))
     }
 
     /// Reads all pages of a list that is read by a cursor.
@@ -142,25 +156,29 @@ impl Management {
         member: &'static str,
         query: &[(&str, &str)],
     ) -> Result<Vec<T>, ManagementError> {
-        let (mut items, mut from) = (Vec::new(), None::<String>);
+        let (mut items, mut from, mut left) = (Vec::new(), None::<String>, MAX_LIST_BYTES);
         for _ in 0..MAX_PAGES {
             let size = PAGE_SIZE.to_string();
             let mut query = query.to_vec();
             query.push(("take", &size));
             query.extend(from.as_deref().map(|from| ("from", from)));
-            let body = self.send("GET", path, &query, None)?;
+            let body = self.page(path, &query, &mut left)?;
             // A tenant that pages otherwise answers with the list alone.
             if body.trim_ascii_start().starts_with(b"[") {
-                return parse("GET", path, &body);
+                return self.parse(path, &body);
             }
-            let next: Cursor = parse("GET", path, &body)?;
-            items.extend(member_of::<Vec<T>>(path, parse("GET", path, &body)?, member)?);
-            from = next.next.filter(|next| !next.is_empty());
-            if from.is_none() {
+            let Cursor { next } = self.parse(path, &body)?;
+            items.extend(self.member_of::<Vec<T>>(path, self.parse(path, &body)?, member)?);
+            let next = next.filter(|next| !next.is_empty());
+            if next.is_none() {
+                return Ok(items);
+            }
+            if next == from {
                 break;
             }
+            from = next;
         }
-        Ok(items)
+        Err(unusable(path, ENDLESS))
     }
 
     /// Writes, and returns nothing of the answer.
@@ -195,7 +213,11 @@ impl Management {
             match status {
                 200..300 => return Ok(answer),
                 429 => {}
-                _ => return Err(ManagementError::of_answer(method, &shown_path(path), status, &answer)),
+                _ => {
+                    let answer = self.without_secrets(&String::from_utf8_lossy(&answer));
+                    let path = shown_path(path);
+                    return Err(ManagementError::of_answer(method, &path, status, answer.as_bytes()));
+                }
             }
         }
         Err(ManagementError::TooManyRequests { method, path: shown_path(path) })
@@ -212,9 +234,11 @@ impl Management {
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.tenant.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            // Ids such as `auth0|1` are encoded.
             segments.pop_if_empty().extend(["api", "v2"]).extend(path);
         }
+        // Users' ids have it, and it is none of a path's characters (RFC 3986 section 3.3), which URLs of the web leave in place.
+        let path = url.path().replace('|', "%7C");
+        url.set_path(&path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -253,7 +277,8 @@ impl Management {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         let (status, _, body) = self.call(request, Some(form))?;
         if status != 200 {
-            return Err(ManagementError::NoToken(message(&body)));
+            let body = self.without_secrets(&String::from_utf8_lossy(&body));
+            return Err(ManagementError::NoToken(message(body.as_bytes())));
         }
         // Nothing of the answer is repeated: it has the token.
         let response: TokenResponse = syntax::strict_json::parse(&body).map_err(|_| {
@@ -278,6 +303,33 @@ impl Management {
         Ok((answer.status().as_u16(), answer.headers().clone(), body))
     }
 
+    fn parse<T: DeserializeOwned>(&self, path: &[&str], body: &[u8]) -> Result<T, ManagementError> {
+        syntax::strict_json::parse(body)
+            .map_err(|error| unusable(path, &self.without_secrets(&error.to_string())))
+    }
+
+    fn member_of<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        mut answer: Value,
+        member: &str,
+    ) -> Result<T, ManagementError> {
+        let value = answer.get_mut(member).map(Value::take).ok_or_else(|| missing(path, member))?;
+        serde_json::from_value(value)
+            .map_err(|error| unusable(path, &self.without_secrets(&error.to_string())))
+    }
+
+    /// Returns a text without the token and the secret, which an answer may repeat.
+    fn without_secrets(&self, text: &str) -> String {
+        let of_client = match &self.credentials {
+            Credentials::Token(token) => token,
+            Credentials::Client { secret, .. } => secret,
+        };
+        let secrets = self.token.iter().chain([of_client]).map(Secret::expose);
+        let secrets = secrets.filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "(redacted)"))
+    }
+
     fn unreachable(&self, cause: &impl fmt::Display) -> ManagementError {
         let host = self.tenant.host_str().unwrap_or_default().to_owned();
         ManagementError::Unreachable { host, cause: shown(&cause.to_string()) }
@@ -290,22 +342,23 @@ impl fmt::Debug for Management {
     }
 }
 
-/// Redirects are not followed: the token is for this host alone.
+/// Redirects are not followed: the token is for this host alone. It goes over http to no other machine.
 fn agent(tenant: &Url) -> Agent {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .build();
+    let is_loopback = tenant.host_str().is_some_and(is_loopback_host);
     let mut config = Agent::config_builder()
         .tls_config(tls)
-        .https_only(tenant.scheme() == "https")
+        .https_only(!is_loopback)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
         .timeout_global(Some(TIMEOUT))
         .user_agent(USER_AGENT);
-    if tenant.host_str().is_some_and(is_loopback_host) {
+    if is_loopback {
         config = config.proxy(None);
     }
     config.build().new_agent()
@@ -330,36 +383,13 @@ fn answered_at(headers: &HeaderMap) -> Option<i64> {
     Some(date.timestamp().as_second())
 }
 
-fn parse<T: DeserializeOwned>(
-    method: &'static str,
-    path: &[&str],
-    body: &[u8],
-) -> Result<T, ManagementError> {
-    let cause =
-        |error: String| ManagementError::Answer { method, path: shown_path(path), cause: shown(&error) };
-    syntax::strict_json::parse(body).map_err(|error| cause(error.to_string()))
-}
-
-fn member_of<T: DeserializeOwned>(
-    path: &[&str],
-    mut answer: Value,
-    member: &str,
-) -> Result<T, ManagementError> {
-    let value = answer.get_mut(member).map(Value::take).ok_or_else(|| missing(path, member))?;
-    let cause = |error: serde_json::Error| shown(&error.to_string());
-    serde_json::from_value(value).map_err(|error| ManagementError::Answer {
-        method: "GET",
-        path: shown_path(path),
-        cause: cause(error),
-    })
-}
-
 fn missing(path: &[&str], member: &str) -> ManagementError {
-    ManagementError::Answer {
-        method: "GET",
-        path: shown_path(path),
-        cause: format!("the member {member} is missing"),
-    }
+    unusable(path, &format!("the member {member} is missing"))
+}
+
+/// Returns the error of an answer to a GET that can't be used.
+fn unusable(path: &[&str], cause: &str) -> ManagementError {
+    ManagementError::Answer { method: "GET", path: shown_path(path), cause: shown(cause) }
 }
 
 fn shown_path(path: &[&str]) -> String {

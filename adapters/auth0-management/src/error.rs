@@ -72,6 +72,16 @@ pub enum ManagementError {
         /// The users' ids.
         ids: Vec<String>,
     },
+    /// Nobody proved that an email address is the user's.
+    #[error(
+        "{email} is the address of {id}, who never proved it: name the user by that id, if it is whom you mean"
+    )]
+    UnverifiedEmail {
+        /// The address.
+        email: String,
+        /// The user's id.
+        id: String,
+    },
     /// Something that was planned with is gone.
     #[error("{0} is gone; plan again")]
     Gone(String),

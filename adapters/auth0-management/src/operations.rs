@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tenant::{ApiScope, ClientGrant, Operation, Permission, Role};
 
 use crate::client::Management;
-use crate::error::ManagementError;
+use crate::error::{ManagementError, shown};
 
 /// An API's scopes, with every member that they have.
 #[derive(Deserialize)]
@@ -92,7 +92,7 @@ impl Management {
         let grants: Vec<ClientGrant> =
             self.cursor(&["client-grants"], "client_grants", &[("audience", audience)])?;
         let grant = grants.into_iter().find(|grant| grant.id == id);
-        let grant = grant.ok_or_else(|| ManagementError::Gone(format!("the grant {id}")))?;
+        let grant = grant.ok_or_else(|| ManagementError::Gone(format!("the grant {}", shown(id))))?;
         let added = add.iter().filter(|scope| !grant.scope.contains(scope));
         let scopes = grant.scope.iter().filter(|scope| !remove.contains(*scope)).chain(added);
         let scopes: Vec<&String> = scopes.collect();

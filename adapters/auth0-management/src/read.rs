@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use tenant::{Connection, Permission, Present, Role, UserRoles, Wanted};
 
 use crate::client::Management;
-use crate::error::ManagementError;
+use crate::error::{ManagementError, shown};
 
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Reading {
 #[derive(Deserialize)]
 struct User {
     user_id: String,
+    #[serde(default)]
+    email_verified: bool,
 }
 
 #[derive(Deserialize)]
@@ -138,9 +140,9 @@ impl Management {
     }
 
     /// Reads a user, by id or by email address; `None` if there is none.
-    fn user(&mut self, asked: &str) -> Result<Option<UserRoles>, ManagementError> {
+    pub(crate) fn user(&mut self, asked: &str) -> Result<Option<UserRoles>, ManagementError> {
         let user = if asked.contains('|') { self.user_by_id(asked)? } else { self.user_by_email(asked)? };
-        let Some(User { user_id }) = user else {
+        let Some(User { user_id, .. }) = user else {
             return Ok(None);
         };
         let roles: Vec<Role> = self.pages(&["users", &user_id, "roles"], "roles", &[])?;
@@ -156,14 +158,19 @@ impl Management {
         }
     }
 
+    /// Anybody can sign up with the address of somebody else, who alone can verify it.
     fn user_by_email(&mut self, email: &str) -> Result<Option<User>, ManagementError> {
-        let query = [("email", email), ("fields", "user_id"), ("include_fields", "true")];
-        let mut users: Vec<User> = self.get(&["users-by-email"], &query)?;
+        let query = [("email", email), ("fields", "user_id,email_verified"), ("include_fields", "true")];
+        let users: Vec<User> = self.get(&["users-by-email"], &query)?;
         if users.len() > 1 {
-            let ids = users.into_iter().map(|user| user.user_id).collect();
+            let ids = users.iter().map(|user| shown(&user.user_id)).collect();
             return Err(ManagementError::AmbiguousUser { email: email.to_owned(), ids });
         }
-        Ok(users.pop())
+        if let Some(user) = users.iter().find(|user| !user.email_verified) {
+            let id = shown(&user.user_id);
+            return Err(ManagementError::UnverifiedEmail { email: email.to_owned(), id });
+        }
+        Ok(users.into_iter().next())
     }
 }
 

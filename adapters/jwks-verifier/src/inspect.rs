@@ -139,3 +139,50 @@ async fn prove(inspection: &mut Inspection, jws: &Jws<'_>, parameters: Parameter
         inspection.note(SignatureCheck::Signature, jws.prove(&resolved.key));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::provider::testing::TestProvider;
+
+    async fn offline(header: &str) -> Inspection {
+        let header = URL_SAFE_NO_PAD.encode(header);
+        inspect_offline(&TestProvider, &BearerToken::new(&format!("{header}.e30.AA")).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn each_check_says_what_it_is_about_and_nothing_is_proved_without_keys() {
+        use SignatureCheck::{Algorithm, Claims, Extensions, Key, Signature};
+        let good = offline(r#"{"alg":"RS256","kid":"k"}"#).await;
+        for check in [Algorithm, Extensions] {
+            assert_eq!(good.verdict(check), Some(Ok(())));
+        }
+        assert_eq!((good.verdict(Key), good.verdict(Signature), good.is_proved()), (None, None, false));
+        assert!(matches!(good.verdict(Claims), Some(Err(_))), "the later checks are made all the same");
+        for (header, check, untrusted) in [
+            (r#"{"alg":"none","kid":"k"}"#, Algorithm, Untrusted::Algorithm),
+            (r#"{"alg":"HS256","kid":"k"}"#, Algorithm, Untrusted::Algorithm),
+            (r#"{"alg":"RS256","kid":"k","crit":["b64"]}"#, Extensions, Untrusted::CriticalHeader),
+            (r#"{"alg":"RS256"}"#, Key, Untrusted::UnknownKey),
+        ] {
+            let refused = offline(header).await;
+            assert_eq!(refused.verdict(check), Some(Err(untrusted.into())), "{header}");
+            assert_eq!(refused.failure(), Some(untrusted.into()), "{header}");
+            assert!(refused.failure_before(Signature) && !refused.failure_before(check), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_known_key_alone_proves_nothing() {
+        let mut inspection = Inspection::default();
+        inspection.note(SignatureCheck::Key, Ok::<(), Untrusted>(()));
+        assert!(!inspection.is_proved());
+        inspection.note(SignatureCheck::Signature, Err::<(), _>(Untrusted::Signature));
+        assert!(!inspection.is_proved());
+        inspection.note(SignatureCheck::Signature, Ok::<(), Untrusted>(()));
+        assert!(inspection.is_proved());
+    }
+}

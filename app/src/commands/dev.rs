@@ -125,13 +125,14 @@ async fn serve_beside_tenant(
     }
     let calls = example_calls(&settings, &without_switched_off(&settings, ports.offer.catalog()?));
     let path = settings.server.path.clone();
+    let role = settings.managed_tenant.administrator_role.clone();
     let live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     tokio::spawn(live.follow_providers());
     let has_upstream = arguments.upstream.is_given();
     let running =
         RunningDev::announce(running_dev::Ports { tenant: tenant.port(), server: port, has_upstream });
     print(&if arguments.fresh_tenant {
-        fresh::banner(&endpoints.main, &path, &tenant, arguments.config.as_deref())?
+        fresh::banner(&endpoints.main, &path, &tenant, arguments.config.as_deref(), role.as_deref())?
     } else {
         banner(&endpoints, &tenant, &calls, &upstreams)?
     });

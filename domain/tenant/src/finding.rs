@@ -42,6 +42,8 @@ pub enum Severity {
     Problem,
     /// It works, but not as well as it could, or not for everybody.
     Warning,
+    /// Nothing differs from what is wanted; it is worth a look.
+    Advice,
 }
 
 impl Finding {
@@ -78,7 +80,7 @@ pub fn findings(wanted: &Wanted, present: &Present) -> Vec<Finding> {
     found.extend(other_domains(wanted, present));
     if present.clients.len() > MANY_CLIENTS {
         let seen = format!("there are {} third-party clients", present.clients.len());
-        found.push(Finding::new(Setting::ClientCount, Severity::Warning, "clients", seen));
+        found.push(Finding::new(Setting::ClientCount, Severity::Advice, "clients", seen));
     }
     found.sort_by_key(|finding| finding.severity);
     found
@@ -203,7 +205,7 @@ fn blocking_organizations(present: &Present) -> Option<Finding> {
         .collect();
     (!blocking.is_empty()).then(|| {
         let seen = format!("they do not admit third-party clients: {}", listed(&blocking));
-        Finding::new(Setting::OrganizationAccess, Severity::Warning, "organizations", seen)
+        Finding::new(Setting::OrganizationAccess, Severity::Advice, "organizations", seen)
     })
 }
 
@@ -216,7 +218,7 @@ fn unassigned_roles(wanted: &Wanted, present: &Present) -> Option<Finding> {
         let names: Vec<&str> = unassigned.iter().map(String::as_str).collect();
         let mut finding = Finding::new(
             Setting::RoleAssignment,
-            Severity::Warning,
+            Severity::Advice,
             "users",
             format!("no user has any of the roles {}", listed(&names)),
         );

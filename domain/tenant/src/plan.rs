@@ -178,6 +178,9 @@ pub enum Operation {
 #[must_use]
 pub fn plan(wanted: &Wanted, present: &Present, prune: Prune) -> Plan {
     let mut planner = Planner { wanted, present, prune, plan: Plan::default() };
+    if planner.is_for_auth0s_own_api() {
+        return planner.plan;
+    }
     planner.settings();
     planner.connections();
     for api in &wanted.apis {
@@ -251,6 +254,15 @@ impl Planner<'_> {
 
     fn keep(&mut self, target: &str, what: impl Into<String>) {
         self.plan.kept.push(Kept { target: target.to_owned(), what: what.into() });
+    }
+
+    /// Blocks everything where an audience is that of the Management API: it is nobody's MCP server.
+    fn is_for_auth0s_own_api(&mut self) -> bool {
+        let is_own = |api: &&ResourceServer| api.is_system && self.wanted.has_api(&api.identifier);
+        let Some(own) = self.present.apis.iter().find(is_own) else { return false };
+        let problem = "it is Auth0's own; auth0.audience has to be the identifier of an API of your own";
+        self.block(Setting::Api, format!("api {}", own.identifier), problem);
+        true
     }
 
     fn settings(&mut self) {
@@ -665,10 +677,11 @@ fn access(user: &str, client: Option<&str>) -> Value {
     json!({"user": {"policy": user}, "client": {"policy": client.unwrap_or("require_client_grant")}})
 }
 
-/// Returns whether a scope's description is as wanted: one that nobody wrote replaces none.
+/// Returns whether a scope's description is as wanted: one that nobody wrote replaces none. Space around it, which Auth0 may
+/// take off, is no difference: it would be one for ever.
 pub(crate) fn is_described(now: &ApiScope, description: &str, is_written: bool) -> bool {
-    let now = now.description.as_deref().unwrap_or_default();
-    now == description || (!is_written && !now.trim().is_empty())
+    let now = now.description.as_deref().unwrap_or_default().trim();
+    now == description.trim() || (!is_written && !now.is_empty())
 }
 
 /// Returns whether two identifiers differ by a slash at the end or by case alone.

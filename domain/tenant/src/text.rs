@@ -114,15 +114,22 @@ fn shown(value: &Value) -> String {
     safe(&value.to_string())
 }
 
-/// Escapes control characters, which names at a tenant may have.
+/// Escapes control characters and what can't be seen, which names at a tenant may have.
 #[must_use]
 pub fn safe(text: &str) -> String {
-    let unsafe_character =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let escape = |c: char| {
-        if unsafe_character(c) { c.escape_unicode().to_string() } else { c.to_string() }
+        // Tags are outside of the basic plane.
+        let is_unsafe = is_unseen(c) || matches!(c, '\u{e0000}'..='\u{e007f}');
+        if is_unsafe { c.escape_unicode().to_string() } else { c.to_string() }
     };
     text.chars().map(escape).collect()
+}
+
+/// Returns whether a character of the basic plane is obeyed by terminals, is invisible, or might change how a line reads.
+pub(crate) fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -149,6 +156,9 @@ mod tests {
     fn what_a_terminal_would_obey_is_escaped() {
         let escaped = "a\\u{1b}[2J\\u{9b}31m\\u{d}\\u{a}\\u{9}\\u{7f}\\u{202e}\\u{2066}b";
         assert_eq!(safe(HOSTILE), escaped);
+        for unseen in ['\u{200b}', '\u{200f}', '\u{2028}', '\u{2067}', '\u{61c}', '\u{feff}', '\u{e0041}'] {
+            assert_eq!(safe(&unseen.to_string()), unseen.escape_unicode().to_string());
+        }
         assert_eq!(safe("Größe: 名前 \"x\\y\""), "Größe: 名前 \"x\\y\"");
     }
 

@@ -22,6 +22,7 @@ async fn a_token_or_a_client_comes_from_the_environment_a_file_or_dot_env() {
     fresh
         .run_with(&[("AUTH0_API_TOKEN", "wrong")], &["plan", "--token-file", path_text(&token_file)])
         .expect(2);
+    fresh.run_with(&[("AUTH0_CLIENT_ID", id), ("AUTH0_API_TOKEN", "wrong")], &by_file).expect(2);
     fresh.file(".env", &format!("AUTH0_CLIENT_ID={id}\nAUTH0_CLIENT_SECRET={}\n", secret.expose()));
     fresh.run_with(&[], &["plan"]).expect(2);
     fresh.file(".env", &format!("AUTH0_API_TOKEN={}\n", fresh.token));
@@ -38,11 +39,12 @@ async fn half_of_the_credentials_is_said_to_be_half() {
     let empty = fresh.file("empty", "\n");
     let words = fresh.file("words", "two words");
     let (secret_file, empty, words) = (path_text(&secret_file), path_text(&empty), path_text(&words));
-    let cases: [(&[Variable<'_>], &[&str], &str); 6] = [
+    let cases: [(&[Variable<'_>], &[&str], &str); 7] = [
         (&[("AUTH0_CLIENT_ID", id)], &[], "AUTH0_CLIENT_ID is set, and AUTH0_CLIENT_SECRET is not"),
         (&[("AUTH0_CLIENT_SECRET", secret.expose())], &[], "AUTH0_CLIENT_ID is not set"),
         (&[], &["--client-secret-file", secret_file], "AUTH0_CLIENT_ID is not set"),
         (&[], &["--token-file", empty], "empty is empty"),
+        (&[("AUTH0_API_TOKEN", "two words")], &[], "AUTH0_API_TOKEN has more than one word"),
         (&[], &["--token-file", words], "words has more than one word"),
         (&[], &["--token-file", "no-such-file"], "can't read no-such-file"),
     ];

@@ -139,7 +139,7 @@ fn a_write_that_the_limit_refused_is_sent_again_after_the_wait() {
     assert_eq!(*waits.lock().unwrap(), expected);
     assert_eq!(*told.lock().unwrap(), expected, "whoever watches is told of every wait");
     let create = ("POST /api/v2/roles".to_owned(), r#"{"name":"a"}"#.to_owned());
-    let update = ("PATCH /api/v2/roles/a|b%2Fc".to_owned(), "{}".to_owned());
+    let update = ("PATCH /api/v2/roles/a%7Cb%2Fc".to_owned(), "{}".to_owned());
     assert_eq!(serving.join().unwrap(), [create.clone(), create.clone(), create, update]);
 }
 
@@ -272,4 +272,155 @@ fn a_redirect_is_not_followed() {
         assert!(matches!(error, ManagementError::Refused { status: at, .. } if at == status), "{error:?}");
         serving.join().unwrap();
     }
+}
+
+#[test]
+fn a_list_without_an_end_is_refused_and_not_cut() {
+    let page = || Answer(200, "", r#"{"grants": [1], "next": "same"}"#);
+    let (url, serving) = tenant(vec![page(), page()]);
+    let (mut management, _) = with_token(&url);
+    let error = management.cursor::<u8>(&["client-grants"], "grants", &[]).unwrap_err();
+    assert!(error.to_string().ends_with(ENDLESS), "{error}");
+    assert_eq!(serving.join().unwrap().len(), 2);
+}
+
+#[test]
+fn a_page_is_taken_off_what_a_list_has_left() {
+    let (url, serving) = tenant(vec![Answer(200, "", "12345"), Answer(200, "", "1")]);
+    let (mut management, _) = with_token(&url);
+    let mut left = 5;
+    let mut page = || management.page(&["roles"], &[], &mut left);
+    assert_eq!(page().unwrap(), b"12345");
+    let error = page().unwrap_err();
+    assert!(error.to_string().ends_with("the list is too long"), "{error}");
+    serving.join().unwrap();
+}
+
+/// A proxy or a debug page may repeat what it was sent.
+#[test]
+fn an_answer_that_repeats_the_credentials_puts_them_into_no_error() {
+    for (status, body) in [
+        (400, r#"{"message": "Bad header: Bearer canary-token"}"#),
+        (401, r#"{"error": "canary-token"}"#),
+        (403, r#"{"message": "canary-token"}"#),
+        (500, r#"{"error_description": "canary-token"}"#),
+        (200, r#"{"roles": ["canary-token"], "total": 1}"#),
+        (200, r#"{"roles": "canary-token", "total": 1}"#),
+    ] {
+        let (url, serving) = tenant(vec![Answer(status, "", body)]);
+        let (mut management, _) = with_token(&url);
+        let error = management.pages::<u8>(&["roles"], "roles", &[]).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains(TOKEN) && text.contains("(redacted)"), "{text}");
+        serving.join().unwrap();
+    }
+    let (url, serving) = tenant(vec![Answer(200, "", r#""canary-token""#)]);
+    let error = with_token(&url).0.get::<u8>(&["prompts"], &[]).unwrap_err();
+    assert!(!format!("{error:?}").contains(TOKEN), "{error:?}");
+    serving.join().unwrap();
+    let answer = r#"{"error_description": "no client with the secret canary-secret"}"#;
+    let (url, serving) = tenant(vec![Answer(401, "", answer)]);
+    let secret = Secret::new("canary-secret");
+    let (mut management, _) = client(&url, Credentials::Client { id: "id".to_owned(), secret });
+    let error = management.get::<Value>(&["prompts"], &[]).unwrap_err();
+    assert!(!format!("{error:?}").contains("canary-secret"), "{error:?}");
+    serving.join().unwrap();
+}
+
+#[test]
+fn no_token_goes_to_another_machine_over_http() {
+    let url = Url::parse("http://tenant.invalid/").unwrap();
+    let error = with_token(&url).0.get::<Value>(&["prompts"], &[]).unwrap_err();
+    assert!(error.to_string().contains("https"), "{error}");
+}
+
+#[test]
+fn an_email_address_names_the_user_who_proved_it() {
+    let assigned = |answer: &'static str, roles: Option<Step>| {
+        let (url, serving) = tenant([Answer(200, "", answer)].into_iter().chain(roles).collect());
+        let found = with_token(&url).0.user("ada@example.com");
+        (found, serving.join().unwrap())
+    };
+    let roles = || Some(Answer(200, "", r#"{"roles": [], "total": 0}"#));
+    let (found, requests) = assigned(r#"[{"user_id": "auth0|1", "email_verified": true}]"#, roles());
+    assert_eq!(found.unwrap().unwrap().user_id, "auth0|1");
+    let asked = "GET /api/v2/users-by-email?email=ada%40example.com&fields=user_id%2Cemail_verified&include_fields=true";
+    assert_eq!(requests[0].0, asked);
+    assert!(assigned("[]", None).0.unwrap().is_none());
+    for unproved in
+        [r#"[{"user_id": "auth0|1\u001b[2J", "email_verified": false}]"#, r#"[{"user_id": "auth0|1"}]"#]
+    {
+        let error = assigned(unproved, None).0.unwrap_err();
+        assert!(matches!(error, ManagementError::UnverifiedEmail { .. }), "{error:?}");
+        assert!(!error.to_string().contains('\u{1b}'), "{error}");
+    }
+    let twins =
+        r#"[{"user_id": "a|\u001b[2J", "email_verified": true}, {"user_id": "a|2", "email_verified": true}]"#;
+    let error = assigned(twins, None).0.unwrap_err();
+    assert!(matches!(error, ManagementError::AmbiguousUser { .. }), "{error:?}");
+    assert!(!error.to_string().contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn an_answer_is_bounded() {
+    let long = " ".repeat(usize::try_from(MAX_ANSWER_BYTES).unwrap()) + "{}";
+    let (url, serving) = tenant(vec![Answer(200, "", long.leak())]);
+    let error = with_token(&url).0.get::<Value>(&["prompts"], &[]).unwrap_err();
+    assert!(matches!(error, ManagementError::Unreachable { .. }), "{error:?}");
+    // The connection is closed while it writes.
+    let _ = serving.join();
+}
+
+/// Carries an operation out, and returns the body of its last request.
+fn written(operation: &tenant::Operation, answers: &[&'static str]) -> Value {
+    let steps = answers.iter().map(|answer| Answer(200, "", answer)).chain([Answer(200, "", "{}")]);
+    let (url, serving) = self::tenant(steps.collect());
+    with_token(&url).0.carry_out(operation).unwrap();
+    serde_json::from_str(&serving.join().unwrap().pop().unwrap().1).unwrap()
+}
+
+#[test]
+fn a_list_that_is_written_keeps_what_others_put_there_since_the_plan() {
+    use tenant::{ApiScope, Operation};
+    let remove = ["old".to_owned()].into();
+    let put = vec![ApiScope { value: "new".to_owned(), description: Some("New".to_owned()) }];
+    let update = Operation::UpdateApi { id: "1".to_owned(), set: serde_json::Map::new(), put, remove };
+    let now = r#"{"scopes": [{"value": "old"}, {"value": "theirs", "x": 1}, {"value": "new", "description": "-"}]}"#;
+    let scopes = json!([{"value": "theirs", "x": 1}, {"value": "new", "description": "New"}]);
+    assert_eq!(written(&update, &[now]), json!({"scopes": scopes}));
+    let update = Operation::UpdateGrant {
+        id: "g".to_owned(),
+        audience: "urn:a".to_owned(),
+        add: ["new".to_owned()].into(),
+        remove: ["old".to_owned()].into(),
+    };
+    let now =
+        r#"{"client_grants": [{"id": "other", "scope": ["x"]}, {"id": "g", "scope": ["old", "theirs"]}]}"#;
+    assert_eq!(written(&update, &[now]), json!({"scope": ["theirs", "new"]}));
+}
+
+#[test]
+fn a_connection_that_is_promoted_keeps_its_display_name() {
+    let promote = tenant::Operation::PromoteConnection { id: "con_1".to_owned() };
+    let expected = json!({"is_domain_connection": true, "display_name": "Staff"});
+    assert_eq!(written(&promote, &[r#"{"display_name": "Staff"}"#]), expected);
+    assert_eq!(written(&promote, &["{}"]), json!({"is_domain_connection": true}));
+}
+
+/// The filter matches parts of names.
+#[test]
+fn a_role_is_found_by_its_whole_name() {
+    let roles = ["Admin".to_owned()].into();
+    let assign = tenant::Operation::AssignRoles { user_id: "auth0|1".to_owned(), roles };
+    let found =
+        r#"{"roles": [{"id": "r0", "name": "Super Admin"}, {"id": "r1", "name": "Admin"}], "total": 2}"#;
+    assert_eq!(written(&assign, &[found]), json!({"roles": ["r1"]}));
+    let (url, serving) = self::tenant(vec![Answer(
+        200,
+        "",
+        r#"{"roles": [{"id": "r0", "name": "Super Admin"}], "total": 1}"#,
+    )]);
+    let error = with_token(&url).0.carry_out(&assign).unwrap_err();
+    assert!(matches!(error, ManagementError::Gone(_)), "{error:?}");
+    serving.join().unwrap();
 }

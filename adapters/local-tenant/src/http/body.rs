@@ -45,7 +45,8 @@ pub(crate) async fn read_up_to(
     tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await.unwrap_or(Err(Problem::BodyTooSlow))
 }
 
-fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
+/// Returns whether a body has a media type.
+pub(crate) fn has_type(headers: &HeaderMap, media_type: &str) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case(media_type)

@@ -109,6 +109,9 @@ pub(super) fn summary(user: &User) -> Value {
 fn profile(user: &User) -> Value {
     let mut shown = summary(user);
     let (provider, id) = user.sub.split_once('|').unwrap_or(("auth0", &user.sub));
+    if user.email.is_some() {
+        shown["email_verified"] = true.into();
+    }
     shown["nickname"] = user.key.as_str().into();
     shown["identities"] = json!([{"provider": provider, "user_id": id, "isSocial": false}]);
     shown

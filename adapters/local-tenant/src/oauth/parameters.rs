@@ -1,5 +1,8 @@
 //! OAuth parameters in a query or a form (RFC 6749 appendix B).
 
+use std::collections::BTreeMap;
+
+use syntax::strict_json;
 use url::form_urlencoded;
 
 /// The parameters in their order.
@@ -18,6 +21,14 @@ impl Parameters {
         Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
+    /// Parses a JSON object of texts, which Auth0's token endpoint takes as well; `None` if it is something else. Members
+    /// without a text are omitted, as parameters without a value are.
+    pub(crate) fn parse_json(body: &[u8]) -> Option<Self> {
+        let members: BTreeMap<String, Option<String>> = strict_json::parse(body).ok()?;
+        let members = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Some(Self(members.filter(|(_, value)| !value.is_empty()).collect()))
+    }
+
     /// Returns the parameter's value, if the parameter is present.
     ///
     /// # Errors
@@ -34,6 +45,16 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_json_object_of_texts_has_parameters_as_a_form_has() {
+        let parameters = Parameters::parse_json(br#"{"a": "1", "b": "", "c": null}"#).unwrap();
+        assert_eq!(parameters.one("a"), Ok(Some("1")));
+        assert_eq!((parameters.one("b"), parameters.one("c")), (Ok(None), Ok(None)));
+        for bad in [&b"[]"[..], br#"{"a": 1}"#, br#"{"a": "1", "a": "2"}"#, b"a=1"] {
+            assert!(Parameters::parse_json(bad).is_none(), "{}", String::from_utf8_lossy(bad));
+        }
+    }
 
     #[test]
     fn a_parameter_is_there_once_or_not_at_all() {

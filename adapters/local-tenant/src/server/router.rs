@@ -120,10 +120,11 @@ fn refuse(path: &str, problem: Problem) -> Response<Full<Bytes>> {
     problem.into_response()
 }
 
-/// Checks that a request of the Management API comes from a command on this machine, and from no web page.
-fn check_management(request: &Request<Incoming>) -> Result<(), Problem> {
+/// Checks that a request of the Management API comes from a command on this machine, and from no web page: not even an image's
+/// address, which has no `Origin`, may use up the limit of requests.
+fn check_management<B>(request: &Request<B>) -> Result<(), Problem> {
     check_host(request)?;
-    if request.headers().contains_key(ORIGIN) { Err(Problem::ForeignOrigin) } else { Ok(()) }
+    if is_from_browser(request.headers()) { Err(Problem::ForeignOrigin) } else { Ok(()) }
 }
 
 async fn dispatch(
@@ -163,7 +164,7 @@ async fn dispatch(
         Route::Consent => consent(tenant, &host, request).await,
         Route::Token => {
             let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
-            let form = form(request).await?;
+            let form = token_request(request).await?;
             let answer = token_endpoint::handle(tenant, &form, authorization.as_deref(), issuer)?;
             Ok(response::json(&answer, NO_STORE))
         }
@@ -280,6 +281,15 @@ async fn form(request: Request<Incoming>) -> Result<Parameters, Problem> {
     body::read(&head.headers, FORM, body).await.map(|body| Parameters::parse(&body))
 }
 
+/// Reads a token request: a form (RFC 6749 section 4.1.3), or, as Auth0 takes it as well, JSON.
+async fn token_request(request: Request<Incoming>) -> Result<Parameters, Problem> {
+    if !body::has_type(request.headers(), JSON) {
+        return form(request).await;
+    }
+    let parameters = Parameters::parse_json(&json_body(request).await?);
+    parameters.ok_or_else(|| Problem::BadRequest("the body is a JSON object of texts".into()))
+}
+
 async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
     let (head, body) = request.into_parts();
     body::read(&head.headers, JSON, body).await
@@ -292,6 +302,26 @@ fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_request_of_a_browser_reaches_the_management_api() {
+        let check = |name: &str, value: &str| {
+            let request = Request::builder().header("host", "127.0.0.1:3002").header(name, value).body(());
+            check_management(&request.unwrap())
+        };
+        assert!(check("authorization", "Bearer x").is_ok());
+        // Node's.
+        assert!(check("sec-fetch-mode", "cors").is_ok());
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "no-cors"),
+            ("referer", "https://evil.example/"),
+        ] {
+            assert!(matches!(check(name, value), Err(Problem::ForeignOrigin)), "{name}: {value}");
+        }
+    }
 
     #[test]
     fn pages_never_read_the_control_endpoint_or_a_consent_page() {

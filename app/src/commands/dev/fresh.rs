@@ -7,13 +7,14 @@ use local_tenant::LocalTenant;
 
 use super::{program, quoted};
 
-/// Returns what to do now, to be pasted into another terminal. The client that is named there is the tenant's own, made at this
-/// start.
+/// Returns what to do now, to be pasted into another terminal: the first user is given `role`. The client that is named there is
+/// the tenant's own, made at this start.
 pub(super) fn banner(
     endpoint: &str,
     path: &str,
     tenant: &LocalTenant,
     config: Option<&Path>,
+    role: Option<&str>,
 ) -> anyhow::Result<String> {
     let program = program()?;
     let config = match config {
@@ -40,7 +41,7 @@ pub(super) fn banner(
          \n\
          What is wrong:\n  {program} tenant doctor{config}\n\
          What has to change:\n  {program} tenant plan{config}\n\
-         Change it:\n  {program} tenant apply{config} --assign '{first}=Tool Administrator'\n\
+         Change it:\n  {program} tenant apply{config}{assign}\n\
          \n\
          Then give an MCP client the endpoint and no token; its browser shows the tenant's page.\n\
          \n\
@@ -48,6 +49,24 @@ pub(super) fn banner(
         issuer = tenant.issuer(),
         url = endpoint.strip_suffix(path).unwrap_or(endpoint),
         users = users.join("\n"),
+        assign = assign(first, role),
         secret = secret.expose(),
     ))
+}
+
+/// Returns the option that gives a user a role, if there is one to give.
+fn assign(user: &str, role: Option<&str>) -> String {
+    role.map(|role| format!(" --assign {}", quoted(&format!("{user}={role}")))).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_role_is_that_of_the_configuration_and_nothing_of_it_is_the_shells() {
+        let given = assign("o'hara@example.com", Some("Tool $(id) Administrator"));
+        assert_eq!(given, r" --assign 'o'\''hara@example.com=Tool $(id) Administrator'");
+        assert_eq!(assign("ada@example.com", None), "");
+    }
 }

@@ -39,8 +39,9 @@ impl AccessArguments {
         if let Some(file) = &self.token_file {
             return Ok(Some(Credentials::Token(secret_of(file)?)));
         }
-        if let Some(token) = sources.variable(TOKEN) {
-            return Ok(Some(Credentials::Token(Secret::new(token))));
+        // What the command line names goes before what happens to be set.
+        if let (None, Some(token)) = (&self.client_secret_file, sources.variable(TOKEN)) {
+            return Ok(Some(Credentials::Token(checked(token, TOKEN)?)));
         }
         let secret = match &self.client_secret_file {
             Some(file) => Some(secret_of(file)?),
@@ -79,13 +80,13 @@ pub(super) fn management(tenant: &Url, credentials: Credentials) -> Management {
 
 fn secret_of(file: &Path) -> anyhow::Result<Secret> {
     let text = read_secret(file).map_err(|error| anyhow::anyhow!("{} {error}", file.display()))?;
-    let text = text.trim();
-    anyhow::ensure!(!text.is_empty(), "{} is empty", file.display());
-    // A header field could not carry it.
-    anyhow::ensure!(
-        text.bytes().all(|byte| byte.is_ascii_graphic()),
-        "{} has more than one word",
-        file.display()
-    );
+    let (text, name) = (text.trim(), file.display().to_string());
+    anyhow::ensure!(!text.is_empty(), "{name} is empty");
+    checked(text, &name)
+}
+
+/// Wraps what a header field can carry.
+fn checked(text: &str, name: &str) -> anyhow::Result<Secret> {
+    anyhow::ensure!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{name} has more than one word");
     Ok(Secret::new(text))
 }

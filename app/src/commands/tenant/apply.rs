@@ -139,7 +139,7 @@ fn report(plan: &Plan, done: usize, error: Option<ManagementError>, json: bool) 
         let rest =
             if names.is_empty() { String::new() } else { format!("; not begun: {}", names.join(", ")) };
         eprint(&format!(
-            "{} of {} changes were done{rest}. Run it again, and it goes on from here.",
+            "{} of {} changes were done{rest}. Once that is mended, run it again: it goes on from here.",
             done.len(),
             plan.changes.len()
         ));

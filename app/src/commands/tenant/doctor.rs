@@ -68,6 +68,9 @@ pub(super) fn drift(builder: ServerBuilder, arguments: &DriftArguments) -> anyho
     for what in &not_judged {
         eprint(&format!("not judged: {what}"));
     }
+    // Advice is no difference.
+    let found: Vec<Finding> =
+        found.into_iter().filter(|finding| finding.severity != Severity::Advice).collect();
     for finding in &found {
         print(&format!(
             "{} {}: {}",
@@ -130,6 +133,7 @@ fn show_finding(finding: &Finding) {
     let severity = match finding.severity {
         Severity::Problem => "problem",
         Severity::Warning => "warning",
+        Severity::Advice => "advice ",
     };
     print(&format!("  {severity}  {} ({})", tenant::safe(&finding.seen), finding.setting.id()));
     print(&format!("             users meet: {}", finding.symptom));

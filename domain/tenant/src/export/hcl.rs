@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::text::is_unseen;
+
 /// A list on one line is no longer than this.
 const MAX_LIST: usize = 100;
 
@@ -183,7 +185,7 @@ pub(super) fn quoted(text: &str) -> String {
             // After another one, doubling it would not be unambiguous.
             '$' | '%' if characters.peek() == Some(&'{') && before == Some(c) => escape(&mut quoted, c),
             '$' | '%' if characters.peek() == Some(&'{') => quoted.extend([c, c]),
-            c if needs_escape(c) => escape(&mut quoted, c),
+            c if is_unseen(c) => escape(&mut quoted, c),
             c => quoted.push(c),
         }
         before = Some(c);
@@ -195,12 +197,6 @@ pub(super) fn quoted(text: &str) -> String {
 /// Adds a character by its number, which HCL and YAML write alike.
 pub(super) fn escape(out: &mut String, c: char) {
     let _ = write!(out, "\\u{:04x}", u32::from(c));
-}
-
-/// Returns whether a character is invisible, or might change how the line reads. All of them are in the basic plane.
-pub(super) fn needs_escape(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::hcl::{escape, needs_escape};
+use super::hcl::escape;
+use crate::text::is_unseen;
 
 /// A value.
 pub(super) enum Node {
@@ -86,7 +87,7 @@ pub(super) fn quoted(text: &str) -> String {
             '"' | '\\' => quoted.extend(['\\', c]),
             '\n' => quoted.push_str("\\n"),
             '#' | '@' if before == Some(c) => escape(&mut quoted, c),
-            c if needs_escape(c) => escape(&mut quoted, c),
+            c if is_unseen(c) => escape(&mut quoted, c),
             c => quoted.push(c),
         }
         before = Some(c);

@@ -310,3 +310,28 @@ fn an_api_whose_identifier_differs_by_a_slash_is_another() {
     let another = format!("api {API}/");
     assert!(plan.kept.iter().any(|kept| kept.target == another));
 }
+
+#[test]
+fn nothing_is_planned_for_an_api_of_auth0s_own() {
+    let mut present = used_tenant();
+    present.apis[0].is_system = true;
+    for prune in [Prune::Keep, Prune::Remove] {
+        let plan = plan(&wanted(), &present, prune);
+        assert!(plan.changes.is_empty() && plan.kept.is_empty(), "{plan:?}");
+        assert_eq!(plan.blocked.len(), 1);
+        assert_eq!(
+            (plan.blocked[0].setting, &*plan.blocked[0].target),
+            (Setting::Api, &*format!("api {API}"))
+        );
+    }
+}
+
+#[test]
+fn space_around_a_description_is_no_difference() {
+    let now =
+        |description: &str| ApiScope { value: "a".to_owned(), description: Some(description.to_owned()) };
+    assert!(is_described(&now("Read notes"), " Read notes\n", true));
+    assert!(is_described(&now(" Read notes "), "Read notes", true));
+    assert!(!is_described(&now("Read"), "Read notes", true));
+    assert!(!is_described(&now(" \n"), "Read notes", false), "space alone describes nothing");
+}
