@@ -741,3 +741,28 @@ fn debug_output_has_no_key_in_it() {
     // The first bytes of the key, as a derived `Debug` would show them.
     assert!(!shown.contains("119, 49, 197"), "{shown}");
 }
+
+#[test]
+fn a_managed_tenant_has_documents_and_ways_to_register_that_auth0_has() {
+    let toml = |text: &str| {
+        let sources = Sources::defaults().text("a.toml", text);
+        let sources = sources.set("test", "auth0.domain", "t.example").set("test", "auth0.audience", "x");
+        Settings::load(sources, &shipped().catalog().unwrap())
+    };
+    let good = "https://client.example/metadata.json";
+    let settings =
+        toml(&format!("[auth0.tenant]\nclient_documents = [\"{good}\"]\nregistration = []\n")).unwrap();
+    assert_eq!(settings.managed_tenant.client_documents, [good]);
+    assert!(!settings.managed_tenant.dynamic_registration && !settings.managed_tenant.metadata_documents);
+    assert_eq!(settings.managed_tenant.url.as_str(), "https://t.example/");
+    let long = format!("https://client.example/{}", "x".repeat(98));
+    for bad in
+        ["http://client.example/a", "https://client.example/", "https://client.example/a?b", "nothing", &long]
+    {
+        let problems = problems(toml(&format!("[auth0.tenant]\nclient_documents = [\"{bad}\"]\n")));
+        assert!(problems[0].contains("must have https URLs"), "{bad}: {problems:?}");
+    }
+    let problems = problems(toml("[auth0.tenant]\nregistration = [\"dynamc\"]\ndomain = \"https://x\"\n"));
+    assert!(problems.iter().any(|problem| problem.contains("not \"dynamc\"")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("must be a host name alone")), "{problems:?}");
+}

@@ -879,7 +879,16 @@ async fn a_client_authenticates_as_it_was_registered() {
         assert!(!answer.text.contains(SECRET));
     }
     let text = send(tenant.port(), "POST", "/oauth/token", "content-type: application/json\r\n", "{}").await;
-    assert_eq!(text.error(), (415, "unsupported_media_type".into()));
+    // Auth0 takes JSON as well as a form.
+    assert_eq!(text.error(), (400, "invalid_request".into()));
+    let json = json!({"grant_type": "client_credentials", "client_id": "machine", "client_secret": SECRET});
+    let json_type = "content-type: application/json\r\n";
+    let answer = send(tenant.port(), "POST", "/oauth/token", json_type, &json.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let answer = send(tenant.port(), "POST", "/oauth/token", json_type, "[]").await;
+    assert_eq!(answer.error(), (400, "invalid_request".into()));
+    let answer = send(tenant.port(), "POST", "/oauth/token", "content-type: text/plain\r\n", "{}").await;
+    assert_eq!(answer.error(), (415, "unsupported_media_type".into()));
 }
 
 // Registration.

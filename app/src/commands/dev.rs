@@ -53,7 +53,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Begin with a tenant as a new one of Auth0's is, where no client can log in yet; `tenant apply` sets it up
-    #[arg(long, conflicts_with_all = ["upstream_url", "command"])]
+    #[cfg_attr(feature = "tenant", arg(long, conflicts_with_all = ["upstream_url", "command"]))]
+    #[cfg_attr(not(feature = "tenant"), arg(skip))]
     fresh_tenant: bool,
     #[command(flatten)]
     upstream: upstream::UpstreamArguments,

@@ -46,7 +46,7 @@ async fn half_of_the_credentials_is_said_to_be_half() {
         (&[], &["--token-file", empty], "empty is empty"),
         (&[("AUTH0_API_TOKEN", "two words")], &[], "AUTH0_API_TOKEN has more than one word"),
         (&[], &["--token-file", words], "words has more than one word"),
-        (&[], &["--token-file", "no-such-file"], "can't read no-such-file"),
+        (&[], &["--token-file", "no-such-file"], "no-such-file can't be read"),
     ];
     for (environment, arguments, said) in cases {
         for command in ["plan", "drift", "doctor"] {

@@ -53,7 +53,7 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     if arguments.json {
         print(&json(&report)?);
     } else {
-        show(&report);
+        show(&report, loaded.program);
     }
     let is_problem = |finding: &Finding| finding.severity == Severity::Problem;
     let has_problem = report.error.is_some()
@@ -108,7 +108,7 @@ fn judged(loaded: &Loaded) -> anyhow::Result<(Vec<Finding>, Vec<String>)> {
     Ok((findings(&loaded.wanted, &present), not_judged.collect()))
 }
 
-fn show(report: &Report) {
+fn show(report: &Report, program: &str) {
     online::show(&report.online);
     let mut target = None;
     for finding in &report.findings {
@@ -116,7 +116,7 @@ fn show(report: &Report) {
             print(&tenant::safe(&finding.target));
             target = Some(&finding.target);
         }
-        show_finding(finding);
+        show_finding(finding, program);
     }
     for what in &report.not_judged {
         print(&format!("not judged: {what}"));
@@ -129,7 +129,7 @@ fn show(report: &Report) {
     }
 }
 
-fn show_finding(finding: &Finding) {
+fn show_finding(finding: &Finding, program: &str) {
     let severity = match finding.severity {
         Severity::Problem => "problem",
         Severity::Warning => "warning",
@@ -137,6 +137,6 @@ fn show_finding(finding: &Finding) {
     };
     print(&format!("  {severity}  {} ({})", tenant::safe(&finding.seen), finding.setting.id()));
     print(&format!("             users meet: {}", finding.symptom));
-    print(&format!("             mend: {}", finding.command));
+    print(&format!("             mend: {}", finding.command.replace(env!("CARGO_PKG_NAME"), program)));
     print(&format!("             mend: dashboard: {}", finding.dashboard));
 }

@@ -16,6 +16,8 @@ use crate::wiring;
 pub(super) struct Loaded {
     pub(super) settings: Settings,
     pub(super) wanted: Wanted,
+    /// What this program is called.
+    pub(super) program: &'static str,
     /// What a first login asks for.
     pub(super) login_scopes: ScopeSet,
     /// None, if there is no Management access.
@@ -56,7 +58,8 @@ async fn load_all(builder: ServerBuilder, arguments: &TenantArguments) -> anyhow
         let catalog = wiring::without_switched_off(&settings, catalog);
         let wanted = wanted(&settings, &set_up.profile, &catalog, &arguments.assign)?;
         let login_scopes = wiring::scopes(&settings, &catalog)?.login_scopes().clone();
-        Ok(Loaded { settings, wanted, login_scopes, credentials })
+        let program = set_up.profile.name;
+        Ok(Loaded { settings, wanted, program, login_scopes, credentials })
     })
     .await
 }

@@ -97,6 +97,9 @@ pub(super) const KEYS: &[&Key] = &[
 const DYNAMIC: &str = "dynamic";
 const METADATA_DOCUMENTS: &str = "metadata_documents";
 
+/// The longest URL of a document that Auth0 takes.
+const MAX_DOCUMENT_BYTES: usize = 120;
+
 /// What the commands `tenant` ask of the Auth0 tenant beside what the tools need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagedTenant {
@@ -145,9 +148,14 @@ pub(super) fn read(read: &mut Reader, _: &Context<'_>, auth0: &Auth0) -> Managed
     }
     let has = |word: &str| registration.iter().any(|it| it == word);
     let client_documents = read.texts(&CLIENT_DOCUMENTS);
-    for document in client_documents.iter().filter(|document| !document.starts_with("https://")) {
+    for document in client_documents.iter().filter(|document| !is_document(document)) {
         let document = shown::text(document);
-        read.problem(CLIENT_DOCUMENTS.name, format!("must have https URLs, not {document}"));
+        read.problem(
+            CLIENT_DOCUMENTS.name,
+            format!(
+                "must have https URLs with a path and without a query, of {MAX_DOCUMENT_BYTES} bytes at most, not {document}"
+            ),
+        );
     }
     let lifetime: u64 = read.whole(&TOKEN_LIFETIME);
     let administrator_role = read.text(&ADMINISTRATOR_ROLE);
@@ -163,6 +171,13 @@ pub(super) fn read(read: &mut Reader, _: &Context<'_>, auth0: &Auth0) -> Managed
         administrator_role: (!administrator_role.is_empty()).then_some(administrator_role),
         scopes: scopes(read),
     }
+}
+
+/// Returns whether Auth0 takes a URL as that of a client's metadata document.
+fn is_document(text: &str) -> bool {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.path() != "/");
+    text.len() <= MAX_DOCUMENT_BYTES
+        && url.is_some_and(|url| url.query().is_none() && url.fragment().is_none())
 }
 
 fn url(read: &mut Reader, auth0: &Auth0) -> Url {
