@@ -21,7 +21,7 @@ impl Observer for Teller {
     fn observe(&self, event: Event<'_>) {
         let text = match event {
             Event::RequestBegan => "began".to_owned(),
-            Event::RequestAnswered { status, reason, is_probe, took: _ } => {
+            Event::RequestAnswered { status, reason, is_probe, is_stream: _, took: _ } => {
                 format!("{status} {} {is_probe}", reason.unwrap_or("-"))
             }
             Event::RequestEnded => "ended".to_owned(),
