@@ -1,6 +1,6 @@
-// What deploy/ has for Prometheus and Grafana fits what the server shows: promtool checks the metrics, the alerts and their tests, and every
-// metric that they or the dashboard name is there.
-// Usage: node observe.mjs PATH_TO_BINARY PATH_TO_PROMTOOL
+// What deploy/ has for Prometheus and Grafana fits what the server shows: promtool checks the metrics, the alerts and their tests, the official
+// parser reads OpenMetrics, and every metric that alerts or dashboard name is there.
+// Usage: node observe.mjs PATH_TO_BINARY PATH_TO_PROMTOOL PATH_TO_PYTHON
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checks, startDev } from "./dev.mjs";
 
-const [binary, promtoolBinary] = process.argv.slice(2);
+const [binary, promtoolBinary, python] = process.argv.slice(2);
 const { check, summary } = checks("observe");
 const deployed = (name) => fileURLToPath(new URL(`../../deploy/${name}`, import.meta.url));
 const promtool = (args, input) => execFileSync(promtoolBinary, args, { input, encoding: "utf8", stdio: ["pipe", "pipe", "inherit"] });
@@ -49,7 +49,11 @@ try {
   const text = scrape("text/plain");
 
   await check("promtool accepts the metrics", () => assert.equal(promtool(["check", "metrics"], text), ""));
-  await check("OpenMetrics ends as it should", () => assert.ok(scrape("application/openmetrics-text; version=1.0.0").endsWith("\n# EOF\n")));
+  await check("Prometheus' own parser accepts OpenMetrics", () => {
+    const read = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as f; print(len(list(f(sys.stdin.read()))))";
+    const input = scrape("application/openmetrics-text; version=1.0.0");
+    assert.ok(Number(execFileSync(python, ["-c", read], { input, encoding: "utf8" })) > 10);
+  });
   await check("promtool accepts the alerts", () => assert.match(promtool(["check", "rules", deployed("alerts.yml")]), /SUCCESS/));
   await check("the alerts' tests pass", () => promtool(["test", "rules", deployed("alerts.test.yml")]));
 

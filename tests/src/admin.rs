@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{NotReady, Rejection, Untrusted};
-use fakes::{Behaviour, RecordingTool};
+use fakes::{Behaviour, RecordingTool, ScriptedVerifier};
+use fastmcp_auth0::Server;
 use http_body_util::Full;
 use hyper::Request;
 use hyper_transport::Drained;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 use crate::binary::{Dev, command, run, shell, text};
-use crate::harness::{ADMIN, Answer, Choices, Harness, USER, read_to_end, send, soon};
+use crate::harness::{ADMIN, AUDIENCE, Answer, Choices, Harness, ISSUER, USER, read_to_end, send, soon};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
@@ -213,7 +215,7 @@ async fn the_page_has_every_metric_and_no_other() {
         .filter(|line| line.starts_with("| `fastmcp_auth0_") || line.starts_with("| `process_"))
         .filter(|line| !line.contains(age))
         .map(|line| {
-            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
             format!("{} {} {}", cells[0].trim_matches('`'), cells[1], cells[3])
         })
         .collect();
@@ -364,7 +366,7 @@ async fn slow_clients_are_few_and_end() {
     let mut next = connect(&harness).await;
     next.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     // It has no place: nobody reads it until another one's time is up, while the public port answers.
-    harness.clock.advance(LIFETIME - Duration::from_millis(1));
+    harness.clock.advance(LIFETIME.saturating_sub(Duration::from_millis(1)));
     for _ in 0..10 {
         assert_eq!(harness.get("/health").await.status, 200);
     }
@@ -476,6 +478,42 @@ fn a_taken_port_stops_the_start_and_says_which() {
     }
 }
 
+#[tokio::test]
+async fn a_program_of_ones_own_has_the_listener_too_and_ends_it_with_the_server() {
+    let build = async |bind: &str| {
+        let builder = Server::builder().verifier(Arc::new(ScriptedVerifier::new()));
+        let sources =
+            builder.sources().set("test", "auth0.issuer", ISSUER).set("test", "auth0.audience", AUDIENCE);
+        builder.build(sources.set("test", "admin.bind", bind)).await.unwrap()
+    };
+    let listen = || TcpListener::bind("127.0.0.1:0");
+    let taken = listen().await.unwrap();
+    let bind = taken.local_addr().unwrap().to_string();
+    let refused =
+        build(&bind).await.serve(listen().await.unwrap(), std::future::pending()).await.unwrap_err();
+    assert!(
+        format!("{refused:#}").contains(&format!("can't listen on {bind} for the admin listener")),
+        "{refused:#}"
+    );
+
+    drop(taken);
+    let server = build(&bind).await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(listen().await.unwrap(), async { drop(stopped.await) }));
+    let mut asked = loop {
+        // It listens a moment after it was told to serve.
+        if let Ok(stream) = TcpStream::connect(&bind).await {
+            break stream;
+        }
+        tokio::task::yield_now().await;
+    };
+    asked.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(read_to_end(asked).await.starts_with("HTTP/1.1 200 "));
+    drop(stop);
+    assert_eq!(soon(serving).await.unwrap().unwrap(), Drained::Complete);
+    assert!(TcpStream::connect(&bind).await.is_err());
+}
+
 #[test]
 fn dev_has_the_listener_only_where_it_is_configured_and_on_loopback_alone() {
     let log = Dev::start().stop();
@@ -485,6 +523,12 @@ fn dev_has_the_listener_only_where_it_is_configured_and_on_loopback_alone() {
     let shown = text(&shell(&format!("curl -s http://{address}/metrics")).stdout);
     assert!(sample(&shown, "fastmcp_auth0_keys_age_seconds").is_some(), "{shown}");
     assert!(sample(&shown, r#"fastmcp_auth0_key_fetches_total{result="success"}"#) == Some("1"), "{shown}");
+    let upstream = ["--", env!("CARGO_BIN_EXE_upstream-server")];
+    let mut dev = Dev::start_in(&upstream, &[("FASTMCP__ADMIN__BIND", "127.0.0.1:0")]);
+    let address = logged_address(&mut BufReader::new(dev.take_log()).lines());
+    let shown = text(&shell(&format!("curl -s http://{address}/metrics")).stdout);
+    let upstream = shown.lines().find(|line| line.starts_with("fastmcp_auth0_upstream_connected{")).unwrap();
+    assert!(upstream.ends_with(" 1"), "{upstream}");
     let refused =
         run(&["dev", "--port", "0", "--tenant-port", "0"], &[("FASTMCP__ADMIN__BIND", "0.0.0.0:0")]);
     assert_eq!(refused.status.code(), Some(64));

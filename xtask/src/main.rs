@@ -191,7 +191,7 @@ fn observe() -> Result {
     build()?;
     let own = root().join(".ci/out/prometheus/usr/bin/promtool");
     let promtool = if own.is_file() { own } else { installed("promtool")? };
-    client(node("observe.mjs").arg(server()?).arg(promtool))
+    client(node("observe.mjs").arg(server()?).arg(promtool).arg(python_binary()))
 }
 
 fn restart() -> Result {

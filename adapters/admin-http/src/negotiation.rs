@@ -6,7 +6,7 @@ use hyper::header::ACCEPT;
 /// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// OpenMetrics 1.0.0.
+    /// `OpenMetrics` 1.0.0.
     OpenMetrics,
     /// Prometheus' own, 0.0.4: what is sent to whoever does not ask for the other.
     Text,

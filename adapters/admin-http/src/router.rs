@@ -72,8 +72,7 @@ async fn set_log_level(administered: &dyn Administered, request: Request<Incomin
     };
     let level = std::str::from_utf8(&body).unwrap_or_default().trim();
     match administered.set_log_level(level) {
-        Ok(()) => log_level(administered),
-        Err(LevelError::NotOurs) => log_level(administered),
+        Ok(()) | Err(LevelError::NotOurs) => log_level(administered),
         Err(LevelError::Unknown { known }) => {
             answer(StatusCode::BAD_REQUEST, TEXT, format!("the body must be one of {known}\n"))
         }
