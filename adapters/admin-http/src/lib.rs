@@ -1,6 +1,6 @@
 //! The operator's HTTP server, on a socket of its own: metrics, probes, and the log level.
 //!
-//! It authenticates nobody: who reaches the socket may read, and set the log level. Browsers are refused ([`browser`]), so that no
+//! It authenticates nobody: who reaches the socket may read, and set the log level. Browsers are refused (`browser.rs`), so that no
 //! page that an operator looks at can do either. It is small on purpose: one connection has one request and a few seconds, and
 //! there are few connections at a time.
 

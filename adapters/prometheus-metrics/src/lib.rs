@@ -1,6 +1,6 @@
 //! The [`Observer`] port by metrics for Prometheus.
 //!
-//! What requests do here takes no lock: [`Table`] finds a counter in an atomic snapshot, and counters are atomic. Labels are
+//! What requests do here takes no lock: `table.rs` finds a counter in an atomic snapshot, and counters are atomic. Labels are
 //! bounded: tools by [`MAX_TOOLS`], reasons and outcomes by what the server's sources have, and nothing that a client sends is one.
 //! What has a present state, such as places in use, is not kept: whoever renders the metrics brings it as a [`Sample`].
 
