@@ -24,6 +24,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hyper_transport::{Drained, Server};
 use tokio::net::TcpListener;
 
+use crate::admin::Admin;
 use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::server::{Profile, ServerBuilder};
 use crate::signals::StopSignals;
@@ -150,9 +151,11 @@ async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
 }
 
-/// Serves until a signal, then drains.
-async fn run_until_stopped(server: Server, signals: StopSignals) -> ExitCode {
-    match server.run(signals.first()).await {
+/// Serves until a signal, then drains; the admin listener goes on until that is done.
+async fn run_until_stopped(server: Server, admin: Admin, signals: StopSignals) -> ExitCode {
+    let drained = server.run(signals.first()).await;
+    admin.stop().await;
+    match drained {
         Drained::Complete => tracing::info!("stopped"),
         Drained::Abandoned(connections) => {
             tracing::warn!(

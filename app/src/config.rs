@@ -27,6 +27,7 @@ pub(crate) use key::Reload;
 pub use own::{OwnSections, Section};
 pub use problem::{Problem, Problems};
 pub use settings::Settings;
+pub(crate) use settings::log::LEVELS;
 pub use settings::log::{Log, LogFormat};
 pub use settings::mcp::StateKeys;
 pub(crate) use settings::reload;

@@ -4,6 +4,7 @@
 //! sources into [`Settings`], and [`wiring`] turns settings and [`Ports`] into a server: the only place that knows every
 //! adapter.
 
+pub mod admin;
 mod commands;
 pub mod config;
 pub mod identity;

@@ -2,18 +2,21 @@
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::filter::FilterFn;
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, registry};
 
 use crate::config::{Log, LogFormat};
 
@@ -24,6 +27,9 @@ const LISTS: [&str; 4] = ["kids", "held_scopes", "missing_scopes", "unverified_a
 const LIBRARIES: [&str; 8] =
     ["rmcp", "sse_stream", "hyper", "hyper_util", "hyper_rustls", "rustls", "h2", "tokio_rustls"];
 
+/// The level of the log that [`start`] started.
+static STARTED: OnceLock<LogLevel> = OnceLock::new();
+
 /// Sends every `tracing` event to standard error from now on. A second call changes nothing.
 pub(crate) fn start(settings: Log) {
     let json = match settings.format {
@@ -33,34 +39,78 @@ pub(crate) fn start(settings: Log) {
     };
     // No colors outside a terminal; inside one the library itself follows NO_COLOR, unless `with_ansi` is called.
     let colors = if stderr().is_terminal() { None } else { Some(false) };
-    let _ = tracing::subscriber::set_global_default(subscriber(json, colors, settings.level.into(), stderr));
+    let level = LogLevel::new(settings.level);
+    if tracing::subscriber::set_global_default(subscriber(json, colors, level.clone(), stderr)).is_ok() {
+        let _ = STARTED.set(level);
+    }
+}
+
+/// Returns the level of the log; `None` where the program has one of its own.
+pub(crate) fn level() -> Option<&'static LogLevel> {
+    STARTED.get()
 }
 
 fn subscriber<W>(
     json: bool,
     colors: Option<bool>,
-    level: LevelFilter,
+    level: LogLevel,
     writer: W,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_writer(writer).with_max_level(level).with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     if json {
-        Box::new(lines.event_format(JsonLines).fmt_fields(JsonFields::new()).finish().with(quiet(level)))
+        Box::new(registry().with(lines.event_format(JsonLines).fmt_fields(JsonFields::new())).with(level))
     } else {
         let lines = match colors {
             Some(colors) => lines.with_ansi(colors),
             None => lines,
         };
-        Box::new(lines.finish().with(quiet(level)))
+        Box::new(registry().with(lines).with(level))
     }
 }
 
-/// Leaves out what libraries say of their work: their lines have whole messages in them, so callers' data and tokens. rmcp's
-/// warnings, too, have texts and session ids of upstreams; what fails is logged by `upstream-mcp`.
-fn quiet(level: LevelFilter) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
-    let is_written = move |metadata: &Metadata<'_>| {
+/// The least important level that is written, which can change. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct LogLevel(Arc<AtomicUsize>);
+
+impl LogLevel {
+    /// The levels, the most important first.
+    const ALL: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+
+    fn new(level: Level) -> Self {
+        Self(Arc::new(AtomicUsize::new(Self::index(level))))
+    }
+
+    pub(crate) fn get(&self) -> Level {
+        Self::ALL[self.0.load(Ordering::Relaxed) % Self::ALL.len()]
+    }
+
+    /// Writes by another level from now on, and says so in a line that either level shows.
+    pub(crate) fn set(&self, level: Level) {
+        let before = self.get();
+        let say =
+            || tracing::warn!(from = %before, to = %level, "the log level was changed by the admin listener");
+        if level < before {
+            say();
+        }
+        self.0.store(Self::index(level), Ordering::Relaxed);
+        // What each place in the code remembers of whether it is written.
+        tracing_core::callsite::rebuild_interest_cache();
+        if level >= before {
+            say();
+        }
+    }
+
+    fn index(level: Level) -> usize {
+        Self::ALL.iter().position(|known| *known == level).unwrap_or_default()
+    }
+
+    /// Leaves out what libraries say of their work: their lines have whole messages in them, so callers' data and tokens. rmcp's
+    /// warnings, too, have texts and session ids of upstreams; what fails is logged by `upstream-mcp`.
+    fn writes(&self, metadata: &Metadata<'_>) -> bool {
+        let level = LevelFilter::from_level(self.get());
         let library = metadata.target().split("::").next().unwrap_or_default();
         let level = match library {
             "rmcp" => LevelFilter::OFF,
@@ -68,8 +118,21 @@ fn quiet(level: LevelFilter) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
             _ => level,
         };
         *metadata.level() <= level
-    };
-    FilterFn::new(is_written).with_max_level_hint(level)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogLevel {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.writes(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.writes(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::from_level(self.get()))
+    }
 }
 
 /// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
@@ -193,10 +256,10 @@ mod tests {
 
     /// What is written of the events, without the first member, which is the time.
     fn written(events: impl FnOnce()) -> Vec<String> {
-        written_at(LevelFilter::INFO, events)
+        written_at(Level::INFO, events)
     }
 
-    fn written_at(level: LevelFilter, events: impl FnOnce()) -> Vec<String> {
+    fn written_at(level: Level, events: impl FnOnce()) -> Vec<String> {
         let text = text(true, level, events);
         let lines = text.strip_suffix('\n').unwrap().split('\n');
         lines
@@ -208,7 +271,11 @@ mod tests {
             .collect()
     }
 
-    fn text(json: bool, level: LevelFilter, events: impl FnOnce()) -> String {
+    fn text(json: bool, level: Level, events: impl FnOnce()) -> String {
+        text_by(json, LogLevel::new(level), events)
+    }
+
+    fn text_by(json: bool, level: LogLevel, events: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
         tracing::subscriber::with_default(
@@ -239,7 +306,7 @@ mod tests {
     #[test]
     fn what_libraries_say_of_their_work_is_left_out_at_every_level() {
         const SECRET: &str = "Bearer eyJhbGciOi";
-        for level in [LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE] {
+        for level in [Level::INFO, Level::DEBUG, Level::TRACE] {
             let lines = written_at(level, || {
                 tracing::info!(target: "rmcp::service", message = SECRET, "received notification");
                 tracing::debug!(target: "rmcp::service", result = SECRET, "response message");
@@ -257,16 +324,44 @@ mod tests {
             assert!(!lines.concat().contains("eyJ"), "{lines:?}");
             assert!(lines[0].contains("library") && lines[1].contains("ours"), "{lines:?}");
         }
-        let human = text(false, LevelFilter::TRACE, || {
+        let human = text(false, Level::TRACE, || {
             tracing::debug!(target: "rmcp::service", SECRET);
             tracing::trace!(target: "hyper_transport::router", "ours");
         });
         assert!(human.contains("ours") && !human.contains("eyJ"), "{human}");
-        let none = written_at(LevelFilter::ERROR, || {
+        let none = written_at(Level::ERROR, || {
             tracing::warn!(target: "hyper_util::client", "below");
             tracing::error!(target: "hyper_util::client", "error");
         });
         assert_eq!(none.len(), 1, "{none:?}");
+    }
+
+    #[test]
+    fn a_changed_level_counts_at_once_and_the_change_is_always_said() {
+        let level = LogLevel::new(Level::INFO);
+        let text = text_by(true, level.clone(), || {
+            let work = |name: &str| {
+                tracing::debug!("debug {name}");
+                tracing::info!("info {name}");
+                tracing::debug!(target: "hyper::proto", "library {name}");
+            };
+            work("one");
+            level.set(Level::DEBUG);
+            work("two");
+            level.set(Level::ERROR);
+            work("three");
+            level.set(Level::WARN);
+            work("four");
+        });
+        let said: Vec<String> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|line| match line["to"].as_str() {
+                Some(to) => format!("{} {to}", line["from"].as_str().unwrap()),
+                None => line["message"].as_str().unwrap().to_owned(),
+            })
+            .collect();
+        assert_eq!(said, ["info one", "INFO DEBUG", "debug two", "info two", "DEBUG ERROR", "ERROR WARN"]);
     }
 
     #[test]

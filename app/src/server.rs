@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use upstream_mcp::{StartError, Upstream};
 
+use crate::admin::{self, Admin};
 use crate::config::{OwnSections, Section, Settings, Sources, merged_defaults};
 use crate::live::{Changes, Live};
 use crate::upstream_rules::RuleWarnings;
@@ -180,7 +181,7 @@ impl Server {
     /// Serves a socket until `stop` completes, finishes what is under way, and then shuts down what the set-up registered.
     ///
     /// # Errors
-    /// When tools and rules do not fit together, or the socket is gone.
+    /// When tools and rules do not fit together, the socket is gone, or that of `admin.bind` is not to be had.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -202,13 +203,17 @@ async fn serve(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Drained> {
     let port = listener.local_addr().context("the listening socket is gone")?.port();
+    let admin = admin::listen(&settings).await?;
     let changes = Changes::of(&ports);
     let server = wiring::server(listener, &settings, ports.clone())?;
+    let admin = Admin::start(admin, server.status(), &ports)?;
     let live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     // Dropped with this future, it ends.
     let mut following = JoinSet::new();
     following.spawn(live.follow_providers());
-    Ok(server.run(stop).await)
+    let drained = server.run(stop).await;
+    admin.stop().await;
+    Ok(drained)
 }
 
 impl ServerBuilder {

@@ -14,6 +14,7 @@ use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
 use hyper_transport::{HttpSettings, PublicEndpoint, Server};
 use jwks_verifier::{IdentityProvider, JwksVerifier, Status};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
+use prometheus_metrics::Metrics;
 use system_clock::SystemClock;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -203,6 +204,8 @@ pub struct Ports {
     pub observer: Arc<dyn Observer>,
     /// Bounds how often a principal may ask.
     pub throttle: Arc<dyn Throttle>,
+    /// The observer, where it counts for the admin listener.
+    pub metrics: Option<Metrics>,
 }
 
 impl Ports {
@@ -210,7 +213,7 @@ impl Ports {
     #[must_use]
     pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, offer: Offer) -> Self {
         let (observer, throttle) = (Arc::new(NoopObserver), Arc::new(Unthrottled));
-        Self { verifier, clock, offer, announcer: Announcer::default(), observer, throttle }
+        Self { verifier, clock, offer, announcer: Announcer::default(), observer, throttle, metrics: None }
     }
 
     /// Creates the ports that settings ask for, with this verifier, or else that of the tenant's keys.
@@ -224,10 +227,14 @@ impl Ports {
         offer: Offer,
     ) -> anyhow::Result<Self> {
         Handle::try_current().context("a server needs a tokio runtime")?;
-        let observer: Arc<dyn Observer> = Arc::new(NoopObserver);
+        let metrics = settings.admin.bind.map(|_| Metrics::new(env!("CARGO_PKG_VERSION"), clock.now()));
+        let observer: Arc<dyn Observer> = match &metrics {
+            Some(metrics) => Arc::new(metrics.clone()),
+            None => Arc::new(NoopObserver),
+        };
         let of_tenant = || Arc::new(self::verifier(settings, Arc::clone(&clock), &observer)) as _;
         let verifier = verifier.unwrap_or_else(of_tenant);
-        Ok(Self { observer, ..Self::new(verifier, clock, offer) })
+        Ok(Self { observer, metrics, ..Self::new(verifier, clock, offer) })
     }
 
     /// Creates the ports of production: the tenant's keys and the machine's clock.

@@ -61,7 +61,7 @@ pub use input::{
 pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
 pub use observer::{Event, NoopObserver, Observer};
 pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
-pub use pool::{Exhausted, Holder, Lease, Memory, Pool, Shares};
+pub use pool::{Exhausted, Holder, InUse, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenCheck, TokenPolicy};
 pub use prompt::{GetPromptResult, Prompt, PromptArgument, PromptCall, PromptSpec};
 pub use provider::Provider;

@@ -24,6 +24,8 @@ pub enum Event<'e> {
         reason: Option<&'static str>,
         /// Whether it asked for no more than whether the server lives.
         is_probe: bool,
+        /// Whether the answer was a stream, which takes as long as its client and its tool want.
+        is_stream: bool,
         /// How long that took.
         took: Duration,
     },

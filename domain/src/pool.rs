@@ -32,6 +32,15 @@ struct Held {
     by_holder: HashMap<u64, usize, BuildHasherDefault<IsHash>>,
 }
 
+/// How much of a limit is in use at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InUse {
+    /// What is in use now.
+    pub now: usize,
+    /// The most that can be.
+    pub limit: usize,
+}
+
 /// Why units can't be leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exhausted {
@@ -128,6 +137,12 @@ impl Pool {
     #[must_use]
     pub fn in_use(&self) -> usize {
         self.held().in_all
+    }
+
+    /// Returns that number beside the limit.
+    #[must_use]
+    pub fn usage(&self) -> InUse {
+        InUse { now: self.in_use(), limit: self.limit }
     }
 
     fn take(&self, holder: Holder, units: usize) -> Result<(), Exhausted> {

@@ -296,6 +296,11 @@ pub trait TokenVerifier: Send + Sync {
     fn ready(&self) -> Result<(), NotReady> {
         Ok(())
     }
+
+    /// Returns the age of the keys that tokens are verified with, where there are any that age.
+    fn keys_age(&self) -> Option<Duration> {
+        None
+    }
 }
 
 #[cfg(test)]

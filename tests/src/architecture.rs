@@ -27,6 +27,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-jwks-verifier",
         "fastmcp-auth0-verifier",
         "fastmcp-auth0-system-clock",
+        "fastmcp-auth0-prometheus-metrics",
+        "fastmcp-auth0-admin-http",
         "fastmcp-auth0-upstream-mcp",
         "fastmcp-auth0-online-checks",
         "fastmcp-auth0-local-tenant",
@@ -65,6 +67,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
             BTreeSet::from([SYNTAX, "fastmcp-auth0-jwks-verifier", "fastmcp-auth0-domain"]),
         ),
         ("fastmcp-auth0-system-clock", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-prometheus-metrics", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
         // The last one for its tests alone.
         (
             "fastmcp-auth0-upstream-mcp",
@@ -129,11 +133,13 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
             ],
         ),
         ("rmcp", &["fastmcp-auth0-upstream-mcp", "end-to-end"]),
+        ("prometheus-client", &["fastmcp-auth0-prometheus-metrics"]),
         // The last one for its feature `testing` alone, whose client it is.
         (
             "hyper",
             &[
                 "fastmcp-auth0-hyper-transport",
+                "fastmcp-auth0-admin-http",
                 "fastmcp-auth0-upstream-mcp",
                 "fastmcp-auth0-local-tenant",
                 "end-to-end",
@@ -146,6 +152,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
             "tokio",
             &[
                 "fastmcp-auth0-hyper-transport",
+                "fastmcp-auth0-admin-http",
                 "fastmcp-auth0-jwks-verifier",
                 "fastmcp-auth0-system-clock",
                 "fastmcp-auth0-upstream-mcp",

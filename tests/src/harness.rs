@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{Announcer, Claims, DynTool, Method, Prompt, Provider, Resource, UnixMillis, VerifyError};
 use fakes::{ManualClock, ScriptedVerifier, claims};
+use fastmcp_auth0::admin::{self, Admin};
 use fastmcp_auth0::wiring;
 use fastmcp_auth0::{Offer, Ports, Settings, Sources};
 use http_body_util::{BodyExt, Full};
@@ -115,6 +116,8 @@ impl Choices {
 /// A running server. Dropping it stops it at once; [`Harness::stop`] drains it.
 pub struct Harness {
     pub address: SocketAddr,
+    /// The admin listener's, where `admin.bind` is set.
+    pub admin: Option<SocketAddr>,
     pub clock: Arc<ManualClock>,
     pub verifier: Arc<ScriptedVerifier>,
     pub announcer: Announcer,
@@ -144,17 +147,23 @@ impl Harness {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut ports = Ports::new(Arc::clone(&verifier) as _, Arc::clone(&clock) as _, choices.offer);
+        let settings = choices.offer.settings(choices.sources).unwrap();
+        let of_test = (Some(Arc::clone(&verifier) as _), Arc::clone(&clock) as _);
+        let mut ports = Ports::configured(&settings, of_test.0, of_test.1, choices.offer).unwrap();
         (choices.with_ports)(&mut ports);
-        let settings = ports.offer.settings(choices.sources).unwrap();
         let announcer = ports.announcer.clone();
         let server = wiring::server(listener, &settings, ports.clone()).unwrap();
         let reload = server.reload_handle();
+        let listener = admin::listen(&settings).await.unwrap();
+        let listener = Admin::start(listener, server.status(), &ports).unwrap();
+        let admin = listener.address();
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(server.run(async {
-            let _ = stopped.await;
-        }));
-        Self { address, clock, verifier, announcer, reload, ports, stop: Some(stop), server }
+        let server = tokio::spawn(async {
+            let drained = server.run(async { drop(stopped.await) }).await;
+            listener.stop().await;
+            drained
+        });
+        Self { address, admin, clock, verifier, announcer, reload, ports, stop: Some(stop), server }
     }
 
     /// Scripts a token's claims, from good ones.

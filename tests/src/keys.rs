@@ -152,6 +152,23 @@ fn unavailable(outcome: &Outcome, retry_after_seconds: u64) {
 // What a token must be.
 
 #[tokio::test]
+async fn the_keys_age_begins_with_the_last_fetch_that_brought_some() {
+    let bench = Bench::cold(Answer::Status(500)).await;
+    bench.fetched(1).await;
+    assert_eq!(bench.verifier.keys_age(), None, "none was ever there");
+    let bench = Bench::start(k1()).await;
+    assert_eq!(bench.verifier.keys_age(), Some(Duration::ZERO));
+    bench.server.set(Answer::Status(500));
+    bench.clock.advance(Duration::from_mins(10));
+    bench.fetched(2).await;
+    assert_eq!(
+        bench.verifier.keys_age(),
+        Some(Duration::from_mins(10)),
+        "a fetch that failed makes none newer"
+    );
+}
+
+#[tokio::test]
 async fn a_good_token_is_proved_and_read_whatever_its_claims_are_worth() {
     let bench = Bench::start(k1()).await;
     let claims = bench.verify_and_inspect(&first("k1")).await.unwrap();

@@ -10,6 +10,7 @@
 mod abuse;
 mod access_log;
 mod addresses;
+mod admin;
 mod architecture;
 mod auth;
 mod batches;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::harness::{ADMIN, AUDIENCE, Choices, Harness, soon};
 use crate::key_server::{Answer, KeyServer, SigningKey};
+use crate::streams::chatty;
 
 struct Teller(UnboundedSender<String>);
 
@@ -21,8 +22,9 @@ impl Observer for Teller {
     fn observe(&self, event: Event<'_>) {
         let text = match event {
             Event::RequestBegan => "began".to_owned(),
-            Event::RequestAnswered { status, reason, is_probe, took: _ } => {
-                format!("{status} {} {is_probe}", reason.unwrap_or("-"))
+            Event::RequestAnswered { status, reason, is_probe, is_stream, took: _ } => {
+                let stream = if is_stream { " stream" } else { "" };
+                format!("{status} {} {is_probe}{stream}", reason.unwrap_or("-"))
             }
             Event::RequestEnded => "ended".to_owned(),
             Event::ToolCalled { tool, outcome, took } => format!("{tool} {outcome} {}", took.as_secs()),
@@ -62,6 +64,16 @@ async fn an_observer_is_told_of_every_request_once() {
     told.are(&["began", "401 bad_signature false", "ended"]).await;
     harness.get("/health").await;
     told.are(&["began", "200 - true", "ended"]).await;
+}
+
+#[tokio::test]
+async fn an_observer_is_told_which_answers_were_streams() {
+    let (harness, mut told) = observed(Choices::new().tool(chatty(1, false))).await;
+    let params = json!({"name": "chatty", "_meta": {"progressToken": 1}});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let answer = harness.legacy(ADMIN, &call).await;
+    assert_eq!(answer.header("content-type"), "text/event-stream");
+    told.are(&["began", "chatty ok 0", "200 - false stream", "ended"]).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 24] = [
+const STAGES: [Stage; 25] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -48,6 +48,7 @@ const STAGES: [Stage; 24] = [
         run: upstream_conformance,
     },
     Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
+    Stage { name: "observe", about: "metrics, alerts and dashboard, checked by promtool", run: observe },
     Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
     Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
 ];
@@ -189,6 +190,13 @@ fn new() -> Result {
     let server = server()?;
     let target = server.ancestors().nth(2).ok_or("there is no target folder")?;
     client(node("own-server.mjs").arg(&server).arg(target))
+}
+
+fn observe() -> Result {
+    build()?;
+    let own = root().join(".ci/out/prometheus/usr/bin/promtool");
+    let promtool = if own.is_file() { own } else { installed("promtool")? };
+    client(node("observe.mjs").arg(server()?).arg(promtool).arg(python_binary()))
 }
 
 fn restart() -> Result {

@@ -64,6 +64,7 @@ pub(crate) struct Record {
     pub(crate) refused: Option<&'static str>,
     details: Option<Box<Details>>,
     pub(crate) is_probe: bool,
+    pub(crate) is_stream: bool,
     pub(crate) body: BodyRead,
 }
 
@@ -101,6 +102,7 @@ impl Record {
             refused: None,
             details: None,
             is_probe: false,
+            is_stream: false,
             body: BodyRead::Nothing,
         }
     }
@@ -124,8 +126,8 @@ impl Record {
     /// Writes the line, at debug level for successful probes, which come every few seconds.
     pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
         let reason = self.refused.or(self.protocol.reason);
-        let (code, is_probe) = (status.as_u16(), self.is_probe);
-        self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, took });
+        let (code, is_probe, is_stream) = (status.as_u16(), self.is_probe, self.is_stream);
+        self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, is_stream, took });
         let principal = self.principal.as_ref();
         let none = Details::default();
         let details = self.details.as_deref().unwrap_or(&none);

@@ -122,8 +122,9 @@ impl Whole {
 
 impl Events {
     /// Logs the request and ends its activity when the stream ends, not before.
-    pub(crate) fn at_end(&mut self, record: Record, id: &str, started: Duration, guard: RequestGuard) {
+    pub(crate) fn at_end(&mut self, mut record: Record, id: &str, started: Duration, guard: RequestGuard) {
         guard.streams();
+        record.is_stream = true;
         let (id, clock) = (id.to_owned(), Arc::clone(&self.clock));
         self.ending = Some(Ending { record, id, clock, started, _guard: guard });
     }

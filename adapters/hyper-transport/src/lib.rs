@@ -30,6 +30,7 @@ mod settings;
 mod shared;
 
 pub use allow_list::{AllowListError, AllowedHost, AllowedOrigin};
+pub use limiter::Usage;
 pub use published::{Published, published};
-pub use server::{Drained, ReloadHandle, Server};
+pub use server::{Drained, ReloadHandle, Server, ServerStatus};
 pub use settings::{HttpSettings, Limits, PublicEndpoint};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{Clock, Exhausted, Holder, Lease, Memory, Pool};
+use domain::{Clock, Exhausted, Holder, InUse, Lease, Memory, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
@@ -19,6 +19,7 @@ pub(crate) const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 /// The limits of the server, and what is left of them.
 pub(crate) struct Limiter {
     clock: Arc<dyn Clock>,
+    max_connections: usize,
     connections: Arc<Semaphore>,
     spare: Arc<Semaphore>,
     /// Requests whose bodies are there.
@@ -28,6 +29,23 @@ pub(crate) struct Limiter {
     streams: Arc<Pool>,
     memory: Arc<Pool>,
     warnings: Warnings,
+}
+
+/// How much of each limit is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Connections.
+    pub connections: InUse,
+    /// Requests whose bodies are there.
+    pub requests: InUse,
+    /// Requests whose bodies are on their way.
+    pub receiving: InUse,
+    /// Answers that have become streams: subscriptions and calls.
+    pub streams: InUse,
+    /// Questions of tools that clients have yet to answer.
+    pub questions: InUse,
+    /// Memory, in bytes.
+    pub memory_bytes: InUse,
 }
 
 /// Permission for a connection, released when dropped.
@@ -42,6 +60,7 @@ impl Limiter {
         let pool = |limit| Arc::new(Pool::new(limit, limits.shares));
         Self {
             clock,
+            max_connections: limits.connections,
             connections: Arc::new(Semaphore::new(limits.connections)),
             spare: Arc::new(Semaphore::new(SPARE_CONNECTIONS)),
             requests: pool(limits.requests),
@@ -49,6 +68,19 @@ impl Limiter {
             streams: pool(limits.streams),
             memory: pool(limits.memory_bytes),
             warnings: Warnings::default(),
+        }
+    }
+
+    /// Returns how much of each limit is in use; the questions are counted elsewhere.
+    pub(crate) fn usage(&self, questions: InUse) -> Usage {
+        let (limit, left) = (self.max_connections, self.connections.available_permits());
+        Usage {
+            connections: InUse { now: limit.saturating_sub(left), limit },
+            requests: self.requests.usage(),
+            receiving: self.receiving.usage(),
+            streams: self.streams.usage(),
+            questions,
+            memory_bytes: self.memory.usage(),
         }
     }
 

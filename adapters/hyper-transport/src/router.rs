@@ -182,13 +182,7 @@ impl Shared {
     }
 
     fn ready(&self, snapshot: &Snapshot) -> Response<AnswerBody> {
-        let reason = if self.is_draining() {
-            Some("draining".to_owned())
-        } else {
-            snapshot.service().ready().err().map(|reason| reason.0)
-        };
-        self.note_readiness(reason.as_deref());
-        match reason {
+        match self.not_ready(snapshot) {
             None => plain(StatusCode::OK, json!({"status": "ready"}).to_string()),
             Some(reason) => {
                 let body = json!({"status": "not ready", "reason": reason}).to_string();

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, WatchedIo};
-use crate::limiter::{ConnectionPermit, SPARE_PATIENCE};
+use crate::limiter::{ConnectionPermit, SPARE_PATIENCE, Usage};
 use crate::outbox::StreamExecutor;
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
@@ -69,6 +69,30 @@ impl ReloadHandle {
     }
 }
 
+/// Tells the state of a running server, for operators.
+#[derive(Clone)]
+pub struct ServerStatus(Arc<Shared>);
+
+impl ServerStatus {
+    /// Returns why the server is not ready, as `/ready` does; `None` when it is.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<String> {
+        self.0.not_ready(&self.0.snapshot())
+    }
+
+    /// Returns how much of each limit is in use.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.0.limiter.usage(self.0.mcp.pending_input_requests())
+    }
+
+    /// Returns the age of the issuer's keys, where there are any.
+    #[must_use]
+    pub fn keys_age(&self) -> Option<Duration> {
+        self.0.snapshot().service().verifier.keys_age()
+    }
+}
+
 /// How the server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
@@ -101,6 +125,12 @@ impl Server {
     #[must_use]
     pub fn reload_handle(&self) -> ReloadHandle {
         ReloadHandle(Arc::clone(&self.shared))
+    }
+
+    /// Returns a handle that tells the server's state, also while it drains and when it has ended.
+    #[must_use]
+    pub fn status(&self) -> ServerStatus {
+        ServerStatus(Arc::clone(&self.shared))
     }
 
     /// Returns the address that it listens on.

@@ -95,8 +95,19 @@ impl Shared {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Returns why the server is not ready, by this snapshot. A change of it is logged.
+    pub(crate) fn not_ready(&self, snapshot: &Snapshot) -> Option<String> {
+        let reason = if self.is_draining() {
+            Some("draining".to_owned())
+        } else {
+            snapshot.service().ready().err().map(|reason| reason.0)
+        };
+        self.note_readiness(reason.as_deref());
+        reason
+    }
+
     /// Logs a change of what `/ready` reports.
-    pub(crate) fn note_readiness(&self, reason: Option<&str>) {
+    fn note_readiness(&self, reason: Option<&str>) {
         if !self.readiness.changes_to(reason.is_none()) {
             return;
         }

@@ -131,6 +131,12 @@ impl KeyStore {
         Err(NotReady(format!("{lack}: {cause}")))
     }
 
+    /// Returns how long ago the keys were fetched, whether or not they may still be used.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let snapshot = self.snapshot.load();
+        Some(self.clock.uptime().saturating_sub(snapshot.as_ref()?.fetched_at))
+    }
+
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }

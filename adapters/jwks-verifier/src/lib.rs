@@ -33,6 +33,7 @@ mod skipped;
 mod unverified;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{BearerToken, Claims, Clock, NotReady, TokenVerifier, UnverifiedClaims, VerifyError};
@@ -124,5 +125,9 @@ impl<P: IdentityProvider> TokenVerifier for JwksVerifier<P> {
 
     fn ready(&self) -> Result<(), NotReady> {
         self.keys.ready()
+    }
+
+    fn keys_age(&self) -> Option<Duration> {
+        self.keys.age()
     }
 }

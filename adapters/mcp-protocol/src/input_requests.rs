@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{Exhausted, Holder, Lease, Memory, Pool, Principal};
+use domain::{Exhausted, Holder, InUse, Lease, Memory, Pool, Principal};
 use futures_channel::oneshot;
 use serde::Serialize;
 use serde_json::Value;
@@ -66,6 +66,11 @@ impl PendingInputRequests {
     /// Creates an empty collection, for as many requests as the pool has units.
     pub(crate) fn new(pool: Arc<Pool>) -> Self {
         Self { by_id: Mutex::default(), pool }
+    }
+
+    /// Returns how many are open, beside how many can be.
+    pub(crate) fn usage(&self) -> InUse {
+        self.pool.usage()
     }
 
     /// Registers a request to this principal.

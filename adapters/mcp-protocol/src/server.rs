@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Announcer, Memory, Pool, Principal};
+use domain::{Announcer, InUse, Memory, Pool, Principal};
 
 use crate::exchange::Served;
 use crate::fields::RequestFields;
@@ -47,6 +47,12 @@ impl McpServer {
     /// of nothing that they may not see any longer.
     pub fn reloaded(&self, snapshot: &Arc<ProtocolSnapshot>) {
         self.subscriptions.reloaded(snapshot);
+    }
+
+    /// Returns how many requests for input are pending, beside how many can be.
+    #[must_use]
+    pub fn pending_input_requests(&self) -> InUse {
+        self.input_requests.usage()
     }
 
     /// Ends every subscription in order.

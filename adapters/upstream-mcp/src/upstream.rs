@@ -110,6 +110,18 @@ impl Upstream {
         }
     }
 
+    /// Returns its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.relay.options.name
+    }
+
+    /// Returns whether it is connected now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.inner.state.borrow().is_connected
+    }
+
     /// Returns what the upstream has, and what is offered of it.
     #[must_use]
     pub fn report(&self) -> Report {

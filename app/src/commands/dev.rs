@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::running_dev::{self, RunningDev};
 use super::{early_warnings, environment, listen, print, run_until_stopped, runtime, upstreams};
+use crate::admin::{self, Admin};
 use crate::config::{LOCAL, Problem, Problems, Settings, Sources};
 use crate::live::{Changes, Live};
 use crate::logging;
@@ -119,11 +120,13 @@ async fn serve_beside_tenant(
     for warning in settings.warnings.iter().filter(|warning| !said.contains(warning)) {
         tracing::warn!("{warning}");
     }
+    let admin = admin::listen(&settings).await?;
     let changes = Changes::of(&ports);
     let mut server = wiring::server(listener, &settings, ports.clone())?;
     if let Some(listener) = ipv6 {
         server = server.also_on(listener);
     }
+    let admin = Admin::start(admin, server.status(), &ports)?;
     let calls = example_calls(&settings, &without_switched_off(&settings, ports.offer.catalog()?));
     let path = settings.server.path.clone();
     let role = settings.managed_tenant.administrator_role.clone();
@@ -137,7 +140,7 @@ async fn serve_beside_tenant(
     } else {
         banner(&endpoints, &tenant, &calls, &upstreams)?
     });
-    let code = run_until_stopped(server, signals).await;
+    let code = run_until_stopped(server, admin, signals).await;
     drop(running);
     Ok(code)
 }
@@ -266,6 +269,9 @@ fn refuse(settings: &Settings) -> Result<(), Problems> {
     if !settings.server.bind.is_loopback() {
         let message = format!("dev listens on loopback only, not on {}", settings.server.bind);
         return Err(refusal("server.bind".into(), message));
+    }
+    if let Some(bind) = settings.admin.bind.filter(|bind| !bind.ip().is_loopback()) {
+        return Err(refusal("admin.bind".into(), format!("dev listens on loopback only, not on {bind}")));
     }
     let own = settings.endpoints.iter().find(|endpoint| [IPV4, IPV6].contains(&endpoint.name.as_str()));
     own.map_or(Ok(()), |endpoint| {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::{ServiceArguments, early_warnings, listen, run_until_stopped, runtime};
+use crate::admin::{self, Admin};
 use crate::config::{Problems, Sources};
 use crate::live::{Changes, Live};
 use crate::logging;
@@ -61,6 +62,7 @@ async fn serve_until_stopped(
     let listener = listen(settings.server.bind, settings.server.port)
         .await
         .context("set another port: PORT, or server.port")?;
+    let admin = admin::listen(&settings).await?;
     let address = listener.local_addr()?;
     let http = http_settings(&settings, address.port());
     let changes = Changes::of(&ports);
@@ -75,11 +77,12 @@ async fn serve_until_stopped(
     for warning in rest.chain(audience_warnings(&settings, &http)) {
         tracing::warn!("{warning}");
     }
+    let admin = Admin::start(admin, server.status(), &ports)?;
     rule_warnings.log(&settings);
     let port = address.port();
     let mut live = Live::new(server.reload_handle(), port, settings, ports, changes, rule_warnings);
     live.keeps_verifier = has_own_verifier;
     let load = move |ports: &Ports| profile.settings(&ports.offer, arguments.sources(&profile));
     tokio::spawn(live.follow(hangups, load));
-    Ok(run_until_stopped(server, signals).await)
+    Ok(run_until_stopped(server, admin, signals).await)
 }

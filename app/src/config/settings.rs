@@ -5,6 +5,7 @@
 //! module and in `sections!` below. config/default.toml has the default and the comment, and `cargo run --example
 //! config_tables` writes the tables of docs/configuration.md.
 
+pub mod admin;
 pub mod auth0;
 pub(super) mod context;
 pub mod endpoints;
@@ -91,6 +92,8 @@ sections! {
     mcp(): mcp::Mcp,
     /// How to log.
     log(): log::Log,
+    /// The operator's listener.
+    admin(server): admin::Admin,
     /// Deviations from what the tools themselves say.
     tools(): BTreeMap<ToolName, tools::ToolRule>,
     /// Which scopes a first login asks for, and which scopes imply others.
@@ -160,6 +163,7 @@ mod tests {
             ("limits.tool_seconds", Reload::Applied),
             ("limits.json_depth", Reload::Applied),
             ("log.level", Reload::RestartRequired),
+            ("admin.bind", Reload::RestartRequired),
             ("tools.\"a.b\".scopes", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),

@@ -6,6 +6,15 @@ use super::context::Context;
 use crate::config::key::{Key, Reload, Words};
 use crate::config::reader::Reader;
 
+/// The levels by their names, the most important first.
+pub(crate) const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
+
 static FORMAT: Key<Words<LogFormat>> = Key::new(
     "log.format",
     Words(&[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)]),
@@ -14,13 +23,7 @@ static FORMAT: Key<Words<LogFormat>> = Key::new(
 );
 static LEVEL: Key<Words<Level>> = Key::new(
     "log.level",
-    Words(&[
-        ("error", Level::ERROR),
-        ("warn", Level::WARN),
-        ("info", Level::INFO),
-        ("debug", Level::DEBUG),
-        ("trace", Level::TRACE),
-    ]),
+    Words(&LEVELS),
     Reload::RestartRequired,
     "the least important lines that are written",
 );
