@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::server::{Profile, ServerBuilder};
 use crate::signals::StopSignals;
+use crate::systemd;
 
 /// `EX_USAGE` of sysexits.h: the configuration is at fault, not the machine.
 const BAD_CONFIGURATION: u8 = 64;
@@ -152,7 +153,11 @@ async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
 
 /// Serves until a signal, then drains.
 async fn run_until_stopped(server: Server, signals: StopSignals) -> ExitCode {
-    match server.run(signals.first()).await {
+    let stopped = async {
+        signals.first().await;
+        systemd::stopping();
+    };
+    match server.run(stopped).await {
         Drained::Complete => tracing::info!("stopped"),
         Drained::Abandoned(connections) => {
             tracing::warn!(

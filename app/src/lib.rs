@@ -4,6 +4,7 @@
 //! sources into [`Settings`], and [`wiring`] turns settings and [`Ports`] into a server: the only place that knows every
 //! adapter.
 
+mod certificates;
 mod commands;
 pub mod config;
 pub mod identity;
@@ -11,6 +12,7 @@ mod live;
 mod logging;
 pub mod server;
 mod signals;
+mod systemd;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tool_list;

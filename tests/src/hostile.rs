@@ -46,7 +46,7 @@ impl DynTool for Pay {
 }
 
 /// Gives back so many bytes.
-struct Large(usize);
+pub struct Large(pub usize);
 
 #[async_trait]
 impl DynTool for Large {

@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 23] = [
+const STAGES: [Stage; 24] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -35,7 +35,11 @@ const STAGES: [Stage; 23] = [
     Stage { name: "python", about: "the Python SDK", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
     Stage { name: "management", about: "Auth0's SDKs against the local Management API", run: management },
-    Stage { name: "tenant", about: "a new tenant, its traps, logins once it is set up, and exported files", run: tenant },
+    Stage {
+        name: "tenant",
+        about: "a new tenant, its traps, logins once it is set up, and exported files",
+        run: tenant,
+    },
     Stage { name: "upstreams", about: "other MCP servers behind this one, by both SDKs", run: upstreams },
     Stage {
         name: "upstream-conformance",
@@ -43,6 +47,7 @@ const STAGES: [Stage; 23] = [
         run: upstream_conformance,
     },
     Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
+    Stage { name: "listeners", about: "TLS, Unix sockets, and the units of systemd", run: listeners },
     Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
     Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
 ];
@@ -180,6 +185,14 @@ fn new() -> Result {
     let server = server()?;
     let target = server.ancestors().nth(2).ok_or("there is no target folder")?;
     client(node("own-server.mjs").arg(&server).arg(target))
+}
+
+fn listeners() -> Result {
+    build()?;
+    for program in ["systemd-analyze", "systemd-socket-activate", "curl"] {
+        installed(program)?;
+    }
+    client(node("listeners.mjs").arg(server()?).arg(installed("nginx")?))
 }
 
 fn restart() -> Result {

@@ -265,6 +265,10 @@ fn refuse(settings: &Settings) -> Result<(), Problems> {
         let message = format!("dev listens on loopback only, not on {}", settings.server.bind);
         return Err(refusal("server.bind".into(), message));
     }
+    if settings.tls.is_some() {
+        let message = "dev has no TLS: clients reach it by http on this machine".to_owned();
+        return Err(refusal("tls.certificate_file".into(), message));
+    }
     let own = settings.endpoints.iter().find(|endpoint| [IPV4, IPV6].contains(&endpoint.name.as_str()));
     own.map_or(Ok(()), |endpoint| {
         let message = "dev sets it itself; give yours another name".to_owned();
