@@ -62,6 +62,7 @@ impl ReloadHandle {
     }
 
     /// Has new connections see another certificate; those that there are go on. Returns false if it is the present one.
+    #[must_use]
     pub fn replace_tls(&self, identity: TlsIdentity) -> bool {
         let is_other = self.0.tls().is_none_or(|present| *present != identity);
         if is_other {

@@ -65,3 +65,39 @@ fn check_refuses_a_certificate_without_its_key() {
     let told = text(&check(&site, &[], &[]).stderr);
     assert!(told.contains("error: tls.certificate_file: ") && told.contains("can't be read"), "{told}");
 }
+
+#[test]
+fn what_is_said_of_listening_is_judged_at_the_start() {
+    let told = |environment: &[(&str, &str)]| {
+        let basic =
+            [("AUTH0_DOMAIN", "tenant.eu.auth0.com"), ("AUTH0_AUDIENCE", "https://mcp.tenant.dev/mcp")];
+        text(&run(&["check"], &[&basic, environment].concat()).stderr)
+    };
+    for (environment, expected) in [
+        (
+            [("FASTMCP__SERVER__BIND", "unix:run/mcp.sock"), ("PORT", "1")],
+            "or a Unix socket, such as unix:/run/",
+        ),
+        ([("FASTMCP__SERVER__SOCKET_MODE", "0668"), ("PORT", "1")], "must be permissions in octal"),
+        ([("FASTMCP__SERVER__SOCKET_MODE", "1777"), ("PORT", "1")], "must be permissions in octal"),
+        // Who is behind them can't be told `localhost`.
+        ([("FASTMCP__SERVER__BIND", "systemd"), ("PORT", "1")], "is not set, and server.bind is systemd: "),
+        ([("FASTMCP__SERVER__BIND", "unix:/s"), ("PORT", "1")], "is not set, and server.bind is unix:/s: "),
+        (
+            [("FASTMCP__TLS__KEY_FILE", "/k"), ("PORT", "1")],
+            "tls.certificate_file (config/default.toml, built in): is not set",
+        ),
+        (
+            [("FASTMCP__TLS__CERTIFICATE_FILE", "/c"), ("PORT", "1")],
+            "and tls.certificate_file is: TLS needs both",
+        ),
+    ] {
+        let told = told(&environment);
+        assert!(told.contains(expected), "{environment:?}: {told}");
+    }
+    let refused =
+        run(&["dev"], &[("FASTMCP__SERVER__BIND", "unix:/s"), ("MCP_SERVER_URL", "http://localhost")]);
+    assert!(text(&refused.stderr).contains("dev listens on loopback only, not on unix:/s"), "{refused:?}");
+    let both = [("FASTMCP__TLS__CERTIFICATE_FILE", "/c"), ("FASTMCP__TLS__KEY_FILE", "/k")];
+    assert!(text(&run(&["dev"], &both).stderr).contains("dev has no TLS"));
+}

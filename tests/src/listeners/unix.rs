@@ -178,7 +178,7 @@ async fn a_refused_body_is_read_so_that_its_answer_arrives_on_a_unix_socket() {
     let head = call("whoami").replace("content-length: ", "content-length: 99999999");
     let mut stream = server.sent(&head[..head.find("\r\n\r\n").unwrap()]).await;
     stream.write_all(b"\r\n\r\n").await.unwrap();
-    stream.write_all(&[b'x'; 100_000]).await.unwrap();
+    stream.write_all(&vec![b'x'; 100_000]).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut read = String::new();
     // A reset would take the answer with it.

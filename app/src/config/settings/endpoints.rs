@@ -39,6 +39,7 @@ pub struct NamedEndpoint {
 }
 
 /// Reads the table. Each endpoint has a URL of its own, so that a request can tell which it is for.
+#[expect(clippy::ref_option, reason = "sections are handed on as they are")]
 pub(super) fn read(
     read: &mut Reader,
     _: &Context<'_>,
