@@ -46,7 +46,7 @@ impl DynTool for Pay {
 }
 
 /// Gives back so many bytes.
-pub struct Large(pub usize);
+struct Large(usize);
 
 #[async_trait]
 impl DynTool for Large {

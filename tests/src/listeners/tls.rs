@@ -15,6 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -22,9 +23,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use super::unix::{PING, call};
+use super::unix::{PING, call, streaming_call};
+use crate::abuse::sockets::Loud;
 use crate::harness::{ADMIN, Choices, Harness, read_to_end, send, soon};
-use crate::hostile::Large;
 
 /// A certificate's files, and what clients trust.
 pub(super) struct Site {
@@ -190,29 +191,39 @@ async fn plain_http_is_told_by_an_alert_and_closed() {
 }
 
 #[tokio::test]
-async fn a_slow_head_and_a_client_that_reads_nothing_are_cut_off_behind_tls() {
+async fn a_slow_head_is_cut_off_behind_tls() {
     let site = Site::new();
-    let harness = site.start(Choices::new().tool(Arc::new(Large(16 << 20)))).await;
+    let harness = site.start(Choices::new()).await;
     let mut slow = site.connect(harness.connect().await, &[]).await.unwrap();
     slow.write_all(b"GET /ping HT").await.unwrap();
     slow.flush().await.unwrap();
     still_serves(&site, &harness).await;
     soon(harness.clock.sleeping_until(Duration::from_secs(10))).await;
     harness.clock.advance(Duration::from_secs(10));
-    let _ = soon(slow.read_to_end(&mut Vec::new())).await;
+    let mut read = Vec::new();
+    let _ = soon(slow.read_to_end(&mut read)).await;
+    assert_eq!(read, b"");
+}
 
+/// TLS takes bytes that the client does not: what counts is what the client takes.
+#[tokio::test]
+async fn a_stream_that_nobody_reads_ends_after_60_s_behind_tls() {
+    let dropped = Arc::new(Semaphore::new(1));
+    let site = Site::new();
+    let harness = site.start(Choices::new().tool(Arc::new(Loud { dropped: Arc::clone(&dropped) }))).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(65_536).unwrap();
-    let reader = socket.connect(harness.address).await.unwrap();
-    let mut reader = site.connect(reader, &[]).await.unwrap();
-    reader.write_all(call("large").as_bytes()).await.unwrap();
+    let mut reader = site.connect(socket.connect(harness.address).await.unwrap(), &[]).await.unwrap();
+    reader.write_all(streaming_call("loud").as_bytes()).await.unwrap();
+    // The server's turns: it sends until it can't.
     for _ in 0..20 {
         still_serves(&site, &harness).await;
     }
-    harness.clock.advance(Duration::from_mins(1));
-    let mut read = Vec::new();
-    let _ = soon(reader.read_to_end(&mut read)).await;
-    assert!(read.starts_with(b"HTTP/1.1 200 ") && read.len() < 16 << 20, "{} bytes", read.len());
+    harness.clock.advance(Duration::from_secs(59));
+    still_serves(&site, &harness).await;
+    assert_eq!(dropped.available_permits(), 0, "it may yet be read");
+    harness.clock.advance(Duration::from_secs(1));
+    soon(dropped.acquire()).await.unwrap().forget();
 }
 
 #[tokio::test]

@@ -13,9 +13,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 
+use crate::abuse::sockets::Loud;
 use crate::harness::{ADMIN, Choices, Harness, read_to_end, send, soon};
-use crate::hostile::Large;
 use crate::wire::{PREFACE, frame, get, kind};
 
 pub(super) const PING: &str = "GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -127,20 +128,30 @@ async fn a_slow_head_is_cut_off_on_a_unix_socket_and_an_idle_connection_is_not()
     assert!(read_some(&mut idle).await.contains("pong"));
 }
 
+/// A call of a tool whose answer becomes a stream.
+pub(super) fn streaming_call(tool: &str) -> String {
+    let params = json!({"name": tool, "_meta": {"progressToken": 1}});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
+    format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 #[tokio::test]
-async fn who_reads_nothing_from_a_unix_socket_for_60_s_is_cut_off() {
-    let server = OnUnix::start(Choices::new().tool(Arc::new(Large(4 << 20)))).await;
-    let reader = server.sent(&call("large")).await;
+async fn a_stream_that_nobody_reads_from_a_unix_socket_ends_after_60_s() {
+    let dropped = Arc::new(Semaphore::new(1));
+    let server = OnUnix::start(Choices::new().tool(Arc::new(Loud { dropped: Arc::clone(&dropped) }))).await;
+    let _reader = server.sent(&streaming_call("loud")).await;
     for _ in 0..20 {
         server.still_serves().await;
     }
     server.harness.clock.advance(Duration::from_secs(59));
-    for _ in 0..20 {
-        server.still_serves().await;
-    }
+    server.still_serves().await;
+    assert_eq!(dropped.available_permits(), 0, "it may yet be read");
     server.harness.clock.advance(Duration::from_secs(1));
-    let read = read_to_end(reader).await;
-    assert!(read.starts_with("HTTP/1.1 200 ") && read.len() < 4 << 20, "{} bytes", read.len());
+    soon(dropped.acquire()).await.unwrap().forget();
 }
 
 #[tokio::test]
