@@ -2,14 +2,13 @@
 // is answered with 200.
 // Usage: node rolling-restart.mjs PATH_TO_BINARY PATH_TO_NGINX
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { checks, startDev } from "./dev.mjs";
+import { certificate as makeCertificate, freePort, said } from "./processes.mjs";
 
 const [binary, nginxBinary] = process.argv.slice(2);
 const HOST = "mcp.example.com";
@@ -18,28 +17,6 @@ const ROUNDS = 2;
 const { check, summary } = checks("rolling restart");
 const folder = mkdtempSync(join(tmpdir(), "rolling-restart-"));
 const inFolder = (name) => join(folder, name);
-
-/** Below the ports that systems give to outgoing connections: one of those could take a replica's while it restarts. */
-const freePort = async () => {
-  const port = 20000 + Math.floor(Math.random() * 10000);
-  const isFree = await new Promise((done) => {
-    const server = createServer().once("error", () => done(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
-  });
-  return isFree ? port : freePort();
-};
-
-/** Completes when a process has said a text on standard error; what it says after that is read and dropped. */
-const said = (child, text) =>
-  new Promise((done, failed) => {
-    const lines = [];
-    createInterface({ input: child.stderr }).on("line", (line) => {
-      if (lines.length < 100) lines.push(line);
-      if (line.includes(text)) done();
-      // What explains a request that was lost; a refused connection is what this is about.
-      if (line.includes("[error]") && !line.includes("Connection refused")) console.error(line);
-    }).once("close", () => failed(new Error(`it ended and said: ${lines.join("\n")}`)));
-  });
 
 /** One of the replicas: `serve` with the tenant of `dev`. */
 class Replica {
@@ -66,8 +43,7 @@ class Replica {
 async function startNginx(replicas) {
   const port = await freePort();
   const [certificate, key] = ["certificate.pem", "key.pem"].map(inFolder);
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
-    "-subj", `/CN=${HOST}`, "-addext", `subjectAltName=DNS:${HOST}`, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+  makeCertificate(HOST, certificate, key);
   let example = readFileSync(new URL("../../config/nginx.example.conf", import.meta.url), "utf8");
   for (const [text, replacement] of [
     ["127.0.0.1:3001", `127.0.0.1:${replicas[0].port}`], ["127.0.0.1:3002", `127.0.0.1:${replicas[1].port}`],

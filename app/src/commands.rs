@@ -28,6 +28,7 @@ use crate::admin::Admin;
 use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::server::{Profile, ServerBuilder};
 use crate::signals::StopSignals;
+use crate::systemd;
 
 /// `EX_USAGE` of sysexits.h: the configuration is at fault, not the machine.
 const BAD_CONFIGURATION: u8 = 64;
@@ -153,7 +154,11 @@ async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
 
 /// Serves until a signal, then drains; the admin listener goes on until that is done.
 async fn run_until_stopped(server: Server, admin: Admin, signals: StopSignals) -> ExitCode {
-    let drained = server.run(signals.first()).await;
+    let stopped = async {
+        signals.first().await;
+        systemd::stopping();
+    };
+    let drained = server.run(stopped).await;
     admin.stop().await;
     match drained {
         Drained::Complete => tracing::info!("stopped"),

@@ -20,6 +20,7 @@ mod toml_text;
 mod value;
 
 pub(crate) use default_text::merged as merged_defaults;
+pub(crate) use files::read as read_file;
 #[cfg(feature = "tenant")]
 pub(crate) use files::read_secret;
 pub(crate) use fingerprint::Fingerprint;

@@ -5,6 +5,7 @@
 //! adapter.
 
 pub mod admin;
+mod certificates;
 mod commands;
 pub mod config;
 pub mod identity;
@@ -12,6 +13,7 @@ mod live;
 mod logging;
 pub mod server;
 mod signals;
+mod systemd;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tool_list;

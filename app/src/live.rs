@@ -8,8 +8,10 @@ use domain::{Announcer, Change, Clock, TokenVerifier};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt};
 use hyper_transport::ReloadHandle;
 
+use crate::certificates::Certificates;
 use crate::config::{Fingerprint, Reload, Settings, reload};
 use crate::signals::Hangups;
+use crate::systemd;
 use crate::upstream_rules::RuleWarnings;
 use crate::wiring::{self, Ports, http_settings, sealing_keys, snapshot};
 
@@ -24,6 +26,7 @@ pub(crate) struct Live {
     settings: Settings,
     ports: Ports,
     changes: Changes,
+    certificates: Certificates,
     rule_warnings: RuleWarnings,
     /// What the providers had when that was last served.
     provided: Fingerprint,
@@ -81,18 +84,32 @@ impl Live {
         rule_warnings: RuleWarnings,
     ) -> Self {
         let provided = ports.offer.provided_now();
-        Self { handle, port, settings, ports, changes, rule_warnings, provided, keeps_verifier: false }
-    }
-
-    /// Serves what the providers have, whenever that changes.
-    pub(crate) async fn follow_providers(mut self) {
-        loop {
-            self.changes.next().await;
-            self.refresh();
+        let certificates = Certificates::new(settings.tls.clone(), Arc::clone(&ports.clock));
+        Self {
+            handle,
+            port,
+            settings,
+            ports,
+            changes,
+            certificates,
+            rule_warnings,
+            provided,
+            keeps_verifier: false,
         }
     }
 
-    /// Serves what the providers have, whenever that changes, and what `load` reads at every SIGHUP: all of it, or none.
+    /// Serves what the providers and the certificate's files have, whenever that changes.
+    pub(crate) async fn follow_providers(mut self) {
+        loop {
+            tokio::select! {
+                () = self.changes.next() => self.refresh(),
+                () = self.certificates.due() => self.certificates.refresh(&self.handle).await,
+            }
+        }
+    }
+
+    /// Serves what the providers and the certificate's files have, whenever that changes, and what `load` reads at every
+    /// SIGHUP: all of it, or none.
     pub(crate) async fn follow(
         mut self,
         mut hangups: Hangups,
@@ -101,8 +118,14 @@ impl Live {
         loop {
             tokio::select! {
                 () = self.changes.next() => self.refresh(),
+                () = self.certificates.due() => self.certificates.refresh(&self.handle).await,
                 hangup = hangups.next() => match hangup {
-                    Some(()) => self.reload(&load).await,
+                    Some(()) => {
+                        systemd::reloading();
+                        self.certificates.refresh(&self.handle).await;
+                        self.reload(&load).await;
+                        systemd::ready("the configuration was read again");
+                    }
                     None => return self.follow_providers().await,
                 },
             }

@@ -11,17 +11,17 @@ use domain::{
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
-use hyper_transport::{HttpSettings, PublicEndpoint, Server};
+use hyper_transport::{HttpSettings, Listener, PublicEndpoint, Server};
 use jwks_verifier::{IdentityProvider, JwksVerifier, Status};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
 use prometheus_metrics::Metrics;
 use system_clock::SystemClock;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use upstream_mcp::Upstream;
 use url::Url;
 
+use crate::certificates;
 use crate::config::{Fingerprint, Settings, Sources};
 
 /// What a server has on offer. Clones share everything.
@@ -282,17 +282,23 @@ pub fn shipped() -> Offer {
     Offer::of_tools(domain::tools::shipped())
 }
 
-/// Creates the server on a listening socket.
+/// Creates the server on a listening socket, with TLS if the settings say so.
 ///
 /// # Errors
-/// When tools and rules do not fit together, or the socket is gone.
-pub fn server(listener: TcpListener, settings: &Settings, ports: Ports) -> anyhow::Result<Server> {
-    let port = listener.local_addr().context("the listening socket is gone")?.port();
+/// When tools and rules do not fit together, or the certificate can't be used.
+pub fn server(listener: impl Into<Listener>, settings: &Settings, ports: Ports) -> anyhow::Result<Server> {
+    let listener = listener.into();
+    let port = listener.tcp_address().map_or(settings.server.port, |address| address.port());
+    let tls = settings.tls.as_ref().map(|files| certificates::first(files, ports.clock.now())).transpose()?;
     let questions = Pool::new(settings.limits.questions, settings.limits.http.shares);
     let mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
     let snapshot = snapshot(settings, ports, sealing_keys(settings))?;
     let http = http_settings(settings, port);
-    Ok(Server::new(listener, &http, settings.limits.http.clone(), Arc::new(mcp), snapshot))
+    let server = Server::new(listener, &http, settings.limits.http.clone(), Arc::new(mcp), snapshot);
+    Ok(match tls {
+        Some(identity) => server.with_tls(identity),
+        None => server,
+    })
 }
 
 /// Returns the keys that seal what tools want remembered: the configured ones, or one that this process makes.

@@ -5,7 +5,7 @@ mod body;
 mod head;
 mod http2;
 mod smuggling;
-mod sockets;
+pub mod sockets;
 
 use serde_json::json;
 

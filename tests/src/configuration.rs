@@ -173,7 +173,8 @@ fn every_fault_is_told_at_once_with_its_key_and_source() {
             "http.allowed_origins (my.toml:14:9): must be a list of texts, none of them empty, not \"https://app.example.com\"",
             "limits.body_bytes (my.toml:16:9): must be a whole number from 1024 to 1073741824, not 1.5",
             "limits.json_depth (my.toml:17:9): must be a whole number from 8 to 128, not 129",
-            "server.bind (my.toml:5:9): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::, not \"everywhere\"",
+            "server.bind (my.toml:5:9): must be an IP address, such as 127.0.0.1, 0.0.0.0 or ::, or a Unix socket, such as \
+             unix:/run/fastmcp-auth0/mcp.sock, or systemd, not \"everywhere\"",
             "server.port (my.toml:4:9): must be a whole number from 0 to 65535, not \"3001\"",
             "server.url (my.toml:6:9): must be an http or https URL, such as https://mcp.example.com, or with the path \
              below which a proxy serves it, such as https://example.com/team, which is none of the server's own paths, not \"https://mcp.example.com/?path\"",

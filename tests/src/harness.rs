@@ -15,10 +15,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{HeaderMap, Request, StatusCode};
-use hyper_transport::{Drained, ReloadHandle};
+use hyper_transport::{Drained, Listener, ReloadHandle};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -39,6 +39,8 @@ pub const NOBODY: &str = "nobody-token";
 pub struct Choices {
     sources: Sources,
     offer: Offer,
+    /// Where it listens, if not on a free port.
+    listener: Option<Listener>,
     /// Changes the ports that they are served behind.
     with_ports: Box<dyn FnOnce(&mut Ports) + Send>,
 }
@@ -50,12 +52,17 @@ impl Choices {
             .set("test", "auth0.issuer", ISSUER)
             .set("test", "auth0.audience", AUDIENCE)
             .set("test", "server.url", URL);
-        Self { sources, offer: wiring::shipped(), with_ports: Box::new(|_| {}) }
+        Self { sources, offer: wiring::shipped(), listener: None, with_ports: Box::new(|_| {}) }
     }
 
     pub fn set(mut self, key: &str, value: impl Into<config::ValueKind>) -> Self {
         self.sources = self.sources.set("test", key, value);
         self
+    }
+
+    /// Listens elsewhere than on a free port.
+    pub fn on(self, listener: Listener) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// Adds a tool after the shipped ones.
@@ -145,8 +152,12 @@ impl Harness {
         {
             verifier.script(token, Ok(good_claims(scopes)));
         }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = match choices.listener {
+            Some(listener) => listener,
+            None => TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
+        };
+        // A Unix socket has none.
+        let address = listener.tcp_address().unwrap_or(([127, 0, 0, 1], 0).into());
         let settings = choices.offer.settings(choices.sources).unwrap();
         let of_test = (Some(Arc::clone(&verifier) as _), Arc::clone(&clock) as _);
         let mut ports = Ports::configured(&settings, of_test.0, of_test.1, choices.offer).unwrap();
@@ -260,18 +271,23 @@ pub fn soon<F: Future>(what: F) -> impl Future<Output = F::Output> {
     }
 }
 
-pub async fn read_to_end(mut stream: TcpStream) -> String {
+pub async fn read_to_end(mut stream: impl AsyncRead + Unpin) -> String {
     let mut text = Vec::new();
     // A reset after the answer is an end, too.
     let _ = soon(stream.read_to_end(&mut text)).await;
     String::from_utf8(text).unwrap()
 }
 
-pub async fn send(stream: TcpStream, request: Request<Full<Bytes>>) -> Answer {
+/// Both sides of a connection.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for C {}
+
+pub async fn send(stream: impl Connection, request: Request<Full<Bytes>>) -> Answer {
     soon(exchange(stream, request)).await
 }
 
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Answer {
+async fn exchange(stream: impl Connection, request: Request<Full<Bytes>>) -> Answer {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
     let response = sender.send_request(request).await.unwrap();

@@ -31,6 +31,7 @@ mod key_server;
 mod keys;
 mod legacy;
 mod limits;
+mod listeners;
 mod local_tenant;
 mod login;
 mod management;

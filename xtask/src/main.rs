@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 25] = [
+const STAGES: [Stage; 26] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -49,6 +49,7 @@ const STAGES: [Stage; 25] = [
     },
     Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
     Stage { name: "observe", about: "metrics, alerts and dashboard, checked by promtool", run: observe },
+    Stage { name: "listeners", about: "TLS, Unix sockets, and the units of systemd", run: listeners },
     Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
     Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
 ];
@@ -197,6 +198,14 @@ fn observe() -> Result {
     let own = root().join(".ci/out/prometheus/usr/bin/promtool");
     let promtool = if own.is_file() { own } else { installed("promtool")? };
     client(node("observe.mjs").arg(server()?).arg(promtool).arg(python_binary()))
+}
+
+fn listeners() -> Result {
+    build()?;
+    for program in ["systemd-analyze", "systemd-socket-activate", "curl"] {
+        installed(program)?;
+    }
+    client(node("listeners.mjs").arg(server()?).arg(installed("nginx")?))
 }
 
 fn restart() -> Result {

@@ -2,7 +2,6 @@
 //! logged together.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use mcp_protocol::LogFields;
 
 use crate::credentials::bearer_token;
 use crate::problem::{Cause, ErrorFacts};
+use crate::socket::Peer;
 
 /// The maximum length of a text that its client chose, in characters, and of the items of a list.
 const MAX_TEXT: usize = 128;
@@ -54,7 +54,7 @@ impl RequestIds {
 pub(crate) struct Record {
     observer: Arc<dyn Observer>,
     /// The other end of the connection: the client, or the proxy before the server.
-    peer: SocketAddr,
+    peer: Peer,
     method: Method,
     target: Uri,
     /// The principal of an authenticated request.
@@ -90,7 +90,7 @@ struct Details {
 }
 
 impl Record {
-    pub(crate) fn new(request: &Parts, peer: SocketAddr, observer: &Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(request: &Parts, peer: Peer, observer: &Arc<dyn Observer>) -> Self {
         observer.observe(Event::RequestBegan);
         Self {
             observer: Arc::clone(observer),

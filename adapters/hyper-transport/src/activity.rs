@@ -4,31 +4,20 @@
 //! not get 75 s for the other. It also closes at once, both when a client has sent all that it will, which may well wait
 //! for its answer, and when it has not, which then loses its answer.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use domain::{Clock, Lease};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::outbox::{Delivery, FREE_UNSENT, MAX_UNSENT, Outbox, Stall, StreamHandle};
 use crate::problem::Problem;
 use crate::settings::Limits;
 
-/// How long a request is worked on after its client has shut its side down. The client may wait for its answer (RFC 9112
-/// section 9.6) or be gone, and only a write tells.
-const HALF_CLOSED: Duration = Duration::from_secs(10);
 /// How long a connection is kept for a request that may be on its way when the server stops.
 const LAST_REQUEST_PATIENCE: Duration = Duration::from_secs(1);
-/// How long, and how much, is read and thrown away of a request that was refused, or came too late. TCP resets a connection
-/// that is closed with bytes unread, and the client loses the answer that is on its way (RFC 9112 section 9.6).
+/// How long is read and thrown away of a request that was refused, or came too late. TCP resets a connection that is closed
+/// with bytes unread, and the client loses the answer that is on its way (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(5);
-const MAX_LINGERED: usize = 8 * 1024 * 1024;
 
 /// A connection's state, shared by its I/O, its requests and its watch.
 pub(crate) struct Activity {
@@ -163,13 +152,13 @@ impl Activity {
     }
 
     /// Returns whether a half-close must be looked for: between requests, and in HTTP/2, hyper does it.
-    fn awaits_half_close(&self) -> bool {
+    pub(crate) fn awaits_half_close(&self) -> bool {
         let state = self.state();
         state.phase == Phase::Busy && !state.multiplexed && state.half_closed_until.is_none()
     }
 
     /// Notes a half-close. A modern client cancels a call by closing its stream, which takes effect at once.
-    fn half_closed(&self, patience: Duration) {
+    pub(crate) fn half_closed(&self, patience: Duration) {
         let mut state = self.state();
         let patience = if state.streams { Duration::ZERO } else { patience };
         state.half_closed_until = Some(self.clock.uptime() + patience);
@@ -178,7 +167,7 @@ impl Activity {
 
     /// Returns whether further bytes are to be read once the answers are sent: after a head that hyper refused, after a body
     /// that was refused here, or for a request that arrived after the last answer, as when the server stops.
-    fn lingers(&self, is_more_there: bool) -> bool {
+    pub(crate) fn lingers(&self, is_more_there: bool) -> bool {
         let mut state = self.state();
         let came_too_late = is_more_there && !state.multiplexed;
         if state.phase == Phase::Head || state.left_unread || came_too_late {
@@ -189,7 +178,7 @@ impl Activity {
         state.phase == Phase::Lingering
     }
 
-    fn bytes_read(&self) {
+    pub(crate) fn bytes_read(&self) {
         let mut state = self.state();
         // HTTP/2 has frames between requests that are no heads.
         if state.phase == Phase::Idle && !state.multiplexed {
@@ -199,14 +188,14 @@ impl Activity {
     }
 
     /// Notes that hyper waits for more of a head, whose deadline now matters.
-    fn starved(&self) {
+    pub(crate) fn starved(&self) {
         if self.state().phase == Phase::Head {
             self.outbox.sooner.notify_one();
         }
     }
 
     /// Notes progress of a write: a slow reader is not idle. In HTTP/2 replies to pings are written, too, and do not count.
-    fn bytes_written(&self) {
+    pub(crate) fn bytes_written(&self) {
         let mut state = self.state();
         state.blocked_since = None;
         if state.phase == Phase::Idle && !state.multiplexed {
@@ -215,7 +204,7 @@ impl Activity {
     }
 
     /// Notes that the client reads nothing.
-    fn blocked(&self) {
+    pub(crate) fn blocked(&self) {
         let mut state = self.state();
         if state.blocked_since.is_none() {
             state.blocked_since = Some(self.clock.uptime());
@@ -294,110 +283,5 @@ impl Drop for RequestGuard {
             state.phase = Phase::Idle;
             state.since = self.activity.clock.uptime();
         }
-    }
-}
-
-/// A connection's I/O, which reports to its activity.
-pub(crate) struct WatchedIo {
-    io: TokioIo<TcpStream>,
-    activity: Arc<Activity>,
-    /// The number of bytes that were discarded since this side was shut down.
-    lingered: Option<usize>,
-}
-
-impl WatchedIo {
-    pub(crate) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { io: TokioIo::new(stream), activity, lingered: None }
-    }
-
-    /// Checks whether the client has shut its side down, and wakes the task when it does. During a request hyper either ends
-    /// the connection then, or (`half_close`) does not check.
-    fn watch_for_half_close(&self, cx: &mut Context<'_>) {
-        if !self.activity.awaits_half_close() {
-            return;
-        }
-        match self.poll_peek(cx) {
-            Poll::Ready(Ok(0)) => self.activity.half_closed(HALF_CLOSED),
-            Poll::Ready(Err(_)) => self.activity.half_closed(Duration::ZERO),
-            Poll::Ready(Ok(_)) | Poll::Pending => {}
-        }
-    }
-
-    fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.io.inner().poll_peek(cx, &mut ReadBuf::new(&mut [0]))
-    }
-
-    /// Discards what the client still sends, until it closes, or until it is too much.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut waste = [0; 8192];
-        while self.lingered.is_some_and(|bytes| bytes <= MAX_LINGERED) {
-            let mut buf = ReadBuf::new(&mut waste);
-            std::task::ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut buf))?;
-            if buf.filled().is_empty() {
-                break;
-            }
-            self.lingered = self.lingered.map(|bytes| bytes + buf.filled().len());
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Read for WatchedIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        match &read {
-            Poll::Ready(_) => self.activity.bytes_read(),
-            Poll::Pending => self.activity.starved(),
-        }
-        read
-    }
-}
-
-impl Write for WatchedIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        match &written {
-            Poll::Ready(_) => self.activity.bytes_written(),
-            Poll::Pending => self.activity.blocked(),
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch_for_half_close(cx);
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingered.is_none() {
-            std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-            let is_more_there = matches!(self.poll_peek(cx), Poll::Ready(Ok(bytes)) if bytes > 0);
-            if !self.activity.lingers(is_more_there) {
-                return Poll::Ready(Ok(()));
-            }
-            self.lingered = Some(0);
-        }
-        self.poll_linger(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        match &written {
-            Poll::Ready(_) => self.activity.bytes_written(),
-            Poll::Pending => self.activity.blocked(),
-        }
-        written
     }
 }

@@ -1,4 +1,4 @@
-//! MCP's Streamable HTTP over raw hyper, HTTP/1.1 and HTTP/2 without TLS.
+//! MCP's Streamable HTTP over raw hyper: HTTP/1.1 and HTTP/2, over TCP or Unix sockets, with TLS or without.
 //!
 //! This crate owns what is HTTP's: routes, limits, CORS, `Host` and `Origin`, bearer credentials and challenges (RFC 6750),
 //! metadata documents (RFC 9728, RFC 8414), drain. `mcp-protocol` knows what a message means, the domain who may do what. Its
@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod head;
 mod host_policy;
 mod limiter;
+mod listener;
 mod outbox;
 mod problem;
 mod public;
@@ -28,9 +29,14 @@ mod router;
 mod server;
 mod settings;
 mod shared;
+mod socket;
+mod tls;
+mod watched_io;
 
 pub use allow_list::{AllowListError, AllowedHost, AllowedOrigin};
 pub use limiter::Usage;
+pub use listener::{ListenError, Listener};
 pub use published::{Published, published};
 pub use server::{Drained, ReloadHandle, Server, ServerStatus};
 pub use settings::{HttpSettings, Limits, PublicEndpoint};
+pub use tls::{TlsIdentity, TlsIdentityError};

@@ -1,6 +1,5 @@
 //! From a request to its route: `Host` and `Origin` first, then CORS, then the method.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use crate::host_policy::{Caller, named_authority, names_none};
 use crate::problem::Problem;
 use crate::public::{Endpoint, Route};
 use crate::shared::{Shared, Snapshot};
+use crate::socket::Peer;
 use crate::{body, cors, endpoint};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,7 +43,7 @@ impl Shared {
         &self,
         request: Request<Incoming>,
         guard: RequestGuard,
-        peer: SocketAddr,
+        peer: Peer,
         is_spare: bool,
     ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
@@ -262,7 +262,7 @@ mod tests {
             let request = expect.into_iter().fold(request, |request, value| request.header(EXPECT, value));
             let (head, ()) = request.body(()).unwrap().into_parts();
             let observer: Arc<dyn domain::Observer> = Arc::new(domain::NoopObserver);
-            let mut record = Record::new(&head, SocketAddr::from(([127, 0, 0, 1], 1)), &observer);
+            let mut record = Record::new(&head, Peer::Unix, &observer);
             record.body = body;
             let mut response = Response::new(AnswerBody::empty());
             if closes {

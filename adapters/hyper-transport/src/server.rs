@@ -18,15 +18,18 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys};
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activity::{Activity, WatchedIo};
+use crate::activity::Activity;
 use crate::limiter::{ConnectionPermit, SPARE_PATIENCE, Usage};
+use crate::listener::Listener;
 use crate::outbox::StreamExecutor;
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
+use crate::socket::{Peer, Socket};
+use crate::tls::TlsIdentity;
+use crate::watched_io::{Stream, WatchedIo, WatchedSocket};
 
 /// How far a head may exceed the limit and still be read, so that its answer explains the refusal: hyper's own 431, for longer
 /// ones, has no body and no log line.
@@ -38,17 +41,13 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// The pause after a failed accept, usually for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The maximum number of connections that are taken when the socket is closed: what the kernel holds ready, not a flood.
-const MAX_LAST: usize = 4096;
 /// The response on a connection beyond the limit and the spare ones.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// An HTTP server on a listening socket.
+/// An HTTP server on listening sockets.
 pub struct Server {
-    listener: TcpListener,
-    /// A second one, for the other address family.
-    second: Option<TcpListener>,
+    listeners: Vec<Listener>,
     shared: Arc<Shared>,
 }
 
@@ -60,6 +59,16 @@ impl ReloadHandle {
     /// Requests under way go on with the snapshot that they began with.
     pub fn replace(&self, settings: &HttpSettings, snapshot: ProtocolSnapshot) {
         self.0.replace(settings, snapshot);
+    }
+
+    /// Has new connections see another certificate; those that there are go on. Returns false if it is the present one.
+    #[must_use]
+    pub fn replace_tls(&self, identity: TlsIdentity) -> bool {
+        let is_other = self.0.tls().is_none_or(|present| *present != identity);
+        if is_other {
+            self.0.set_tls(identity);
+        }
+        is_other
     }
 
     /// Returns the present snapshot's keys, for the next one.
@@ -106,19 +115,28 @@ impl Server {
     /// Creates a server that has not yet accepted anything.
     #[must_use]
     pub fn new(
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         settings: &HttpSettings,
         limits: Limits,
         mcp: Arc<McpServer>,
         snapshot: ProtocolSnapshot,
     ) -> Self {
-        Self { listener, second: None, shared: Arc::new(Shared::new(settings, limits, mcp, snapshot)) }
+        let shared = Arc::new(Shared::new(settings, limits, mcp, snapshot));
+        Self { listeners: vec![listener.into()], shared }
     }
 
-    /// Listens on a second socket, too: the same port of the other address family.
+    /// Listens on another socket, too.
     #[must_use]
-    pub fn also_on(self, listener: TcpListener) -> Self {
-        Self { second: Some(listener), ..self }
+    pub fn also_on(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// Serves TLS, and nothing else, on all of its sockets.
+    #[must_use]
+    pub fn with_tls(self, identity: TlsIdentity) -> Self {
+        self.shared.set_tls(identity);
+        self
     }
 
     /// Returns a handle that changes what the running server serves.
@@ -133,12 +151,10 @@ impl Server {
         ServerStatus(Arc::clone(&self.shared))
     }
 
-    /// Returns the address that it listens on.
-    ///
-    /// # Errors
-    /// The error of the operating system.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Returns the first TCP address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listeners.iter().find_map(Listener::tcp_address)
     }
 
     /// Serves until `stop` completes; then reports that it is not ready, accepts nothing more after the drain delay, and
@@ -148,8 +164,8 @@ impl Server {
         self.accept_until(stop, &connections).await;
         self.shared.drain();
         self.accept_until(self.shared.clock().sleep(self.shared.limits.drain_delay), &connections).await;
-        for listener in [Some(self.listener), self.second].into_iter().flatten() {
-            connections.take_last(listener);
+        for listener in self.listeners {
+            listener.take_last(|socket, peer| connections.take(socket, peer));
         }
         self.shared.mcp.end_subscriptions();
         connections.finish().await
@@ -163,7 +179,7 @@ impl Server {
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => connections.take(stream, peer),
+                Ok((socket, peer)) => connections.take(socket, peer),
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     self.shared.clock().sleep(ACCEPT_PAUSE).await;
@@ -172,10 +188,9 @@ impl Server {
         }
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let listeners = || std::iter::once(&self.listener).chain(&self.second);
+    async fn accept(&self) -> io::Result<(Socket, Peer)> {
         poll_fn(|cx| {
-            let mut accepted = listeners().map(|listener| listener.poll_accept(cx));
+            let mut accepted = self.listeners.iter().map(|listener| listener.poll_accept(cx));
             accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
         })
         .await
@@ -196,39 +211,24 @@ impl Connections {
         Self { shared, tasks: TaskTracker::new(), draining, closing }
     }
 
-    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+    fn take(&self, socket: Socket, peer: Peer) {
         let Some(permit) = self.shared.limiter.try_acquire_connection() else {
-            // The socket's buffer is empty, so this does not block; if it fails, the connection is just closed.
-            let _ = stream.try_write(BUSY);
+            // The socket's buffer is empty, so this does not block; if it fails, the connection is just closed. To TLS it would
+            // be noise.
+            if self.shared.tls().is_none() {
+                let _ = socket.try_write(BUSY);
+            }
             return;
         };
-        // Answers are small and whole: waiting to fill a segment only delays them.
-        let _ = stream.set_nodelay(true);
+        socket.set_nodelay();
         let (shared, draining, closing) =
             (Arc::clone(&self.shared), self.draining.clone(), self.closing.clone());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = serve(shared, (stream, peer), permit, draining) => {}
+                () = serve(shared, (socket, peer), permit, draining) => {}
                 () = closing.cancelled() => {}
             }
         });
-    }
-
-    /// Accepts the connections that the kernel has ready, and closes the socket, which resets all others. The kernel is asked
-    /// directly: tokio learns of a connection only once its reactor has run.
-    fn take_last(&self, listener: TcpListener) {
-        ignore_handshakes(&listener);
-        let Ok(listener) = listener.into_std() else {
-            return;
-        };
-        for _ in 0..MAX_LAST {
-            let Ok((stream, peer)) = listener.accept() else {
-                return;
-            };
-            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-                self.take(stream, peer);
-            }
-        }
     }
 
     /// Waits for the connections to end, for as long as the drain limit allows.
@@ -247,24 +247,9 @@ impl Connections {
     }
 }
 
-/// Has the kernel drop the handshakes that begin from now on, with a packet filter that accepts nothing. Otherwise one that
-/// completes between the last `accept` and the end of the socket would be reset, and a proxy answers 502 for what it had
-/// sent; so it sends its first packet again after a second, is refused, and goes to another replica.
-#[cfg(target_os = "linux")]
-fn ignore_handshakes(listener: &TcpListener) {
-    /// `BPF_RET | BPF_K`: returns a constant, the number of bytes to keep of a packet.
-    const RETURN: u16 = 0x06;
-    // A kernel without filters leaves the moment above, and nothing else.
-    let _ = socket2::SockRef::from(listener).attach_filter(&[socket2::SockFilter::new(RETURN, 0, 0, 0)]);
-}
-
-/// Other systems' filters have other shapes, and such a server is no replica behind a proxy.
-#[cfg(not(target_os = "linux"))]
-fn ignore_handshakes(_: &TcpListener) {}
-
 async fn serve(
     shared: Arc<Shared>,
-    (stream, peer): (TcpStream, SocketAddr),
+    (socket, peer): (Socket, Peer),
     permit: ConnectionPermit,
     draining: CancellationToken,
 ) {
@@ -289,11 +274,14 @@ async fn serve(
     let expired = activity.expired();
     let ended = ended(&ending, &activity, &shared);
     tokio::pin!(expired, ended);
-    let is_http1 = tokio::select! {
+    let opened = tokio::select! {
         biased;
-        is_http1 = speaks_http1(&stream) => is_http1,
+        opened = open(&shared, WatchedSocket::new(socket, Arc::clone(&activity)), patience) => opened,
         () = &mut expired => return,
         () = &mut ended => return,
+    };
+    let Some((is_http1, stream)) = opened else {
+        return;
     };
     let io = WatchedIo::new(stream, Arc::clone(&activity));
     if is_http1 {
@@ -310,12 +298,33 @@ async fn ended(ending: &CancellationToken, activity: &Activity, shared: &Shared)
     shared.clock().sleep(activity.last_request_patience(shared.limits.drain_delay)).await;
 }
 
+/// Waits for a connection's first bytes, and with TLS for the end of the handshake. Returns whether HTTP/1.1 follows.
+async fn open(shared: &Shared, socket: WatchedSocket, patience: Duration) -> Option<(bool, Stream)> {
+    let Some(identity) = shared.tls() else {
+        return Some((speaks_http1(&socket).await, Stream::Plain(socket)));
+    };
+    // A client that is slow at its handshake is slow at its head.
+    let time = shared.limits.header_read.min(patience);
+    // In a box of its own: no connection without TLS has room for it.
+    let accepted = tokio::select! {
+        accepted = Box::pin(identity.accept(socket)) => accepted,
+        () = shared.clock().sleep(time) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    match accepted {
+        Ok((is_http1, stream)) => Some((is_http1, Stream::tls(stream))),
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+    }
+}
+
 /// Returns whether the first bytes are no beginning of HTTP/2's preface (RFC 9113 section 3.4). They stay unread: hyper-util
 /// would pass on those that it reads for this, and hyper, with a head in pieces, makes its buffer twice as large.
-async fn speaks_http1(stream: &TcpStream) -> bool {
+async fn speaks_http1(socket: &WatchedSocket) -> bool {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut first = [0; PREFACE.len()];
-    match stream.peek(&mut first).await {
+    match socket.peek(&mut first).await {
         Ok(count) => !PREFACE.starts_with(first.get(..count).unwrap_or_default()),
         Err(_) => false,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use domain::{Clock, Service};
 use mcp_protocol::{McpServer, ProtocolSnapshot};
 
@@ -12,6 +12,7 @@ use crate::host_policy::HostPolicy;
 use crate::limiter::Limiter;
 use crate::public::Endpoints;
 use crate::settings::{HttpSettings, Limits};
+use crate::tls::TlsIdentity;
 
 /// The server's unchanging parts, whether it is ending, and the present snapshot.
 pub(crate) struct Shared {
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) ids: RequestIds,
     pub(crate) limiter: Arc<Limiter>,
     snapshot: ArcSwap<Snapshot>,
+    /// What the server proves its name with, where it serves TLS.
+    tls: ArcSwapOption<TlsIdentity>,
     draining: AtomicBool,
     readiness: Readiness,
 }
@@ -61,6 +64,7 @@ impl Shared {
             ids: RequestIds::new(),
             limiter: Arc::new(Limiter::new(&limits, Arc::clone(&clock))),
             snapshot: ArcSwap::from_pointee(Snapshot::new(settings, snapshot)),
+            tls: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
             readiness: Readiness::default(),
             clock,
@@ -79,6 +83,15 @@ impl Shared {
         let snapshot = Arc::new(Snapshot::new(settings, snapshot));
         self.snapshot.store(Arc::clone(&snapshot));
         self.mcp.reloaded(&snapshot.protocol);
+    }
+
+    /// Returns what new connections prove the server's name with; `None` without TLS.
+    pub(crate) fn tls(&self) -> Option<Arc<TlsIdentity>> {
+        self.tls.load_full()
+    }
+
+    pub(crate) fn set_tls(&self, identity: TlsIdentity) {
+        self.tls.store(Some(Arc::new(identity)));
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

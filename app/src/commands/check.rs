@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use domain::{Catalog, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec};
+use domain::{Catalog, Clock, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec, UnixSeconds};
 use hyper_transport::PublicEndpoint;
 use online_checks::Check;
 use serde::Serialize;
+use system_clock::SystemClock;
 
 use super::loading::{json, load, print_refusal};
 use super::upstreams::{self, UpstreamReport};
 use super::{ServiceArguments, eprint, online, print, runtime};
+use crate::certificates::Certificate;
+use crate::config::settings::tls::TlsFiles;
 use crate::config::{Settings, shown_key};
 use crate::server::ServerBuilder;
 use crate::upstream_rules::deciding_key;
@@ -41,6 +44,9 @@ struct Report {
     upstreams: Vec<UpstreamReport>,
     /// What a first login asks for.
     login_scopes: Vec<String>,
+    /// The certificate of the listening sockets, if they have TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateReport>,
     warnings: Vec<String>,
     /// What was asked for over the network, and what came of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +64,43 @@ impl EndpointReport {
     fn of(endpoint: &PublicEndpoint) -> Self {
         let (url, metadata) = (endpoint.url(), endpoint.metadata_url());
         Self { url, metadata, audience: endpoint.resource.to_string() }
+    }
+}
+
+#[derive(Serialize)]
+struct CertificateReport {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_until: Option<String>,
+    /// Why clients would refuse it, or the server can't use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// They are among those of the report.
+    #[serde(skip)]
+    warnings: Vec<String>,
+}
+
+impl CertificateReport {
+    fn of(files: &TlsFiles, now: UnixSeconds) -> Self {
+        let file = files.certificate.display().to_string();
+        match Certificate::read(files) {
+            Ok(certificate) => {
+                let (from, until) = certificate.validity();
+                Self {
+                    file,
+                    valid_from: Some(from),
+                    valid_until: Some(until),
+                    problem: certificate.fault(now),
+                    warnings: certificate.warnings(files, now),
+                }
+            }
+            Err(error) => {
+                let problem = Some(format!("{error:#}"));
+                Self { file, valid_from: None, valid_until: None, problem, warnings: Vec::new() }
+            }
+        }
     }
 }
 
@@ -129,6 +172,8 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     let all_fit = !misfits.any(|misfit| misfit.is_fault);
     let report = report(&settings, catalog, upstreams, arguments.online)?;
     let no_problem = !report.online.iter().flatten().any(Check::is_problem);
+    let certificate_problem =
+        report.certificate.as_ref().and_then(|certificate| certificate.problem.as_ref());
     if arguments.json {
         print(&json(&report)?);
     } else {
@@ -137,7 +182,14 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
     if !all_fit {
         eprint("error: a rule with `scopes` or `hidden` names a tool that the upstream does not have");
     }
-    Ok(if all_there && all_fit && no_problem { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if let Some(problem) = certificate_problem {
+        eprint(&format!("error: {problem}"));
+    }
+    Ok(if all_there && all_fit && no_problem && certificate_problem.is_none() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn report(
@@ -147,7 +199,10 @@ fn report(
     asks_online: bool,
 ) -> anyhow::Result<Report> {
     let http = http_settings(settings, settings.server.port);
+    let now = SystemClock::start().now().seconds();
+    let certificate = settings.tls.as_ref().map(|files| CertificateReport::of(files, now));
     let warnings = settings.warnings.iter().cloned().chain(audience_warnings(settings, &http));
+    let warnings = warnings.chain(certificate.iter().flat_map(|certificate| certificate.warnings.clone()));
     let misfits = upstreams.iter().flat_map(|upstream| &upstream.misfits);
     let warnings = warnings.chain(misfits.map(|misfit| misfit.message.clone())).collect();
     let values = settings.effective.iter().map(|effective| ValueReport {
@@ -165,6 +220,7 @@ fn report(
         tools,
         upstreams,
         login_scopes: texts(login.iter()),
+        certificate,
         warnings,
         online: if asks_online { Some(online::run(settings, &login)?) } else { None },
     })
@@ -262,6 +318,9 @@ fn show(settings: &Settings, report: &Report) {
     print(&format!("\nissuer {}", report.issuer));
     for EndpointReport { url, audience, .. } in &report.endpoints {
         print(&format!("endpoint {url}, audience {audience}"));
+    }
+    if let Some(CertificateReport { file, valid_until: Some(until), .. }) = &report.certificate {
+        print(&format!("certificate {file}, valid until {until}"));
     }
     for warning in &report.warnings {
         eprint(&format!("warning: {warning}"));

@@ -273,6 +273,10 @@ fn refuse(settings: &Settings) -> Result<(), Problems> {
     if let Some(bind) = settings.admin.bind.filter(|bind| !bind.ip().is_loopback()) {
         return Err(refusal("admin.bind".into(), format!("dev listens on loopback only, not on {bind}")));
     }
+    if settings.tls.is_some() {
+        let message = "dev has no TLS: clients reach it by http on this machine".to_owned();
+        return Err(refusal("tls.certificate_file".into(), message));
+    }
     let own = settings.endpoints.iter().find(|endpoint| [IPV4, IPV6].contains(&endpoint.name.as_str()));
     own.map_or(Ok(()), |endpoint| {
         let message = "dev sets it itself; give yours another name".to_owned();

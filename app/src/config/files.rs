@@ -34,7 +34,7 @@ impl FileError {
 }
 
 /// Reads a whole file.
-pub(super) fn read(path: &Path, max_bytes: u64) -> Result<String, FileError> {
+pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<String, FileError> {
     // Judged before it is opened: opening a pipe waits for whoever writes to it.
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_dir() {

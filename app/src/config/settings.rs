@@ -17,6 +17,7 @@ pub mod managed_tenant;
 pub mod mcp;
 pub mod scopes;
 pub mod server;
+pub mod tls;
 pub mod tokens;
 pub mod tools;
 pub mod upstreams;
@@ -74,6 +75,8 @@ macro_rules! sections {
 sections! {
     /// Where the server listens, and how clients reach it.
     server(): server::Server,
+    /// Where the certificate of the listening sockets is, if they have TLS.
+    tls(server): Option<tls::TlsFiles>,
     /// Whose tokens are accepted, and for which audience.
     auth0(): auth0::Auth0,
     /// What the commands `tenant` ask of the Auth0 tenant.
@@ -81,7 +84,7 @@ sections! {
     /// When a token is acceptable.
     tokens(): tokens::Tokens,
     /// Further addresses under which clients reach the server.
-    endpoints(server): Vec<endpoints::NamedEndpoint>,
+    endpoints(server, tls): Vec<endpoints::NamedEndpoint>,
     /// How signing keys are fetched.
     keys(auth0): jwks_verifier::Options,
     /// Which web pages may call, and which hosts are answered to.
@@ -111,7 +114,7 @@ impl Settings {
     /// Returns the URL below which clients reach the server, once its port is known.
     #[must_use]
     pub fn base_url(&self, port: u16) -> Url {
-        self.server.base_url(port)
+        self.server.base_url(port, self.tls.is_some())
     }
 
     /// Returns when a token is acceptable, at any of the endpoints.
@@ -154,6 +157,7 @@ mod tests {
             ("server.bind", Reload::RestartRequired),
             ("server.port", Reload::RestartRequired),
             ("server.url", Reload::Applied),
+            ("tls.key_file", Reload::RestartRequired),
             ("auth0.domain", Reload::FetchesKeys),
             ("auth0.issuer", Reload::FetchesKeys),
             ("auth0.audience", Reload::Applied),

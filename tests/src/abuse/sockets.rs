@@ -121,8 +121,8 @@ async fn what_a_client_that_has_gone_asked_for_ends_soon() {
 }
 
 /// Tells more than sockets hold, and waits.
-struct Loud {
-    dropped: Arc<Semaphore>,
+pub struct Loud {
+    pub dropped: Arc<Semaphore>,
 }
 
 #[async_trait]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::context::Context;
-use super::server::Server;
+use super::server::{Bind, Server};
 use crate::config::key::{Key, Reload, Text};
 use crate::config::reader::Reader;
 use crate::config::shown;
@@ -37,7 +37,9 @@ pub(super) fn read(read: &mut Reader, _: &Context<'_>, server: &Server) -> Admin
         read.problem(BIND.name, message);
         return Admin { bind: None };
     };
-    if bind.port() != 0 && bind == SocketAddr::new(server.bind, server.port) {
+    let is_the_servers =
+        matches!(server.bind, Bind::Address(address) if bind == SocketAddr::new(address, server.port));
+    if bind.port() != 0 && is_the_servers {
         read.problem(
             BIND.name,
             "is where the server itself listens (server.bind, server.port): set another port",

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::context::Context;
 use super::server::Server;
+use super::tls::TlsFiles;
 use crate::config::key::{Key, Reload, Text};
 use crate::config::reader::Reader;
 use crate::config::{addresses, shown};
@@ -38,10 +39,16 @@ pub struct NamedEndpoint {
 }
 
 /// Reads the table. Each endpoint has a URL of its own, so that a request can tell which it is for.
-pub(super) fn read(read: &mut Reader, _: &Context<'_>, server: &Server) -> Vec<NamedEndpoint> {
+#[expect(clippy::ref_option, reason = "sections are handed on as they are")]
+pub(super) fn read(
+    read: &mut Reader,
+    _: &Context<'_>,
+    server: &Server,
+    tls: &Option<TlsFiles>,
+) -> Vec<NamedEndpoint> {
     // A slash at the end makes no other endpoint.
     let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-    let mut taken = vec![plain(&server.base_url(server.port))];
+    let mut taken = vec![plain(&server.base_url(server.port, tls.is_some()))];
     let mut endpoints: Vec<NamedEndpoint> = Vec::new();
     for name in read.tables(&["endpoints"]) {
         let (text, audience) = (read.text_of(&URL, &[&name]), read.text_of(&AUDIENCE, &[&name]));
