@@ -149,7 +149,7 @@ fn an_organization_blocks_third_parties_unless_it_allows_them() {
     let seen = "they do not admit third-party clients: a, b, d";
     assert_eq!(
         found(|present| present.organizations = Some(organizations)),
-        one(Setting::OrganizationAccess, Severity::Warning, seen)
+        one(Setting::OrganizationAccess, Severity::Advice, seen)
     );
 }
 
@@ -159,7 +159,7 @@ fn many_clients_are_found_from_the_hundred_and_first() {
     assert_eq!(found(|present| present.clients = clients(100)), []);
     assert_eq!(
         found(|present| present.clients = clients(101)),
-        one(Setting::ClientCount, Severity::Warning, "there are 101 third-party clients")
+        one(Setting::ClientCount, Severity::Advice, "there are 101 third-party clients")
     );
 }
 
@@ -188,7 +188,7 @@ fn roles_that_nobody_has_are_found_where_nobody_has_any() {
     let seen = "no user has any of the roles Admin";
     assert_eq!(
         found(|present| present.unassigned_roles = unassigned(&["Admin"])),
-        one(Setting::RoleAssignment, Severity::Warning, seen)
+        one(Setting::RoleAssignment, Severity::Advice, seen)
     );
     assert_eq!(found(|present| present.unassigned_roles = unassigned(&[])), []);
 }
