@@ -54,7 +54,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     BTreeMap::from([
         (SYNTAX, BTreeSet::new()),
         ("fastmcp-auth0-domain", BTreeSet::from([SYNTAX])),
-        ("fastmcp-auth0-tenant", BTreeSet::new()),
+        ("fastmcp-auth0-tenant", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0-management", BTreeSet::from([SYNTAX, "fastmcp-auth0-tenant"])),
         ("fastmcp-auth0-mcp-protocol", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
         (

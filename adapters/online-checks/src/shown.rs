@@ -1,5 +1,7 @@
 //! Texts from the network, as people may see them.
 
+use syntax::unseen::is_unseen;
+
 /// More of a text is never shown.
 const MAX_CHARS: usize = 200;
 
@@ -20,9 +22,9 @@ pub(crate) fn shown_bytes(bytes: &[u8]) -> String {
 
 /// Quotes stay as they are: most of what is shown is JSON.
 fn escaped(character: char) -> impl Iterator<Item = char> {
-    let plain = matches!(character, '"' | '\'' | '\\').then_some(character);
-    let escaped = plain.is_none().then(|| character.escape_debug());
-    plain.into_iter().chain(escaped.into_iter().flatten())
+    let is_unseen = is_unseen(character);
+    let escaped = is_unseen.then(|| character.escape_default());
+    (!is_unseen).then_some(character).into_iter().chain(escaped.into_iter().flatten())
 }
 
 #[cfg(test)]

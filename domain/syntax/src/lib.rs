@@ -3,6 +3,7 @@
 //! - [`strict_json`]: JSON that means one thing only
 //! - [`scope_token`]: the grammar of OAuth scopes
 //! - [`loopback`]: hosts that are this machine
+//! - [`unseen`]: characters that a reader does not see, or that a terminal obeys
 //! - [`port`]: ports of URLs and `Host` fields
 //!
 //! Everything here is a pure function of a text. The crate knows no HTTP and no OAuth endpoint, and depends on no other
@@ -12,3 +13,4 @@ pub mod loopback;
 pub mod port;
 pub mod scope_token;
 pub mod strict_json;
+pub mod unseen;

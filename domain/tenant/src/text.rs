@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::Value;
+use syntax::unseen::is_unseen;
 
 use crate::plan::{Action, Change, FieldChange, Plan};
 
@@ -117,19 +118,8 @@ fn shown(value: &Value) -> String {
 /// Escapes control characters and what can't be seen, which names at a tenant may have.
 #[must_use]
 pub fn safe(text: &str) -> String {
-    let escape = |c: char| {
-        // Tags are outside of the basic plane.
-        let is_unsafe = is_unseen(c) || matches!(c, '\u{e0000}'..='\u{e007f}');
-        if is_unsafe { c.escape_unicode().to_string() } else { c.to_string() }
-    };
+    let escape = |c: char| if is_unseen(c) { c.escape_unicode().to_string() } else { c.to_string() };
     text.chars().map(escape).collect()
-}
-
-/// Returns whether a character of the basic plane is obeyed by terminals, is invisible, or might change how a line reads.
-pub(crate) fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use syntax::unseen::is_unseen;
+
 /// The maximum length of a value that is repeated, in characters.
 const MAX_VALUE: usize = 200;
 /// The maximum number of values that are repeated.
@@ -12,7 +14,7 @@ const MAX_VALUES: usize = 8;
 pub(super) fn for_terminals(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c != '\n' && (c.is_control() || c.escape_debug().count() > "\\n".len()) {
+        if c != '\n' && is_unseen(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(shown, "\\u{unit:04x}");
             }

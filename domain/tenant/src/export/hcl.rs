@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::text::is_unseen;
+use syntax::unseen::is_unseen;
 
 /// A list on one line is no longer than this.
 const MAX_LIST: usize = 100;
@@ -196,12 +196,23 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// Adds a character by its number, which HCL and YAML write alike.
 pub(super) fn escape(out: &mut String, c: char) {
-    let _ = write!(out, "\\u{:04x}", u32::from(c));
+    let _ = match u32::from(c) {
+        number @ ..=0xffff => write!(out, "\\u{number:04x}"),
+        number => write!(out, "\\U{number:08x}"),
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn characters_outside_of_the_basic_plane_have_eight_digits() {
+        let mut out = String::new();
+        escape(&mut out, '\u{202e}');
+        escape(&mut out, '\u{e0041}');
+        assert_eq!(out, "\\u202e\\U000e0041");
+    }
 
     #[test]
     fn runs_are_aligned_and_blocks_set_apart() {

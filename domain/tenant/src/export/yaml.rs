@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::hcl::escape;
-use crate::text::is_unseen;
+use syntax::unseen::is_unseen;
 
 /// A value.
 pub(super) enum Node {
