@@ -800,7 +800,10 @@ fn the_command_line_completes_and_documents_itself() {
     assert!(run(&["man", "--output", folder.path().to_str().unwrap()], &[]).status.success());
     assert!(folder.path().join("fastmcp-auth0-config-default.1").is_file());
     let missing = run(&["man", "--output", "no/such/folder"], &[]);
-    assert!(text(&missing.stderr).contains("error: the pages can't be written to no/such/folder"), "{missing:?}");
+    assert!(
+        text(&missing.stderr).contains("error: the pages can't be written to no/such/folder"),
+        "{missing:?}"
+    );
 }
 
 /// What the MCP registry is told is of this version.

@@ -219,7 +219,9 @@ impl Reader {
                 self.stands_for(&key, &text);
                 return Some(text.trim().to_owned());
             }
-            Err(error) => self.problem(&key, format!("must be the path of a file with the secret; it {error}")),
+            Err(error) => {
+                self.problem(&key, format!("must be the path of a file with the secret; it {error}"))
+            }
         }
         None
     }
