@@ -785,7 +785,7 @@ fn an_old_token_is_refused_by_a_dev_that_was_started_again() {
 #[test]
 fn the_command_line_completes_and_documents_itself() {
     for (shell, expected) in [
-        ("bash", "_fastmcp-auth0()"),
+        ("bash", "_fastmcp__auth0()"),
         ("zsh", "#compdef fastmcp-auth0"),
         ("fish", "complete -c fastmcp-auth0"),
         ("powershell", "Register-ArgumentCompleter"),
