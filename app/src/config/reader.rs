@@ -220,7 +220,7 @@ impl Reader {
                 return Some(text.trim().to_owned());
             }
             Err(error) => {
-                self.problem(&key, format!("must be the path of a file with the secret; it {error}"))
+                self.problem(&key, format!("must be the path of a file with the secret; it {error}"));
             }
         }
         None
