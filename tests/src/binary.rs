@@ -795,7 +795,7 @@ fn the_command_line_completes_and_documents_itself() {
         assert!(output.status.success() && text(&output.stdout).contains(expected), "{shell}");
     }
     let page = text(&run(&["man"], &[]).stdout);
-    assert!(page.contains(".TH fastmcp-auth0 1") && page.contains("fastmcp-auth0\\-serve(1)"), "{page}");
+    assert!(page.contains(".TH fastmcp-auth0 1") && page.contains("fastmcp\\-auth0\\-serve(1)"), "{page}");
     let folder = tempfile::tempdir().unwrap();
     assert!(run(&["man", "--output", folder.path().to_str().unwrap()], &[]).status.success());
     assert!(folder.path().join("fastmcp-auth0-config-default.1").is_file());
