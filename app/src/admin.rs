@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use upstream_mcp::Upstream;
 
+use crate::commit::COMMIT;
 use crate::config::{LEVELS, Settings};
 use crate::logging;
 use crate::wiring::Ports;
@@ -53,7 +54,7 @@ impl Admin {
         let Some(listener) = listener else { return Ok(Self(None)) };
         let address = listener.local_addr().context("the admin listener's socket is gone")?;
         let clock = Arc::clone(&ports.clock);
-        let nothing = || Metrics::new(env!("CARGO_PKG_VERSION"), clock.now());
+        let nothing = || Metrics::new(env!("CARGO_PKG_VERSION"), COMMIT, clock.now());
         let metrics = ports.metrics.clone().unwrap_or_else(nothing);
         let shown = Shown { metrics, server, upstreams: ports.offer.upstreams.clone() };
         let admin = AdminServer::new(listener, clock, Arc::new(shown));

@@ -1,10 +1,12 @@
 //! The commands of the binary.
 
 mod check;
+mod completions;
 mod config;
 mod dev;
 mod explain;
 mod loading;
+mod man;
 mod new;
 mod online;
 mod running_dev;
@@ -25,6 +27,7 @@ use hyper_transport::{Drained, Server};
 use tokio::net::TcpListener;
 
 use crate::admin::Admin;
+use crate::commit::COMMIT;
 use crate::config::{Problems, Settings, Sources, dot_env_here};
 use crate::server::{Profile, ServerBuilder};
 use crate::signals::StopSignals;
@@ -60,6 +63,12 @@ enum Command {
     /// Print the default configuration: every key, explained
     #[command(subcommand)]
     Config(config::Arguments),
+    /// Print completions for a shell
+    Completions(completions::Arguments),
+    /// Print the manual page, or write the pages of all commands
+    // For those who make packages; everybody else has `--help`.
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// What `serve`, `check` and `explain` are told.
@@ -71,7 +80,7 @@ struct ServiceArguments {
 }
 
 impl ServerBuilder {
-    /// Runs the command line: `serve`, `dev`, `check`, `token`, `explain`, `new`, `config`. Returns the process's exit code.
+    /// Runs the command line: `serve`, `dev`, `check`, `token`, `explain`, `new` and the rest. Returns the process's exit code.
     #[must_use]
     pub fn run(self) -> ExitCode {
         run(self)
@@ -79,7 +88,7 @@ impl ServerBuilder {
 }
 
 fn run(builder: ServerBuilder) -> ExitCode {
-    let command = Cli::command().name(builder.profile.name).version(builder.profile.version);
+    let command = command_line(&builder.profile);
     let arguments = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let outcome = match arguments.unwrap_or_else(|error| refuse(&error)).command {
         Command::Dev(arguments) => dev::run(builder, &arguments),
@@ -91,6 +100,8 @@ fn run(builder: ServerBuilder) -> ExitCode {
         Command::Explain(arguments) => explain::run(builder, &arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Config(arguments) => Ok(config::run(&builder, &arguments)),
+        Command::Completions(arguments) => completions::run(&builder.profile, &arguments),
+        Command::Man(arguments) => man::run(&builder.profile, &arguments),
     };
     match outcome {
         Ok(code) => code,
@@ -98,6 +109,19 @@ fn run(builder: ServerBuilder) -> ExitCode {
             eprint(&format!("error: {error:#}"));
             if error.is::<Problems>() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// Returns the definition of the command line, under the program's own name.
+fn command_line(profile: &Profile) -> clap::Command {
+    Cli::command().name(profile.name).version(version(profile.version, COMMIT))
+}
+
+/// Returns what `--version` says.
+fn version(version: &str, commit: Option<&str>) -> String {
+    match commit {
+        Some(commit) if !commit.is_empty() => format!("{version} ({commit})"),
+        _ => version.to_owned(),
     }
 }
 
@@ -170,4 +194,16 @@ async fn run_until_stopped(server: Server, admin: Admin, signals: StopSignals) -
         }
     }
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_names_the_commit_where_it_is_known() {
+        assert_eq!(version("1.2.3", Some("0a1b2c3")), "1.2.3 (0a1b2c3)");
+        assert_eq!(version("1.2.3", Some("")), "1.2.3");
+        assert_eq!(version("1.2.3", None), "1.2.3");
+    }
 }

@@ -7,6 +7,7 @@
 pub mod admin;
 mod certificates;
 mod commands;
+mod commit;
 pub mod config;
 pub mod identity;
 mod live;

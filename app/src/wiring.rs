@@ -22,6 +22,7 @@ use upstream_mcp::Upstream;
 use url::Url;
 
 use crate::certificates;
+use crate::commit::COMMIT;
 use crate::config::{Fingerprint, Settings, Sources};
 
 /// What a server has on offer. Clones share everything.
@@ -227,7 +228,8 @@ impl Ports {
         offer: Offer,
     ) -> anyhow::Result<Self> {
         Handle::try_current().context("a server needs a tokio runtime")?;
-        let metrics = settings.admin.bind.map(|_| Metrics::new(env!("CARGO_PKG_VERSION"), clock.now()));
+        let metrics =
+            settings.admin.bind.map(|_| Metrics::new(env!("CARGO_PKG_VERSION"), COMMIT, clock.now()));
         let observer: Arc<dyn Observer> = match &metrics {
             Some(metrics) => Arc::new(metrics.clone()),
             None => Arc::new(NoopObserver),

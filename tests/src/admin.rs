@@ -118,7 +118,7 @@ async fn requests_calls_refusals_and_places_are_shown() {
         ("fastmcp_auth0_memory_limit_bytes", "67108864"),
         ("fastmcp_auth0_ready", "1"),
         ("process_start_time_seconds", "1795395877.985"),
-        (r#"fastmcp_auth0_build_info{version="0.1.0"}"#, "1"),
+        (r#"fastmcp_auth0_build_info{version="0.1.0",commit="unknown"}"#, "1"),
     ] {
         assert_eq!(sample(&shown, series), Some(value), "{series} in\n{shown}");
     }

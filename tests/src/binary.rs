@@ -781,3 +781,40 @@ fn an_old_token_is_refused_by_a_dev_that_was_started_again() {
     let answer = text(&answer.stdout);
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("unknown_key"), "{answer}");
 }
+
+#[test]
+fn the_command_line_completes_and_documents_itself() {
+    for (shell, expected) in [
+        ("bash", "_fastmcp__auth0()"),
+        ("zsh", "#compdef fastmcp-auth0"),
+        ("fish", "complete -c fastmcp-auth0"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion:arg-completer[fastmcp-auth0]"),
+    ] {
+        let output = run(&["completions", shell], &[]);
+        assert!(output.status.success() && text(&output.stdout).contains(expected), "{shell}");
+    }
+    let page = text(&run(&["man"], &[]).stdout);
+    assert!(page.contains(".TH fastmcp-auth0 1") && page.contains("fastmcp\\-auth0\\-serve(1)"), "{page}");
+    let folder = tempfile::tempdir().unwrap();
+    assert!(run(&["man", "--output", folder.path().to_str().unwrap()], &[]).status.success());
+    assert!(folder.path().join("fastmcp-auth0-config-default.1").is_file());
+    let missing = run(&["man", "--output", "no/such/folder"], &[]);
+    assert!(
+        text(&missing.stderr).contains("error: the pages can't be written to no/such/folder"),
+        "{missing:?}"
+    );
+}
+
+/// What the MCP registry is told is of this version.
+#[test]
+fn the_registrys_document_has_the_version_of_the_package() {
+    let document: Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{ROOT}/server.json")).unwrap()).unwrap();
+    let chart = std::fs::read_to_string(format!("{ROOT}/deploy/helm/fastmcp-auth0/Chart.yaml")).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(document["version"], version);
+    let image = document["packages"][0]["identifier"].as_str().unwrap();
+    assert!(image.ends_with(&format!(":{version}")), "{image}");
+    assert!(chart.contains(&format!("\nversion: {version}\nappVersion: \"{version}\"\n")), "{chart}");
+}

@@ -318,6 +318,77 @@ fn a_callers_identity_takes_a_secret_that_is_long_enough() {
     assert!(matches!(one(&exact, &environment).caller, CallerIdentity::Fields(_)));
 }
 
+/// A folder with a file `secret`, which ends in a line's end as editors leave it.
+fn secret_file() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, format!("{SECRET}\n")).unwrap();
+    (folder, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn secrets_come_from_files_and_are_not_shown() {
+    let (_folder, path) = secret_file();
+    let url = format!(
+        "[upstreams.u]\nurl = \"https://u.example.org\"\ncaller = \"jwt\"\ncaller_secret_file = {path:?}\n\
+         header_files.Authorization = {path:?}\n"
+    );
+    let options = one(&url, &[]);
+    assert!(matches!(&options.caller, CallerIdentity::Jwt(_)));
+    let settings = load(&url, &[]).unwrap();
+    let shown = format!("{:?}{:?}", settings.effective, settings.upstreams);
+    assert!(!shown.contains("s3cr3t") && shown.contains("upstreams.u.header_files.Authorization"), "{shown}");
+
+    let command = format!("[upstreams.u]\ncommand = [\"/s\"]\nenv_files.KEY = {path:?}\n");
+    let Connect::Child(child) = one(&command, &[]).connect else { panic!("a command") };
+    let value = child.environment.iter().find(|(name, _)| *name == "KEY").map(|(_, value)| value.clone());
+    assert_eq!(value.unwrap(), SECRET);
+
+    let bare = "[upstreams.u]\nurl = \"https://u.example.org\"\ncaller = \"jwt\"\n";
+    let environment = [
+        ("FASTMCP__UPSTREAMS__U__CALLER_SECRET_FILE", path.as_str()),
+        ("FASTMCP__UPSTREAMS__U__HEADER_FILES__X_KEY", path.as_str()),
+    ];
+    assert!(matches!(one(bare, &environment).caller, CallerIdentity::Jwt(_)));
+}
+
+#[test]
+fn a_secret_and_its_file_are_not_set_together_and_a_file_has_to_be_there() {
+    let (folder, path) = secret_file();
+    let empty = folder.path().join("empty");
+    std::fs::write(&empty, " \n").unwrap();
+    let url = "url = \"https://u.example.org\"\n";
+    for (lines, expected) in [
+        (
+            format!("{url}caller = \"jwt\"\ncaller_secret = \"{SECRET}\"\ncaller_secret_file = {path:?}"),
+            "caller_secret_file: can't be set together with upstreams.u.caller_secret: choose one",
+        ),
+        (
+            format!("{url}headers.authorization = \"1\"\nheader_files.Authorization = {path:?}"),
+            "header_files.Authorization: can't be set together with upstreams.u.headers.authorization: choose",
+        ),
+        (
+            format!("command = [\"/s\"]\nenv.KEY = \"1\"\nenv_files.KEY = {path:?}"),
+            "env_files.KEY: can't be set together with upstreams.u.env.KEY: choose one",
+        ),
+        (format!("{url}env_files.KEY = {path:?}"), "env_files.KEY: is for an upstream with a `command`"),
+        (
+            format!("command = [\"/s\"]\nheader_files.X = {path:?}"),
+            "header_files.X: is for an upstream with a `url`",
+        ),
+        (format!("{url}header_files.Host = {path:?}"), "header_files.Host: "),
+        (format!("{url}header_files.X = {empty:?}"), "header_files.X: names a file in which nothing is"),
+        (
+            format!("{url}header_files.X = \"/{SECRET}\""),
+            "header_files.X: must be the path of a file with the secret; it can't be read",
+        ),
+        (format!("{url}caller_secret_file = {path:?}"), "caller_secret_file: is of no use as long as"),
+    ] {
+        assert_refused(&lines, expected);
+        assert!(!problems(&lines).join("\n").contains("s3cr3t"), "{lines}");
+    }
+}
+
 #[test]
 fn rules_say_for_which_scopes_and_under_which_names() {
     let toml = "[upstreams.u]\ncommand = [\"/s\"]\nprefix = \"u_\"\n\

@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 26] = [
+const STAGES: [Stage; 27] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -50,6 +50,7 @@ const STAGES: [Stage; 26] = [
     Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
     Stage { name: "observe", about: "metrics, alerts and dashboard, checked by promtool", run: observe },
     Stage { name: "listeners", about: "TLS, Unix sockets, and the units of systemd", run: listeners },
+    Stage { name: "ship", about: "what is published: archive, image, manifests, chart, pages", run: ship },
     Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
     Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
 ];
@@ -206,6 +207,15 @@ fn listeners() -> Result {
         installed(program)?;
     }
     client(node("listeners.mjs").arg(server()?).arg(installed("nginx")?))
+}
+
+fn ship() -> Result {
+    build()?;
+    for program in ["bash", "zsh", "fish", "mandoc"] {
+        installed(program)?;
+    }
+    let mut command = command(root().join(".ci/out/ship/bin/python"), "");
+    client(command.arg(root().join(".ci/clients/ship.py")).arg(server()?))
 }
 
 fn restart() -> Result {

@@ -59,8 +59,8 @@ impl Collector for Scrape {
 
 impl Scrape {
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
-        let labels = [("version", self.counts.version.as_str())];
-        page.family("fastmcp_auth0_build", "The server's version", None, MetricType::Info)?
+        let labels = [("version", self.counts.version.as_str()), ("commit", self.counts.commit.as_str())];
+        page.family("fastmcp_auth0_build", "The server's version and commit", None, MetricType::Info)?
             .encode_info(&labels)?;
         let help = "When the process started, in seconds since 1970";
         let mut started = page.family("process_start_time", help, SECONDS, MetricType::Gauge)?;

@@ -49,6 +49,7 @@ pub struct Sample {
 /// What is counted from the start on.
 struct Counts {
     version: String,
+    commit: String,
     started: UnixMillis,
     active: AtomicI64,
     /// By the first digit of the status, from 1 on.
@@ -72,11 +73,12 @@ struct Calls {
 }
 
 impl Metrics {
-    /// Creates metrics of a server of this version, which starts now.
+    /// Creates metrics of a server of this version, built from this commit, which starts now.
     #[must_use]
-    pub fn new(version: &str, now: UnixMillis) -> Self {
+    pub fn new(version: &str, commit: Option<&str>, now: UnixMillis) -> Self {
         Self(Arc::new(Counts {
             version: version.to_owned(),
+            commit: commit.unwrap_or("unknown").to_owned(),
             started: now,
             active: AtomicI64::new(0),
             answers: std::array::from_fn(|_| Answers::default()),
@@ -153,7 +155,7 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new("1.2.3", UnixMillis(1_795_395_877_985))
+        Metrics::new("1.2.3", Some("0a1b2c3"), UnixMillis(1_795_395_877_985))
     }
 
     fn answered(status: u16, reason: Option<&'static str>) -> Event<'static> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use config::{Map, Value, ValueKind};
@@ -12,7 +13,10 @@ use super::key::{Flag, Key, Keys, Text, Texts, Whole, WordOr, Words};
 use super::own::{self, OwnSections, Section};
 use super::problem::{Problem, Problems};
 use super::value::{Effective, is_variable, source};
-use super::{shown, suggestions};
+use super::{files, shown, suggestions};
+
+/// The maximum size of a file with a secret, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// The values that have not been read yet, by path, and what was noted on the way.
 pub(super) struct Reader {
@@ -202,6 +206,24 @@ impl Reader {
         });
         self.show(&shown::key(&key.path(names)), "[redacted]", &serde_json::json!({"redacted": 1}));
         text
+    }
+
+    /// Reads the text of the file that is named, without the white space at its ends. The path is shown, but by no message: it
+    /// may be the secret itself, in the wrong place.
+    pub(super) fn secret_file_of(&mut self, key: &Key<Text>, names: &[&str]) -> Option<String> {
+        let path = self.text_of(key, names)?;
+        let key = shown::key(&key.path(names));
+        match files::read(Path::new(&path), MAX_SECRET_BYTES) {
+            Ok(text) if text.trim().is_empty() => self.problem(&key, "names a file in which nothing is"),
+            Ok(text) => {
+                self.stands_for(&key, &text);
+                return Some(text.trim().to_owned());
+            }
+            Err(error) => {
+                self.problem(&key, format!("must be the path of a file with the secret; it {error}"));
+            }
+        }
+        None
     }
 
     /// Reads a value of which no more is shown than `show` says, as TOML and as JSON, and of a bad one nothing.

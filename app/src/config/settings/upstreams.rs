@@ -36,6 +36,12 @@ static CALLER_SECRET: Key<Text> = Key::new(
     "the key that signs the JWT, or what is sent beside the fields, by which the upstream knows this server",
 )
 .secret();
+static CALLER_SECRET_FILE: Key<Text> = Key::new(
+    "upstreams.NAME.caller_secret_file",
+    Text("path"),
+    Reload::RestartRequired,
+    "the same, from a file, without the white space at its ends",
+);
 static START: Key<Whole> = Key::new(
     "upstreams.NAME.start_seconds",
     seconds(1, HOUR),
@@ -89,10 +95,12 @@ static PARKED: Key<Whole> = Key::new(
 pub(super) const KEYS: &[&Key] = &[
     &connect::COMMAND,
     &connect::ENV,
+    &connect::ENV_FILES,
     &connect::INHERIT_ENV,
     &connect::CWD,
     &connect::URL,
     &connect::HEADERS,
+    &connect::HEADER_FILES,
     &connect::ALLOW_HTTP,
     &PROTOCOL,
     &rules::PREFIX,
@@ -109,6 +117,7 @@ pub(super) const KEYS: &[&Key] = &[
     &rules::TOOL_TIMEOUT,
     &CALLER,
     &CALLER_SECRET,
+    &CALLER_SECRET_FILE,
     &START,
     &CALL,
     &STOP,
@@ -160,9 +169,9 @@ fn upstream(read: &mut Reader, context: &Context<'_>, limits: &Limits, name: &st
 }
 
 fn caller(read: &mut Reader, name: &str) -> CallerIdentity {
-    let secret = read.secret_of(&CALLER_SECRET, &[name]);
+    let (given, secret) = caller_secret(read, name);
     let caller = read.choice_of(&CALLER, &[name]);
-    let (key, secret_key) = (shown::key(&CALLER.path(&[name])), shown::key(&CALLER_SECRET.path(&[name])));
+    let (key, secret_key) = (shown::key(&CALLER.path(&[name])), shown::key(&given.path(&[name])));
     let secret = match (caller.unwrap_or(Caller::None), secret) {
         (Caller::None, None) => return CallerIdentity::None,
         (Caller::None, Some(_)) => {
@@ -196,6 +205,19 @@ fn caller(read: &mut Reader, name: &str) -> CallerIdentity {
         Some(Caller::Fields) => CallerIdentity::Fields(secret),
         Some(Caller::None) | None => CallerIdentity::None,
     }
+}
+
+/// Reads the secret from whichever of the two keys is used, and says which that is.
+fn caller_secret(read: &mut Reader, name: &str) -> (&'static Key<Text>, Option<String>) {
+    let is_in_file = read.is_set(&CALLER_SECRET_FILE, &[name]);
+    let (in_place, in_file) =
+        (read.secret_of(&CALLER_SECRET, &[name]), read.secret_file_of(&CALLER_SECRET_FILE, &[name]));
+    if is_in_file && in_place.is_some() {
+        let other = shown::key(&CALLER_SECRET.path(&[name]));
+        let key = shown::key(&CALLER_SECRET_FILE.path(&[name]));
+        read.problem(&key, format!("can't be set together with {other}: choose one"));
+    }
+    if is_in_file { (&CALLER_SECRET_FILE, in_file) } else { (&CALLER_SECRET, in_place) }
 }
 
 fn limits(read: &mut Reader, name: &str, tool_deadline: Duration) -> UpstreamLimits {

@@ -30,6 +30,12 @@ pub(super) static ENV: Key<Text> = Key::new(
     "a variable of its environment; in a file only",
 )
 .secret();
+pub(super) static ENV_FILES: Key<Text> = Key::new(
+    "upstreams.NAME.env_files.VARIABLE",
+    Text("path"),
+    Reload::RestartRequired,
+    "the same, from a file, without the white space at its ends",
+);
 pub(super) static INHERIT_ENV: Key<Texts> = Key::new(
     "upstreams.NAME.inherit_env",
     Texts("names of variables"),
@@ -53,6 +59,12 @@ pub(super) static HEADERS: Key<Text> = Key::new(
     "a header field of every request to it; in a variable's name `_` stands for `-`",
 )
 .secret();
+pub(super) static HEADER_FILES: Key<Text> = Key::new(
+    "upstreams.NAME.header_files.\"FIELD\"",
+    Text("path"),
+    Reload::RestartRequired,
+    "the same, from a file, without the white space at its ends",
+);
 pub(super) static ALLOW_HTTP: Key<Flag> = Key::new(
     "upstreams.NAME.allow_http",
     Flag,
@@ -73,8 +85,8 @@ struct ChildKeys {
 /// Reads how an upstream is reached; nothing if that can't be known.
 pub(super) fn read(read: &mut Reader, context: &Context<'_>, name: &str) -> Option<Connect> {
     let (has_command, has_url) = (read.is_set(&COMMAND, &[name]), read.is_set(&URL, &[name]));
-    let of_child = keys_set(read, name, &[&INHERIT_ENV, &CWD], &ENV);
-    let of_http = keys_set(read, name, &[&ALLOW_HTTP], &HEADERS);
+    let of_child = keys_set(read, name, &[&INHERIT_ENV, &CWD], &[&ENV, &ENV_FILES]);
+    let of_http = keys_set(read, name, &[&ALLOW_HTTP], &[&HEADERS, &HEADER_FILES]);
     let (command, child) = (command(read, name), child(read, context, name));
     let http = http(read, name);
     let key = |key: &Key<dyn Values>| shown::key(&key.path(&[name]));
@@ -112,10 +124,12 @@ pub(super) fn read(read: &mut Reader, context: &Context<'_>, name: &str) -> Opti
     }))
 }
 
-/// Returns those of some keys that are set, and those of a table.
-fn keys_set(read: &Reader, name: &str, keys: &[&Key], table: &Key<Text>) -> Vec<String> {
+/// Returns those of some keys that are set, and those of tables.
+fn keys_set(read: &Reader, name: &str, keys: &[&Key], tables: &[&Key<Text>]) -> Vec<String> {
     let single = keys.iter().filter(|key| read.is_set(key, &[name])).map(|key| key.path(&[name]));
-    let inner = inner_names(read, table, name).into_iter().map(|inner| table.path(&[name, &inner]));
+    let inner = tables.iter().flat_map(|table| {
+        inner_names(read, table, name).into_iter().map(|inner| table.path(&[name, &inner]))
+    });
     single.chain(inner).map(|path| shown::key(&path)).collect()
 }
 
@@ -164,25 +178,17 @@ fn text(value: &Value) -> Option<String> {
 
 fn child(read: &mut Reader, context: &Context<'_>, name: &str) -> ChildKeys {
     let mut environment = inherited(read, context, name);
-    for variable in inner_names(read, &ENV, name) {
-        let key = shown::key(&ENV.path(&[name, &variable]));
-        let is_from_variable = read.is_from_variable(&ENV, &[name, &variable]);
-        let Some(value) = read.secret_of(&ENV, &[name, &variable]) else { continue };
-        if is_from_variable {
-            let inherit = shown::key(&INHERIT_ENV.path(&[name]));
-            read.problem(
-                &key,
-                format!(
-                    "can't be set by a variable, whose name does not tell capitals from small letters: set the \
-                     variable itself, and name it in {inherit}"
-                ),
-            );
-        } else if !is_variable_name(&variable) || value.contains('\0') {
-            read.problem(&key, "is no variable that an environment can have");
-        } else {
-            refuse_placeholder(read, &key, &value, &format!("name the variable in {}", inherit_key(name)));
-            environment.insert(variable, value);
-        }
+    let in_place = inner_names(read, &ENV, name);
+    for variable in &in_place {
+        let Some(value) = read_variable(read, &ENV, name, variable, Reader::secret_of) else { continue };
+        let key = shown::key(&ENV.path(&[name, variable]));
+        refuse_placeholder(read, &key, &value, &format!("name the variable in {}", inherit_key(name)));
+        environment.insert(variable.clone(), value);
+    }
+    for variable in inner_names(read, &ENV_FILES, name) {
+        let value = read_variable(read, &ENV_FILES, name, &variable, Reader::secret_file_of);
+        refuse_twice(read, (&ENV, &ENV_FILES), name, (&in_place, &variable), |other| other == variable);
+        environment.extend(value.map(|value| (variable, value)));
     }
     let folder = read.text_of(&CWD, &[name]);
     if let Some(folder) = folder.as_deref().filter(|folder| !Path::new(folder).is_dir()) {
@@ -191,6 +197,54 @@ fn child(read: &mut Reader, context: &Context<'_>, name: &str) -> ChildKeys {
         read.problem(&shown::key(&CWD.path(&[name])), message);
     }
     ChildKeys { environment, folder: folder.map(PathBuf::from) }
+}
+
+/// How a text is read: as it stands, or from the file that is named.
+type ReadText = fn(&mut Reader, &Key<Text>, &[&str]) -> Option<String>;
+
+/// Reads what a variable of the child's is set to; nothing if that can't be used.
+fn read_variable(
+    read: &mut Reader,
+    table: &Key<Text>,
+    name: &str,
+    variable: &str,
+    text: ReadText,
+) -> Option<String> {
+    let key = shown::key(&table.path(&[name, variable]));
+    let is_from_variable = read.is_from_variable(table, &[name, variable]);
+    let value = text(read, table, &[name, variable])?;
+    if is_from_variable {
+        let inherit = inherit_key(name);
+        read.problem(
+            &key,
+            format!(
+                "can't be set by a variable, whose name does not tell capitals from small letters: set the \
+                 variable itself, and name it in {inherit}"
+            ),
+        );
+    } else if !is_variable_name(variable) || value.contains('\0') {
+        read.problem(&key, "is no variable that an environment can have");
+    } else {
+        return Some(value);
+    }
+    None
+}
+
+/// Refuses an entry of a table of files that the table of values has, too.
+fn refuse_twice(
+    read: &mut Reader,
+    (values, files): (&Key<Text>, &Key<Text>),
+    name: &str,
+    (in_place, entry): (&[String], &str),
+    is_same: impl Fn(&str) -> bool,
+) {
+    if let Some(other) = in_place.iter().find(|other| is_same(other)) {
+        let other = shown::key(&values.path(&[name, other]));
+        read.problem(
+            &shown::key(&files.path(&[name, entry])),
+            format!("can't be set together with {other}: choose one"),
+        );
+    }
 }
 
 /// Reads the names of the variables that are inherited, and returns those that there are.
@@ -321,18 +375,38 @@ fn parse_url(read: &mut Reader, name: &str, text: &str, allow_http: bool) -> Opt
 }
 
 fn headers(read: &mut Reader, name: &str, mut http: Option<&mut Http>) {
-    for field in inner_names(read, &HEADERS, name) {
-        let key = shown::key(&HEADERS.path(&[name, &field]));
-        let is_from_variable = read.is_from_variable(&HEADERS, &[name, &field]);
-        let Some(value) = read.secret_of(&HEADERS, &[name, &field]) else { continue };
+    let in_place = inner_names(read, &HEADERS, name);
+    for field in &in_place {
+        let value = header(read, &HEADERS, name, field, Reader::secret_of, http.as_deref_mut());
+        let key = shown::key(&HEADERS.path(&[name, field]));
         let advice = format!("write the value, or set {} in the environment", variable(&key));
-        refuse_placeholder(read, &key, &value, &advice);
-        let field = if is_from_variable { field.replace('_', "-") } else { field };
-        let added = http.as_deref_mut().map(|http| http.add_header(&field, value.trim()));
-        if let Some(Err(error)) = added {
-            read.problem(&key, error.to_string());
-        }
+        refuse_placeholder(read, &key, &value.unwrap_or_default(), &advice);
     }
+    for field in inner_names(read, &HEADER_FILES, name) {
+        let same = |other: &str| other.replace('_', "-").eq_ignore_ascii_case(&field.replace('_', "-"));
+        refuse_twice(read, (&HEADERS, &HEADER_FILES), name, (&in_place, &field), same);
+        header(read, &HEADER_FILES, name, &field, Reader::secret_file_of, http.as_deref_mut());
+    }
+}
+
+/// Reads and adds a header field, and returns its value.
+fn header(
+    read: &mut Reader,
+    table: &Key<Text>,
+    name: &str,
+    field: &str,
+    text: ReadText,
+    http: Option<&mut Http>,
+) -> Option<String> {
+    let key = shown::key(&table.path(&[name, field]));
+    let is_from_variable = read.is_from_variable(table, &[name, field]);
+    let value = text(read, table, &[name, field])?;
+    let field = if is_from_variable { field.replace('_', "-") } else { field.to_owned() };
+    let added = http.map(|http| http.add_header(&field, value.trim()));
+    if let Some(Err(error)) = added {
+        read.problem(&key, error.to_string());
+    }
+    Some(value)
 }
 
 /// Notes that a value is taken as it is, whatever stands in it.
