@@ -264,7 +264,9 @@ async fn what_cannot_be_accounted_for_is_refused_or_goes_on_by_choice() {
         let choices = Choices::new().tool(Arc::clone(&tool) as _).set("admin.bind", "127.0.0.1:0");
         let choices = choices.set("audit.to", "file").set("audit.file", "/dev/full");
         let harness = choices.set("audit.on_failure", on_failure).start().await;
-        let answer = harness.legacy(ADMIN, &call("tool")).await;
+        let mut message = call("tool");
+        message["params"]["arguments"] = json!({});
+        let answer = harness.legacy(ADMIN, &message).await;
         assert_eq!(answer.status, status, "{on_failure}");
         assert_eq!(tool.calls().len(), runs, "{on_failure}");
         if on_failure == "refuse" {
