@@ -122,6 +122,9 @@ impl Live {
                 hangup = hangups.next() => match hangup {
                     Some(()) => {
                         systemd::reloading();
+                        if let Some(log) = &self.ports.audit_log {
+                            log.reopen();
+                        }
                         self.certificates.refresh(&self.handle).await;
                         self.reload(&load).await;
                         systemd::ready("the configuration was read again");

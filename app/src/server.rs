@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
+use audit_log::AuditLog;
 use domain::{
     Announcer, Catalog, Clock, DynTool, Method, Prompt, Provider, Resource, TokenVerifier, ToolSpec,
 };
@@ -417,6 +418,9 @@ impl SetUp {
         let rule_warnings = RuleWarnings::new(upstreams.collect());
         let has_own_verifier = verifier.is_some();
         let ports = Ports { announcer, ..Ports::configured(&settings, verifier, clock, offer)? };
+        if let Some(log) = &ports.audit_log {
+            shutdown.flushes(log);
+        }
         Ok(Server { settings, ports, shutdown, has_own_verifier, rule_warnings })
     }
 }
@@ -530,6 +534,12 @@ impl Shutdown {
             let stop = || async move { drop(join_all(upstreams.iter().map(Upstream::stop)).await) };
             self.hooks().push(Box::new(|| Box::pin(stop())));
         }
+    }
+
+    /// Registers that what is left of the audit events is written, after everything else.
+    fn flushes(&self, log: &AuditLog) {
+        let log = log.clone();
+        self.hooks().insert(0, Box::new(|| Box::pin(async move { log.flush() })));
     }
 
     /// Runs what was registered, once, the last first.

@@ -4,10 +4,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use anyhow::Context;
+use audit_log::AuditLog;
 use domain::{
-    Announcer, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopObserver, Observer, Pool,
-    Prompt, PromptCatalog, Provider, Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle,
-    TokenVerifier, ToolCatalog, ToolName, Unthrottled,
+    Announcer, Auditor, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopAuditor,
+    NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Resource, ResourceCatalog,
+    ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName, Unthrottled,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
@@ -205,22 +206,35 @@ pub struct Ports {
     pub observer: Arc<dyn Observer>,
     /// Bounds how often a principal may ask.
     pub throttle: Arc<dyn Throttle>,
+    /// Keeps decisions.
+    pub auditor: Arc<dyn Auditor>,
     /// The observer, where it counts for the admin listener.
     pub metrics: Option<Metrics>,
+    /// The auditor, where it writes events.
+    pub audit_log: Option<AuditLog>,
 }
 
 impl Ports {
     /// Creates the ports, with an announcer of their own. Nothing is observed or throttled.
     #[must_use]
     pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, offer: Offer) -> Self {
-        let (observer, throttle) = (Arc::new(NoopObserver), Arc::new(Unthrottled));
-        Self { verifier, clock, offer, announcer: Announcer::default(), observer, throttle, metrics: None }
+        Self {
+            verifier,
+            clock,
+            offer,
+            announcer: Announcer::default(),
+            observer: Arc::new(NoopObserver),
+            throttle: Arc::new(Unthrottled),
+            auditor: Arc::new(NoopAuditor),
+            metrics: None,
+            audit_log: None,
+        }
     }
 
     /// Creates the ports that settings ask for, with this verifier, or else that of the tenant's keys.
     ///
     /// # Errors
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime, and when the file of audit events can't be opened.
     pub fn configured(
         settings: &Settings,
         verifier: Option<Arc<dyn TokenVerifier>>,
@@ -236,13 +250,19 @@ impl Ports {
         };
         let of_tenant = || Arc::new(self::verifier(settings, Arc::clone(&clock), &observer)) as _;
         let verifier = verifier.unwrap_or_else(of_tenant);
-        Ok(Self { observer, metrics, ..Self::new(verifier, clock, offer) })
+        let audit_log = settings.audit.as_ref().map(|options| AuditLog::start(options, &observer));
+        let audit_log = audit_log.transpose().context("audit events can't be written")?;
+        let auditor: Arc<dyn Auditor> = match &audit_log {
+            Some(log) => Arc::new(log.clone()),
+            None => Arc::new(NoopAuditor),
+        };
+        Ok(Self { observer, auditor, metrics, audit_log, ..Self::new(verifier, clock, offer) })
     }
 
     /// Creates the ports of production: the tenant's keys and the machine's clock.
     ///
     /// # Errors
-    /// Outside a tokio runtime.
+    /// As [`Ports::configured`].
     pub fn real(settings: &Settings, offer: Offer) -> anyhow::Result<Self> {
         Self::configured(settings, None, Arc::new(SystemClock::start()), offer)
     }
@@ -330,13 +350,16 @@ pub fn snapshot(
 pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     let catalog = without_switched_off(settings, ports.offer.catalog()?);
     let scopes = scopes(settings, &catalog)?;
+    let tokens = settings.token_policy();
     Ok(Service {
         verifier: ports.verifier,
         providers: ports.offer.into_providers(),
         clock: ports.clock,
         observer: ports.observer,
         throttle: ports.throttle,
-        tokens: settings.token_policy(),
+        auditor: ports.auditor,
+        policy_version: PolicyVersion::of(&tokens, &catalog, &scopes),
+        tokens,
         catalog,
         scopes,
         tool_deadline: settings.limits.tool_deadline,

@@ -12,6 +12,7 @@
 //! [`Service`] is the one door to all of it. This crate does no I/O and knows no HTTP, no JSON-RPC and no Auth0.
 
 pub mod announcer;
+pub mod audit;
 pub mod catalog;
 pub mod completion;
 pub mod content;
@@ -46,6 +47,7 @@ pub mod tools;
 pub use async_trait::async_trait;
 
 pub use announcer::{Announcer, Change, Subscription};
+pub use audit::{Auditor, Decision, NoopAuditor, NotRecorded, PolicyVersion, Recording};
 pub use catalog::{Catalog, CatalogError, MethodCatalog, PromptCatalog, ResourceCatalog, ToolCatalog};
 pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};

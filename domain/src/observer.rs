@@ -45,6 +45,8 @@ pub enum Event<'e> {
         /// Whether they were.
         succeeded: bool,
     },
+    /// An audit event could not be written.
+    AuditEventLost,
 }
 
 /// An observer that forgets everything.

@@ -134,6 +134,12 @@ impl ScopePolicy {
         Ok(Permit { tool })
     }
 
+    /// Returns the scopes that a call of a tool requires; `None` without a rule.
+    #[must_use]
+    pub fn required(&self, tool: &ToolName) -> Option<&ScopeSet> {
+        self.rules.get(tool)
+    }
+
     /// Returns whether a principal may call a tool, for lists, which need no reason.
     #[must_use]
     pub fn permits(&self, principal: &Principal, tool: &ToolName) -> bool {

@@ -63,6 +63,12 @@ impl Principal {
         &self.claims.subject
     }
 
+    /// Returns the `iss` claim.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.claims.issuer
+    }
+
     /// Returns the OAuth client: `client_id`, or else `azp`.
     #[must_use]
     pub fn client(&self) -> &str {

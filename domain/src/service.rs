@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use serde_json::{Map, Value};
 
+use crate::audit::{Auditor, Decision, NotRecorded, PolicyVersion, Recording};
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
 use crate::content::ResourceContents;
@@ -22,6 +23,7 @@ use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::provider::Provider;
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec, Watch};
+use crate::scope::ScopeSet;
 use crate::throttle::Throttle;
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
@@ -38,6 +40,10 @@ pub struct Service {
     pub observer: Arc<dyn Observer>,
     /// Bounds how often a principal may ask.
     pub throttle: Arc<dyn Throttle>,
+    /// Keeps decisions.
+    pub auditor: Arc<dyn Auditor>,
+    /// The version of the rules that decide, for the auditor.
+    pub policy_version: PolicyVersion,
     /// The rules for tokens.
     pub tokens: TokenPolicy,
     /// The tools, resources, prompts and methods.
@@ -85,6 +91,9 @@ pub enum CallError {
     /// The token lacks scopes.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// It is permitted, but the decision can't be kept, and nothing may be done without.
+    #[error("the server can't write its audit log at the moment; try again")]
+    NotAudited,
     /// The arguments do not fit the tool's schema; the text says where.
     #[error("invalid arguments: {0}")]
     InvalidArguments(String),
@@ -112,6 +121,7 @@ impl CallError {
             Self::UnknownPrompt => "unknown_prompt",
             Self::UnknownMethod => "method_not_found",
             Self::Denied(_) => "insufficient_scope",
+            Self::NotAudited => "audit_unavailable",
             Self::InvalidArguments(_) => "invalid_arguments",
             Self::Failed(_) => "tool_failed",
             Self::Panicked => "tool_panicked",
@@ -208,8 +218,13 @@ impl Service {
         name: &str,
         arguments: impl FnOnce() -> Result<Value, E> + Send,
     ) -> Result<Outcome<CallToolResult>, E> {
-        let entry = self.catalog.tools.entry(name).ok_or(CallError::UnknownTool)?;
-        self.scopes.permit(request.principal, &entry.spec.name).map_err(CallError::from)?;
+        let Some(entry) = self.catalog.tools.entry(name) else {
+            return Err(self.unknown(request, TOOLS_CALL, CallError::UnknownTool).await.into());
+        };
+        let tool = &entry.spec.name;
+        let permit = self.scopes.permit(request.principal, tool).map(drop);
+        self.decide(request, Asked::of(TOOLS_CALL, tool.as_str(), self.scopes.required(tool)), permit)
+            .await?;
         let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
         let mut run = ToolRun::begin(self, &entry.spec.name);
         let outcome = self.run(request, entry, &arguments).await;
@@ -241,8 +256,10 @@ impl Service {
         request: &RequestContext<'_>,
         uri: &str,
     ) -> Result<Outcome<Vec<ResourceContents>>, CallError> {
-        let (spec, resource) = self.catalog.resources.at(uri).ok_or(CallError::UnknownResource)?;
-        self.scopes.check(request.principal, &spec.scopes)?;
+        let Some((spec, resource)) = self.catalog.resources.at(uri) else {
+            return Err(self.unknown(request, RESOURCES_READ, CallError::UnknownResource).await);
+        };
+        self.check(request, RESOURCES_READ, spec.address.as_str(), &spec.scopes).await?;
         let variables = match &spec.address {
             Address::Template(template) => template.variables(uri).unwrap_or_default(),
             Address::Uri(_) => BTreeMap::new(),
@@ -266,8 +283,10 @@ impl Service {
         name: &str,
         arguments: impl FnOnce() -> Result<BTreeMap<String, String>, E> + Send,
     ) -> Result<Outcome<Vec<Message>>, E> {
-        let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
-        self.scopes.check(request.principal, &spec.scopes).map_err(CallError::from)?;
+        let Some((spec, prompt)) = self.catalog.prompts.named(name) else {
+            return Err(self.unknown(request, PROMPTS_GET, CallError::UnknownPrompt).await.into());
+        };
+        self.check(request, PROMPTS_GET, &spec.name, &spec.scopes).await?;
         let arguments = &arguments()?;
         let missing =
             |argument: &&PromptArgument| argument.required && !arguments.contains_key(&argument.name);
@@ -291,7 +310,7 @@ impl Service {
         params: impl FnOnce() -> Result<Map<String, Value>, E> + Send,
     ) -> Result<Outcome<Map<String, Value>>, E> {
         let (spec, method) = self.catalog.methods.named(name).ok_or(CallError::UnknownMethod)?;
-        self.scopes.check(request.principal, &spec.scopes).map_err(CallError::from)?;
+        self.check(request, spec.name(), spec.name(), &spec.scopes).await?;
         let params = &params()?;
         let watch = CancelOnDrop::default();
         let call = MethodCall { context: self.context(request, &watch), params };
@@ -316,16 +335,119 @@ impl Service {
         let watch = CancelOnDrop::default();
         match of {
             CompletionRef::Prompt(name) => {
-                let (spec, prompt) = self.catalog.prompts.named(name).ok_or(CallError::UnknownPrompt)?;
-                self.scopes.check(request.principal, &spec.scopes)?;
+                let Some((spec, prompt)) = self.catalog.prompts.named(name) else {
+                    return Err(self.unknown(request, COMPLETE, CallError::UnknownPrompt).await);
+                };
+                self.check(request, COMPLETE, &spec.name, &spec.scopes).await?;
                 self.bounded(prompt.complete(self.context(request, &watch), argument, typed)).await
             }
             CompletionRef::Template(template) => {
-                let found = self.catalog.resources.with_template(template);
-                let (spec, resource) = found.ok_or(CallError::UnknownResource)?;
-                self.scopes.check(request.principal, &spec.scopes)?;
+                let Some((spec, resource)) = self.catalog.resources.with_template(template) else {
+                    return Err(self.unknown(request, COMPLETE, CallError::UnknownResource).await);
+                };
+                self.check(request, COMPLETE, spec.address.as_str(), &spec.scopes).await?;
                 self.bounded(resource.complete(self.context(request, &watch), argument, typed)).await
             }
+        }
+    }
+
+    /// Keeps that a principal may have a stream of changes, of which each is judged by itself.
+    ///
+    /// # Errors
+    /// [`CallError::NotAudited`].
+    pub async fn listen(
+        &self,
+        principal: &Principal,
+        request_id: &str,
+        method: &str,
+    ) -> Result<(), CallError> {
+        let asked = Asked { method, target: None, needed: None };
+        self.account(principal, request_id, asked, Ok(())).await
+    }
+
+    /// Keeps that a request for the protected resource of this identifier is refused before anything is known of its sender.
+    pub async fn refused(&self, request_id: &str, resource: &str, reason: &'static str) {
+        if self.auditor.is_on() {
+            let decision = Decision {
+                at: self.clock.now(),
+                request_id,
+                principal: None,
+                audience: resource,
+                method: None,
+                target: None,
+                refused: Some(reason),
+                needed: None,
+                policy: &self.policy_version,
+            };
+            // It stays refused.
+            let _ = self.recorded(self.auditor.record(&decision)).await;
+        }
+    }
+
+    /// Decides whether a principal may have what is on offer, by the scopes that it takes.
+    async fn check(
+        &self,
+        request: &RequestContext<'_>,
+        method: &str,
+        target: &str,
+        needed: &ScopeSet,
+    ) -> Result<(), CallError> {
+        let verdict = self.scopes.check(request.principal, needed);
+        self.decide(request, Asked::of(method, target, Some(needed)), verdict).await
+    }
+
+    /// Keeps that something is asked for that is not on offer, and returns its error.
+    async fn unknown(&self, request: &RequestContext<'_>, method: &str, error: CallError) -> CallError {
+        let asked = Asked { method, target: None, needed: None };
+        let verdict = self.account(request.principal, request.request_id, asked, Err(error)).await;
+        verdict.err().unwrap_or(CallError::NotAudited)
+    }
+
+    async fn decide(
+        &self,
+        request: &RequestContext<'_>,
+        asked: Asked<'_>,
+        verdict: Result<(), Denied>,
+    ) -> Result<(), CallError> {
+        let verdict = verdict.map_err(CallError::from);
+        self.account(request.principal, request.request_id, asked, verdict).await
+    }
+
+    /// Keeps a decision, and returns it: what can't be kept may not be allowed.
+    async fn account(
+        &self,
+        principal: &Principal,
+        request_id: &str,
+        asked: Asked<'_>,
+        verdict: Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        if !self.auditor.is_on() {
+            return verdict;
+        }
+        let decision = Decision {
+            at: self.clock.now(),
+            request_id,
+            principal: Some(principal),
+            audience: principal.resource(),
+            method: Some(asked.method),
+            target: asked.target,
+            refused: verdict.as_ref().err().map(CallError::code),
+            needed: asked.needed,
+            policy: &self.policy_version,
+        };
+        let recorded = self.recorded(self.auditor.record(&decision)).await;
+        verdict?;
+        recorded.map_err(|NotRecorded| CallError::NotAudited)
+    }
+
+    async fn recorded(&self, recording: Recording) -> Result<(), NotRecorded> {
+        match recording {
+            Recording::GoesOn => Ok(()),
+            Recording::Failed => Err(NotRecorded),
+            Recording::Waits(recorded) => match select(recorded, self.clock.sleep(AUDIT_PATIENCE)).await {
+                Either::Left((recorded, _)) => recorded,
+                Either::Right(_) => Err(NotRecorded),
+            },
         }
     }
 
@@ -359,8 +481,33 @@ fn settle<T>(result: Result<Outcome<T>, ToolError>) -> Result<Outcome<T>, CallEr
     result.or_else(|error| Ok(Outcome::InputRequired(error.into_input_required()?)))
 }
 
+/// How long a request waits for its decision to be kept.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
+
+const TOOLS_CALL: &str = "tools/call";
+const RESOURCES_READ: &str = "resources/read";
+const PROMPTS_GET: &str = "prompts/get";
+const COMPLETE: &str = "completion/complete";
+
+/// What a decision is about.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    method: &'a str,
+    /// As the catalog names it.
+    target: Option<&'a str>,
+    needed: Option<&'a ScopeSet>,
+}
+
+impl<'a> Asked<'a> {
+    const fn of(method: &'a str, target: &'a str, needed: Option<&'a ScopeSet>) -> Self {
+        Self { method, target: Some(target), needed }
+    }
+}
+
 /// The part of a [`Context`] that comes from the request.
 pub struct RequestContext<'a> {
+    /// The id of the request in the log.
+    pub request_id: &'a str,
     /// The caller.
     pub principal: &'a Principal,
     /// The client's capabilities.

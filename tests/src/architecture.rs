@@ -29,6 +29,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-system-clock",
         "fastmcp-auth0-prometheus-metrics",
         "fastmcp-auth0-admin-http",
+        "fastmcp-auth0-audit-log",
         "fastmcp-auth0-upstream-mcp",
         "fastmcp-auth0-online-checks",
         "fastmcp-auth0-local-tenant",
@@ -69,6 +70,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("fastmcp-auth0-system-clock", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-prometheus-metrics", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-audit-log", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
         // The last one for its tests alone.
         (
             "fastmcp-auth0-upstream-mcp",

@@ -12,6 +12,7 @@ mod access_log;
 mod addresses;
 mod admin;
 mod architecture;
+mod audit;
 mod auth;
 mod batches;
 mod binary;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use domain::{
-    Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, NoopObserver, Pool, Scope, ScopeHierarchy,
-    ScopePolicy, ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds, Unthrottled,
+    Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, NoopAuditor, NoopObserver, PolicyVersion, Pool,
+    Scope, ScopeHierarchy, ScopePolicy, ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds, Unthrottled,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
@@ -59,13 +59,16 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
         scopes.insert(ToolName::parse(name).unwrap(), set(rule));
     }
     let catalog = Catalog { tools, ..Catalog::default() };
+    let scopes = ScopePolicy::new(scopes, &catalog, &ScopeHierarchy::default(), LoginScopes::All).unwrap();
     let service = Service {
         verifier: Arc::new(ScriptedVerifier::new()),
         clock: Arc::new(ManualClock::at(NOW)),
         observer: Arc::new(NoopObserver),
         throttle: Arc::new(Unthrottled),
+        auditor: Arc::new(NoopAuditor),
+        policy_version: PolicyVersion::of(&settings.token_policy(), &catalog, &scopes),
         tokens: settings.token_policy(),
-        scopes: ScopePolicy::new(scopes, &catalog, &ScopeHierarchy::default(), LoginScopes::All).unwrap(),
+        scopes,
         catalog,
         tool_deadline: settings.limits.tool_deadline,
         providers: Vec::new(),
@@ -109,8 +112,14 @@ fn ask(
     let params = params.to_string().replacen("\"TOKEN\"", token, 1);
     let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
     let memory = Memory::of_request(pool, Holder::of(&who));
-    let post =
-        PostRequest { principal: &who, fields: &fields, body: body.as_bytes(), may_stream: true, memory };
+    let post = PostRequest {
+        principal: &who,
+        fields: &fields,
+        body: body.as_bytes(),
+        may_stream: true,
+        request_id: "",
+        memory,
+    };
     at_once(server.answer(snapshot, post))
 }
 

@@ -49,9 +49,20 @@ impl RequestIds {
     }
 }
 
+/// The maximum length of a request id that a client sends, in characters.
+const MAX_ID: usize = 64;
+
+/// Returns whether a client's text can be a request id: of an alphabet that no log, shell or page gives a meaning to.
+pub(crate) fn is_id(text: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_good)
+}
+
 /// The content of a request's line. It has nothing of the query and the body, and of the headers only what a refusal is about.
 /// When it is dropped, the request is over.
 pub(crate) struct Record {
+    /// The id of the request.
+    pub(crate) id: String,
     observer: Arc<dyn Observer>,
     /// The other end of the connection: the client, or the proxy before the server.
     peer: Peer,
@@ -90,9 +101,10 @@ struct Details {
 }
 
 impl Record {
-    pub(crate) fn new(request: &Parts, peer: Peer, observer: &Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(id: String, request: &Parts, peer: Peer, observer: &Arc<dyn Observer>) -> Self {
         observer.observe(Event::RequestBegan);
         Self {
+            id,
             observer: Arc::clone(observer),
             peer,
             method: request.method.clone(),
@@ -124,7 +136,7 @@ impl Record {
     }
 
     /// Writes the line, at debug level for successful probes, which come every few seconds.
-    pub(crate) fn log(&self, id: &str, status: StatusCode, took: Duration) {
+    pub(crate) fn log(&self, status: StatusCode, took: Duration) {
         let reason = self.refused.or(self.protocol.reason);
         let (code, is_probe, is_stream) = (status.as_u16(), self.is_probe, self.is_stream);
         self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, is_stream, took });
@@ -135,7 +147,7 @@ impl Record {
             ($level:expr) => {
                 tracing::event!(
                     $level,
-                    id,
+                    id = self.id,
                     peer = %self.peer,
                     method = cut(self.method.as_str(), 16),
                     path = cut(self.target.path(), 256),
@@ -282,6 +294,20 @@ mod tests {
             headers.append(ORIGIN, hyper::header::HeaderValue::from_bytes(value).unwrap());
         }
         assert_eq!(header(&headers, &ORIGIN).as_deref(), Some(r"a, b\u{fffd}"));
+    }
+
+    #[test]
+    fn an_id_of_a_clients_has_an_alphabet_and_a_length() {
+        for good in ["1", "a", "b1778e3d-14", "0af7651916cd43dd8448eb211c80319c", "A_b.C-9", &"x".repeat(64)]
+        {
+            assert!(is_id(good), "{good}");
+        }
+        let long = "x".repeat(65);
+        for bad in
+            ["", " ", "a b", "a\n", "a\"", "a,b", "a;b", "\u{e9}", "<b>", "$(a)", "a=b", "a:b", "a/b", &long]
+        {
+            assert!(!is_id(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -65,7 +65,6 @@ struct Watch {
 /// What happens when a stream ends, however it ends: its line is logged, and its connection's activity ends.
 struct Ending {
     record: Record,
-    id: String,
     clock: Arc<dyn Clock>,
     started: Duration,
     /// Held for its drop.
@@ -122,11 +121,11 @@ impl Whole {
 
 impl Events {
     /// Logs the request and ends its activity when the stream ends, not before.
-    pub(crate) fn at_end(&mut self, mut record: Record, id: &str, started: Duration, guard: RequestGuard) {
+    pub(crate) fn at_end(&mut self, mut record: Record, started: Duration, guard: RequestGuard) {
         guard.streams();
         record.is_stream = true;
-        let (id, clock) = (id.to_owned(), Arc::clone(&self.clock));
-        self.ending = Some(Ending { record, id, clock, started, _guard: guard });
+        let clock = Arc::clone(&self.clock);
+        self.ending = Some(Ending { record, clock, started, _guard: guard });
     }
 
     /// Watches each event until it was taken.
@@ -177,7 +176,7 @@ impl Drop for Events {
         if let Some(mut ending) = self.ending.take() {
             ending.record.protocol = self.messages.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let took = ending.clock.uptime().saturating_sub(ending.started);
-            ending.record.log(&ending.id, StatusCode::OK, took);
+            ending.record.log(StatusCode::OK, took);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::body;
 use crate::credentials::bearer_token;
 use crate::error_response::whole_seconds;
 use crate::head::head_bytes;
-use crate::problem::{Problem, limit_status};
+use crate::problem::{Problem, SOON, limit_status};
 use crate::shared::{Shared, Snapshot};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -56,7 +56,13 @@ pub(crate) async fn answer(
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let principal = authenticate(snapshot, resource, &head.headers).await?;
+    let principal = match authenticate(snapshot, resource, &head.headers).await {
+        Ok(principal) => principal,
+        Err(problem) => {
+            snapshot.service().refused(&record.id, resource, problem.facts().reason).await;
+            return Err(problem);
+        }
+    };
     let holder = Holder::of(&principal);
     record.principal = Some(principal.clone());
     if head.method != Method::POST {
@@ -74,6 +80,7 @@ pub(crate) async fn answer(
         fields: &Fields(&head.headers),
         body: &body,
         may_stream,
+        request_id: &record.id,
         memory,
     };
     // In a box of its own: two thirds of a request's future, which the many that wait for their bodies do not need.
@@ -151,6 +158,10 @@ fn respond(
         Status::BadRequest => StatusCode::BAD_REQUEST,
         Status::NotFound => StatusCode::NOT_FOUND,
         Status::Denied(denied) => return Err(Problem::Denied(*denied)),
+        Status::Unavailable => {
+            retry_after = Some(SOON);
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Status::Exhausted(exhausted) => {
             retry_after = Some(exhausted.retry_after());
             limit_status(exhausted)

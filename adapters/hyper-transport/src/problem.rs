@@ -86,7 +86,7 @@ pub(crate) enum Cause<'p> {
 }
 
 /// When to try again, where the server knows no time.
-const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 impl<'p> ErrorFacts<'p> {
     fn new(status: StatusCode, error: &'static str, description: impl Into<Cow<'static, str>>) -> Self {

@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tracing::Instrument;
 
-use crate::access_log::{BodyRead, Record};
+use crate::access_log::{BodyRead, Record, is_id};
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
 use crate::error_response::error_response;
@@ -47,12 +47,12 @@ impl Shared {
         is_spare: bool,
     ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
-        let id = self.ids.next();
         let (head, mut body) = request.into_parts();
+        let id = incoming_id(&head.headers).unwrap_or_else(|| self.ids.next());
         let has_body = !body.is_end_stream();
         let span = tracing::info_span!("request", id);
         let snapshot = self.snapshot();
-        let mut record = Record::new(&head, peer, &snapshot.service().observer);
+        let mut record = Record::new(id, &head, peer, &snapshot.service().observer);
         let authority = named_authority(&head);
         let endpoint = snapshot.endpoints.find(authority.as_ref().ok(), head.uri.path());
         let route = endpoint.route(head.uri.path());
@@ -81,11 +81,11 @@ impl Shared {
         if is_unread {
             guard.left_unread();
         }
-        finish(&mut response, &id, head.version, is_spare || is_unread || self.is_draining());
+        finish(&mut response, &record.id, head.version, is_spare || is_unread || self.is_draining());
         match response.body_mut() {
-            AnswerBody::Events(events) => events.at_end(record, &id, started, guard),
+            AnswerBody::Events(events) => events.at_end(record, started, guard),
             AnswerBody::Whole(_) => {
-                record.log(&id, response.status(), self.clock().uptime().saturating_sub(started));
+                record.log(response.status(), self.clock().uptime().saturating_sub(started));
             }
         }
         response
@@ -192,6 +192,14 @@ impl Shared {
     }
 }
 
+/// Returns the request id that a proxy or a client has given already, so that their logs and ours have one. It is a client's
+/// text: not well formed, or there twice, it is not taken.
+fn incoming_id(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(X_REQUEST_ID).iter();
+    let id = values.next()?.to_str().ok()?;
+    (values.next().is_none() && is_id(id)).then(|| id.to_owned())
+}
+
 /// Checks that the connection may have a request answered now.
 fn check_connection(route: Option<Route>, guard: &RequestGuard, is_spare: bool) -> Result<(), Problem> {
     if is_spare && !route.is_some_and(Route::is_probe) {
@@ -241,7 +249,7 @@ fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version, close
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    // Hexadecimal digits and a dash.
+    // Ours is hexadecimal digits and a dash, and a client's has an alphabet.
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -262,7 +270,7 @@ mod tests {
             let request = expect.into_iter().fold(request, |request, value| request.header(EXPECT, value));
             let (head, ()) = request.body(()).unwrap().into_parts();
             let observer: Arc<dyn domain::Observer> = Arc::new(domain::NoopObserver);
-            let mut record = Record::new(&head, Peer::Unix, &observer);
+            let mut record = Record::new(String::new(), &head, Peer::Unix, &observer);
             record.body = body;
             let mut response = Response::new(AnswerBody::empty());
             if closes {

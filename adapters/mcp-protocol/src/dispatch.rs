@@ -47,7 +47,12 @@ pub(crate) async fn answer(
         Ok((_, Handler::Waiting(handle))) => {
             handle(&mut exchange).await.map(|result| Reply::success(id, &result, log.clone()))
         }
-        Ok((_, Handler::Stream(open))) if may_stream => open(&mut exchange, log.clone()),
+        Ok((method, Handler::Stream(open))) if may_stream => {
+            match served.snapshot.service().listen(principal, served.request_id, method.name).await {
+                Ok(()) => open(&mut exchange, log.clone()),
+                Err(_) => Err(Failure::not_audited().into()),
+            }
+        }
         Ok((method, Handler::Stream(_))) => {
             Err(bad_params(format!("{} answers with a stream: accept text/event-stream", method.name)))
         }

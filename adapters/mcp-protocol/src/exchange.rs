@@ -16,6 +16,8 @@ use crate::subscriptions::Subscriptions;
 #[derive(Clone, Copy)]
 pub(crate) struct Served<'r> {
     pub(crate) snapshot: &'r Arc<ProtocolSnapshot>,
+    /// The id of the HTTP request in the log.
+    pub(crate) request_id: &'r str,
     pub(crate) input_requests: &'r Arc<PendingInputRequests>,
     pub(crate) subscriptions: &'r Arc<Subscriptions>,
 }

@@ -69,6 +69,7 @@ pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<Rendered
     let (name, value) = name.zip(value).ok_or_else(malformed)?;
     let filled = filled_arguments(params.context.take(), exchange.request.memory.as_mut())?;
     let context = RequestContext {
+        request_id: exchange.served.request_id,
         principal: exchange.principal,
         capabilities: ClientCapabilities::default(),
         input_responses: &InputResponses::default(),
@@ -79,6 +80,7 @@ pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<Rendered
     match exchange.served.snapshot.service().complete(&context, reference, name, value).await {
         Ok(completion) => Ok(exchange.renderer().completion(completion)),
         Err(CallError::Denied(denied)) => Err(exchange.era.refuse(denied)),
+        Err(CallError::NotAudited) => Err(Failure::not_audited().into()),
         Err(CallError::UnknownPrompt | CallError::UnknownResource) => {
             Err(bad_params("params.ref names nothing that is on offer"))
         }

@@ -23,7 +23,7 @@ pub(crate) use self::target::{Arguments, Target};
 use self::target::{NotTexts, job_memory};
 use crate::content::{capability, input_request};
 use crate::era::Era;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Served};
 use crate::feedback::Sink;
 use crate::input_requests::{
     InputResponse, NotOpened, PendingInputRequest, PendingInputRequests, json_rpc_request,
@@ -41,6 +41,8 @@ const LEGACY_LOG_LEVEL: LogLevel = LogLevel::Info;
 pub(crate) struct Job {
     pending: Arc<PendingInputRequests>,
     snapshot: Arc<ProtocolSnapshot>,
+    /// The id of the HTTP request in the log, for decisions that are kept; empty where none is.
+    request_id: Box<str>,
     /// Where its memory is counted: its own texts always, a tree of its arguments while it runs.
     memory: Memory,
     principal: Principal,
@@ -107,6 +109,7 @@ impl Job {
         let mut job = Box::new(Self {
             pending: Arc::clone(exchange.served.input_requests),
             snapshot: Arc::clone(exchange.served.snapshot),
+            request_id: request_id(exchange.served),
             memory: job_memory(request.memory.take(), &target)?,
             principal: exchange.principal.clone(),
             era: exchange.era,
@@ -258,6 +261,7 @@ impl Job {
         self.input_bytes += copies;
         let feedback: &dyn Feedback = sink.map_or(&NoopFeedback, |sink| sink as &dyn Feedback);
         let context = RequestContext {
+            request_id: &self.request_id,
             principal: &self.principal,
             capabilities: self.capabilities,
             input_responses: &self.input_responses,
@@ -344,6 +348,7 @@ impl Job {
                 let uri: String = target.chars().take(2048).collect();
                 Err(Failure::inline(number, "resource not found").with_data(json!({"uri": uri})).into())
             }
+            (CallError::NotAudited, _) => Err(Failure::not_audited().into()),
             (CallError::UnknownMethod, _) => Err(self.era.method_not_found()),
             (CallError::UnknownPrompt, _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, "unknown prompt").into())
@@ -424,6 +429,10 @@ impl Job {
         self.input_responses = InputResponses::new(by_name);
         Ok(())
     }
+}
+
+fn request_id(served: Served<'_>) -> Box<str> {
+    if served.snapshot.service().auditor.is_on() { served.request_id.into() } else { Box::default() }
 }
 
 fn round<T>(

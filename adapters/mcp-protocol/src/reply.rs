@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use domain::{Denied, Exhausted, ToolName};
+use domain::{CallError, Denied, Exhausted, ToolName};
 use futures_util::Stream;
 use serde::Serialize;
 use serde_json::Value;
@@ -80,6 +80,8 @@ pub enum Status {
     NotFound,
     /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
     Denied(Box<Denied>),
+    /// What a request needs is not there at the moment. HTTP 503; the body is a JSON-RPC error.
+    Unavailable,
     /// A limit is reached: HTTP 503, or 429 for a limit of a subject or client. The body is a JSON-RPC error.
     Exhausted(Exhausted),
 }
@@ -153,6 +155,12 @@ impl Failure {
         Self { status: Status::BadRequest, code, message: message.into(), data: None }
     }
 
+    /// Creates the error for what is permitted, but can't be accounted for.
+    pub(crate) fn not_audited() -> Self {
+        let failure = Self::inline(code::OVERLOADED, CallError::NotAudited.to_string());
+        Self { status: Status::Unavailable, ..failure }
+    }
+
     /// Creates an error inside a 200.
     pub(crate) fn inline(code: i32, message: impl Into<String>) -> Self {
         Self { status: Status::Ok, code, message: message.into(), data: None }
@@ -172,6 +180,7 @@ impl Failure {
             code::HEADER_MISMATCH => "header_mismatch",
             code::MISSING_CAPABILITY => "missing_client_capability",
             code::RESOURCE_NOT_FOUND => "unknown_resource",
+            code::OVERLOADED => CallError::NotAudited.code(),
             code::UNSUPPORTED_PROTOCOL_VERSION => "unsupported_protocol_version",
             _ => "internal_error",
         }

@@ -29,6 +29,8 @@ pub struct PostRequest<'a> {
     pub body: &'a [u8],
     /// Whether the client takes a stream.
     pub may_stream: bool,
+    /// The id of the request in the log.
+    pub request_id: &'a str,
     /// Where the memory of the work is counted; that of the body is counted already.
     pub memory: Memory,
 }
@@ -62,9 +64,9 @@ impl McpServer {
 
     /// Answers one POST.
     pub async fn answer(&self, snapshot: &Arc<ProtocolSnapshot>, post: PostRequest<'_>) -> Reply {
-        let PostRequest { principal, fields, body, may_stream, memory } = post;
+        let PostRequest { principal, fields, body, may_stream, request_id, memory } = post;
         let (input_requests, subscriptions) = (&self.input_requests, &self.subscriptions);
-        let served = Served { snapshot, input_requests, subscriptions };
+        let served = Served { snapshot, request_id, input_requests, subscriptions };
         let outcome = match message::parse(body, snapshot.settings.json_depth) {
             Ok(Parsed::One(Incoming::Request(request))) => {
                 let request = Request { memory: Some(memory), ..request };

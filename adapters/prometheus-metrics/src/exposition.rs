@@ -53,6 +53,7 @@ impl Collector for Scrape {
         self.requests(&mut page)?;
         self.tools(&mut page)?;
         self.keys(&mut page)?;
+        self.audit(&mut page)?;
         self.places(&mut page)
     }
 }
@@ -133,6 +134,13 @@ impl Scrape {
                 .encode_gauge(&age.as_secs_f64())?;
         }
         Ok(())
+    }
+
+    fn audit(&self, page: &mut Page<'_>) -> fmt::Result {
+        let help = "Audit events that could not be written";
+        let mut lost = page.family("fastmcp_auth0_audit_events_lost", help, None, MetricType::Counter)?;
+        let count = self.counts.audit_events_lost.load(Ordering::Relaxed);
+        lost.encode_counter::<NoLabelSet, _, f64>(&count, None)
     }
 
     fn places(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -58,6 +58,7 @@ struct Counts {
     tools: Table<Calls>,
     fetched: AtomicU64,
     fetches_failed: AtomicU64,
+    audit_events_lost: AtomicU64,
 }
 
 /// Answers of one class of statuses.
@@ -86,6 +87,7 @@ impl Metrics {
             tools: Table::new(MAX_TOOLS),
             fetched: AtomicU64::new(0),
             fetches_failed: AtomicU64::new(0),
+            audit_events_lost: AtomicU64::new(0),
         }))
     }
 
@@ -118,6 +120,7 @@ impl Observer for Metrics {
             }),
             Event::KeysFetched { succeeded: true } => add_one(&counts.fetched),
             Event::KeysFetched { succeeded: false } => add_one(&counts.fetches_failed),
+            Event::AuditEventLost => add_one(&counts.audit_events_lost),
         }
     }
 }

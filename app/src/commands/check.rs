@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use domain::{Catalog, Clock, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec, UnixSeconds};
+use domain::{
+    Catalog, Clock, PolicyVersion, Scope, ScopeHierarchy, ScopeSet, ToolCatalog, ToolSpec, UnixSeconds,
+};
 use hyper_transport::PublicEndpoint;
 use online_checks::Check;
 use serde::Serialize;
@@ -44,6 +46,8 @@ struct Report {
     upstreams: Vec<UpstreamReport>,
     /// What a first login asks for.
     login_scopes: Vec<String>,
+    /// The version of the rules, as audit events have it.
+    policy_version: String,
     /// The certificate of the listening sockets, if they have TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<CertificateReport>,
@@ -211,7 +215,10 @@ fn report(
         source: effective.source.clone(),
     });
     let tools = tools(settings, &catalog.tools, &upstreams);
-    let login = login_scopes(settings, catalog)?;
+    let catalog = without_switched_off(settings, catalog);
+    let policy = scopes(settings, &catalog)?;
+    let policy_version = PolicyVersion::of(&settings.token_policy(), &catalog, &policy);
+    let login = policy.login_scopes();
     Ok(Report {
         valid: true,
         issuer: http.issuer.clone(),
@@ -220,9 +227,10 @@ fn report(
         tools,
         upstreams,
         login_scopes: texts(login.iter()),
+        policy_version: policy_version.to_string(),
         certificate,
         warnings,
-        online: if asks_online { Some(online::run(settings, &login)?) } else { None },
+        online: if asks_online { Some(online::run(settings, login)?) } else { None },
     })
 }
 
@@ -271,12 +279,6 @@ fn implied_by(hierarchy: &ScopeHierarchy, scopes: &ScopeSet) -> BTreeMap<String,
     broader.filter(|(_, broader)| !broader.is_empty()).collect()
 }
 
-/// Returns what a first login asks for.
-pub(super) fn login_scopes(settings: &Settings, catalog: Catalog) -> anyhow::Result<ScopeSet> {
-    let catalog = without_switched_off(settings, catalog);
-    Ok(scopes(settings, &catalog)?.login_scopes().clone())
-}
-
 /// A tool's scopes, each with those that stand for it.
 fn shown_scopes(tool: &ToolReport) -> String {
     let shown = |scope: &String| match tool.implied_by.get(scope) {
@@ -319,6 +321,7 @@ fn show(settings: &Settings, report: &Report) {
     for EndpointReport { url, audience, .. } in &report.endpoints {
         print(&format!("endpoint {url}, audience {audience}"));
     }
+    print(&format!("policy version {}", report.policy_version));
     if let Some(CertificateReport { file, valid_until: Some(until), .. }) = &report.certificate {
         print(&format!("certificate {file}, valid until {until}"));
     }

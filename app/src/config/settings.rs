@@ -6,6 +6,7 @@
 //! config_tables` writes the tables of docs/configuration.md.
 
 pub mod admin;
+pub mod audit;
 pub mod auth0;
 pub(super) mod context;
 pub mod endpoints;
@@ -97,6 +98,8 @@ sections! {
     log(): log::Log,
     /// The operator's listener.
     admin(server): admin::Admin,
+    /// Where audit events go, if anywhere.
+    audit(): Option<audit_log::Options>,
     /// Deviations from what the tools themselves say.
     tools(): BTreeMap<ToolName, tools::ToolRule>,
     /// Which scopes a first login asks for, and which scopes imply others.
@@ -168,6 +171,7 @@ mod tests {
             ("limits.json_depth", Reload::Applied),
             ("log.level", Reload::RestartRequired),
             ("admin.bind", Reload::RestartRequired),
+            ("audit.to", Reload::RestartRequired),
             ("tools.\"a.b\".scopes", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),

@@ -140,8 +140,14 @@ fn answer(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     let memory = Memory::of_request(&pool, Holder::of(&who));
                     let body = black_box(&body);
-                    let post =
-                        PostRequest { principal: &who, fields: &fields, body, may_stream: true, memory };
+                    let post = PostRequest {
+                        principal: &who,
+                        fields: &fields,
+                        body,
+                        may_stream: true,
+                        request_id: "",
+                        memory,
+                    };
                     let reply = runtime.block_on(server.answer(&snapshot, post));
                     assert!(matches!(reply.body, Body::Whole(_)));
                     reply

@@ -64,6 +64,8 @@ pub(super) fn log_failure(log: &LogFields, error: &CallError) {
             tracing::warn!(tool, cause = causes(failure), "a tool failed: {failure}");
         }
         CallError::DeadlineExceeded(_) => tracing::warn!(tool, "{error}"),
+        // Whoever can't write says so.
+        CallError::NotAudited => {}
         CallError::Panicked | CallError::InvalidOutput => tracing::error!(tool, "{error}"),
     }
 }

@@ -1,0 +1,65 @@
+//! A decision as a line of JSON.
+
+use domain::{Decision, Principal, Scope, ScopeSet};
+use serde::Serialize;
+
+/// The members of a line, in their order. What is not known is left out.
+#[derive(Serialize)]
+struct Line<'d> {
+    time: String,
+    request_id: &'d str,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org_id: Option<&'d str>,
+    audience: &'d str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes_needed: Option<Vec<&'d str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes_missing: Option<Vec<&'d str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes_held: Option<Vec<&'d str>>,
+    policy: &'d str,
+}
+
+/// Returns the line, with its end.
+pub(crate) fn line(decision: &Decision<'_>) -> Vec<u8> {
+    let missing = decision.missing();
+    let principal = decision.principal;
+    let line = Line {
+        time: decision.at.to_rfc3339(),
+        request_id: decision.request_id,
+        verdict: if decision.refused.is_some() { "deny" } else { "allow" },
+        reason: decision.refused,
+        sub: principal.map(Principal::subject),
+        client_id: principal.map(Principal::client),
+        iss: principal.map(Principal::issuer),
+        org_id: principal.and_then(Principal::organization_id),
+        audience: decision.audience,
+        method: decision.method,
+        target: decision.target,
+        scopes_needed: decision.needed.map(texts),
+        scopes_missing: (!missing.is_empty()).then(|| texts(&missing)),
+        scopes_held: principal.map(|principal| texts(principal.scopes())),
+        policy: decision.policy.as_str(),
+    };
+    // Texts: rendering them can't fail.
+    let mut line = serde_json::to_vec(&line).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+fn texts(scopes: &ScopeSet) -> Vec<&str> {
+    scopes.iter().map(Scope::as_str).collect()
+}

@@ -1,0 +1,198 @@
+//! The [`Auditor`] port by lines of JSON, to a file or to standard output: an event for each decision.
+//!
+//! `event.rs` says what a line has, `output.rs` writes it with one call, and a thread of its own does that, so that no request
+//! waits for the disk unless it may not go on without its event. What waits for the thread is bounded.
+
+mod event;
+mod output;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use domain::{Auditor, Decision, Event, NotRecorded, Observer, Recording};
+use futures_channel::oneshot;
+
+use crate::output::Output;
+
+/// How long [`AuditLog::flush`] waits for what is left.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is written where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where events go.
+    pub to: Destination,
+    /// What happens when one can't be written.
+    pub on_failure: OnFailure,
+    /// How many may wait to be written.
+    pub queued_events: usize,
+}
+
+/// Where events go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To standard output.
+    Stdout,
+    /// To the end of this file.
+    File(PathBuf),
+}
+
+/// What happens when an event can't be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is counted as lost, and the request goes on.
+    Count,
+    /// What it is about is refused.
+    Refuse,
+}
+
+/// Writes events. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+    on_failure: OnFailure,
+}
+
+/// What the writing thread is told.
+#[derive(Debug)]
+enum Message {
+    /// A line to write, and whom to tell of it.
+    Line(Vec<u8>, Option<oneshot::Sender<bool>>),
+    /// To see whether the file is to be opened anew.
+    Wake,
+    /// To say when everything before was written.
+    Flush(Sender<()>),
+}
+
+/// What requests and the writing thread have in common.
+struct Shared {
+    observer: Arc<dyn Observer>,
+    must_reopen: AtomicBool,
+    /// The number of events lost since one was written.
+    lost: AtomicU64,
+}
+
+impl AuditLog {
+    /// Opens the file and starts the thread that writes.
+    ///
+    /// # Errors
+    /// When the file can't be opened, or no thread started.
+    pub fn start(options: &Options, observer: &Arc<dyn Observer>) -> io::Result<Self> {
+        let output = Output::open(&options.to)?;
+        let (queue, messages) = sync_channel(options.queued_events);
+        let shared = Arc::new(Shared {
+            observer: Arc::clone(observer),
+            must_reopen: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        });
+        let of_thread = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("audit-log".to_owned())
+            .spawn(move || write_all(&messages, output, &of_thread))?;
+        Ok(Self { queue, shared, on_failure: options.on_failure })
+    }
+
+    /// Has the file opened anew, since it may have been renamed.
+    pub fn reopen(&self) {
+        self.shared.must_reopen.store(true, Ordering::Relaxed);
+        // Where the queue is full the thread is at work, and sees it.
+        let _ = self.queue.try_send(Message::Wake);
+    }
+
+    /// Waits until what is queued was written, for some seconds at most.
+    pub fn flush(&self) {
+        let (done, written) = channel();
+        let queue = self.queue.clone();
+        // Of its own: where writing has come to a stop, the queue may have no room.
+        if thread::Builder::new().spawn(move || queue.send(Message::Flush(done))).is_ok() {
+            let _ = written.recv_timeout(FLUSH_PATIENCE);
+        }
+    }
+}
+
+impl Auditor for AuditLog {
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    fn record(&self, decision: &Decision<'_>) -> Recording {
+        let line = event::line(decision);
+        match self.on_failure {
+            OnFailure::Count => {
+                if self.queue.try_send(Message::Line(line, None)).is_err() {
+                    self.shared.lose(&QUEUE_FULL);
+                }
+                Recording::GoesOn
+            }
+            OnFailure::Refuse => {
+                let (written, is_written) = oneshot::channel();
+                if self.queue.try_send(Message::Line(line, Some(written))).is_err() {
+                    self.shared.lose(&QUEUE_FULL);
+                    return Recording::Failed;
+                }
+                Recording::Waits(Box::pin(async {
+                    if is_written.await.unwrap_or(false) { Ok(()) } else { Err(NotRecorded) }
+                }))
+            }
+        }
+    }
+}
+
+const QUEUE_FULL: &str = "as many as audit.queued_events wait to be written";
+
+impl Shared {
+    /// Counts an event that is lost, and says so in the log of the first of a row.
+    fn lose(&self, why: &impl std::fmt::Display) {
+        self.observer.observe(Event::AuditEventLost);
+        if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::error!("audit events can't be written: {why}");
+        }
+    }
+
+    fn written(&self) {
+        if self.lost.load(Ordering::Relaxed) > 0 {
+            let lost = self.lost.swap(0, Ordering::Relaxed);
+            tracing::warn!(lost, "audit events are written again; some are lost");
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// Writes what comes until nobody can send any more.
+fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) {
+    for message in messages {
+        if shared.must_reopen.swap(false, Ordering::Relaxed)
+            && let Err(error) = output.reopen()
+        {
+            tracing::error!("the audit file can't be opened anew, the one before is kept: {error}");
+        }
+        match message {
+            Message::Line(line, asks) => {
+                let outcome = output.write(&line);
+                match &outcome {
+                    Ok(()) => shared.written(),
+                    Err(error) => shared.lose(error),
+                }
+                if let Some(asks) = asks {
+                    let _ = asks.send(outcome.is_ok());
+                }
+            }
+            Message::Wake => {}
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
