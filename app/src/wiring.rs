@@ -7,10 +7,11 @@ use anyhow::Context;
 use domain::{
     Announcer, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopObserver, Observer, Pool,
     Prompt, PromptCatalog, Provider, Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle,
-    TokenVerifier, ToolCatalog, ToolName, Unthrottled,
+    TokenVerifier, ToolCatalog, ToolName,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
+use gcra_throttle::{Ledger, Quotas};
 use hyper_transport::{HttpSettings, Listener, PublicEndpoint, Server};
 use jwks_verifier::{IdentityProvider, JwksVerifier, Status};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
@@ -202,18 +203,21 @@ pub struct Ports {
     pub announcer: Announcer,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
-    /// Bounds how often a principal may ask.
-    pub throttle: Arc<dyn Throttle>,
+    /// Bounds how often a principal, and an address, may ask; `None`: the settings do (`[quota]`).
+    pub throttle: Option<Arc<dyn Throttle>>,
+    /// What was used of the settings' quotas. It outlives a reload.
+    pub ledger: Ledger,
     /// The observer, where it counts for the admin listener.
     pub metrics: Option<Metrics>,
 }
 
 impl Ports {
-    /// Creates the ports, with an announcer of their own. Nothing is observed or throttled.
+    /// Creates the ports, with an announcer of their own. Nothing is observed.
     #[must_use]
     pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, offer: Offer) -> Self {
-        let (observer, throttle) = (Arc::new(NoopObserver), Arc::new(Unthrottled));
-        Self { verifier, clock, offer, announcer: Announcer::default(), observer, throttle, metrics: None }
+        let ledger = Ledger::new(Arc::clone(&clock));
+        let (announcer, observer) = (Announcer::default(), Arc::new(NoopObserver));
+        Self { verifier, clock, offer, announcer, observer, throttle: None, ledger, metrics: None }
     }
 
     /// Creates the ports that settings ask for, with this verifier, or else that of the tenant's keys.
@@ -333,12 +337,18 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         providers: ports.offer.into_providers(),
         clock: ports.clock,
         observer: ports.observer,
-        throttle: ports.throttle,
+        throttle: ports.throttle.or_else(|| quotas(settings, ports.ledger)),
         tokens: settings.token_policy(),
         catalog,
         scopes,
         tool_deadline: settings.limits.tool_deadline,
     })
+}
+
+/// Returns the settings' quotas; `None` without any, so that they cost no request anything.
+fn quotas(settings: &Settings, ledger: Ledger) -> Option<Arc<dyn Throttle>> {
+    let rates = &settings.quota.rates;
+    rates.are_any().then(|| Arc::new(Quotas::new(rates.clone(), ledger)) as _)
 }
 
 /// Returns a catalog without the tools that the settings switch off.
@@ -400,6 +410,7 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
         authorization_server: settings.identity_provider.metadata(&settings.auth0.issuer),
         allowed_origins: settings.http.allowed_origins.clone(),
         allowed_hosts: settings.http.allowed_hosts.clone(),
+        trusted_proxies: settings.quota.trusted_proxies.clone(),
     }
 }
 

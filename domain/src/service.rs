@@ -36,8 +36,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
-    /// Bounds how often a principal may ask.
-    pub throttle: Arc<dyn Throttle>,
+    /// Bounds how often a principal, and an address, may ask; `None`: as often as they like.
+    pub throttle: Option<Arc<dyn Throttle>>,
     /// The rules for tokens.
     pub tokens: TokenPolicy,
     /// The tools, resources, prompts and methods.

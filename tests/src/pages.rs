@@ -91,6 +91,7 @@ fn every_reason_code_has_a_heading_in_troubleshooting() {
         "no_token",
         "bad_authorization",
         "keys_unavailable",
+        "rate_exceeded",
         "insufficient_scope",
         "foreign_host",
         "foreign_origin",

@@ -54,7 +54,7 @@ impl RequestIds {
 pub(crate) struct Record {
     observer: Arc<dyn Observer>,
     /// The other end of the connection: the client, or the proxy before the server.
-    peer: Peer,
+    pub(crate) peer: Peer,
     method: Method,
     target: Uri,
     /// The principal of an authenticated request.

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod log;
 pub mod managed_tenant;
 pub mod mcp;
+pub mod quota;
 pub mod scopes;
 pub mod server;
 pub mod tls;
@@ -99,6 +100,8 @@ sections! {
     admin(server): admin::Admin,
     /// Deviations from what the tools themselves say.
     tools(): BTreeMap<ToolName, tools::ToolRule>,
+    /// How often subjects, clients, tools and addresses may ask.
+    quota(server): quota::Quota,
     /// Which scopes a first login asks for, and which scopes imply others.
     scopes(tools): scopes::Scopes,
     /// Other servers that are offered through this one.
@@ -168,6 +171,7 @@ mod tests {
             ("limits.json_depth", Reload::Applied),
             ("log.level", Reload::RestartRequired),
             ("admin.bind", Reload::RestartRequired),
+            ("quota.tools.\"a.b\".weight", Reload::Applied),
             ("tools.\"a.b\".scopes", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),
