@@ -25,7 +25,8 @@ const PERIODS: [(&str, Period); 4] =
 /// The text is no rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be a rate, such as \"600/minute\" or \"600/minute burst 50\": 1 to {max} per second, minute, hour or day",
+    "must be a rate, such as \"600/minute\" or \"600/minute burst 50\": 1 to {max} per second, minute, hour or day, and a burst that comes \
+     back within a year",
     max = Rate::MAX
 )]
 pub struct NotARate;
@@ -48,7 +49,8 @@ impl Rate {
             (Some("burst"), Some(burst), None) => number(burst)?,
             _ => return Err(NotARate),
         };
-        Ok(Self { count, period, burst })
+        let rate = Self { count, period, burst };
+        if rate.window() > MAX_WINDOW { Err(NotARate) } else { Ok(rate) }
     }
 
     /// Returns how many may come at once, after a pause.
@@ -76,6 +78,8 @@ impl Rate {
 }
 
 const NANOS: u64 = 1_000_000_000;
+/// A burst that comes back more slowly is a mistake, and its nanoseconds might not fit.
+const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 impl Period {
     const fn nanos(self) -> u64 {
@@ -133,6 +137,7 @@ mod tests {
             "600/minute 50",
             "600/minute burst 5 6",
             "600 / minute",
+            "1/day burst 367",
         ] {
             assert_eq!(Rate::parse(bad), Err(NotARate), "{bad}");
         }

@@ -69,7 +69,8 @@ impl Table {
     fn make_room(&mut self, now: u64) -> Result<(), u64> {
         let is_full = self.entries.len() >= self.limit;
         let mut first: Option<(u64, Used)> = None;
-        for _ in 0..if is_full { LOOKED_AT } else { 2 } {
+        let looks = if is_full { LOOKED_AT } else { 2 };
+        for _ in 0..looks {
             if self.cursor >= self.entries.len() {
                 self.cursor = 0;
             }
@@ -104,7 +105,7 @@ impl Used {
     /// requests as it was.
     fn ahead(&self, rate: Rate, now: u64) -> u64 {
         let ahead = self.until.saturating_sub(now);
-        if self.rate.interval() == rate.interval() {
+        if self.rate == rate {
             return ahead;
         }
         let scaled = u128::from(ahead) * u128::from(rate.interval()) / u128::from(self.rate.interval());
@@ -119,8 +120,7 @@ impl Used {
 }
 
 impl Count {
-    /// Returns how many more may come after this one, and the nanoseconds until all of a burst may. Of one that came too early:
-    /// none, and what is used without it.
+    /// Returns how many more may come after this one.
     pub(crate) fn left(&self, now: u64) -> u32 {
         let left = self.rate.tolerance().saturating_sub(self.until - now) / self.rate.interval();
         u32::try_from(left).unwrap_or(u32::MAX)

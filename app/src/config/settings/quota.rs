@@ -1,6 +1,7 @@
 //! `[quota]`: how often subjects, clients, tools and addresses may ask, and whose word counts for an address.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 use domain::ToolName;
 use gcra_throttle::{Rate, Rates, ToolQuota};
@@ -125,7 +126,7 @@ fn trusted_proxies(read: &mut Reader) -> TrustedProxies {
 }
 
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address)))
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn tools(read: &mut Reader, context: &Context<'_>) -> BTreeMap<ToolName, ToolQuota> {
