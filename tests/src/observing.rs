@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Answer, Event, Exhausted, Observer, Operation, Principal, Throttle};
+use domain::{Event, Exhausted, Observer, Operation, Principal, Throttle};
 use fakes::{Behaviour, RecordingTool};
 use fastmcp_auth0::{Ports, wiring};
 use fastmcp_auth0::{Settings, Sources};
@@ -126,9 +126,9 @@ async fn an_observer_is_told_of_fetches_of_keys() {
 struct OnlyBob;
 
 impl Throttle for OnlyBob {
-    fn take(&self, principal: &Principal, _: Operation<'_>) -> Answer<'_> {
+    fn take(&self, principal: &Principal, _: Operation<'_>) -> domain::Answer<'_> {
         let refusal = Exhausted::Rate { retry_after: Duration::from_millis(6_100), allowance: None };
-        Answer::Now(if principal.subject() == "bob" { Ok(None) } else { Err(refusal) })
+        domain::Answer::Now(if principal.subject() == "bob" { Ok(None) } else { Err(refusal) })
     }
 }
 
