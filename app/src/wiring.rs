@@ -8,10 +8,11 @@ use audit_log::AuditLog;
 use domain::{
     Announcer, Auditor, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopAuditor,
     NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Resource, ResourceCatalog,
-    ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName, Unthrottled,
+    ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
+use gcra_throttle::{Ledger, Quotas};
 use hyper_transport::{HttpSettings, Listener, PublicEndpoint, Server};
 use jwks_verifier::{IdentityProvider, JwksVerifier, Status};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
@@ -204,8 +205,10 @@ pub struct Ports {
     pub announcer: Announcer,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
-    /// Bounds how often a principal may ask.
-    pub throttle: Arc<dyn Throttle>,
+    /// Bounds how often a principal, and an address, may ask; `None`: the settings do (`[quota]`).
+    pub throttle: Option<Arc<dyn Throttle>>,
+    /// What was used of the settings' quotas. It outlives a reload.
+    pub ledger: Ledger,
     /// Keeps decisions.
     pub auditor: Arc<dyn Auditor>,
     /// The observer, where it counts for the admin listener.
@@ -215,16 +218,18 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Creates the ports, with an announcer of their own. Nothing is observed or throttled.
+    /// Creates the ports, with an announcer of their own. Nothing is observed.
     #[must_use]
     pub fn new(verifier: Arc<dyn TokenVerifier>, clock: Arc<dyn Clock>, offer: Offer) -> Self {
+        let ledger = Ledger::new(Arc::clone(&clock));
         Self {
             verifier,
             clock,
             offer,
             announcer: Announcer::default(),
             observer: Arc::new(NoopObserver),
-            throttle: Arc::new(Unthrottled),
+            throttle: None,
+            ledger,
             auditor: Arc::new(NoopAuditor),
             metrics: None,
             audit_log: None,
@@ -356,7 +361,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         providers: ports.offer.into_providers(),
         clock: ports.clock,
         observer: ports.observer,
-        throttle: ports.throttle,
+        throttle: ports.throttle.or_else(|| quotas(settings, ports.ledger)),
         auditor: ports.auditor,
         policy_version: PolicyVersion::of(&tokens, &catalog, &scopes),
         tokens,
@@ -364,6 +369,12 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         scopes,
         tool_deadline: settings.limits.tool_deadline,
     })
+}
+
+/// Returns the settings' quotas; `None` without any, so that they cost no request anything.
+fn quotas(settings: &Settings, ledger: Ledger) -> Option<Arc<dyn Throttle>> {
+    let rates = &settings.quota.rates;
+    rates.are_any().then(|| Arc::new(Quotas::new(rates.clone(), ledger)) as _)
 }
 
 /// Returns a catalog without the tools that the settings switch off.
@@ -425,6 +436,7 @@ pub fn http_settings(settings: &Settings, port: u16) -> HttpSettings {
         authorization_server: settings.identity_provider.metadata(&settings.auth0.issuer),
         allowed_origins: settings.http.allowed_origins.clone(),
         allowed_hosts: settings.http.allowed_hosts.clone(),
+        trusted_proxies: settings.quota.trusted_proxies.clone(),
     }
 }
 

@@ -128,7 +128,8 @@ impl PolicyVersion {
             methods.collect::<BTreeMap<_, _>>(),
         ]);
         let digest = digest(&SHA256, rules.to_string().as_bytes());
-        Self(digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        let first = digest.as_ref().iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        Self(format!("{first:016x}"))
     }
 
     /// Returns the version as text: hexadecimal digits.

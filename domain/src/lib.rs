@@ -75,7 +75,7 @@ pub use resource::{
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use service::{AuthError, CallError, CompletionRef, RequestContext, Service};
-pub use throttle::{Throttle, Unthrottled};
+pub use throttle::{Allowance, Answer, Operation, Throttle, Verdict};
 pub use time::{Clock, UnixMillis, UnixSeconds};
 pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::principal::Principal;
+use crate::throttle::Allowance;
 
 /// The maximum share of a pool that one subject, and one client, may hold, in percent; 100 is all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +51,13 @@ pub enum Exhausted {
     /// The subject or the client would exceed its share.
     #[error("this subject or client has its share of the server under way")]
     Share,
-    /// The subject or the client asks more often than it may.
-    #[error("this subject or client asks too often")]
+    /// The subject, the client or the address asks more often than it may.
+    #[error("{}", too_often(.allowance.as_ref()))]
     Rate {
         /// When to ask again.
         retry_after: Duration,
+        /// The quota that is used up, if it is known.
+        allowance: Option<Allowance>,
     },
 }
 
@@ -69,13 +72,33 @@ impl Exhausted {
         }
     }
 
+    /// Returns how much of the quota is left that is used up, if it is known.
+    #[must_use]
+    pub const fn allowance(self) -> Option<Allowance> {
+        match self {
+            Self::Pool | Self::Share => None,
+            Self::Rate { allowance, .. } => allowance,
+        }
+    }
+
     /// Returns when to try again; soon, where nobody knows a time.
     #[must_use]
     pub const fn retry_after(self) -> Duration {
         match self {
             Self::Pool | Self::Share => Duration::from_secs(1),
-            Self::Rate { retry_after } => retry_after,
+            Self::Rate { retry_after, .. } => retry_after,
         }
+    }
+}
+
+/// Returns the text for whoever asks too often, by what is counted.
+fn too_often(allowance: Option<&Allowance>) -> &'static str {
+    match allowance.map_or("", |allowance| allowance.policy) {
+        "subject" => "this subject asks too often",
+        "client" => "this client asks too often",
+        "tool" => "this subject calls this tool too often",
+        "address" => "there are too many requests from this address",
+        _ => "this subject or client asks too often",
     }
 }
 

@@ -38,8 +38,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
-    /// Bounds how often a principal may ask.
-    pub throttle: Arc<dyn Throttle>,
+    /// Bounds how often a principal, and an address, may ask; `None`: as often as they like.
+    pub throttle: Option<Arc<dyn Throttle>>,
     /// Keeps decisions.
     pub auditor: Arc<dyn Auditor>,
     /// The version of the rules that decide, for the auditor.

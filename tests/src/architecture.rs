@@ -28,6 +28,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-verifier",
         "fastmcp-auth0-system-clock",
         "fastmcp-auth0-prometheus-metrics",
+        "fastmcp-auth0-gcra-throttle",
         "fastmcp-auth0-admin-http",
         "fastmcp-auth0-audit-log",
         "fastmcp-auth0-upstream-mcp",
@@ -69,6 +70,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ),
         ("fastmcp-auth0-system-clock", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-prometheus-metrics", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-gcra-throttle", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-audit-log", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
         // The last one for its tests alone.

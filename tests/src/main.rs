@@ -46,6 +46,7 @@ mod own_configuration;
 mod own_server;
 mod pages;
 mod properties;
+mod quota;
 mod real_clients;
 mod restart;
 mod scopes;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Event, Exhausted, Observer, Principal, Throttle};
+use domain::{Event, Exhausted, Observer, Operation, Principal, Throttle};
 use fakes::{Behaviour, RecordingTool};
 use fastmcp_auth0::{Ports, wiring};
 use fastmcp_auth0::{Settings, Sources};
@@ -127,15 +127,15 @@ async fn an_observer_is_told_of_fetches_of_keys() {
 struct OnlyBob;
 
 impl Throttle for OnlyBob {
-    fn take(&self, principal: &Principal) -> Result<(), Exhausted> {
-        let refusal = Exhausted::Rate { retry_after: Duration::from_millis(6_100) };
-        if principal.subject() == "bob" { Ok(()) } else { Err(refusal) }
+    fn take(&self, principal: &Principal, _: Operation<'_>) -> domain::Answer<'_> {
+        let refusal = Exhausted::Rate { retry_after: Duration::from_millis(6_100), allowance: None };
+        domain::Answer::Now(if principal.subject() == "bob" { Ok(None) } else { Err(refusal) })
     }
 }
 
 #[tokio::test]
 async fn what_a_throttle_refuses_is_429_with_the_time_to_wait() {
-    let choices = Choices::new().ports_with(|ports| ports.throttle = Arc::new(OnlyBob));
+    let choices = Choices::new().ports_with(|ports| ports.throttle = Some(Arc::new(OnlyBob)));
     let (harness, mut told) = observed(choices).await;
     harness.token("bob", |claims| claims.subject = "bob".into());
     let ping = json!({"jsonrpc": "2.0", "id": "x", "method": "ping"});

@@ -92,6 +92,7 @@ fn every_reason_code_has_a_heading_in_troubleshooting() {
         "bad_authorization",
         "keys_unavailable",
         "audit_unavailable",
+        "rate_exceeded",
         "insufficient_scope",
         "foreign_host",
         "foreign_origin",

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use domain::{
     Announcer, Catalog, DynTool, Holder, LoginScopes, Memory, NoopAuditor, NoopObserver, PolicyVersion, Pool,
-    Scope, ScopeHierarchy, ScopePolicy, ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds, Unthrottled,
+    Scope, ScopeHierarchy, ScopePolicy, ScopeSet, Service, ToolCatalog, ToolName, UnixSeconds,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, ScriptedVerifier};
 use fastmcp_auth0::{Settings, Sources, wiring};
@@ -64,7 +64,7 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
         verifier: Arc::new(ScriptedVerifier::new()),
         clock: Arc::new(ManualClock::at(NOW)),
         observer: Arc::new(NoopObserver),
-        throttle: Arc::new(Unthrottled),
+        throttle: None,
         auditor: Arc::new(NoopAuditor),
         policy_version: PolicyVersion::of(&settings.token_policy(), &catalog, &scopes),
         tokens: settings.token_policy(),

@@ -12,7 +12,7 @@ pub(crate) struct Output {
     to: Destination,
     file: File,
     /// Whether the last line broke off and could not be taken back.
-    is_torn: bool,
+    pub(crate) is_torn: bool,
 }
 
 impl Output {
@@ -67,7 +67,7 @@ impl Output {
     }
 
     /// Cuts off what was written of a line, unless another process has added to it.
-    fn take_back(&mut self, written: usize) -> io::Result<()> {
+    pub(crate) fn take_back(&mut self, written: usize) -> io::Result<()> {
         let end = self.file.stream_position()?;
         if self.file.metadata()?.len() != end {
             return Err(io::ErrorKind::ResourceBusy.into());

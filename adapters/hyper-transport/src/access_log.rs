@@ -65,7 +65,7 @@ pub(crate) struct Record {
     pub(crate) id: String,
     observer: Arc<dyn Observer>,
     /// The other end of the connection: the client, or the proxy before the server.
-    peer: Peer,
+    pub(crate) peer: Peer,
     method: Method,
     target: Uri,
     /// The principal of an authenticated request.

@@ -18,7 +18,9 @@ use crate::credentials::bearer_token;
 use crate::error_response::whole_seconds;
 use crate::head::head_bytes;
 use crate::problem::{Problem, SOON, limit_status};
+use crate::quota_fields;
 use crate::shared::{Shared, Snapshot};
+use crate::socket::Peer;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -56,6 +58,7 @@ pub(crate) async fn answer(
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
+    count_address(snapshot, head, record.peer).await?;
     let principal = match authenticate(snapshot, resource, &head.headers).await {
         Ok(principal) => principal,
         Err(problem) => {
@@ -86,6 +89,14 @@ pub(crate) async fn answer(
     // In a box of its own: two thirds of a request's future, which the many that wait for their bodies do not need.
     let reply = Box::pin(shared.mcp.answer(&snapshot.protocol, post)).await;
     respond(shared, reply, accepts, (holder, lease), record)
+}
+
+/// Counts a request by its address, before it costs anything.
+async fn count_address(snapshot: &Snapshot, head: &Parts, peer: Peer) -> Result<(), Problem> {
+    let Some(throttle) = &snapshot.service().throttle else { return Ok(()) };
+    let address = snapshot.trusted_proxies.client(peer, &head.headers);
+    throttle.take_address(address).verdict().await.map_err(Problem::Exhausted)?;
+    Ok(())
 }
 
 /// Authenticates a request before any of its body is read, so that a refused one costs no more than a head.
@@ -149,7 +160,8 @@ fn respond(
     (holder, lease): (Holder, Lease),
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let Reply { status, body, log } = reply;
+    let allowance = reply.quota_left();
+    let Reply { status, body, log, allowance: _ } = reply;
     record.protocol = log;
     let mut retry_after = None;
     let status = match status {
@@ -186,6 +198,7 @@ fn respond(
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    quota_fields::add(allowance, headers);
     if let Some(retry_after) = retry_after {
         headers.insert(RETRY_AFTER, whole_seconds(retry_after));
     }

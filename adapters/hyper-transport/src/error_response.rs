@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::answer_body::AnswerBody;
 use crate::challenge::Challenges;
 use crate::problem::{Cause, ErrorFacts, ErrorHeader};
+use crate::quota_fields;
 
 /// RFC 6749 section 5.2's error object, which clients know how to read.
 #[derive(Serialize)]
@@ -38,6 +39,7 @@ pub(crate) fn error_response(facts: &ErrorFacts<'_>, challenges: &Challenges) ->
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.extend(header(facts, challenges));
+    quota_fields::add(facts.allowance, headers);
     if facts.ends_connection {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -57,6 +59,5 @@ fn header(facts: &ErrorFacts<'_>, challenges: &Challenges) -> Option<(HeaderName
 
 /// Returns a time in whole seconds (RFC 9110 section 10.2.3), never too early.
 pub(crate) fn whole_seconds(time: Duration) -> HeaderValue {
-    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-    HeaderValue::from(seconds.max(1))
+    HeaderValue::from(quota_fields::seconds_rounded_up(time).max(1))
 }

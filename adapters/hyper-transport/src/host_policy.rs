@@ -152,6 +152,7 @@ mod tests {
                 .map(|text| AllowedOrigin::parse(text).unwrap())
                 .to_vec(),
             allowed_hosts: ["internal", "edge:8443"].map(|text| AllowedHost::parse(text).unwrap()).to_vec(),
+            trusted_proxies: crate::client_address::TrustedProxies::default(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use domain::{AuthError, Denied, Exhausted};
+use domain::{Allowance, AuthError, Denied, Exhausted};
 use hyper::StatusCode;
 
 /// Why a request is refused. None repeats what the client sent.
@@ -52,6 +52,8 @@ pub(crate) struct ErrorFacts<'p> {
     pub(crate) description: Cow<'static, str>,
     /// The header that the response has because of it.
     pub(crate) header: ErrorHeader,
+    /// The quota that is used up.
+    pub(crate) allowance: Option<Allowance>,
     /// The part of the request that the log line shows.
     pub(crate) cause: Cause<'p>,
     /// Whether the connection ends, because the rest of the request is not read.
@@ -96,6 +98,7 @@ impl<'p> ErrorFacts<'p> {
             reason: error,
             description: description.into(),
             header: ErrorHeader::None,
+            allowance: None,
             cause: Cause::Unspecific,
             ends_connection: false,
         }
@@ -225,8 +228,9 @@ impl Problem {
 }
 
 fn limit_reached(exhausted: Exhausted) -> ErrorFacts<'static> {
-    ErrorFacts::new(limit_status(exhausted), exhausted.code(), format!("{exhausted}; try again"))
-        .with_header(ErrorHeader::RetryAfter(exhausted.retry_after()))
+    let facts = ErrorFacts::new(limit_status(exhausted), exhausted.code(), format!("{exhausted}; try again"))
+        .with_header(ErrorHeader::RetryAfter(exhausted.retry_after()));
+    ErrorFacts { allowance: exhausted.allowance(), ..facts }
 }
 
 /// Returns the status of a limit that is reached: of the server, or of a subject or client.

@@ -167,6 +167,7 @@ mod tests {
             authorization_server: serde_json::Map::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            trusted_proxies: crate::client_address::TrustedProxies::default(),
         };
         Endpoints::new(&settings, &ScopeSet::EMPTY)
     }

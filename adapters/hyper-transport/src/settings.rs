@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::allow_list::{AllowedHost, AllowedOrigin};
+use crate::client_address::TrustedProxies;
 
 /// The well-known path of protected resource metadata (RFC 9728 section 3).
 pub(crate) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
@@ -29,10 +30,12 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Hosts that the server answers to besides loopback ones and its own.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Who is believed what it says of a client's address; for quotas alone.
+    pub trusted_proxies: TrustedProxies,
 }
 
-/// An address under which clients reach the server. Every absolute URL starts with a configured one; forwarded headers are
-/// never read, and a request's `Host` only selects among these.
+/// An address under which clients reach the server. Every absolute URL starts with a configured one; no
+/// forwarded header is read for it, and a request's `Host` only selects among these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicEndpoint {
     /// The URL below which the server is reachable: an origin, and a path where a proxy serves it below one.

@@ -8,6 +8,7 @@ use domain::{Clock, Service};
 use mcp_protocol::{McpServer, ProtocolSnapshot};
 
 use crate::access_log::RequestIds;
+use crate::client_address::TrustedProxies;
 use crate::host_policy::HostPolicy;
 use crate::limiter::Limiter;
 use crate::public::Endpoints;
@@ -35,6 +36,7 @@ pub(crate) struct Snapshot {
     pub(crate) protocol: Arc<ProtocolSnapshot>,
     pub(crate) host_policy: HostPolicy,
     pub(crate) endpoints: Endpoints,
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 impl Snapshot {
@@ -44,6 +46,7 @@ impl Snapshot {
             protocol: Arc::new(protocol),
             host_policy: HostPolicy::new(settings),
             endpoints: Endpoints::new(settings, &scopes),
+            trusted_proxies: settings.trusted_proxies.clone(),
         }
     }
 

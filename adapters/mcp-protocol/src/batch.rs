@@ -3,7 +3,7 @@
 //! The messages are handled one after another, within the limits of one request, each as if it were sent alone; but nothing is
 //! streamed, so that progress and log messages are dropped, and a tool can't request input.
 
-use domain::{Denied, Memory, Principal};
+use domain::{Allowance, Denied, Memory, Principal};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -29,6 +29,8 @@ struct Responses {
     took_response: bool,
     /// Where the memory of the array is counted.
     memory: Memory,
+    /// What the last part that was counted left of a quota.
+    allowance: Option<Allowance>,
 }
 
 /// Answers a batch.
@@ -44,8 +46,15 @@ pub(crate) async fn answer(
         return Reply::failure(None, &failure, log);
     }
     let is_malformed = parts.iter().all(Result::is_err);
-    let mut responses =
-        Responses { body: Vec::new(), count: 0, denied_count: 0, denied: None, took_response: false, memory };
+    let mut responses = Responses {
+        body: Vec::new(),
+        count: 0,
+        denied_count: 0,
+        denied: None,
+        took_response: false,
+        memory,
+        allowance: None,
+    };
     for part in parts {
         match part {
             Ok(Incoming::Request(request)) => {
@@ -94,6 +103,7 @@ impl Responses {
         let method = method.as_deref();
         let tool = tool.as_ref().map(domain::ToolName::as_str);
         tracing::info!(rpc = method, tool, reason, "part of a batch");
+        self.allowance = reply.quota_left().or(self.allowance);
         let body = match (reply.status, reply.body) {
             (Status::Denied(denied), _) => {
                 let body = document(Reply::failure(id, &lacks_scopes(&denied), LogFields::default()));
@@ -130,12 +140,13 @@ impl Responses {
         // Nothing was done: HTTP's challenge then has clients ask for the scopes.
         let nothing_done = self.denied_count == self.count && !self.took_response;
         if let Some(denied) = self.denied.take().filter(|_| nothing_done) {
-            return Reply::denied(denied, log);
+            return Reply { allowance: self.allowance, ..Reply::denied(denied, log) };
         }
         self.body.push(b']');
         let status = if is_malformed { Status::BadRequest } else { Status::Ok };
         let reason = is_malformed.then_some("invalid_request");
-        Reply { status, body: Body::Whole(self.body), log: LogFields { reason, ..log } }
+        let log = LogFields { reason, ..log };
+        Reply { status, body: Body::Whole(self.body), log, allowance: self.allowance }
     }
 }
 

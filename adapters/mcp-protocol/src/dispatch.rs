@@ -1,32 +1,62 @@
 //! From a JSON-RPC request to its reply: its era, its method, its handler.
 
-use domain::Principal;
+use domain::{Allowance, Exhausted, Operation, Principal, Throttle};
 
 use crate::era::Era;
 use crate::exchange::{Exchange, Served};
 use crate::fields::RequestFields;
 use crate::job::Job;
 use crate::message::Request;
-use crate::methods::{self, Found, Handler, INITIALIZE, Method};
-use crate::params::bad_params;
+use crate::methods::{self, CALL_TOOL, Found, Handler, INITIALIZE, Method};
+use crate::params::{bad_params, text};
 use crate::reply::{Failure, LogFields, Refusal, Reply};
 use crate::{legacy, modern, streaming, version};
 
-/// Answers one request.
+/// Answers one request, if its sender may ask now.
 pub(crate) async fn answer(
     served: Served<'_>,
     principal: &Principal,
     fields: &dyn RequestFields,
-    mut request: Request<'_>,
+    request: Request<'_>,
     may_stream: bool,
 ) -> Reply {
     let id = request.id;
     let found = methods::find(&request.method, &served.snapshot.service().catalog);
     let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
     let log = LogFields { method: name, ..LogFields::default() };
-    if let Err(exhausted) = served.snapshot.service().throttle.take(principal) {
-        return Reply::refused(id, exhausted.into(), log);
-    }
+    let allowance = match served.snapshot.service().throttle.as_deref() {
+        None => None,
+        Some(throttle) => match take(throttle, served, principal, &request, log.method.as_deref()).await {
+            Ok(allowance) => allowance,
+            Err(exhausted) => return Reply::refused(id, exhausted.into(), log),
+        },
+    };
+    let reply = handle(served, principal, fields, (request, method, log), may_stream).await;
+    Reply { allowance, ..reply }
+}
+
+/// Counts a request by its sender and, if it is a call, its tool.
+async fn take(
+    throttle: &dyn Throttle,
+    served: Served<'_>,
+    principal: &Principal,
+    request: &Request<'_>,
+    method: Option<&str>,
+) -> Result<Option<Allowance>, Exhausted> {
+    let name = if method == Some(CALL_TOOL) { text(request.params.name.as_ref()) } else { None };
+    let tools = &served.snapshot.service().catalog.tools;
+    let tool = name.and_then(|name| tools.spec(name)).map(|spec| &spec.name);
+    throttle.take(principal, Operation { method, tool }).verdict().await
+}
+
+async fn handle(
+    served: Served<'_>,
+    principal: &Principal,
+    fields: &dyn RequestFields,
+    (mut request, method, log): (Request<'_>, Option<&'static Method>, LogFields),
+    may_stream: bool,
+) -> Reply {
+    let id = request.id;
     let era = match era(fields, &request) {
         Ok(era) => era,
         Err(failure) => return Reply::refused(id, failure.into(), log),

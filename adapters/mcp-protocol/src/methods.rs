@@ -55,7 +55,7 @@ pub(crate) type Waiting<'x> = Pin<Box<dyn Future<Output = Result<RenderedResult,
 /// MCP's own methods, the most frequent one first.
 static METHODS: [Method; 15] = [
     Method {
-        name: "tools/call",
+        name: CALL_TOOL,
         eras: Eras::Both,
         mcp_name: Some(MirroredParam::Name),
         feature: Feature::Always,
@@ -162,6 +162,7 @@ static METHODS: [Method; 15] = [
 ];
 
 /// The handshake of the legacy era, which is no part of a batch, and comes before the version is known.
+pub(crate) const CALL_TOOL: &str = "tools/call";
 pub(crate) const INITIALIZE: &str = "initialize";
 
 /// Every method of the catalog.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use domain::{CallError, Denied, Exhausted, ToolName};
+use domain::{Allowance, CallError, Denied, Exhausted, ToolName};
 use futures_util::Stream;
 use serde::Serialize;
 use serde_json::Value;
@@ -65,6 +65,8 @@ pub struct Reply {
     pub body: Body,
     /// The fields of the log line.
     pub log: LogFields,
+    /// How much is left of the caller's quota, if it has one.
+    pub allowance: Option<Allowance>,
 }
 
 /// The outcome in neutral terms, each with the HTTP status that it stands for.
@@ -223,13 +225,22 @@ pub(crate) fn notification<P: Serialize>(method: &str, params: &P) -> Vec<u8> {
 }
 
 impl Reply {
+    /// Returns how much is left of the caller's quota, also where that is why there is no result.
+    #[must_use]
+    pub fn quota_left(&self) -> Option<Allowance> {
+        match self.status {
+            Status::Exhausted(exhausted) => exhausted.allowance().or(self.allowance),
+            _ => self.allowance,
+        }
+    }
+
     pub(crate) fn accepted(log: LogFields) -> Self {
-        Self { status: Status::Accepted, body: Body::Empty, log }
+        Self { status: Status::Accepted, body: Body::Empty, log, allowance: None }
     }
 
     pub(crate) fn denied(denied: Denied, log: LogFields) -> Self {
         let log = LogFields { reason: Some("insufficient_scope"), ..log };
-        Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, log }
+        Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, log, allowance: None }
     }
 
     /// Creates the reply to a request that has no result.
@@ -250,7 +261,7 @@ impl Reply {
     }
 
     pub(crate) fn success(id: &RawValue, result: &RenderedResult, log: LogFields) -> Self {
-        Self { status: Status::Ok, body: Body::Whole(success(id, result)), log }
+        Self { status: Status::Ok, body: Body::Whole(success(id, result)), log, allowance: None }
     }
 
     pub(crate) fn failure(id: Option<&RawValue>, failure: &Failure, log: LogFields) -> Self {
@@ -259,6 +270,6 @@ impl Reply {
         // Strings and values made from JSON: rendering them can't fail.
         let body = serde_json::to_vec(&FailureBody { jsonrpc: "2.0", id, error }).unwrap_or_default();
         let log = LogFields { reason: log.reason.or(Some(failure.reason())), ..log };
-        Self { status: failure.status.clone(), body: Body::Whole(body), log }
+        Self { status: failure.status.clone(), body: Body::Whole(body), log, allowance: None }
     }
 }

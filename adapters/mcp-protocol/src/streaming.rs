@@ -97,5 +97,6 @@ pub(crate) fn streamed_with<S: Stream<Item = Vec<u8>> + Send + 'static>(
 ) -> Reply {
     let shared = Arc::new(Mutex::new(log.clone()));
     let stream = Box::pin(make(Arc::clone(&shared)));
-    Reply { status: Status::Ok, body: Body::Stream(Messages { source, stream, log: shared }), log }
+    let body = Body::Stream(Messages { source, stream, log: shared });
+    Reply { status: Status::Ok, body, log, allowance: None }
 }

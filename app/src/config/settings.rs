@@ -16,6 +16,7 @@ pub mod limits;
 pub mod log;
 pub mod managed_tenant;
 pub mod mcp;
+pub mod quota;
 pub mod scopes;
 pub mod server;
 pub mod tls;
@@ -102,6 +103,8 @@ sections! {
     audit(): Option<audit_log::Options>,
     /// Deviations from what the tools themselves say.
     tools(): BTreeMap<ToolName, tools::ToolRule>,
+    /// How often subjects, clients, tools and addresses may ask.
+    quota(server): quota::Quota,
     /// Which scopes a first login asks for, and which scopes imply others.
     scopes(tools): scopes::Scopes,
     /// Other servers that are offered through this one.
@@ -172,6 +175,7 @@ mod tests {
             ("log.level", Reload::RestartRequired),
             ("admin.bind", Reload::RestartRequired),
             ("audit.to", Reload::RestartRequired),
+            ("quota.tools.\"a.b\".weight", Reload::Applied),
             ("tools.\"a.b\".scopes", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),

@@ -56,7 +56,9 @@ pub(super) fn log_failure(log: &LogFields, error: &CallError) {
         | CallError::UnknownPrompt
         | CallError::UnknownMethod
         | CallError::Denied(_)
-        | CallError::InvalidArguments(_) => {}
+        | CallError::InvalidArguments(_)
+        // Whoever can't write says so.
+        | CallError::NotAudited => {}
         CallError::Failed(failure) if failure.as_relayed().is_some() => {
             tracing::warn!(tool, "a tool failed: {}", logged(&failure.to_string()));
         }
@@ -64,8 +66,6 @@ pub(super) fn log_failure(log: &LogFields, error: &CallError) {
             tracing::warn!(tool, cause = causes(failure), "a tool failed: {failure}");
         }
         CallError::DeadlineExceeded(_) => tracing::warn!(tool, "{error}"),
-        // Whoever can't write says so.
-        CallError::NotAudited => {}
         CallError::Panicked | CallError::InvalidOutput => tracing::error!(tool, "{error}"),
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn scopes_of(read: &mut Reader, key: &Key<Texts>, names: &[&str]) -> 
 ///
 /// # Errors
 /// What is wrong with a rule for no tool.
-fn named(context: &Context<'_>, name: &str) -> Result<(ToolName, Option<String>), String> {
+pub(super) fn named(context: &Context<'_>, name: &str) -> Result<(ToolName, Option<String>), String> {
     let catalog = &context.catalog.tools;
     let listed = || catalog.specs().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(", ");
     let unknown = || format!("there is no such tool; the tools are {}", listed());
