@@ -372,7 +372,7 @@ fn a_hangup_opens_the_file_anew_and_the_end_writes_what_is_left() {
     let folder = TempDir::new().unwrap();
     let (file, rotated) = (folder.path().join("audit.jsonl"), folder.path().join("audit.1"));
     let environment = [
-        ("AUTH0_DOMAIN", "127.0.0.1:9"),
+        ("AUTH0_ISSUER", "http://127.0.0.1:9/"),
         ("AUTH0_AUDIENCE", AUDIENCE),
         ("PORT", "0"),
         ("FASTMCP__AUDIT__TO", "file"),
@@ -409,7 +409,7 @@ fn a_hangup_opens_the_file_anew_and_the_end_writes_what_is_left() {
 #[test]
 fn a_file_that_cannot_be_opened_stops_the_start_and_check_shows_the_section() {
     let environment = [
-        ("AUTH0_DOMAIN", "127.0.0.1:9"),
+        ("AUTH0_ISSUER", "http://127.0.0.1:9/"),
         ("AUTH0_AUDIENCE", AUDIENCE),
         ("PORT", "0"),
         ("FASTMCP__AUDIT__TO", "file"),
