@@ -376,7 +376,9 @@ async fn nothing_is_asked_but_the_configured_issuer_for_its_keys() {
     );
     elsewhere.set_nonblocking(true).unwrap();
     assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    assert_eq!((server.requests(), server.last_header("authorization")), (1, None));
+    // A slow first fetch is tried again before it has ended.
+    assert!(server.requests() > 0);
+    assert_eq!(server.last_header("authorization"), None);
 }
 
 #[test]
