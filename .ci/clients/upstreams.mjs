@@ -569,11 +569,13 @@ async function inProduction(dev) {
     const ended = new Promise((done) => child.once("exit", done));
     const lines = createInterface({ input: child.stderr });
     const { port } = await new Promise((done, failed) => {
-      let listening;
+      // Either may come first.
+      let listening, keys;
       lines.on("line", (line) => {
         console.error(line);
-        listening ??= line.match(/127\.0\.0\.1:(?<port>[1-9]\d*)/)?.groups;
-        if (line.includes("the issuer's keys changed")) done(listening);
+        listening ??= line.match(/"address":"127\.0\.0\.1:(?<port>[1-9]\d*)/)?.groups;
+        keys ||= line.includes("the issuer's keys changed");
+        if (listening && keys) done(listening);
       });
       lines.once("close", () => failed(new Error("serve ended")));
     });
