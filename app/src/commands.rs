@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 use crate::admin::Admin;
 use crate::commit::COMMIT;
 use crate::config::{Problems, Settings, Sources, dot_env_here};
+use crate::logging;
 use crate::server::{Profile, ServerBuilder};
 use crate::signals::StopSignals;
 use crate::systemd;
@@ -103,6 +104,7 @@ fn run(builder: ServerBuilder) -> ExitCode {
         Command::Completions(arguments) => completions::run(&builder.profile, &arguments),
         Command::Man(arguments) => man::run(&builder.profile, &arguments),
     };
+    logging::flush();
     match outcome {
         Ok(code) => code,
         Err(error) => {

@@ -1,37 +1,43 @@
 //! Logs: lines on standard error, for people in a terminal and for programs elsewhere.
 
-use std::fmt;
-use std::io::{IsTerminal, stderr};
+mod json_lines;
+mod line_queue;
+
+use std::io::{self, IsTerminal, stderr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, registry};
 
 use crate::config::{Log, LogFormat};
 
-/// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
-const LISTS: [&str; 4] = ["kids", "held_scopes", "missing_scopes", "unverified_aud"];
+use json_lines::JsonLines;
+use line_queue::LineQueue;
 
 /// The libraries that write of what they carry, as the targets of their events begin.
 const LIBRARIES: [&str; 8] =
     ["rmcp", "sse_stream", "hyper", "hyper_util", "hyper_rustls", "rustls", "h2", "tokio_rustls"];
 
-/// The level of the log that [`start`] started.
-static STARTED: OnceLock<LogLevel> = OnceLock::new();
+/// The log that [`start`] started.
+static STARTED: OnceLock<Started> = OnceLock::new();
+
+struct Started {
+    level: LogLevel,
+    /// What JSON lines wait in; those for people are written at once.
+    queue: Option<Arc<LineQueue>>,
+}
 
 /// Sends every `tracing` event to standard error from now on. A second call changes nothing.
-pub(crate) fn start(settings: Log) {
+///
+/// # Errors
+/// When the thread that writes can't be started.
+pub(crate) fn start(settings: Log) -> io::Result<()> {
     let json = match settings.format {
         LogFormat::Auto => !stderr().is_terminal(),
         LogFormat::Human => false,
@@ -40,14 +46,27 @@ pub(crate) fn start(settings: Log) {
     // No colors outside a terminal; inside one the library itself follows NO_COLOR, unless `with_ansi` is called.
     let colors = if stderr().is_terminal() { None } else { Some(false) };
     let level = LogLevel::new(settings.level);
-    if tracing::subscriber::set_global_default(subscriber(json, colors, level.clone(), stderr)).is_ok() {
-        let _ = STARTED.set(level);
+    let queue = json.then(|| LineQueue::start(stderr())).transpose()?.map(Arc::new);
+    let subscriber = match queue.clone() {
+        Some(queue) => subscriber(json, colors, level.clone(), queue),
+        None => subscriber(json, colors, level.clone(), stderr),
+    };
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = STARTED.set(Started { level, queue });
+    }
+    Ok(())
+}
+
+/// Waits until what was logged is written, for some seconds at most. Whoever ends the process has to.
+pub(crate) fn flush() {
+    if let Some(queue) = STARTED.get().and_then(|started| started.queue.as_ref()) {
+        queue.flush();
     }
 }
 
 /// Returns the level of the log; `None` where the program has one of its own.
 pub(crate) fn level() -> Option<&'static LogLevel> {
-    STARTED.get()
+    STARTED.get().map(|started| &started.level)
 }
 
 fn subscriber<W>(
@@ -135,109 +154,10 @@ impl<S: Subscriber> Layer<S> for LogLevel {
     }
 }
 
-/// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
-/// can't write lists.
-struct JsonLines;
-
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        let mut line = Line(Vec::with_capacity(512));
-        line.entry("timestamp", &timestamp);
-        line.entry("level", event.metadata().level().as_str());
-        event.record(&mut line);
-        if let Some(span) = context.lookup_current() {
-            let mut inner = Line(Vec::new());
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                // `JsonFields` has made an object of them.
-                inner.0.extend(fields.trim_end().strip_suffix('}').unwrap_or_default().bytes());
-            }
-            inner.entry("name", span.name());
-            line.raw("span", &inner.finish());
-        }
-        writer.write_str(std::str::from_utf8(&line.finish()).map_err(|_| fmt::Error)?)?;
-        writer.write_char('\n')
-    }
-}
-
-/// A JSON object in the making.
-struct Line(Vec<u8>);
-
-impl Line {
-    fn entry<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        self.name(name);
-        // Writing to memory can't fail, nor can rendering texts, numbers and booleans.
-        let _ = serde_json::to_writer(&mut self.0, value);
-    }
-
-    /// Adds a value that is JSON already.
-    fn raw(&mut self, name: &str, value: &[u8]) {
-        self.name(name);
-        self.0.extend(value);
-    }
-
-    fn name(&mut self, name: &str) {
-        match self.0.last() {
-            None => self.0.push(b'{'),
-            // The object is empty.
-            Some(b'{') => {}
-            Some(_) => self.0.push(b','),
-        }
-        let _ = serde_json::to_writer(&mut self.0, name);
-        self.0.push(b':');
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.0.push(b'}');
-        self.0
-    }
-}
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
-        let list = LISTS.contains(&field.name()) && text.starts_with('[');
-        match serde_json::from_str::<&RawValue>(&text) {
-            Ok(json) if list => self.raw(field.name(), json.get().as_bytes()),
-            _ => self.entry(field.name(), &text),
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.entry(field.name(), value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.entry(field.name(), &value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.entry(field.name(), &value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.entry(field.name(), &value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.entry(field.name(), &value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::io::Write;
+    use std::sync::{Mutex, PoisonError};
 
     use super::*;
 

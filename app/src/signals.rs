@@ -3,6 +3,8 @@
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::logging;
+
 /// The signals that stop the process.
 pub(crate) struct StopSignals {
     terminate: Signal,
@@ -22,6 +24,7 @@ impl StopSignals {
         tracing::info!("stopping: finishing what is under way; a second signal stops at once");
         tokio::spawn(async move {
             self.next().await;
+            logging::flush();
             std::process::exit(1);
         });
     }

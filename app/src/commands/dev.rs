@@ -76,7 +76,7 @@ async fn dev(mut builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resul
     }
     let settings = builder.first_settings(stand_in(&sources))?;
     refuse(&settings)?;
-    logging::start(settings.log);
+    logging::start(settings.log)?;
     let said = early_warnings(&settings);
     upstream::announce(&settings.upstreams);
     let shutdown = builder.shutdown.clone();

@@ -26,7 +26,7 @@ pub(super) async fn load<T>(
     let settings = builder.first_settings(sources.clone())?;
     if !settings.upstreams.is_empty() {
         // What a program writes to its standard error often says why it is not there.
-        logging::start(settings.log);
+        logging::start(settings.log)?;
     }
     let shutdown = builder.shutdown.clone();
     let looked = async {

@@ -29,7 +29,7 @@ pub(super) fn run(builder: ServerBuilder, arguments: ServiceArguments) -> anyhow
             Err(error) => error,
         }
     })?;
-    logging::start(settings.log);
+    logging::start(settings.log)?;
     let said = early_warnings(&settings);
     // Their numbers leave the environment, which must be done before there are other threads.
     let passed = (settings.server.bind == Bind::Systemd).then(ListenFd::from_env);

@@ -46,12 +46,26 @@ pub(crate) struct Row {
     pub(crate) pairs: Vec<Pair>,
 }
 
+/// What the server does besides, when it is switched on.
+#[derive(Clone, Copy)]
+pub(crate) enum Extra {
+    LogLine,
+    MetricsAndAudit,
+}
+
+/// All rounds of a server without something besides, and with it: time on a core for a request, in microseconds.
+pub(crate) struct ExtraRow {
+    pub(crate) extra: Extra,
+    pub(crate) era: &'static str,
+    pub(crate) rounds: Vec<(f64, f64)>,
+}
+
 /// Everything that was measured.
 pub(crate) struct Results {
     pub(crate) arguments: Arguments,
     pub(crate) pinned: bool,
     pub(crate) seen: Vec<Row>,
-    pub(crate) logged: Vec<Row>,
+    pub(crate) extras: Vec<ExtraRow>,
     pub(crate) unseen: Vec<Row>,
     /// One verify, in microseconds.
     pub(crate) verify: Vec<f64>,
@@ -101,18 +115,20 @@ impl Bench {
     }
 
     pub(crate) fn run(self) -> anyhow::Result<Results> {
-        let (mut seen, mut logged, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut seen, mut extras, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
         for era in Era::BOTH {
             for connections in CONNECTIONS {
-                seen.push(self.seen(era, connections, "warn")?);
+                seen.push(self.seen(era, connections)?);
             }
-            logged.push(self.seen(era, CONNECTIONS[0], "info")?);
+            for extra in [Extra::LogLine, Extra::MetricsAndAudit] {
+                extras.push(self.extra(extra, era)?);
+            }
             unseen.push(self.unseen(era, CONNECTIONS[0])?);
         }
         let verify = self.verify()?;
         let cores = self.two_cores()?;
         let starts = self.starts()?;
-        let (idle, per_connection) = self.idle_connections(self.server("warn", &[SERVER_CORE])?)?;
+        let (idle, per_connection) = self.idle_connections(self.server(&[SERVER_CORE])?)?;
         let (_, floor_per_connection) = self.idle_connections(self.floor(Era::Modern)?)?;
         let after_tokens = self.memory_after_tokens()?;
         let pinned = self.pinned;
@@ -121,7 +137,7 @@ impl Bench {
             arguments,
             pinned,
             seen,
-            logged,
+            extras,
             unseen,
             verify,
             cores,
@@ -133,24 +149,34 @@ impl Bench {
         })
     }
 
-    fn server(&self, level: &str, cores: &[usize]) -> anyhow::Result<Process> {
-        Ok(self.started_server(level, cores)?.0)
+    fn server(&self, cores: &[usize]) -> anyhow::Result<Process> {
+        self.server_with(None, cores)
     }
 
-    fn started_server(&self, level: &str, cores: &[usize]) -> anyhow::Result<(Process, Duration)> {
+    fn server_with(&self, extra: Option<Extra>, cores: &[usize]) -> anyhow::Result<Process> {
         let port = free_port()?;
-        let port_text = port.to_string();
-        let environment = [
+        let (port_text, admin) = (port.to_string(), format!("127.0.0.1:{}", free_port()?));
+        let file = |name: &str| self.folder.path().join(name);
+        let (log, audit) = (file("server.log"), file("audit.log").display().to_string());
+        let mut environment = vec![
             ("PORT", port_text.as_str()),
             ("AUTH0_ISSUER", self.tenant.issuer()),
             ("AUTH0_AUDIENCE", AUDIENCE),
-            ("FASTMCP__LOG__LEVEL", level),
         ];
-        let log = self.folder.path().join("server.log");
-        let started =
+        environment.extend(match extra {
+            Some(Extra::LogLine) => vec![("FASTMCP__LOG__LEVEL", "info")],
+            None => vec![("FASTMCP__LOG__LEVEL", "warn")],
+            Some(Extra::MetricsAndAudit) => vec![
+                ("FASTMCP__LOG__LEVEL", "warn"),
+                ("FASTMCP__ADMIN__BIND", admin.as_str()),
+                ("FASTMCP__AUDIT__TO", "file"),
+                ("FASTMCP__AUDIT__FILE", audit.as_str()),
+            ],
+        });
+        let server =
             Process::start(&self.binaries.server, &["serve".as_ref()], &environment, port, cores, &log)?;
         pin(None, &[CLIENT_CORE]);
-        Ok(started)
+        Ok(server)
     }
 
     fn floor(&self, era: Era) -> anyhow::Result<Process> {
@@ -160,7 +186,7 @@ impl Bench {
         let port_text = port.to_string();
         let arguments: [&OsStr; 2] = [port_text.as_ref(), answer.as_os_str()];
         let log = self.folder.path().join("floor.log");
-        let floor = Process::start(&self.binaries.floor, &arguments, &[], port, &[SERVER_CORE], &log)?.0;
+        let floor = Process::start(&self.binaries.floor, &arguments, &[], port, &[SERVER_CORE], &log)?;
         pin(None, &[CLIENT_CORE]);
         Ok(floor)
     }
@@ -179,12 +205,12 @@ impl Bench {
 
     /// Tokens that the server has seen before. Both are started anew every round: where the loader puts a program makes a
     /// difference, too.
-    fn seen(&self, era: Era, connections: usize, level: &str) -> anyhow::Result<Row> {
+    fn seen(&self, era: Era, connections: usize) -> anyhow::Result<Row> {
         let requests = Self::requests(era, &self.seen);
         let work = Work { requests: &requests, expected: self.answer(era) };
         let mut pairs = Vec::new();
         for _ in 0..self.arguments.rounds {
-            let (floor, server) = (self.floor(era)?, self.server(level, &[SERVER_CORE])?);
+            let (floor, server) = (self.floor(era)?, self.server(&[SERVER_CORE])?);
             let cost = |process: &Process| {
                 measured(process, &mut Client::connect(process.address, connections)?, &work, self.duration())
             };
@@ -195,6 +221,24 @@ impl Bench {
         Ok(Row { what: format!("seen, {}", era.name()), connections, pairs })
     }
 
+    /// What something besides adds to a request of a token that the server has seen before.
+    fn extra(&self, extra: Extra, era: Era) -> anyhow::Result<ExtraRow> {
+        let requests = Self::requests(era, &self.seen);
+        let work = Work { requests: &requests, expected: self.answer(era) };
+        let mut rounds = Vec::new();
+        for _ in 0..self.arguments.rounds {
+            let servers = (self.server(&[SERVER_CORE])?, self.server_with(Some(extra), &[SERVER_CORE])?);
+            let cpu = |process: &Process| {
+                let mut client = Client::connect(process.address, CONNECTIONS[0])?;
+                Ok::<_, anyhow::Error>(measured(process, &mut client, &work, self.duration())?.cpu)
+            };
+            rounds.push((cpu(&servers.0)?, cpu(&servers.1)?));
+            servers.0.stop()?;
+            servers.1.stop()?;
+        }
+        Ok(ExtraRow { extra, era: era.name(), rounds })
+    }
+
     /// Tokens that the server has never seen: a new server every round, each token once.
     fn unseen(&self, era: Era, connections: usize) -> anyhow::Result<Row> {
         let requests = Self::requests(era, &self.fresh);
@@ -203,7 +247,7 @@ impl Bench {
         let before = Work { requests: &known, expected: self.answer(era) };
         let mut pairs = Vec::new();
         for _ in 0..self.arguments.rounds {
-            let (floor, server) = (self.floor(era)?, self.server("warn", &[SERVER_CORE])?);
+            let (floor, server) = (self.floor(era)?, self.server(&[SERVER_CORE])?);
             let cost = |process: &Process| {
                 let mut client = Client::connect(process.address, connections)?;
                 client.run(&before, u64::MAX, WARM_UP)?;
@@ -227,8 +271,8 @@ impl Bench {
     fn two_cores(&self) -> anyhow::Result<Vec<(f64, f64)>> {
         let requests = Self::requests(Era::Modern, &self.seen);
         let work = Work { requests: &requests, expected: self.answer(Era::Modern) };
-        let one = self.server("warn", &[SERVER_CORE])?;
-        let two = self.server("warn", &[SERVER_CORE, CLIENT_CORE])?;
+        let one = self.server(&[SERVER_CORE])?;
+        let two = self.server(&[SERVER_CORE, CLIENT_CORE])?;
         pin(None, &[SERVER_CORE, CLIENT_CORE]);
         let mut at_one = Client::connect(one.address, CONNECTIONS[1])?;
         let mut at_two = Client::connect(two.address, CONNECTIONS[1])?;
@@ -246,7 +290,7 @@ impl Bench {
         let mut starts = Vec::new();
         for _ in 0..self.arguments.rounds.max(5) {
             let began = now();
-            let server = self.server("warn", &[SERVER_CORE])?;
+            let server = self.server(&[SERVER_CORE])?;
             ask(server.address, b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
             starts.push(began.elapsed().as_secs_f64() * 1e3);
             server.stop()?;
@@ -269,7 +313,7 @@ impl Bench {
     }
 
     fn memory_after_tokens(&self) -> anyhow::Result<i64> {
-        let server = self.server("warn", &[SERVER_CORE])?;
+        let server = self.server(&[SERVER_CORE])?;
         ask(server.address, &Era::Modern.request(&self.seen[0]))?;
         let before = server.resident()?;
         let mut client = Client::connect(server.address, CONNECTIONS[0])?;

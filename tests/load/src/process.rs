@@ -43,7 +43,7 @@ impl Process {
         port: u16,
         cores: &[usize],
         log: &Path,
-    ) -> anyhow::Result<(Self, Duration)> {
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(log)?);
@@ -53,7 +53,7 @@ impl Process {
         let child = command.spawn().with_context(|| format!("can't start {}", program.display()))?;
         let mut process = Self { child, address: ([127, 0, 0, 1], port).into() };
         process.wait_until_listening(started)?;
-        Ok((process, started.elapsed()))
+        Ok(process)
     }
 
     fn wait_until_listening(&mut self, started: Instant) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::measure::{Cost, Pair, Results, Row, median};
+use crate::measure::{Cost, Extra, Pair, Results, Row, median};
 
 const BEGIN: &str = "<!-- measured: begin -->\n";
 const END: &str = "<!-- measured: end -->\n";
@@ -24,6 +24,7 @@ fn ratio(row: &Row, value: impl Fn(&Cost) -> f64) -> f64 {
 pub(crate) fn render(results: &Results) -> String {
     let mut text = machine(results);
     costs(&mut text, results);
+    extras(&mut text, results);
     latencies(&mut text, results);
     others(&mut text, results);
     text
@@ -47,26 +48,42 @@ fn machine(results: &Results) -> String {
 fn costs(text: &mut String, results: &Results) {
     let verify = median(results.verify.iter().copied());
     *text += "| CPU per request | connections | floor, us | server, us | ratio | reach |\n|---|---|---|---|---|---|\n";
-    let mut line = |row: &Row, what: &str, reach: &str| {
+    let mut line = |row: &Row, reach: &str| {
         let (floor, server) = (middle(row, |pair| pair.floor.cpu), middle(row, |pair| pair.server.cpu));
         let ratio = ratio(row, |cost| cost.cpu);
         let _ = writeln!(
             text,
-            "| {}{what} | {} | {floor:.2} | {server:.2} | {ratio:.2} | {reach} |",
+            "| {} | {} | {floor:.2} | {server:.2} | {ratio:.2} | {reach} |",
             row.what, row.connections
         );
     };
     for row in &results.seen {
-        line(row, "", "1.80");
-    }
-    for row in &results.logged {
-        line(row, ", a log line each", "");
+        line(row, "1.80");
     }
     for row in &results.unseen {
         let reach = middle(row, |pair| (pair.floor.cpu + verify) * 1.25 / pair.floor.cpu);
-        line(row, "", &format!("{reach:.2}"));
+        line(row, &format!("{reach:.2}"));
     }
     let _ = writeln!(text, "\nOne verify alone: {verify:.2} us.\n");
+}
+
+fn extras(text: &mut String, results: &Results) {
+    *text += "| CPU per request, seen, 32 connections | without, us | with, us | more | reach |\n|---|---|---|---|---|\n";
+    for row in &results.extras {
+        let middle = |value: fn(&(f64, f64)) -> f64| median(row.rounds.iter().map(value));
+        let (without, with) = (middle(|round| round.0), middle(|round| round.1));
+        let (what, more, reach) = match row.extra {
+            Extra::LogLine => {
+                ("a log line", format!("{:.2} us", middle(|round| round.1 - round.0)), "1.50 us")
+            }
+            Extra::MetricsAndAudit => {
+                let more = middle(|round| 100.0 * (round.1 / round.0 - 1.0));
+                ("metrics and an audit event", format!("{more:.0} %"), "10 %")
+            }
+        };
+        let _ = writeln!(text, "| {what}, {} | {without:.2} | {with:.2} | {more} | {reach} |", row.era);
+    }
+    text.push('\n');
 }
 
 fn latencies(text: &mut String, results: &Results) {

@@ -135,7 +135,7 @@ impl Bench {
         let port_text = port.to_string();
         let arguments = [&[kind.as_ref(), port_text.as_ref()], more].concat();
         let log = self.folder.path().join(format!("{kind}.log"));
-        let process = Process::start(&self.peer, &arguments, &[], port, &[SERVER_CORE], &log)?.0;
+        let process = Process::start(&self.peer, &arguments, &[], port, &[SERVER_CORE], &log)?;
         pin(None, &[CLIENT_CORE]);
         Ok(process)
     }
@@ -160,7 +160,7 @@ impl Bench {
         ];
         let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
         let log = self.folder.path().join("server.log");
-        let server = Process::start(&self.server, &arguments, &environment, port, &[SERVER_CORE], &log)?.0;
+        let server = Process::start(&self.server, &arguments, &environment, port, &[SERVER_CORE], &log)?;
         pin(None, &[CLIENT_CORE]);
         let request = Era::Legacy.call("up_hello", &self.tokens[0]);
         let started = now();
