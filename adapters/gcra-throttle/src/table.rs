@@ -126,9 +126,10 @@ impl Count {
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// Returns the nanoseconds until nothing is used.
+    /// Returns the nanoseconds until one more may come than may now.
     pub(crate) fn reset(&self, now: u64) -> u64 {
-        self.until - now
+        let of_one_more = (u64::from(self.left(now)) + 1).saturating_mul(self.rate.interval());
+        (self.until - now).saturating_add(of_one_more).saturating_sub(self.rate.tolerance())
     }
 }
 
@@ -161,6 +162,17 @@ mod tests {
         let later = 100 * SECOND;
         assert!((0..3).all(|_| take(&mut table, 1, rate, 1, later).is_ok()));
         assert_eq!(take(&mut table, 1, rate, 1, later), Err(SECOND), "a pause saves up no more than a burst");
+    }
+
+    #[test]
+    fn one_more_may_come_at_the_reset_and_not_before() {
+        let (mut table, rate) = (Table::new(10), rate("1/second burst 3"));
+        for (now, left, reset) in [(7, 2, SECOND), (7, 1, SECOND), (7 + SECOND / 2, 0, SECOND / 2)] {
+            let count = table.weigh(1, rate, 1, now);
+            table.count(count, now).unwrap();
+            assert_eq!((count.left(now), count.reset(now)), (left, reset));
+            assert_eq!((count.left(now + reset - 1), count.left(now + reset)), (left, left + 1));
+        }
     }
 
     #[test]
