@@ -134,8 +134,8 @@ def kubernetes(folder):
     check("Helm finds no fault in the chart", not found["errors"], str(found))
     chart = Chart.load(CHART)
 
-    def rendered(values):
-        texts = chart.render(values, name="fastmcp-auth0", namespace="mcp").values()
+    def rendered(values, name="fastmcp-auth0"):
+        texts = chart.render(values, name=name, namespace="mcp").values()
         return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
     of_chart = validate("chart", rendered(VALUES))
@@ -144,6 +144,7 @@ def kubernetes(folder):
         check(f"manifests and chart have the same {kind}", alike(plain[kind]) == alike(of_chart[kind]), f"{alike(plain[kind])}\n{alike(of_chart[kind])}")
     less = {document["kind"] for document in rendered({"url": URL, "auth0": VALUES["auth0"], "replicas": 1, "networkPolicy": {"enabled": False}})}
     check("what is switched off is left out", less == {"ConfigMap", "Deployment", "Service"}, str(less))
+    validate("chart by a name that YAML takes for a number", rendered(VALUES, "17"))
     for missing in ("url", "auth0"):
         try:
             rendered({key: value for key, value in VALUES.items() if key != missing})
