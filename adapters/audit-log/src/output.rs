@@ -10,8 +10,8 @@ use crate::Destination;
 
 /// A file that is added to. Each line is one call of the system, so that those of several processes do not mix.
 pub(crate) struct Output {
-    to: Destination,
-    file: File,
+    pub(crate) to: Destination,
+    pub(crate) file: File,
     /// Whether the last line broke off and could not be taken back.
     pub(crate) is_torn: bool,
 }

@@ -1,4 +1,6 @@
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
 use domain::Principal;
@@ -88,7 +90,26 @@ fn what_was_written_of_a_line_is_taken_back_unless_another_process_has_added_to_
     assert!(output.take_back(2).is_err());
     output.is_torn = true;
     output.write(b"five\n").unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\nth\nfour\n\nfive\n");
+    output.write(b"six\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\nth\nfour\n\nfive\nsix\n");
+}
+
+#[test]
+fn a_line_that_broke_off_in_a_stream_is_ended() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(ours));
+    let mut output = Output { to: Destination::Stdout, file, is_torn: false };
+    // More than there is room for.
+    output.write(&vec![b'x'; 10_000_000]).unwrap_err();
+    theirs.set_nonblocking(true).unwrap();
+    let mut read = Vec::new();
+    theirs.read_to_end(&mut read).unwrap_err();
+    assert!(!read.is_empty() && read.iter().all(|byte| *byte == b'x'));
+    read.clear();
+    output.write(b"one\n").unwrap();
+    theirs.read_to_end(&mut read).unwrap_err();
+    assert_eq!(read, b"\none\n");
 }
 
 #[test]
@@ -96,8 +117,9 @@ fn what_can_not_be_written_is_told_and_counted() {
     let (sender, lost) = mpsc::channel();
     let observer: Arc<dyn Observer> = Arc::new(Lost(sender));
     let options =
-        Options { to: Destination::File("/dev/full".into()), on_failure: OnFailure::Count, queued_events: 1 };
+        Options { to: Destination::File("/dev/full".into()), on_failure: OnFailure::Count, queued_events: 4 };
     let log = AuditLog::start(&options, &observer).unwrap();
+    assert_eq!(log.anonymous_limit, 2);
     let (asks, told) = oneshot::channel();
     let line = Line { text: b"one\n".to_vec(), asks: Some(asks), _place: None };
     log.queue.send(Message::Line(line)).unwrap();
@@ -147,6 +169,18 @@ fn what_is_beyond_the_queue_is_lost_at_once() {
     lost.try_recv().unwrap();
     assert!(matches!(refuse.record(&decision), Recording::Failed));
     lost.try_recv().unwrap();
+}
+
+#[test]
+fn an_event_that_nobody_writes_any_more_is_not_written() {
+    let (log, messages, _lost) = stopped(2);
+    let log = AuditLog { on_failure: OnFailure::Refuse, ..log };
+    let (principal, policy) = (principal(), policy());
+    let Recording::Waits(written) = log.record(&decision(Some(&principal), &policy)) else {
+        panic!("it has a place")
+    };
+    drop(messages);
+    assert_eq!(futures_util::FutureExt::now_or_never(written), Some(Err(NotRecorded)));
 }
 
 #[test]

@@ -220,6 +220,14 @@ mod tests {
         assert!(take(&mut full, 1000, rate, 1, 100).is_err_and(|wait| (1..=SECOND).contains(&wait)));
         assert_eq!(take(&mut full, 1000, rate, 1, 100 + SECOND), Ok(()));
         assert_eq!(full.len(), 100);
+        // The first that are looked at are kept out, but not all.
+        let mut mixed = Table::new(8);
+        for key in 0..8 {
+            take(&mut mixed, key, rate, if key < 6 { 2 } else { 1 }, 0).unwrap();
+        }
+        mixed.cursor = 0;
+        assert_eq!(take(&mut mixed, 1000, rate, 1, 0), Ok(()));
+        assert!((0..6).all(|key| take(&mut mixed, key, rate, 1, 0).is_err()));
         // What means nothing any longer goes.
         for key in 0..200 {
             take(&mut full, 2000 + key, rate, 1, 100 * SECOND * (key + 1)).unwrap();
