@@ -1,4 +1,4 @@
-"""What is published: completions, manual pages, manifests, the chart, server.json, the release's archive, and the image's file tree.
+"""What is published: completions, manual pages, manifests, the chart, server.json, the release's archive, and the image.
 
 Usage: ship.py PATH_TO_BINARY
 """
@@ -213,6 +213,31 @@ def image(folder):
     environment = {"FASTMCP__SERVER__BIND": "0.0.0.0", "MCP_SERVER_URL": URL, "AUTH0_DOMAIN": "t.eu.auth0.com", "AUTH0_AUDIENCE": f"{URL}/mcp", "PATH": os.environ["PATH"]}
     shown = expect("the program runs there, without anything else", *enter, "check", env=environment)
     check("with the environment's configuration", URL in shown, shown)
+    built(folder)
+
+
+def built(folder):
+    """The image itself, by buildah and without a base image, in a store of its own."""
+    store = folder / "storage.conf"
+    store.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/containers"\n')
+    environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(store)}
+
+    def buildah(said, *arguments):
+        return expect(said, "buildah", *arguments, env=environment)
+
+    expect("the image is built", ROOT / "deploy/container/build", BINARY, "shipped", env=environment)
+    config = json.loads(buildah("it says how it is run", "inspect", "--type", "image", "shipped"))["OCIv1"]["config"]
+    how = {key: config.get(key) for key in ("User", "Entrypoint", "Cmd", "ExposedPorts")}
+    expected = {"User": "65532:65532", "Entrypoint": ["/usr/local/bin/fastmcp-auth0"], "Cmd": ["serve"], "ExposedPorts": {"3001/tcp": {}}}
+    check("by nobody, and as the server", how == expected, str(how))
+    variables = sorted(variable.partition("=")[0] for variable in config["Env"])
+    check("with no variable but where to listen", variables == ["FASTMCP__SERVER__BIND", "PATH"], str(variables))
+    name = json.loads((ROOT / "server.json").read_text())["name"]
+    check("it is the registry's", config["Labels"]["io.modelcontextprotocol.server.name"] == name, str(config["Labels"]))
+    container = buildah("a container is made of it", "from", "shipped").strip()
+    said = buildah("the program runs in it", "run", "--isolation", "chroot", container, "--", "/usr/local/bin/fastmcp-auth0", "--version")
+    check("and is the one that was built", said == run(BINARY, "--version").stdout, said)
+    buildah("the container goes", "rm", container)
 
 
 with tempfile.TemporaryDirectory() as temporary:
