@@ -302,6 +302,25 @@ async fn what_cannot_be_accounted_for_is_refused_or_goes_on_by_choice() {
     }
 }
 
+#[tokio::test]
+async fn nothing_that_is_a_decision_is_done_without_its_event() {
+    let choices = Choices::new().resource(Arc::new(Note)).prompt(Arc::new(Draft)).set("audit.to", "file");
+    let harness = choices.set("audit.file", "/dev/full").set("audit.on_failure", "refuse").start().await;
+    let reference = json!({"type": "ref/prompt", "name": "draft"});
+    let argument = json!({"name": "id", "value": ""});
+    for (method, params) in [
+        ("tools/call", json!({"name": "greet", "arguments": {"name": "Ada"}})),
+        ("resources/read", json!({"uri": "notes://1"})),
+        ("prompts/get", json!({"name": "draft"})),
+        ("completion/complete", json!({"ref": reference, "argument": argument})),
+        ("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})),
+    ] {
+        let refused = harness.modern(ADMIN, method, params).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (503, 503), "{method}");
+        assert_eq!(refused.header("retry-after"), "1", "{method}");
+    }
+}
+
 /// Never done, or off.
 struct Stuck {
     is_on: bool,
