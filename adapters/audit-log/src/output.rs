@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write, stdout};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::Destination;
@@ -22,8 +22,7 @@ impl Output {
             // Not through the library's buffer, which cuts lines where it likes.
             Destination::Stdout => (File::from(stdout().as_fd().try_clone_to_owned()?), false),
             Destination::File(path) => {
-                let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-                let file = file
+                let file = append_to(path)
                     .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
                 // Where it can't be read, nobody can tell.
                 let is_torn = ends_amid_a_line(&file, path).unwrap_or(false);
@@ -82,6 +81,14 @@ impl Output {
         }
         self.file.set_len(end.saturating_sub(written as u64))
     }
+}
+
+/// Opens a file to be added to. A pipe is refused: to open one waits for whoever reads it, and the server would not start.
+fn append_to(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is a pipe, not a file"));
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// Returns whether the last line of a file broke off, by a crash.

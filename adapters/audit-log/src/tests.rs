@@ -66,6 +66,15 @@ fn a_file_that_was_removed_is_made_anew() {
 }
 
 #[test]
+fn a_pipe_is_refused_instead_of_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = Output::open(&Destination::File(path)).err().unwrap();
+    assert!(error.to_string().ends_with("is a pipe, not a file"), "{error}");
+}
+
+#[test]
 fn a_line_that_a_crash_broke_off_stands_alone() {
     for (before, after) in [("", ""), ("one\n", "one\n"), ("one\ntw", "one\ntw\n")] {
         let folder = TempDir::new().unwrap();
