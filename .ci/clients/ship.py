@@ -194,8 +194,12 @@ def release(folder):
     bill = (root / "fastmcp-auth0.cdx.json").read_text()
     fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill)
     check("the bill of materials is CycloneDX", fault is None, str(fault))
-    names = {component["name"] for component in json.loads(bill)["components"]}
+    components = json.loads(bill)["components"]
+    names = {component["name"] for component in components}
     check("of what is linked, and nothing else", {"rustls", "hyper"} <= names and not names & {"fastmcp-auth0-fakes", "criterion"})
+    licenses = (root / "THIRD-PARTY-LICENSES.txt").read_text()
+    unnamed = [component["purl"] for component in components if component.get("hashes") and f"{component['name']} {component['version']}" not in licenses]
+    check("and every license is named", not unnamed, str(unnamed))
 
 
 def image(folder):
