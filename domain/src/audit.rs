@@ -49,7 +49,8 @@ pub struct Decision<'d> {
     pub principal: Option<&'d Principal>,
     /// The identifier of the protected resource that was asked for.
     pub audience: &'d str,
-    /// MCP's method, or one of the server's own; `None` where no token was accepted, for nothing else of the request was read.
+    /// MCP's method, or one of the server's own; `None` where no token was accepted, for nothing else of the request was read, and
+    /// for a method that there is not, of who asks too often.
     pub method: Option<&'d str>,
     /// The tool, prompt or method by its name, the resource by its URI or template, as the catalog has it; `None` for what is
     /// not in the catalog.

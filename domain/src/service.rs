@@ -19,12 +19,13 @@ use crate::input::{ClientCapabilities, InputResponses, Message, Outcome};
 use crate::method::{MethodCall, MethodError};
 use crate::observer::{Event, Observer};
 use crate::policy::{Denied, ScopePolicy};
+use crate::pool::Exhausted;
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::provider::Provider;
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec, Watch};
 use crate::scope::ScopeSet;
-use crate::throttle::Throttle;
+use crate::throttle::{Operation, Throttle};
 use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
 use crate::tool::{CallToolResult, ToolCall, ToolName, ToolSpec};
@@ -361,24 +362,32 @@ impl Service {
         request_id: &str,
         method: &str,
     ) -> Result<(), CallError> {
-        let asked = Asked { method, target: None, needed: None };
+        let asked = Asked { method: Some(method), ..Asked::default() };
         self.account(principal, request_id, asked, Ok(())).await
     }
 
     /// Keeps that a request for the protected resource of this identifier is refused before anything is known of its sender.
     pub async fn refused(&self, request_id: &str, resource: &str, reason: &'static str) {
         if self.auditor.is_on() {
-            let decision = Decision {
-                at: self.clock.now(),
-                request_id,
-                principal: None,
-                audience: resource,
-                method: None,
-                target: None,
-                refused: Some(reason),
-                needed: None,
-                policy: &self.policy_version,
-            };
+            let decision = self.decision(request_id, (None, resource), Asked::default(), Some(reason));
+            // It stays refused.
+            let _ = self.recorded(self.auditor.record(&decision)).await;
+        }
+    }
+
+    /// Keeps that a request is refused because its sender asks too often.
+    pub async fn throttled(
+        &self,
+        principal: &Principal,
+        request_id: &str,
+        operation: Operation<'_>,
+        exhausted: Exhausted,
+    ) {
+        if self.auditor.is_on() {
+            let target = operation.tool.map(ToolName::as_str);
+            let asked = Asked { method: operation.method, target, needed: None };
+            let who = (Some(principal), principal.resource());
+            let decision = self.decision(request_id, who, asked, Some(exhausted.code()));
             // It stays refused.
             let _ = self.recorded(self.auditor.record(&decision)).await;
         }
@@ -398,7 +407,7 @@ impl Service {
 
     /// Keeps that something is asked for that is not on offer, and returns its error.
     async fn unknown(&self, request: &RequestContext<'_>, method: &str, error: CallError) -> CallError {
-        let asked = Asked { method, target: None, needed: None };
+        let asked = Asked { method: Some(method), ..Asked::default() };
         let verdict = self.account(request.principal, request.request_id, asked, Err(error)).await;
         verdict.err().unwrap_or(CallError::NotAudited)
     }
@@ -424,20 +433,23 @@ impl Service {
         if !self.auditor.is_on() {
             return verdict;
         }
-        let decision = Decision {
-            at: self.clock.now(),
-            request_id,
-            principal: Some(principal),
-            audience: principal.resource(),
-            method: Some(asked.method),
-            target: asked.target,
-            refused: verdict.as_ref().err().map(CallError::code),
-            needed: asked.needed,
-            policy: &self.policy_version,
-        };
+        let refused = verdict.as_ref().err().map(CallError::code);
+        let who = (Some(principal), principal.resource());
+        let decision = self.decision(request_id, who, asked, refused);
         let recorded = self.recorded(self.auditor.record(&decision)).await;
         verdict?;
         recorded.map_err(|NotRecorded| CallError::NotAudited)
+    }
+
+    fn decision<'d>(
+        &'d self,
+        request_id: &'d str,
+        (principal, audience): (Option<&'d Principal>, &'d str),
+        Asked { method, target, needed }: Asked<'d>,
+        refused: Option<&'static str>,
+    ) -> Decision<'d> {
+        let (at, policy) = (self.clock.now(), &self.policy_version);
+        Decision { at, request_id, principal, audience, method, target, refused, needed, policy }
     }
 
     async fn recorded(&self, recording: Recording) -> Result<(), NotRecorded> {
@@ -490,9 +502,9 @@ const PROMPTS_GET: &str = "prompts/get";
 const COMPLETE: &str = "completion/complete";
 
 /// What a decision is about.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Asked<'a> {
-    method: &'a str,
+    method: Option<&'a str>,
     /// As the catalog names it.
     target: Option<&'a str>,
     needed: Option<&'a ScopeSet>,
@@ -500,7 +512,7 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     const fn of(method: &'a str, target: &'a str, needed: Option<&'a ScopeSet>) -> Self {
-        Self { method, target: Some(target), needed }
+        Self { method: Some(method), target: Some(target), needed }
     }
 }
 

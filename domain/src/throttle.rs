@@ -75,6 +75,6 @@ pub struct Allowance {
     pub window: u32,
     /// How many may come now.
     pub remaining: u32,
-    /// When all of them may again, in seconds from now.
+    /// When one more may come than now, in seconds from now.
     pub reset: u32,
 }

@@ -201,6 +201,26 @@ async fn every_part_of_a_batch_is_a_decision() {
 }
 
 #[tokio::test]
+async fn who_asks_too_often_is_an_event_with_what_was_asked() {
+    let audited = Audited::start(Choices::new().set("quota.subject", "1/hour")).await;
+    let subject = fakes::claims(ISSUER, AUDIENCE, domain::UnixSeconds(0), "").subject;
+    let harness = &audited.harness;
+    assert_eq!(harness.legacy(ADMIN, &call("greet")).await.status, 200);
+    audited.take();
+    let made_up = json!({"jsonrpc": "2.0", "id": 1, "method": CANARY});
+    for (message, asked) in [
+        (call("greet"), "tools/call greet"),
+        (call(CANARY), "tools/call -"),
+        (json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}), "ping -"),
+        (made_up, "- -"),
+    ] {
+        let refused = harness.legacy(ADMIN, &message).await;
+        assert_eq!(refused.status, 429);
+        assert_eq!(audited.verdicts(), [format!("deny {asked} {subject} rate_exceeded")]);
+    }
+}
+
+#[tokio::test]
 async fn who_is_not_authenticated_is_an_event_without_a_who() {
     let audited = Audited::start(Choices::new()).await;
     let harness = &audited.harness;
@@ -282,6 +302,25 @@ async fn what_cannot_be_accounted_for_is_refused_or_goes_on_by_choice() {
     }
 }
 
+#[tokio::test]
+async fn nothing_that_is_a_decision_is_done_without_its_event() {
+    let choices = Choices::new().resource(Arc::new(Note)).prompt(Arc::new(Draft)).set("audit.to", "file");
+    let harness = choices.set("audit.file", "/dev/full").set("audit.on_failure", "refuse").start().await;
+    let reference = json!({"type": "ref/prompt", "name": "draft"});
+    let argument = json!({"name": "id", "value": ""});
+    for (method, params) in [
+        ("tools/call", json!({"name": "greet", "arguments": {"name": "Ada"}})),
+        ("resources/read", json!({"uri": "notes://1"})),
+        ("prompts/get", json!({"name": "draft"})),
+        ("completion/complete", json!({"ref": reference, "argument": argument})),
+        ("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})),
+    ] {
+        let refused = harness.modern(ADMIN, method, params).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (503, 503), "{method}");
+        assert_eq!(refused.header("retry-after"), "1", "{method}");
+    }
+}
+
 /// Never done, or off.
 struct Stuck {
     is_on: bool,
@@ -311,9 +350,10 @@ async fn nobody_waits_for_an_event_longer_than_5_s_and_one_that_is_off_is_not_as
     let (refused, ()) = future::join(waiting, advance).await;
     assert_eq!(refused.status, 503);
 
-    let harness = with(false).start().await;
+    let harness = with(false).set("quota.subject", "2/hour").start().await;
     assert_eq!(harness.legacy(ADMIN, &message).await.status, 200);
     assert_eq!(harness.legacy(USER, &call("greet")).await.status, 403);
+    assert_eq!(harness.legacy(USER, &message).await.status, 429);
     assert_eq!(harness.legacy("unknown", &message).await.status, 401);
 }
 

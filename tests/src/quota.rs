@@ -44,7 +44,7 @@ async fn a_subject_gets_its_rate_and_is_told_when_to_come_again() {
     let harness = server(&[("quota.subject", "6/minute burst 2")]).await;
     let policy = "\"subject\";q=2;w=20";
     assert_eq!(fields(&harness.legacy("ada", &ping()).await), (200, "", policy, "\"subject\";r=1;t=10"));
-    assert_eq!(fields(&harness.legacy("ada", &ping()).await), (200, "", policy, "\"subject\";r=0;t=20"));
+    assert_eq!(fields(&harness.legacy("ada", &ping()).await), (200, "", policy, "\"subject\";r=0;t=10"));
     let refused = harness.legacy("ada", &ping()).await;
     assert_eq!(fields(&refused), (429, "10", policy, "\"subject\";r=0;t=10"));
     assert_eq!((refused.code(), refused.json()["id"].clone()), (429, json!(1)));
@@ -87,9 +87,27 @@ async fn a_tool_has_a_rate_and_a_weight_and_a_refused_call_counts_nowhere() {
     }
     assert_eq!(harness.legacy("bob", &call("whoami")).await.status, 200);
     // Five are left: one call of three, and no second one.
-    assert_eq!(fields(&harness.legacy("ada", &call("greet")).await).3, "\"subject\";r=2;t=300");
+    assert_eq!(fields(&harness.legacy("ada", &call("greet")).await).3, "\"subject\";r=2;t=60");
     assert_eq!(fields(&harness.legacy("ada", &call("greet")).await).1, "60");
     assert_eq!(harness.legacy("ada", &ping()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_weight_counts_by_client_too() {
+    let harness = server(&[("quota.client", "60/hour burst 7"), ("quota.tools.greet.weight", "3")]).await;
+    assert_eq!(fields(&harness.legacy("ada", &call("greet")).await).3, "\"client\";r=4;t=60");
+    assert_eq!(fields(&harness.legacy("bob", &call("whoami")).await).3, "\"client\";r=3;t=60");
+}
+
+#[tokio::test]
+async fn each_tool_has_a_count_of_its_own() {
+    let rates =
+        [("quota.tools.whoami.subject", "1/minute"), ("quota.tools.get_datetime.subject", "1/minute")];
+    let harness = server(&rates).await;
+    assert_eq!(harness.legacy("ada", &call("whoami")).await.status, 200);
+    assert_eq!(harness.legacy("ada", &call("get_datetime")).await.status, 200);
+    assert_eq!(harness.legacy("ada", &call("whoami")).await.status, 429);
+    assert_eq!(harness.legacy("ada", &call("get_datetime")).await.status, 429);
 }
 
 #[tokio::test]
@@ -137,6 +155,11 @@ async fn what_a_trusted_proxy_says_counts_and_nothing_before_it() {
     assert_eq!(from(&harness, &["2001:db8::1"]).await.status, 401);
     assert_eq!(from(&harness, &["2001:db8::2"]).await.status, 429, "of one network");
     assert_eq!(from(&harness, &["2001:db8:0:1::2"]).await.status, 401);
+    // A network of IPv4 in IPv6's spelling.
+    let harness =
+        server(&[("quota.address", "1/minute"), ("quota.trusted_proxies", "::ffff:127.0.0.0/104")]).await;
+    assert_eq!(from(&harness, &["1.1.1.1"]).await.status, 401);
+    assert_eq!(from(&harness, &["2.2.2.2"]).await.status, 401);
 }
 
 fn settings(harness: &Harness, quotas: &[(&str, &str)]) -> Settings {
@@ -162,6 +185,19 @@ async fn a_reload_changes_rates_and_forgets_nothing() {
     assert_eq!(fields(&free), (200, "", "", ""), "without quotas nothing is said of them");
     harness.reload(&settings(&harness, &[("quota.subject", "4/hour")]));
     assert_eq!(harness.legacy("ada", &ping()).await.status, 429, "it has not had a pause");
+}
+
+#[tokio::test]
+async fn a_reload_changes_whose_word_counts_for_an_address() {
+    let harness = server(&[("quota.address", "1/hour")]).await;
+    assert_eq!(from(&harness, &["1.1.1.1"]).await.status, 401);
+    assert_eq!(from(&harness, &["1.1.1.2"]).await.status, 429);
+    let trusting = [("quota.address", "1/hour"), ("quota.trusted_proxies", "127.0.0.1")];
+    harness.reload(&settings(&harness, &trusting));
+    assert_eq!(from(&harness, &["1.1.1.2"]).await.status, 401);
+    assert_eq!(from(&harness, &["1.1.1.2"]).await.status, 429);
+    harness.reload(&settings(&harness, &[("quota.address", "1/hour")]));
+    assert_eq!(from(&harness, &["1.1.1.3"]).await.status, 429, "what the proxy itself used stays used");
 }
 
 #[tokio::test]

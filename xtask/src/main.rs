@@ -211,7 +211,7 @@ fn listeners() -> Result {
 
 fn ship() -> Result {
     build()?;
-    for program in ["bash", "zsh", "fish", "mandoc"] {
+    for program in ["bash", "zsh", "fish", "mandoc", "buildah"] {
         installed(program)?;
     }
     let mut command = command(root().join(".ci/out/ship/bin/python"), "");

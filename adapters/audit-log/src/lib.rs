@@ -9,7 +9,7 @@ mod output;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct Options {
     pub to: Destination,
     /// What happens when one can't be written.
     pub on_failure: OnFailure,
-    /// How many may wait to be written.
+    /// How many may wait to be written; half of them are for decisions about whoever is authenticated.
     pub queued_events: usize,
 }
 
@@ -57,23 +57,46 @@ pub struct AuditLog {
     queue: SyncSender<Message>,
     shared: Arc<Shared>,
     on_failure: OnFailure,
+    /// How many events about nobody may wait.
+    anonymous_limit: usize,
 }
 
 /// What the writing thread is told.
 #[derive(Debug)]
 enum Message {
-    /// A line to write, and whom to tell of it.
-    Line(Vec<u8>, Option<oneshot::Sender<bool>>),
+    /// A line to write.
+    Line(Line),
     /// To see whether the file is to be opened anew.
     Wake,
     /// To say when everything before was written.
     Flush(Sender<()>),
 }
 
+#[derive(Debug)]
+struct Line {
+    text: Vec<u8>,
+    /// Whom to tell whether it was written.
+    asks: Option<oneshot::Sender<bool>>,
+    /// The place that it takes among those about nobody, if it is one.
+    _place: Option<Place>,
+}
+
+/// A place among the events about nobody that wait.
+#[derive(Debug)]
+struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.anonymous.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What requests and the writing thread have in common.
 struct Shared {
     observer: Arc<dyn Observer>,
     must_reopen: AtomicBool,
+    /// The number of events about nobody that wait.
+    anonymous: AtomicUsize,
     /// The number of events lost since one was written.
     lost: AtomicU64,
 }
@@ -89,13 +112,15 @@ impl AuditLog {
         let shared = Arc::new(Shared {
             observer: Arc::clone(observer),
             must_reopen: AtomicBool::new(false),
+            anonymous: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
         });
         let of_thread = Arc::clone(&shared);
         thread::Builder::new()
             .name("audit-log".to_owned())
             .spawn(move || write_all(&messages, output, &of_thread))?;
-        Ok(Self { queue, shared, on_failure: options.on_failure })
+        let anonymous_limit = options.queued_events / 2;
+        Ok(Self { queue, shared, on_failure: options.on_failure, anonymous_limit })
     }
 
     /// Has the file opened anew, since it may have been renamed.
@@ -114,6 +139,28 @@ impl AuditLog {
             let _ = written.recv_timeout(FLUSH_PATIENCE);
         }
     }
+
+    /// Queues an event, and returns whether it had a place; one that has none is lost. Those about nobody cost their senders
+    /// nothing, so that a flood of them is easy: they get half of the places, and no other event is lost by them.
+    fn queue(&self, decision: &Decision<'_>, asks: Option<oneshot::Sender<bool>>) -> bool {
+        let is_anonymous = decision.principal.is_none();
+        let place = if is_anonymous { self.place() } else { None };
+        let is_queued = place.is_some() == is_anonymous && {
+            let line = Line { text: event::line(decision), asks, _place: place };
+            self.queue.try_send(Message::Line(line)).is_ok()
+        };
+        if !is_queued {
+            self.shared.lose(&"as many as audit.queued_events has places for wait to be written");
+        }
+        is_queued
+    }
+
+    /// Takes a place among the events about nobody, if there is one.
+    fn place(&self) -> Option<Place> {
+        let place = Place(Arc::clone(&self.shared));
+        let taken = self.shared.anonymous.fetch_add(1, Ordering::Relaxed);
+        (taken < self.anonymous_limit).then_some(place)
+    }
 }
 
 impl Auditor for AuditLog {
@@ -122,18 +169,14 @@ impl Auditor for AuditLog {
     }
 
     fn record(&self, decision: &Decision<'_>) -> Recording {
-        let line = event::line(decision);
         match self.on_failure {
             OnFailure::Count => {
-                if self.queue.try_send(Message::Line(line, None)).is_err() {
-                    self.shared.lose(&QUEUE_FULL);
-                }
+                self.queue(decision, None);
                 Recording::GoesOn
             }
             OnFailure::Refuse => {
                 let (written, is_written) = oneshot::channel();
-                if self.queue.try_send(Message::Line(line, Some(written))).is_err() {
-                    self.shared.lose(&QUEUE_FULL);
+                if !self.queue(decision, Some(written)) {
                     return Recording::Failed;
                 }
                 Recording::Waits(Box::pin(async {
@@ -143,8 +186,6 @@ impl Auditor for AuditLog {
         }
     }
 }
-
-const QUEUE_FULL: &str = "as many as audit.queued_events wait to be written";
 
 impl Shared {
     /// Counts an event that is lost, and says so in the log of the first of a row.
@@ -178,8 +219,9 @@ fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) 
             tracing::error!("the audit file can't be opened anew, the one before is kept: {error}");
         }
         match message {
-            Message::Line(line, asks) => {
-                let outcome = output.write(&line);
+            Message::Line(Line { text, asks, _place: place }) => {
+                let outcome = output.write(&text);
+                drop(place);
                 match &outcome {
                     Ok(()) => shared.written(),
                     Err(error) => shared.lose(error),

@@ -1,6 +1,9 @@
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
+use domain::Principal;
 use fakes::ManualClock;
 use tempfile::TempDir;
 
@@ -49,6 +52,40 @@ fn a_file_that_was_renamed_is_made_anew() {
 }
 
 #[test]
+fn a_file_that_was_removed_is_made_anew() {
+    let folder = TempDir::new().unwrap();
+    let (path, mut output) = output(&folder);
+    output.write(b"one\n").unwrap();
+    std::fs::remove_file(&path).unwrap();
+    output.write(b"two\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+    // Where none can be made, nothing is written and nothing was.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    output.write(b"three\n").unwrap_err();
+}
+
+#[test]
+fn a_pipe_is_refused_instead_of_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = Output::open(&Destination::File(path)).err().unwrap();
+    assert!(error.to_string().ends_with("is a pipe, not a file"), "{error}");
+}
+
+#[test]
+fn a_line_that_a_crash_broke_off_stands_alone() {
+    for (before, after) in [("", ""), ("one\n", "one\n"), ("one\ntw", "one\ntw\n")] {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("audit"), before).unwrap();
+        let (path, mut output) = output(&folder);
+        output.write(b"three\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{after}three\n"));
+    }
+}
+
+#[test]
 fn what_was_written_of_a_line_is_taken_back_unless_another_process_has_added_to_it() {
     let folder = TempDir::new().unwrap();
     let (path, mut output) = output(&folder);
@@ -58,11 +95,30 @@ fn what_was_written_of_a_line_is_taken_back_unless_another_process_has_added_to_
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\n");
     output.write(b"th").unwrap();
     let (_, mut other) = self::output(&folder);
-    other.write(b"\nfour\n").unwrap();
+    other.write(b"four\n").unwrap();
     assert!(output.take_back(2).is_err());
     output.is_torn = true;
     output.write(b"five\n").unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\nth\nfour\n\nfive\n");
+    output.write(b"six\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\nth\nfour\n\nfive\nsix\n");
+}
+
+#[test]
+fn a_line_that_broke_off_in_a_stream_is_ended() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(ours));
+    let mut output = Output { to: Destination::Stdout, file, is_torn: false };
+    // More than there is room for.
+    output.write(&vec![b'x'; 10_000_000]).unwrap_err();
+    theirs.set_nonblocking(true).unwrap();
+    let mut read = Vec::new();
+    theirs.read_to_end(&mut read).unwrap_err();
+    assert!(!read.is_empty() && read.iter().all(|byte| *byte == b'x'));
+    read.clear();
+    output.write(b"one\n").unwrap();
+    theirs.read_to_end(&mut read).unwrap_err();
+    assert_eq!(read, b"\none\n");
 }
 
 #[test]
@@ -70,46 +126,93 @@ fn what_can_not_be_written_is_told_and_counted() {
     let (sender, lost) = mpsc::channel();
     let observer: Arc<dyn Observer> = Arc::new(Lost(sender));
     let options =
-        Options { to: Destination::File("/dev/full".into()), on_failure: OnFailure::Count, queued_events: 1 };
+        Options { to: Destination::File("/dev/full".into()), on_failure: OnFailure::Count, queued_events: 4 };
     let log = AuditLog::start(&options, &observer).unwrap();
+    assert_eq!(log.anonymous_limit, 2);
     let (asks, told) = oneshot::channel();
-    log.queue.send(Message::Line(b"one\n".to_vec(), Some(asks))).unwrap();
+    let line = Line { text: b"one\n".to_vec(), asks: Some(asks), _place: None };
+    log.queue.send(Message::Line(line)).unwrap();
     log.flush();
     lost.try_recv().unwrap();
     assert_eq!(futures_util::FutureExt::now_or_never(told), Some(Ok(false)));
 }
 
-#[test]
-fn what_is_beyond_the_queue_is_lost_at_once() {
+/// A log of so many places whose thread does not write.
+fn stopped(places: usize) -> (AuditLog, Receiver<Message>, mpsc::Receiver<()>) {
     let (sender, lost) = mpsc::channel();
-    let (queue, _messages) = sync_channel(1);
+    let (queue, messages) = sync_channel(places);
     let shared = Arc::new(Shared {
         observer: Arc::new(Lost(sender)),
         must_reopen: AtomicBool::new(false),
+        anonymous: AtomicUsize::new(0),
         lost: AtomicU64::new(0),
     });
-    let policy = policy();
-    let decision = Decision {
+    (AuditLog { queue, shared, on_failure: OnFailure::Count, anonymous_limit: places / 2 }, messages, lost)
+}
+
+fn decision<'d>(principal: Option<&'d Principal>, policy: &'d domain::PolicyVersion) -> Decision<'d> {
+    Decision {
         at: domain::Clock::now(&ManualClock::at(domain::UnixMillis(0))),
         request_id: "id",
-        principal: None,
+        principal,
         audience: "a",
         method: None,
         target: None,
         refused: Some("no_token"),
         needed: None,
-        policy: &policy,
-    };
-    let count = AuditLog { queue, shared, on_failure: OnFailure::Count };
+        policy,
+    }
+}
+
+#[test]
+fn what_is_beyond_the_queue_is_lost_at_once() {
+    let (count, _messages, lost) = stopped(2);
     let refuse = AuditLog { on_failure: OnFailure::Refuse, ..count.clone() };
-    assert!(matches!(count.record(&decision), Recording::GoesOn));
-    assert!(lost.try_recv().is_err());
+    let (principal, policy) = (principal(), policy());
+    let decision = decision(Some(&principal), &policy);
+    for _ in 0..2 {
+        assert!(matches!(count.record(&decision), Recording::GoesOn));
+        assert!(lost.try_recv().is_err());
+    }
     assert!(matches!(count.record(&decision), Recording::GoesOn));
     lost.try_recv().unwrap();
     assert!(matches!(refuse.record(&decision), Recording::Failed));
     lost.try_recv().unwrap();
+}
+
+#[test]
+fn an_event_that_nobody_writes_any_more_is_not_written() {
+    let (log, messages, _lost) = stopped(2);
+    let log = AuditLog { on_failure: OnFailure::Refuse, ..log };
+    let (principal, policy) = (principal(), policy());
+    let Recording::Waits(written) = log.record(&decision(Some(&principal), &policy)) else {
+        panic!("it has a place")
+    };
+    drop(messages);
+    assert_eq!(futures_util::FutureExt::now_or_never(written), Some(Err(NotRecorded)));
+}
+
+#[test]
+fn a_flood_of_events_about_nobody_leaves_places_for_others() {
+    let (log, messages, lost) = stopped(4);
+    let log = AuditLog { on_failure: OnFailure::Refuse, ..log };
+    let (principal, policy) = (principal(), policy());
+    let nobody = decision(None, &policy);
+    let somebody = decision(Some(&principal), &policy);
+    let goes_on = |decision: &Decision<'_>| matches!(log.record(decision), Recording::Waits(_));
+    assert_eq!([0; 100].map(|_| goes_on(&nobody)).iter().filter(|goes_on| **goes_on).count(), 2);
+    assert_eq!(lost.try_iter().count(), 98);
+    assert!(goes_on(&somebody) && goes_on(&somebody) && !goes_on(&somebody));
+    // What was written frees its place.
+    drop(messages.try_recv().unwrap());
+    assert!(goes_on(&nobody) && !goes_on(&nobody));
+}
+
+#[test]
+fn an_event_about_nobody_names_nobody() {
+    let policy = policy();
     assert_eq!(
-        String::from_utf8(event::line(&decision)).unwrap(),
+        String::from_utf8(event::line(&decision(None, &policy))).unwrap(),
         format!(
             "{{\"time\":\"1970-01-01T00:00:00.000Z\",\"request_id\":\"id\",\"verdict\":\"deny\",\"reason\":\"no_token\",\
              \"audience\":\"a\",\"policy\":\"{policy}\"}}\n"
@@ -117,17 +220,45 @@ fn what_is_beyond_the_queue_is_lost_at_once() {
     );
 }
 
-fn policy() -> domain::PolicyVersion {
-    let tokens = domain::TokenPolicy {
-        token_types: &[],
-        issuers: Vec::new(),
-        resources: Vec::new(),
+#[test]
+fn a_text_of_a_token_breaks_no_line() {
+    let policy = policy();
+    let subject = "x\n{\"verdict\":\"allow\"}\r\u{85}\u{2028}\u{1b}[2J";
+    let principal = principal_of(subject);
+    let line = event::line(&decision(Some(&principal), &policy));
+    let line = String::from_utf8(line).unwrap();
+    let (line, end) = line.split_at(line.len() - 1);
+    assert!(end == "\n" && !line.chars().any(|char| char.is_ascii_control()), "{line:?}");
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(event["sub"], subject);
+    assert_eq!(event["verdict"], "deny");
+}
+
+fn tokens() -> domain::TokenPolicy {
+    domain::TokenPolicy {
+        token_types: &["at+jwt"],
+        issuers: vec!["https://issuer.example/".into()],
+        resources: vec!["a".into()],
         additional_audiences: Vec::new(),
         leeway: Duration::ZERO,
         authority: domain::ScopeAuthority::Scope,
         hierarchy: Arc::default(),
-    };
+    }
+}
+
+fn principal() -> Principal {
+    principal_of("auth0|ada")
+}
+
+fn principal_of(subject: &str) -> Principal {
+    let mut claims = fakes::claims("https://issuer.example/", "a", domain::UnixSeconds(1), "");
+    claims.subject = subject.into();
+    tokens().admit(&Arc::new(claims), &"a".into(), domain::UnixSeconds(0)).unwrap()
+}
+
+fn policy() -> domain::PolicyVersion {
     let catalog = domain::Catalog::default();
-    let scopes = domain::ScopePolicy::new([], &catalog, &tokens.hierarchy, domain::LoginScopes::All).unwrap();
-    domain::PolicyVersion::of(&tokens, &catalog, &scopes)
+    let scopes =
+        domain::ScopePolicy::new([], &catalog, &tokens().hierarchy, domain::LoginScopes::All).unwrap();
+    domain::PolicyVersion::of(&tokens(), &catalog, &scopes)
 }

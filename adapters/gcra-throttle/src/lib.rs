@@ -213,3 +213,56 @@ impl Throttle for Quotas {
         Answer::Now(count_all(std::iter::once(&mut part), now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Counts by one key of each table, at time 0.
+    fn take(tables: &mut [(&'static str, Table, &str)], weight: u32) -> Verdict {
+        let parts = tables.iter_mut().map(|(policy, table, rate)| {
+            Part::new(policy, table, (1, Rate::parse(rate).unwrap()), weight, 0)
+        });
+        count_all(parts.collect::<Vec<_>>().iter_mut(), 0)
+    }
+
+    #[test]
+    fn the_tightest_is_told_and_of_those_used_up_the_one_to_wait_for_longest() {
+        let mut tables = [
+            ("subject", Table::new(9), "1/second burst 3"),
+            ("client", Table::new(9), "1/minute burst 2"),
+            ("tool", Table::new(9), "1/second burst 2"),
+        ];
+        let told =
+            |verdict: Verdict| verdict.map(|allowance| allowance.map(|told| (told.policy, told.remaining)));
+        assert_eq!(told(take(&mut tables, 1)), Ok(Some(("client", 1))));
+        assert_eq!(told(take(&mut tables, 1)), Ok(Some(("client", 0))));
+        let refused = take(&mut tables, 1).unwrap_err();
+        assert_eq!(refused.retry_after(), 60 * SECOND);
+        let allowance = refused.allowance().unwrap();
+        assert_eq!((allowance.policy, allowance.remaining, allowance.reset), ("client", 0, 60));
+        // The subject has one left, which the refusal did not take.
+        assert_eq!(take(&mut tables[..1], 1).unwrap().unwrap().remaining, 0);
+        assert!(take(&mut tables[..1], 1).is_err());
+    }
+
+    #[test]
+    fn a_nanosecond_too_early_is_too_early() {
+        let (mut table, rate) = (Table::new(9), Rate::parse("1/second burst 1").unwrap());
+        let mut take = |now| count_all([Part::new("subject", &mut table, (1, rate), 1, now)].iter_mut(), now);
+        take(0).unwrap();
+        assert_eq!(take(999_999_999).unwrap_err().retry_after(), Duration::from_nanos(1));
+        take(1_000_000_000).unwrap();
+    }
+
+    #[test]
+    fn who_finds_no_room_is_refused() {
+        let (mut table, rate) = (Table::new(1), Rate::parse("1/second burst 1").unwrap());
+        let mut take = |key| count_all([Part::new("address", &mut table, (key, rate), 1, 0)].iter_mut(), 0);
+        take(1).unwrap();
+        let refused = take(2).unwrap_err();
+        assert_eq!((refused.retry_after(), refused.allowance().unwrap().policy), (SECOND, "address"));
+    }
+}

@@ -120,6 +120,7 @@ mod tests {
         let rate = Rate::parse(" 7/day  burst 2 ").unwrap();
         assert_eq!((rate.burst(), rate.to_string().as_str()), (2, "7/day burst 2"));
         assert_eq!(rate.window().as_secs(), 24_686, "two of seven parts of a day, rounded up");
+        assert_eq!(Rate::parse("7/second").unwrap().interval(), 142_857_143, "rounded up");
         assert_eq!(Rate::parse("7/minute").unwrap().window().as_secs(), 60);
         for bad in [
             "",

@@ -126,9 +126,10 @@ impl Count {
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// Returns the nanoseconds until nothing is used.
+    /// Returns the nanoseconds until one more may come than may now.
     pub(crate) fn reset(&self, now: u64) -> u64 {
-        self.until - now
+        let of_one_more = (u64::from(self.left(now)) + 1).saturating_mul(self.rate.interval());
+        (self.until - now).saturating_add(of_one_more).saturating_sub(self.rate.tolerance())
     }
 }
 
@@ -161,6 +162,17 @@ mod tests {
         let later = 100 * SECOND;
         assert!((0..3).all(|_| take(&mut table, 1, rate, 1, later).is_ok()));
         assert_eq!(take(&mut table, 1, rate, 1, later), Err(SECOND), "a pause saves up no more than a burst");
+    }
+
+    #[test]
+    fn one_more_may_come_at_the_reset_and_not_before() {
+        let (mut table, rate) = (Table::new(10), rate("1/second burst 3"));
+        for (now, left, reset) in [(7, 2, SECOND), (7, 1, SECOND), (7 + SECOND / 2, 0, SECOND / 2)] {
+            let count = table.weigh(1, rate, 1, now);
+            table.count(count, now).unwrap();
+            assert_eq!((count.left(now), count.reset(now)), (left, reset));
+            assert_eq!((count.left(now + reset - 1), count.left(now + reset)), (left, left + 1));
+        }
     }
 
     #[test]
@@ -208,6 +220,14 @@ mod tests {
         assert!(take(&mut full, 1000, rate, 1, 100).is_err_and(|wait| (1..=SECOND).contains(&wait)));
         assert_eq!(take(&mut full, 1000, rate, 1, 100 + SECOND), Ok(()));
         assert_eq!(full.len(), 100);
+        // The first that are looked at are kept out, but not all.
+        let mut mixed = Table::new(8);
+        for key in 0..8 {
+            take(&mut mixed, key, rate, if key < 6 { 2 } else { 1 }, 0).unwrap();
+        }
+        mixed.cursor = 0;
+        assert_eq!(take(&mut mixed, 1000, rate, 1, 0), Ok(()));
+        assert!((0..6).all(|key| take(&mut mixed, key, rate, 1, 0).is_err()));
         // What means nothing any longer goes.
         for key in 0..200 {
             take(&mut full, 2000 + key, rate, 1, 100 * SECOND * (key + 1)).unwrap();

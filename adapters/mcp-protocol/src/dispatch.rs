@@ -1,6 +1,6 @@
 //! From a JSON-RPC request to its reply: its era, its method, its handler.
 
-use domain::{Allowance, Exhausted, Operation, Principal, Throttle};
+use domain::{Allowance, Exhausted, Operation, Principal};
 
 use crate::era::Era;
 use crate::exchange::{Exchange, Served};
@@ -24,12 +24,9 @@ pub(crate) async fn answer(
     let found = methods::find(&request.method, &served.snapshot.service().catalog);
     let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
     let log = LogFields { method: name, ..LogFields::default() };
-    let allowance = match served.snapshot.service().throttle.as_deref() {
-        None => None,
-        Some(throttle) => match take(throttle, served, principal, &request, log.method.as_deref()).await {
-            Ok(allowance) => allowance,
-            Err(exhausted) => return Reply::refused(id, exhausted.into(), log),
-        },
+    let allowance = match take(served, principal, &request, log.method.as_deref()).await {
+        Ok(allowance) => allowance,
+        Err(exhausted) => return Reply::refused(id, exhausted.into(), log),
     };
     let reply = handle(served, principal, fields, (request, method, log), may_stream).await;
     Reply { allowance, ..reply }
@@ -37,16 +34,21 @@ pub(crate) async fn answer(
 
 /// Counts a request by its sender and, if it is a call, its tool.
 async fn take(
-    throttle: &dyn Throttle,
     served: Served<'_>,
     principal: &Principal,
     request: &Request<'_>,
     method: Option<&str>,
 ) -> Result<Option<Allowance>, Exhausted> {
+    let service = served.snapshot.service();
+    let Some(throttle) = &service.throttle else { return Ok(None) };
     let name = if method == Some(CALL_TOOL) { text(request.params.name.as_ref()) } else { None };
-    let tools = &served.snapshot.service().catalog.tools;
-    let tool = name.and_then(|name| tools.spec(name)).map(|spec| &spec.name);
-    throttle.take(principal, Operation { method, tool }).verdict().await
+    let tool = name.and_then(|name| service.catalog.tools.spec(name)).map(|spec| &spec.name);
+    let operation = Operation { method, tool };
+    let verdict = throttle.take(principal, operation).verdict().await;
+    if let Err(exhausted) = verdict {
+        service.throttled(principal, served.request_id, operation, exhausted).await;
+    }
+    verdict
 }
 
 async fn handle(

@@ -35,9 +35,9 @@ static ON_FAILURE: Key<Words<OnFailure>> = Key::new(
 );
 static QUEUED: Key<Whole> = Key::new(
     "audit.queued_events",
-    count(1, 1_000_000),
+    count(2, 1_000_000),
     Reload::RestartRequired,
-    "events that may wait to be written; what is beyond can't be",
+    "events that may wait to be written, half of them without an accepted token; what is beyond can't be",
 );
 
 pub(super) const KEYS: &[&Key] = &[&TO, &FILE, &ON_FAILURE, &QUEUED];

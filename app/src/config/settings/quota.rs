@@ -125,8 +125,14 @@ fn trusted_proxies(read: &mut Reader) -> TrustedProxies {
     trusted
 }
 
+/// Reads a network or an address. Addresses of IPv4 are compared in their own spelling, so that is what a network of them gets.
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let mapped = network.prefix_len().checked_sub(96).filter(|_| network.addr().is_ipv6());
+    match (mapped, network.addr().to_canonical()) {
+        (Some(bits), address @ IpAddr::V4(_)) => IpNet::new(address, bits).ok(),
+        _ => Some(network),
+    }
 }
 
 fn tools(read: &mut Reader, context: &Context<'_>) -> BTreeMap<ToolName, ToolQuota> {
