@@ -1,7 +1,7 @@
 //! A decision as a line of JSON.
 
 use domain::{Decision, Principal, Scope, ScopeSet};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The members of a line, in their order. What is not known is left out.
 #[derive(Serialize)]
@@ -25,11 +25,11 @@ struct Line<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scopes_needed: Option<Vec<&'d str>>,
+    scopes_needed: Option<Scopes<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scopes_missing: Option<Vec<&'d str>>,
+    scopes_missing: Option<Scopes<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scopes_held: Option<Vec<&'d str>>,
+    scopes_held: Option<Scopes<'d>>,
     policy: &'d str,
 }
 
@@ -49,17 +49,23 @@ pub(crate) fn line(decision: &Decision<'_>) -> Vec<u8> {
         audience: decision.audience,
         method: decision.method,
         target: decision.target,
-        scopes_needed: decision.needed.map(texts),
-        scopes_missing: (!missing.is_empty()).then(|| texts(&missing)),
-        scopes_held: principal.map(|principal| texts(principal.scopes())),
+        scopes_needed: decision.needed.map(Scopes),
+        scopes_missing: (!missing.is_empty()).then_some(Scopes(&missing)),
+        scopes_held: principal.map(|principal| Scopes(principal.scopes())),
         policy: decision.policy.as_str(),
     };
     // Texts: rendering them can't fail.
-    let mut line = serde_json::to_vec(&line).unwrap_or_default();
-    line.push(b'\n');
-    line
+    let mut text = Vec::with_capacity(512);
+    let _ = serde_json::to_writer(&mut text, &line);
+    text.push(b'\n');
+    text
 }
 
-fn texts(scopes: &ScopeSet) -> Vec<&str> {
-    scopes.iter().map(Scope::as_str).collect()
+/// A list of scopes.
+struct Scopes<'d>(&'d ScopeSet);
+
+impl Serialize for Scopes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Scope::as_str))
+    }
 }

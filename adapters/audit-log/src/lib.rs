@@ -1,6 +1,6 @@
 //! The [`Auditor`] port by lines of JSON, to a file or to standard output: an event for each decision.
 //!
-//! `event.rs` says what a line has, `output.rs` writes it with one call, and a thread of its own does that, so that no request
+//! `event.rs` says what a line has, `output.rs` writes lines with one call, and a thread of its own does that, so that no request
 //! waits for the disk unless it may not go on without its event. What waits for the thread is bounded.
 
 mod event;
@@ -19,6 +19,10 @@ use futures_channel::oneshot;
 
 use crate::output::Output;
 
+/// How long an event may wait for others, where no request waits for it.
+const PAUSE: Duration = Duration::from_millis(5);
+/// The size from which on events are written without more of them, in bytes.
+const MAX_BATCH: usize = 64 * 1024;
 /// How long [`AuditLog::flush`] waits for what is left.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -78,7 +82,7 @@ struct Line {
     /// Whom to tell whether it was written.
     asks: Option<oneshot::Sender<bool>>,
     /// The place that it takes among those about nobody, if it is one.
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 /// A place among the events about nobody that wait.
@@ -146,7 +150,7 @@ impl AuditLog {
         let is_anonymous = decision.principal.is_none();
         let place = if is_anonymous { self.place() } else { None };
         let is_queued = place.is_some() == is_anonymous && {
-            let line = Line { text: event::line(decision), asks, _place: place };
+            let line = Line { text: event::line(decision), asks, place };
             self.queue.try_send(Message::Line(line)).is_ok()
         };
         if !is_queued {
@@ -210,28 +214,69 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Writes what comes until nobody can send any more.
+/// Writes what comes until nobody can send any more: what waits together, and without a request that waits for it, what comes
+/// within [`PAUSE`].
 fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) {
-    for message in messages {
+    let mut batch = Batch::default();
+    for first in messages {
+        if matches!(&first, Message::Line(line) if line.asks.is_none()) {
+            #[expect(clippy::disallowed_methods, reason = "a thread of its own, which only writes")]
+            thread::sleep(PAUSE);
+        }
         if shared.must_reopen.swap(false, Ordering::Relaxed)
             && let Err(error) = output.reopen()
         {
             tracing::error!("the audit file can't be opened anew, the one before is kept: {error}");
         }
-        match message {
-            Message::Line(Line { text, asks, _place: place }) => {
-                let outcome = output.write(&text);
-                drop(place);
-                match &outcome {
-                    Ok(()) => shared.written(),
-                    Err(error) => shared.lose(error),
-                }
-                if let Some(asks) = asks {
-                    let _ = asks.send(outcome.is_ok());
-                }
+        for message in std::iter::once(first).chain(messages.try_iter()) {
+            match message {
+                Message::Line(line) => batch.add(line),
+                Message::Wake => {}
+                Message::Flush(done) => batch.flushed.push(done),
             }
-            Message::Wake => {}
-            Message::Flush(done) => drop(done.send(())),
+            if batch.text.len() >= MAX_BATCH {
+                break;
+            }
+        }
+        batch.write(&mut output, shared);
+    }
+}
+
+/// Lines that are written with one call: all of them, or none.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    lines: usize,
+    places: Vec<Place>,
+    asks: Vec<oneshot::Sender<bool>>,
+    flushed: Vec<Sender<()>>,
+}
+
+impl Batch {
+    fn add(&mut self, line: Line) {
+        self.text.extend_from_slice(&line.text);
+        self.lines += 1;
+        self.places.extend(line.place);
+        self.asks.extend(line.asks);
+    }
+
+    /// Writes what there is, and tells whoever asked.
+    fn write(&mut self, output: &mut Output, shared: &Shared) {
+        if self.lines > 0 {
+            let outcome = output.write(&self.text);
+            self.places.clear();
+            match &outcome {
+                Ok(()) => shared.written(),
+                Err(error) => (0..self.lines).for_each(|_| shared.lose(error)),
+            }
+            for asks in self.asks.drain(..) {
+                let _ = asks.send(outcome.is_ok());
+            }
+            self.text.clear();
+            self.lines = 0;
+        }
+        for done in self.flushed.drain(..) {
+            let _ = done.send(());
         }
     }
 }

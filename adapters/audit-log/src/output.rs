@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::Destination;
 
-/// A file that is added to. Each line is one call of the system, so that those of several processes do not mix.
+/// A file that is added to, by whole lines with one call of the system, so that those of several processes do not mix.
 pub(crate) struct Output {
     pub(crate) to: Destination,
     pub(crate) file: File,
@@ -40,8 +40,8 @@ impl Output {
         Ok(())
     }
 
-    /// Writes a line, with its end. A file that was removed is made anew: nobody would find what is written to it.
-    pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Writes lines, with their ends, all or none. A file that was removed is made anew: nobody would find what is written to it.
+    pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.file.metadata()?.nlink() == 0 {
             self.reopen()?;
         }
@@ -50,7 +50,7 @@ impl Output {
             self.put(b"\n")?;
             self.is_torn = false;
         }
-        self.put(line)
+        self.put(lines)
     }
 
     /// Writes all or nothing.
