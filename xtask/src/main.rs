@@ -51,7 +51,11 @@ const STAGES: [Stage; 27] = [
     Stage { name: "observe", about: "metrics, alerts and dashboard, checked by promtool", run: observe },
     Stage { name: "listeners", about: "TLS, Unix sockets, and the units of systemd", run: listeners },
     Stage { name: "ship", about: "what is published: archive, image, manifests, chart, pages", run: ship },
-    Stage { name: "restart", about: "a rolling restart of two replicas behind nginx", run: restart },
+    Stage {
+        name: "replicas",
+        about: "three of them behind nginx and HAProxy, restarted and killed",
+        run: replicas,
+    },
     Stage { name: "browser", about: "logins in Chromium, with screenshots in .ci/out", run: browser },
 ];
 
@@ -218,9 +222,12 @@ fn ship() -> Result {
     client(command.arg(root().join(".ci/clients/ship.py")).arg(server()?))
 }
 
-fn restart() -> Result {
+fn replicas() -> Result {
     build()?;
-    client(node("rolling-restart.mjs").arg(server()?).arg(installed("nginx")?))
+    for proxy in ["nginx", "haproxy"] {
+        client(node("replicas.mjs").arg(server()?).arg(proxy).arg(installed(proxy)?))?;
+    }
+    Ok(())
 }
 
 fn browser() -> Result {

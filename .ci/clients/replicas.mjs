@@ -1,0 +1,134 @@
+// Three replicas behind nginx or HAProxy, as the examples in config have them, under load: what is lost when they are restarted
+// one after the other (nothing), and when one is killed (what it had).
+// Usage: node replicas.mjs PATH_TO_BINARY nginx|haproxy PATH_TO_PROXY
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { checks, startDev } from "./dev.mjs";
+import { certificate as makeCertificate, freePort, said } from "./processes.mjs";
+import { startProxy } from "./proxies.mjs";
+
+const [binary, kind, program] = process.argv.slice(2);
+const HOST = "mcp.example.com";
+const CLIENTS = 16;
+const ROUNDS = 2;
+const { check, summary } = checks(`replicas behind ${kind}`);
+const folder = mkdtempSync(join(tmpdir(), "replicas-"));
+const inFolder = (name) => join(folder, name);
+
+/** One of the replicas: `serve` with the tenant of `dev`. */
+class Replica {
+  constructor(port, issuer) { Object.assign(this, { port, issuer }); }
+
+  async start() {
+    const env = {
+      AUTH0_ISSUER: this.issuer, AUTH0_AUDIENCE: `https://${HOST}/mcp`, MCP_SERVER_URL: `https://${HOST}`, PORT: this.port,
+      FASTMCP__LIMITS__DRAIN_DELAY_SECONDS: 1,
+    };
+    this.child = spawn(binary, ["serve"], { env, cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+    this.ended = new Promise((done) => this.child.once("exit", done));
+    // It listens before it fetches its keys.
+    await said(this.child, "the issuer's keys changed");
+  }
+
+  async stop() {
+    this.child.kill("SIGTERM");
+    assert.equal(await this.ended, 0, "the replica ends in order");
+  }
+
+  async kill() {
+    this.child.kill("SIGKILL");
+    await this.ended;
+  }
+}
+
+const devFile = inFolder("dev.toml");
+writeFileSync(devFile, `[endpoints.public]\nurl = "https://${HOST}"\n`);
+const dev = await startDev(binary, "--config", devFile);
+const replicas = [];
+for (let count = 0; count < 3; count += 1) replicas.push(new Replica(await freePort(), dev.issuer));
+await Promise.all(replicas.map((replica) => replica.start()));
+const [certificate, key, both] = ["certificate.pem", "key.pem", "both.pem"].map(inFolder);
+makeCertificate(HOST, certificate, key);
+writeFileSync(both, readFileSync(certificate) + readFileSync(key));
+const ca = readFileSync(certificate);
+const port = await freePort();
+const proxy = await startProxy(kind, program, { folder, port, replicas: replicas.map(({ port }) => port), tls: { certificate, key, both } });
+const token = dev.token("admin", `https://${HOST}/mcp`);
+const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "greet", arguments: { name: "Ada" } } });
+
+const call = (agent) =>
+  new Promise((done) => {
+    const headers = {
+      host: HOST, authorization: `Bearer ${token}`, "content-type": "application/json", "content-length": Buffer.byteLength(body),
+    };
+    const options = { host: "127.0.0.1", port, path: "/mcp", method: "POST", servername: HOST, ca, agent, headers };
+    const sent = request(options, (answer) => {
+      let text = "";
+      answer.on("data", (part) => (text += part)).on("end", () => done(answer.statusCode === 200 && !text.includes("Hello, Ada") ? text : answer.statusCode));
+      answer.on("error", (error) => done(error.code));
+    });
+    sent.on("error", (error) => done(error.code)).end(body);
+  });
+
+/** Keeps clients calling while `work` is done and until each has had 50 answers more: how often each outcome was seen. The work
+ * begins when there have been some. */
+async function underLoad(work) {
+  const counts = {};
+  let isOver = false;
+  let isLoaded;
+  const loaded = new Promise((done) => (isLoaded = done));
+  const client = async (agent) => {
+    let left = 50;
+    while (!isOver || left > 0) {
+      if (isOver) left -= 1;
+      const outcome = await call(agent);
+      counts[outcome] = (counts[outcome] ?? 0) + 1;
+      if (counts[outcome] === 100) isLoaded();
+    }
+  };
+  const clients = Array.from({ length: CLIENTS }, (_, index) =>
+    client(index % 2 === 0 ? new Agent({ keepAlive: true, maxSockets: 1 }) : false));
+  try {
+    await loaded;
+    await work();
+  } finally {
+    isOver = true;
+    await Promise.all(clients);
+  }
+  console.log(JSON.stringify(counts));
+  return counts;
+}
+
+try {
+  await check(`${ROUNDS} rolling restarts lose no request`, async () => {
+    const counts = await underLoad(async () => {
+      for (let round = 0; round < ROUNDS; round += 1) {
+        for (const replica of replicas) {
+          await replica.stop();
+          await replica.start();
+        }
+      }
+    });
+    assert.deepEqual(Object.keys(counts), ["200"]);
+    assert.ok(counts[200] > 500, "there was a load");
+  });
+  await check("a replica that is killed loses what it had, at most a request of each client", async () => {
+    const counts = await underLoad(async () => {
+      await replicas[0].kill();
+      await replicas[0].start();
+    });
+    const { 200: answered, ...lost } = counts;
+    assert.ok(answered > 500, "there was a load");
+    assert.ok(Object.values(lost).reduce((sum, count) => sum + count, 0) <= CLIENTS, JSON.stringify(lost));
+  });
+} finally {
+  await proxy.stop();
+  for (const replica of replicas) replica.child.kill("SIGTERM");
+  await dev.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+summary();
