@@ -119,6 +119,7 @@ fn ask(
         may_stream: true,
         request_id: "",
         memory,
+        trace: None,
     };
     at_once(server.answer(snapshot, post))
 }
