@@ -52,27 +52,25 @@ pub(crate) fn begin(
 
 /// Ends the span of a request with this result, or this refusal, and these fields of the log line.
 pub(crate) fn end(mut span: Span, outcome: Result<(), &Refusal>, is_tool_error: bool, log: &LogFields) {
-    if let Some(reason) = log.reason {
-        span.set(REASON, Attribute::Word(reason));
+    if span.context().is_none() {
+        return;
     }
-    match outcome {
-        Ok(()) => span.end(if is_tool_error { Err("tool_error".into()) } else { Ok(()) }),
+    let (reason, error): (_, Option<Cow<'static, str>>) = match outcome {
+        Ok(()) => (log.reason, is_tool_error.then_some("tool_error".into())),
         Err(Refusal::Failure(failure)) => {
             let code = failure.code.to_string();
             span.set("rpc.response.status_code", code.as_str());
-            if log.reason.is_none() {
-                span.set(REASON, Attribute::Word(failure.reason()));
-            }
-            span.end(Err(code.into()));
+            (log.reason.or(Some(failure.reason())), Some(code.into()))
         }
         // What HTTP says, too: by the word that the log has.
-        Err(Refusal::Denied(_)) => span.end(Err(INSUFFICIENT_SCOPE.into())),
-        Err(Refusal::Exhausted(exhausted)) => span.end(Err(exhausted.code().into())),
+        Err(Refusal::Denied(_)) => (Some(INSUFFICIENT_SCOPE), Some(INSUFFICIENT_SCOPE.into())),
+        Err(Refusal::Exhausted(exhausted)) => (Some(exhausted.code()), Some(exhausted.code().into())),
+    };
+    if let Some(reason) = reason {
+        span.set("fastmcp_auth0.reason", Attribute::Word(reason));
     }
+    span.end(error.map_or(Ok(()), Err));
 }
-
-/// The attribute that has the reason code.
-const REASON: &str = "fastmcp_auth0.reason";
 
 /// Returns what a request names, as far as the catalog has it.
 fn target<'c>(catalog: &'c Catalog, method: &str, request: &Request<'_>) -> Option<(&'static str, &'c str)> {

@@ -92,3 +92,33 @@ pub(crate) fn end(mut span: Span, answered: Result<&RawObject, &RequestError>) {
 /// The `error.type` of a request that had no answer, and of one that had none in time.
 pub(crate) const UNAVAILABLE: &str = "unavailable";
 pub(crate) const TIMEOUT: &str = "timeout";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::{Clock, RequestTrace, TraceContext, Tracer};
+    use fakes::{ManualClock, RecordingTracer};
+
+    use super::*;
+
+    #[test]
+    fn a_context_goes_into_the_message_and_into_fields_and_without_one_nothing_does() {
+        let tracer: Arc<dyn Tracer> = Arc::new(RecordingTracer::new(true));
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(domain::UnixMillis(0)));
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for state in [None, Some("rojo=1")] {
+            let transport = TraceContext::parse(parent, state);
+            let span = RequestTrace::new(&tracer, &clock, transport).span("request", None);
+            let (mut meta, mut headers) = (Map::new(), HeaderMap::new());
+            hand_on(&span, &mut meta, &mut headers);
+            let sent = span.context().unwrap().traceparent();
+            assert_eq!((&meta[TRACEPARENT], &headers[TRACEPARENT]), (&Value::from(sent.clone()), &*sent));
+            assert_eq!(meta.get(TRACESTATE).and_then(Value::as_str), state);
+            assert_eq!(headers.get(TRACESTATE).map(|value| value.to_str().unwrap()), state);
+        }
+        let (mut meta, mut headers) = (Map::new(), HeaderMap::new());
+        hand_on(&Span::OFF, &mut meta, &mut headers);
+        assert!(meta.is_empty() && headers.is_empty());
+    }
+}
