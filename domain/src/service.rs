@@ -292,9 +292,7 @@ impl Service {
             Address::Template(template) => template.variables(uri).unwrap_or_default(),
             Address::Uri(_) => BTreeMap::new(),
         };
-        let mut span = request.span.child("resource");
-        // A template stands for what clients fill into it.
-        span.set("mcp.resource.uri", spec.address.as_str());
+        let span = request.span.child("resource");
         let watch = CancelOnDrop::default();
         let call = ReadCall { context: self.context(request, &watch, &span), uri, variables };
         let outcome = self.bounded(resource.read(call)).await.and_then(|read| match read {

@@ -151,6 +151,13 @@ async fn what_is_no_call_has_its_own_steps() {
         traced.harness.modern(ADMIN, method, params).await;
         assert_eq!(tree(&traced.tracer.take()), expected, "{method}");
     }
+    for (uri, said) in
+        [("note://one", Some("note://one")), ("note://by/7", Some("note://by/{id}")), ("note://none", None)]
+    {
+        traced.harness.modern(ADMIN, "resources/read", json!({"uri": uri})).await;
+        let spans = traced.tracer.take();
+        assert_eq!(attribute(server(&spans), "mcp.resource.uri").as_deref(), said);
+    }
 }
 
 #[tokio::test]

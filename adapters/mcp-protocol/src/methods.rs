@@ -14,7 +14,7 @@ use crate::era::Era;
 use crate::exchange::Exchange;
 use crate::job::Target;
 use crate::listing::List;
-use crate::message::{CALL_TOOL, GET_PROMPT};
+use crate::message::{CALL_TOOL, GET_PROMPT, READ_RESOURCE};
 use crate::mirror::MirroredParam;
 use crate::reply::{LogFields, Refusal, RenderedResult, Reply};
 use crate::version::Feature;
@@ -84,7 +84,7 @@ static METHODS: [Method; 15] = [
         handler: Handler::Immediate(|exchange| handlers::list(exchange, List::Templates)),
     },
     Method {
-        name: "resources/read",
+        name: READ_RESOURCE,
         eras: Eras::Both,
         mcp_name: Some(MirroredParam::Uri),
         feature: Feature::Resources,

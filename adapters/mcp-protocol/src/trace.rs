@@ -10,7 +10,7 @@ use domain::{Catalog, RequestTrace, Span};
 use serde_json::value::RawValue;
 
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
-use crate::message::{CALL_TOOL, GET_PROMPT, Request};
+use crate::message::{CALL_TOOL, GET_PROMPT, READ_RESOURCE, Request};
 use crate::params::{Meta, text};
 use crate::reply::{INSUFFICIENT_SCOPE, LogFields, Refusal};
 use crate::version::supported;
@@ -40,6 +40,13 @@ pub(crate) fn begin(
     }
     if let Some((key, target)) = target {
         span.set(key, target);
+    }
+    if method == READ_RESOURCE
+        && span.is_recorded()
+        && let Some(address) = text(request.params.uri.as_ref()).and_then(|uri| catalog.resources.address_of(uri))
+    {
+        // A template stands for what clients fill into it.
+        span.set("mcp.resource.uri", address.as_str());
     }
     if let Some(id) = shown_id(request.id) {
         span.set("jsonrpc.request.id", id);
