@@ -802,7 +802,10 @@ fn traces_go_nowhere_until_a_collector_is_named_by_a_key_or_by_the_standards_var
     };
     assert_eq!(named(&[]), "fastmcp-auth0");
     assert_eq!(named(&[("FASTMCP__MCP__NAME", "notes")]), "notes");
-    assert_eq!(named(&[("OTEL_SERVICE_NAME", "mine"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other")]), "mine");
+    assert_eq!(
+        named(&[("OTEL_SERVICE_NAME", "mine"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other")]),
+        "mine"
+    );
 }
 
 #[test]
@@ -819,7 +822,10 @@ fn what_traces_can_not_be_sent_by_stops_the_start_and_repeats_no_secret() {
         (vec![ENDPOINT, ("FASTMCP__TRACES__SAMPLE_RATIO", "1.5")], "must be a number from 0 to 1"),
         (vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS", "s3cr3t")], "traces.headers"),
         (vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS", "host=s3cr3t")], "names a field that the request sets"),
-        (vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS", "a=b"), ("FASTMCP__TRACES__HEADERS_FILE", file)], "choose one"),
+        (
+            vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS", "a=b"), ("FASTMCP__TRACES__HEADERS_FILE", file)],
+            "choose one",
+        ),
         (vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS_FILE", "/no/such/file")], "must be the path of a file"),
         (vec![ENDPOINT, ("OTEL_RESOURCE_ATTRIBUTES", "a")], "must be a list of name=value"),
         (vec![ENDPOINT, ("FASTMCP__TRACES__QUEUED_SPANS", "0")], "traces.queued_spans"),
@@ -829,7 +835,10 @@ fn what_traces_can_not_be_sent_by_stops_the_start_and_repeats_no_secret() {
         assert!(!told[0].contains("s3cr3t"), "{told:?}");
     }
     assert!(with(&[ENDPOINT, ("FASTMCP__TRACES__HEADERS_FILE", file)]).is_ok());
-    let far = [("FASTMCP__TRACES__ENDPOINT", "http://collector/v1/traces"), ("FASTMCP__TRACES__HEADERS_FILE", file)];
+    let far = [
+        ("FASTMCP__TRACES__ENDPOINT", "http://collector/v1/traces"),
+        ("FASTMCP__TRACES__HEADERS_FILE", file),
+    ];
     let warnings = with(&far).unwrap().warnings;
     assert!(warnings.iter().any(|warning| warning.contains("is plain http")), "{warnings:?}");
     let bare = with(&[("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318")]).unwrap().warnings;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use domain::trace::{AttributeValue, SpanKind};
 use domain::{
-    CallToolResult, DynTool, Outcome, SpanData, SpecError, ToolCall, ToolResult, ToolSpec, TraceContext, Tracer,
-    Untrusted, async_trait,
+    CallToolResult, DynTool, Outcome, SpanData, SpecError, ToolCall, ToolResult, ToolSpec, TraceContext,
+    Tracer, Untrusted, async_trait,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, RecordingTracer};
 use serde_json::{Value, json};
@@ -184,7 +184,11 @@ async fn the_parent_is_the_messages_or_else_the_headers_which_is_linked_otherwis
         assert_eq!(server.parent, parent.map(span_of), "{in_message} {in_header:?}");
         assert_eq!(server.is_parent_remote, parent.is_some());
         let links: Vec<_> = server.links.iter().map(TraceContext::traceparent).collect();
-        assert_eq!(links, link.map(str::to_owned).into_iter().collect::<Vec<_>>(), "{in_message} {in_header:?}");
+        assert_eq!(
+            links,
+            link.map(str::to_owned).into_iter().collect::<Vec<_>>(),
+            "{in_message} {in_header:?}"
+        );
         assert!(spans.iter().all(|span| span.context.trace_id() == server.context.trace_id()));
         assert_eq!(tree(&spans).len(), 5);
     }
@@ -197,14 +201,15 @@ async fn a_refused_request_has_a_span_with_the_reason() {
     let message = || call(1, json!({"name": "greet", "arguments": {"name": "Ada"}}));
     let status = traced.post("forged", message(), &[("traceparent", PARENT)]).await.status.as_u16();
     let spans = traced.tracer.take();
-    assert_eq!((status, tree(&spans)), (401, owned(&["POST /mcp: bad_signature", "  verify: bad_signature"])));
+    assert_eq!(
+        (status, tree(&spans)),
+        (401, owned(&["POST /mcp: bad_signature", "  verify: bad_signature"]))
+    );
     let server = server(&spans);
     assert_eq!(server.parent, Some(TraceContext::parse(PARENT, None).unwrap().span_id()));
-    for (name, value) in [
-        ("http.request.method", "POST"),
-        ("http.route", "/mcp"),
-        ("http.response.status_code", "401"),
-    ] {
+    for (name, value) in
+        [("http.request.method", "POST"), ("http.route", "/mcp"), ("http.response.status_code", "401")]
+    {
         assert_eq!(attribute(server, name).as_deref(), Some(value));
     }
     // Expired: verified, and not admitted.
@@ -407,7 +412,10 @@ async fn a_call_at_an_upstream_has_a_span_whose_context_goes_with_it() {
         let client = client(&spans);
         let sent = answer["result"]["content"][0]["text"].as_str().unwrap();
         let sent: Value = serde_json::from_str(sent).unwrap();
-        assert_eq!((&sent["traceparent"], &sent["tracestate"]), (&client.context.traceparent().into(), &"rojo=1".into()));
+        assert_eq!(
+            (&sent["traceparent"], &sent["tracestate"]),
+            (&client.context.traceparent().into(), &"rojo=1".into())
+        );
         assert!(client.context.traceparent().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert_eq!(tree(&spans)[4..], ["  tool", "    tools/call meta"]);
         for (name, value) in [
@@ -419,7 +427,10 @@ async fn a_call_at_an_upstream_has_a_span_whose_context_goes_with_it() {
         ] {
             assert_eq!(attribute(client, name).as_deref(), Some(value));
         }
-        assert!(attribute(client, "jsonrpc.request.id").is_some() && attribute(client, "mcp.protocol.version").is_some());
+        assert!(
+            attribute(client, "jsonrpc.request.id").is_some()
+                && attribute(client, "mcp.protocol.version").is_some()
+        );
     }
 }
 
@@ -436,7 +447,11 @@ async fn an_upstream_that_traces_is_in_the_same_trace() {
     let client = client(&spans);
     let called = theirs.iter().find(|span| span.name == "tools/call sorry").unwrap();
     assert_eq!(called.context.trace_id(), client.context.trace_id());
-    assert_eq!((called.parent, called.links.len()), (Some(client.context.span_id()), 0), "one parent, said twice");
+    assert_eq!(
+        (called.parent, called.links.len()),
+        (Some(client.context.span_id()), 0),
+        "one parent, said twice"
+    );
     assert_eq!(client.error.as_deref(), Some("tool_error"));
     assert_eq!(attribute(client, "server.address").as_deref(), Some("127.0.0.1"));
     assert_eq!(attribute(client, "server.port"), Some(upstream.harness.address.port().to_string()));

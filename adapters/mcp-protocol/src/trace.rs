@@ -43,7 +43,8 @@ pub(crate) fn begin(
     }
     if method == READ_RESOURCE
         && span.is_recorded()
-        && let Some(address) = text(request.params.uri.as_ref()).and_then(|uri| catalog.resources.address_of(uri))
+        && let Some(address) =
+            text(request.params.uri.as_ref()).and_then(|uri| catalog.resources.address_of(uri))
     {
         // A template stands for what clients fill into it.
         span.set("mcp.resource.uri", address.as_str());

@@ -204,7 +204,8 @@ fn what_no_collector_takes_is_lost() {
 fn a_collector_that_does_not_answer_delays_the_end_for_some_seconds_at_most() {
     // Connections are made, and nobody answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (traces, losses) = start(&Options { timeout: Duration::from_secs(1), ..options(listener.local_addr().unwrap()) });
+    let (traces, losses) =
+        start(&Options { timeout: Duration::from_secs(1), ..options(listener.local_addr().unwrap()) });
     traces.record(span(traces.enter(None)));
     traces.flush();
     assert_eq!(losses.count(), 1);
@@ -225,7 +226,8 @@ fn a_full_batch_goes_at_once() {
 fn a_caller_decides_what_is_recorded_only_where_it_is_trusted() {
     let (address, _got) = collector("200 OK", Vec::new());
     let callers = ["01", "00"].map(|flags| {
-        TraceContext::parse(&format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}"), None).unwrap()
+        TraceContext::parse(&format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}"), None)
+            .unwrap()
     });
     for (ratio, trust, expected) in [
         (0.0, false, [false, false, false]),
@@ -234,7 +236,8 @@ fn a_caller_decides_what_is_recorded_only_where_it_is_trusted() {
         (1.0, true, [true, false, true]),
     ] {
         let (traces, _) = start(&Options { sample_ratio: ratio, trust_sampled: trust, ..options(address) });
-        let decided = [Some(&callers[0]), Some(&callers[1]), None].map(|caller| traces.enter(caller).is_sampled());
+        let decided =
+            [Some(&callers[0]), Some(&callers[1]), None].map(|caller| traces.enter(caller).is_sampled());
         assert_eq!(decided, expected, "{ratio} {trust}");
     }
     // One trace id, as a client would choose it that wants to be recorded: chance decides.
