@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use audit_log::AuditLog;
 use domain::{
     Announcer, Catalog, Clock, DynTool, Method, Prompt, Provider, Resource, TokenVerifier, ToolSpec,
 };
@@ -418,8 +417,11 @@ impl SetUp {
         let rule_warnings = RuleWarnings::new(upstreams.collect());
         let has_own_verifier = verifier.is_some();
         let ports = Ports { announcer, ..Ports::configured(&settings, verifier, clock, offer)? };
-        if let Some(log) = &ports.audit_log {
-            shutdown.flushes(log);
+        if let Some(log) = ports.audit_log.clone() {
+            shutdown.flushes(move || log.flush());
+        }
+        if let Some(traces) = ports.traces.clone() {
+            shutdown.flushes(move || traces.flush());
         }
         Ok(Server { settings, ports, shutdown, has_own_verifier, rule_warnings })
     }
@@ -536,10 +538,9 @@ impl Shutdown {
         }
     }
 
-    /// Registers that what is left of the audit events is written, after everything else.
-    fn flushes(&self, log: &AuditLog) {
-        let log = log.clone();
-        self.hooks().insert(0, Box::new(|| Box::pin(async move { log.flush() })));
+    /// Registers that what is left of audit events or spans is brought out, after everything else.
+    fn flushes(&self, flush: impl FnOnce() + Send + 'static) {
+        self.hooks().insert(0, Box::new(|| Box::pin(async move { flush() })));
     }
 
     /// Runs what was registered, once, the last first.

@@ -8,7 +8,7 @@ use audit_log::AuditLog;
 use domain::{
     Announcer, Auditor, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopAuditor,
     NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Resource, ResourceCatalog,
-    ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName,
+    ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName, Tracer,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
@@ -16,6 +16,7 @@ use gcra_throttle::{Ledger, Quotas};
 use hyper_transport::{HttpSettings, Listener, PublicEndpoint, Server};
 use jwks_verifier::{IdentityProvider, JwksVerifier, Status};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
+use otlp_traces::OtlpTraces;
 use prometheus_metrics::Metrics;
 use system_clock::SystemClock;
 use tokio::runtime::Handle;
@@ -211,10 +212,14 @@ pub struct Ports {
     pub ledger: Ledger,
     /// Keeps decisions.
     pub auditor: Arc<dyn Auditor>,
+    /// Records spans; `None`: there are none.
+    pub tracer: Option<Arc<dyn Tracer>>,
     /// The observer, where it counts for the admin listener.
     pub metrics: Option<Metrics>,
     /// The auditor, where it writes events.
     pub audit_log: Option<AuditLog>,
+    /// The tracer, where it sends spans.
+    pub traces: Option<OtlpTraces>,
 }
 
 impl Ports {
@@ -231,8 +236,10 @@ impl Ports {
             throttle: None,
             ledger,
             auditor: Arc::new(NoopAuditor),
+            tracer: None,
             metrics: None,
             audit_log: None,
+            traces: None,
         }
     }
 
@@ -261,7 +268,10 @@ impl Ports {
             Some(log) => Arc::new(log.clone()),
             None => Arc::new(NoopAuditor),
         };
-        Ok(Self { observer, auditor, metrics, audit_log, ..Self::new(verifier, clock, offer) })
+        let traces = settings.traces.as_ref().map(|options| OtlpTraces::start(options, &observer));
+        let tracer = traces.clone().map(|traces| Arc::new(traces) as Arc<dyn Tracer>);
+        let ports = Self::new(verifier, clock, offer);
+        Ok(Self { observer, auditor, tracer, metrics, audit_log, traces, ..ports })
     }
 
     /// Creates the ports of production: the tenant's keys and the machine's clock.
@@ -363,6 +373,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         observer: ports.observer,
         throttle: ports.throttle.or_else(|| quotas(settings, ports.ledger)),
         auditor: ports.auditor,
+        tracer: ports.tracer,
         policy_version: PolicyVersion::of(&tokens, &catalog, &scopes),
         tokens,
         catalog,

@@ -181,6 +181,12 @@ impl ResourceCatalog {
         self.entries.iter().map(|(spec, _)| spec)
     }
 
+    /// Returns the URI or the template of what is at this URI.
+    #[must_use]
+    pub fn address_of(&self, uri: &str) -> Option<&Address> {
+        self.at(uri).map(|(spec, _)| &spec.address)
+    }
+
     /// Returns the resource at exactly this URI, or else that of the first template that it fits.
     pub(crate) fn at(&self, uri: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
         let is_exact = |spec: &ResourceSpec| matches!(&spec.address, Address::Uri(own) if own == uri);

@@ -22,6 +22,7 @@ use crate::input::{ClientCapabilities, ElicitResult, InputRequest, InputRequired
 use crate::principal::Principal;
 use crate::time::Clock;
 use crate::tool_error::ToolError;
+use crate::trace::{Span, TraceContext};
 
 /// A request's context: its caller, the client's capabilities, and the way back to the client.
 #[non_exhaustive]
@@ -44,12 +45,21 @@ pub struct Context<'a> {
     pub feedback: &'a dyn Feedback,
     /// Whether the client has gone away.
     pub cancellation: &'a Cancellation,
+    /// The span of the work; steps of it are its children.
+    pub span: &'a Span,
 }
 
 /// The maximum number of times that one call can ask for input.
 pub const MAX_INPUT_ROUNDS: usize = 16;
 
 impl Context<'_> {
+    /// Returns where the work is in its trace, to be handed on to whatever it calls, as the header fields `traceparent` and
+    /// `tracestate` over HTTP; `None` where nothing is traced.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.span.context()
+    }
+
     /// Returns the client's response to a request for input; without one, the error makes the request, and the call begins
     /// again with the response. Responses of earlier rounds are kept in the sealed state, so that a tool can ask for one
     /// thing after the other. A response counts for the request that it was given to alone: for the same name, text and form.

@@ -42,6 +42,7 @@ pub mod token;
 pub mod tool;
 pub mod tool_error;
 pub mod tools;
+pub mod trace;
 
 /// For the ports with asynchronous methods.
 pub use async_trait::async_trait;
@@ -86,3 +87,4 @@ pub use tool::{
     ToolResult, ToolSpec, tool_fn,
 };
 pub use tool_error::{RelayedError, ToolError};
+pub use trace::{RequestTrace, Span, SpanData, SpanId, TraceContext, TraceId, Tracer};

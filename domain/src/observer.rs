@@ -47,6 +47,11 @@ pub enum Event<'e> {
     },
     /// An audit event could not be written.
     AuditEventLost,
+    /// Spans could not be exported.
+    SpansLost {
+        /// The number of them.
+        count: u64,
+    },
 }
 
 /// An observer that forgets everything.

@@ -30,6 +30,7 @@ use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
 use crate::tool::{CallToolResult, ToolCall, ToolName, ToolSpec};
 use crate::tool_error::ToolError;
+use crate::trace::{RequestTrace, Span, Step, Tracer};
 
 /// The ports and policies behind every request.
 pub struct Service {
@@ -43,6 +44,8 @@ pub struct Service {
     pub throttle: Option<Arc<dyn Throttle>>,
     /// Keeps decisions.
     pub auditor: Arc<dyn Auditor>,
+    /// Records spans; `None`: there are none.
+    pub tracer: Option<Arc<dyn Tracer>>,
     /// The version of the rules that decide, for the auditor.
     pub policy_version: PolicyVersion,
     /// The rules for tokens.
@@ -72,6 +75,18 @@ pub enum AuthError {
         /// When to try again.
         retry_after: Duration,
     },
+}
+
+impl AuthError {
+    /// Returns the reason code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::Rejected(rejection) => rejection.code(),
+            Self::KeysUnavailable { .. } => "keys_unavailable",
+        }
+    }
 }
 
 /// Why a call has no result.
@@ -162,14 +177,19 @@ impl Service {
         &self,
         token: Option<&BearerToken>,
         resource: &Arc<str>,
+        mut trace: Option<&mut RequestTrace>,
     ) -> Result<Principal, AuthError> {
         let token = token.ok_or(AuthError::NoToken)?;
-        let claims = self.verifier.verify(token).await.map_err(|error| match error {
+        let verify = begin(trace.as_deref(), "verify");
+        let verified = self.verifier.verify(token).await.map_err(|error| match error {
             VerifyError::Untrusted(reason) => AuthError::Rejected(Rejection::Untrusted(reason)),
             VerifyError::KeysUnavailable { retry_after } => AuthError::KeysUnavailable { retry_after },
-        })?;
+        });
+        let claims = end(trace.as_deref_mut(), verify, verified)?;
+        let admit = begin(trace.as_deref(), "admit");
         // After the wait for keys, not before: a token may expire meanwhile.
-        Ok(self.tokens.admit(&claims, resource, self.clock.now().seconds())?)
+        let admitted = self.tokens.admit(&claims, resource, self.clock.now().seconds());
+        end(trace, admit, admitted.map_err(AuthError::from))
     }
 
     /// Returns the tools that a principal may call, in the catalog's order.
@@ -223,14 +243,21 @@ impl Service {
             return Err(self.unknown(request, TOOLS_CALL, CallError::UnknownTool).await.into());
         };
         let tool = &entry.spec.name;
+        let policy = request.span.child(POLICY);
         let permit = self.scopes.permit(request.principal, tool).map(drop);
-        self.decide(request, Asked::of(TOOLS_CALL, tool.as_str(), self.scopes.required(tool)), permit)
-            .await?;
+        let asked = Asked::of(TOOLS_CALL, tool.as_str(), self.scopes.required(tool));
+        self.decide(request, policy, asked, permit).await?;
         let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
         let mut run = ToolRun::begin(self, &entry.spec.name);
-        let outcome = self.run(request, entry, &arguments).await;
+        let mut span = request.span.child("tool");
+        span.set("gen_ai.tool.name", tool.as_str());
+        let outcome = self.run(request, entry, &arguments, &span).await;
         run.outcome = outcome.as_ref().map_or_else(CallError::code, |_| "ok");
-        Ok(outcome?)
+        if span.is_recorded() && outcome.as_ref().is_ok_and(Outcome::is_error) {
+            span.end(Err(TOOL_ERROR.into()));
+            return Ok(outcome?);
+        }
+        Ok(ended(span, outcome)?)
     }
 
     async fn run(
@@ -238,9 +265,10 @@ impl Service {
         request: &RequestContext<'_>,
         entry: &CatalogEntry,
         arguments: &Value,
+        span: &Span,
     ) -> Result<Outcome<CallToolResult>, CallError> {
         let watch = CancelOnDrop::default();
-        let call = ToolCall::new(self.context(request, &watch), arguments);
+        let call = ToolCall::new(self.context(request, &watch, span), arguments);
         let outcome = settle(self.bounded(entry.tool.run(call)).await?)?;
         if let Outcome::Complete(output) = &outcome {
             check_output(entry, output)?;
@@ -265,13 +293,15 @@ impl Service {
             Address::Template(template) => template.variables(uri).unwrap_or_default(),
             Address::Uri(_) => BTreeMap::new(),
         };
+        let span = request.span.child("resource");
         let watch = CancelOnDrop::default();
-        let call = ReadCall { context: self.context(request, &watch), uri, variables };
-        match self.bounded(resource.read(call)).await? {
+        let call = ReadCall { context: self.context(request, &watch, &span), uri, variables };
+        let outcome = self.bounded(resource.read(call)).await.and_then(|read| match read {
             Err(ReadError::NotFound) => Err(CallError::UnknownResource),
             Err(ReadError::Failed(error)) => settle(Err(error)),
             Ok(outcome) => Ok(outcome),
-        }
+        });
+        ended(span, outcome)
     }
 
     /// Gets a prompt. `arguments` is called only once that is permitted.
@@ -295,9 +325,12 @@ impl Service {
             let text = format!("the argument {} is missing", missing.name);
             return Err(CallError::InvalidArguments(text).into());
         }
+        let mut span = request.span.child("prompt");
+        span.set("gen_ai.prompt.name", spec.name.as_str());
         let watch = CancelOnDrop::default();
-        let call = PromptCall { context: self.context(request, &watch), arguments };
-        Ok(settle(self.bounded(prompt.get(call)).await?)?)
+        let call = PromptCall { context: self.context(request, &watch, &span), arguments };
+        let outcome = self.bounded(prompt.get(call)).await.and_then(settle);
+        Ok(ended(span, outcome)?)
     }
 
     /// Calls a method of the server's own. `params` is called only once that is permitted.
@@ -313,13 +346,15 @@ impl Service {
         let (spec, method) = self.catalog.methods.named(name).ok_or(CallError::UnknownMethod)?;
         self.check(request, spec.name(), spec.name(), &spec.scopes).await?;
         let params = &params()?;
+        let span = request.span.child("method");
         let watch = CancelOnDrop::default();
-        let call = MethodCall { context: self.context(request, &watch), params };
-        Ok(match self.bounded(method.call(call)).await? {
+        let call = MethodCall { context: self.context(request, &watch, &span), params };
+        let outcome = self.bounded(method.call(call)).await.and_then(|called| match called {
             Err(MethodError::InvalidParams(text)) => Err(CallError::InvalidArguments(text)),
             Err(MethodError::Failed(error)) => settle(Err(error)),
             Ok(outcome) => Ok(outcome),
-        }?)
+        });
+        Ok(ended(span, outcome)?)
     }
 
     /// Suggests values of an argument.
@@ -340,14 +375,20 @@ impl Service {
                     return Err(self.unknown(request, COMPLETE, CallError::UnknownPrompt).await);
                 };
                 self.check(request, COMPLETE, &spec.name, &spec.scopes).await?;
-                self.bounded(prompt.complete(self.context(request, &watch), argument, typed)).await
+                let span = request.span.child(COMPLETION);
+                let context = self.context(request, &watch, &span);
+                let completed = self.bounded(prompt.complete(context, argument, typed)).await;
+                ended(span, completed)
             }
             CompletionRef::Template(template) => {
                 let Some((spec, resource)) = self.catalog.resources.with_template(template) else {
                     return Err(self.unknown(request, COMPLETE, CallError::UnknownResource).await);
                 };
                 self.check(request, COMPLETE, spec.address.as_str(), &spec.scopes).await?;
-                self.bounded(resource.complete(self.context(request, &watch), argument, typed)).await
+                let span = request.span.child(COMPLETION);
+                let context = self.context(request, &watch, &span);
+                let completed = self.bounded(resource.complete(context, argument, typed)).await;
+                ended(span, completed)
             }
         }
     }
@@ -401,8 +442,9 @@ impl Service {
         target: &str,
         needed: &ScopeSet,
     ) -> Result<(), CallError> {
+        let policy = request.span.child(POLICY);
         let verdict = self.scopes.check(request.principal, needed);
-        self.decide(request, Asked::of(method, target, Some(needed)), verdict).await
+        self.decide(request, policy, Asked::of(method, target, Some(needed)), verdict).await
     }
 
     /// Keeps that something is asked for that is not on offer, and returns its error.
@@ -415,11 +457,12 @@ impl Service {
     async fn decide(
         &self,
         request: &RequestContext<'_>,
+        policy: Span,
         asked: Asked<'_>,
         verdict: Result<(), Denied>,
     ) -> Result<(), CallError> {
         let verdict = verdict.map_err(CallError::from);
-        self.account(request.principal, request.request_id, asked, verdict).await
+        ended(policy, self.account(request.principal, request.request_id, asked, verdict).await)
     }
 
     /// Keeps a decision, and returns it: what can't be kept may not be allowed.
@@ -463,7 +506,12 @@ impl Service {
         }
     }
 
-    fn context<'a>(&'a self, request: &'a RequestContext<'_>, watch: &'a CancelOnDrop) -> Context<'a> {
+    fn context<'a>(
+        &'a self,
+        request: &'a RequestContext<'_>,
+        watch: &'a CancelOnDrop,
+        span: &'a Span,
+    ) -> Context<'a> {
         Context {
             principal: request.principal,
             clock: self.clock.as_ref(),
@@ -473,6 +521,7 @@ impl Service {
             filled_arguments: request.filled_arguments,
             feedback: request.feedback,
             cancellation: &watch.0,
+            span,
         }
     }
 
@@ -492,6 +541,35 @@ impl Service {
 fn settle<T>(result: Result<Outcome<T>, ToolError>) -> Result<Outcome<T>, CallError> {
     result.or_else(|error| Ok(Outcome::InputRequired(error.into_input_required()?)))
 }
+
+/// Begins a step of a request that is traced.
+fn begin(trace: Option<&RequestTrace>, name: &'static str) -> Option<Step> {
+    trace.map(|trace| trace.begin(name))
+}
+
+/// Ends such a step, and returns its result.
+fn end<T>(
+    trace: Option<&mut RequestTrace>,
+    step: Option<Step>,
+    result: Result<T, AuthError>,
+) -> Result<T, AuthError> {
+    if let (Some(trace), Some(step)) = (trace, step) {
+        trace.end(step, result.as_ref().map(drop).map_err(AuthError::code));
+    }
+    result
+}
+
+/// Ends a span, and returns the result of what it is of.
+fn ended<T>(span: Span, result: Result<T, CallError>) -> Result<T, CallError> {
+    span.end(result.as_ref().map(drop).map_err(|error| error.code().into()));
+    result
+}
+
+/// The names of spans that several methods have.
+const POLICY: &str = "policy";
+const COMPLETION: &str = "completion";
+/// The `error.type` of a tool's result that says it is an error (OpenTelemetry's conventions for MCP).
+const TOOL_ERROR: &str = "tool_error";
 
 /// How long a request waits for its decision to be kept.
 const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -532,6 +610,8 @@ pub struct RequestContext<'a> {
     pub filled_arguments: &'a BTreeMap<String, String>,
     /// Where progress and log messages go.
     pub feedback: &'a dyn Feedback,
+    /// The request's span.
+    pub span: &'a Span,
 }
 
 /// The prompt or template whose argument is being completed (`PromptReference` and `ResourceTemplateReference` in MCP's

@@ -370,6 +370,18 @@ impl CallToolResult {
     }
 }
 
+impl Outcome<CallToolResult> {
+    /// Returns whether it is a result that says it is an error.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        match self {
+            Self::Complete(result) => result.is_error,
+            Self::Relayed(result) => result.read("isError").unwrap_or(false),
+            Self::InputRequired(_) => false,
+        }
+    }
+}
+
 /// The port for everything that can be called. Every [`Tool`] has it; implement it yourself for a tool whose schema or name is
 /// known at run time only.
 #[async_trait]

@@ -142,7 +142,7 @@ fn answer(fields: &Fields, body: &[u8]) {
     // The clock stands: whatever waits for time, or for a client's answer, waits for ever, and is given up here.
     let mut context = Context::from_waker(Waker::noop());
     let memory = Memory::of_request(pool, Holder::of(who));
-    let post = PostRequest { principal: who, fields, body, may_stream: true, request_id: "", memory };
+    let post = PostRequest { principal: who, fields, body, may_stream: true, request_id: "", memory, trace: None };
     let answering = pin!(server.answer(snapshot, post));
     if let Poll::Ready(reply) = answering.poll(&mut context) {
         assert_is_answer(reply, body, &mut context);

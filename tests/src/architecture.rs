@@ -33,6 +33,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-audit-log",
         "fastmcp-auth0-upstream-mcp",
         "fastmcp-auth0-online-checks",
+        "fastmcp-auth0-otlp-traces",
         "fastmcp-auth0-local-tenant",
         "fastmcp-auth0-fakes",
     ];
@@ -73,6 +74,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("fastmcp-auth0-gcra-throttle", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-audit-log", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
+        ("fastmcp-auth0-otlp-traces", BTreeSet::from(["fastmcp-auth0-domain"])),
         // The last one for its tests alone.
         (
             "fastmcp-auth0-upstream-mcp",
@@ -123,6 +125,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "fastmcp-auth0-jwks-verifier",
                 "fastmcp-auth0-management",
                 "fastmcp-auth0-online-checks",
+                "fastmcp-auth0-otlp-traces",
                 "fastmcp-auth0-local-tenant",
             ][..],
         ),
@@ -138,6 +141,9 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
         ),
         ("rmcp", &["fastmcp-auth0-upstream-mcp", "end-to-end"]),
         ("prometheus-client", &["fastmcp-auth0-prometheus-metrics"]),
+        ("opentelemetry", &["fastmcp-auth0-otlp-traces"]),
+        ("opentelemetry_sdk", &["fastmcp-auth0-otlp-traces"]),
+        ("opentelemetry-proto", &["fastmcp-auth0-otlp-traces"]),
         // The last one for its feature `testing` alone, whose client it is.
         (
             "hyper",

@@ -767,3 +767,80 @@ fn a_managed_tenant_has_documents_and_ways_to_register_that_auth0_has() {
     assert!(problems.iter().any(|problem| problem.contains("not \"dynamc\"")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem.contains("must be a host name alone")), "{problems:?}");
 }
+
+#[test]
+fn traces_go_nowhere_until_a_collector_is_named_by_a_key_or_by_the_standards_variable() {
+    assert!(with(&[]).unwrap().traces.is_none());
+    // What else the standard has names no collector.
+    let others = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
+        ("OTEL_SERVICE_NAME", "mine"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=b"),
+    ];
+    assert!(with(&others).unwrap().traces.is_none());
+    let settings = with(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector.internal/v1/traces"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=s3cr3t"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment.name=a%20b"),
+        ("FASTMCP__TRACES__SAMPLE_RATIO", "0.25"),
+    ])
+    .unwrap();
+    let traces = settings.traces.unwrap();
+    assert_eq!(traces.endpoint.as_str(), "https://collector.internal/v1/traces");
+    assert!((traces.sample_ratio - 0.25).abs() < f64::EPSILON && !traces.trust_sampled);
+    let version = env!("CARGO_PKG_VERSION");
+    let resource: Vec<_> = traces.resource.iter().collect();
+    let marked = ("deployment.environment.name", "a b");
+    assert_eq!(resource, [("service.name", "other"), marked, ("service.version", version)]);
+    let shown = settings.effective.iter().find(|value| value.key == "traces.headers").unwrap();
+    assert!(!shown.value.contains("s3cr3t") && !format!("{traces:?}").contains("s3cr3t"), "{}", shown.value);
+
+    let named = |more: &[(&str, &str)]| {
+        let endpoint = [("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318/v1/traces")];
+        let traces = with(&[&endpoint[..], more].concat()).unwrap().traces.unwrap();
+        traces.resource.iter().find(|(name, _)| *name == "service.name").unwrap().1.to_owned()
+    };
+    assert_eq!(named(&[]), "fastmcp-auth0");
+    assert_eq!(named(&[("FASTMCP__MCP__NAME", "notes")]), "notes");
+    assert_eq!(
+        named(&[("OTEL_SERVICE_NAME", "mine"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other")]),
+        "mine"
+    );
+}
+
+#[test]
+fn what_traces_can_not_be_sent_by_stops_the_start_and_repeats_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("headers");
+    std::fs::write(&file, "api-key=s3cr3t\n").unwrap();
+    let file = file.to_str().unwrap();
+    const ENDPOINT: (&str, &str) = ("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318/v1/traces");
+    for (variables, expected) in [
+        (vec![("FASTMCP__TRACES__ENDPOINT", "localhost:4318")], "traces.endpoint"),
+        (vec![("FASTMCP__TRACES__ENDPOINT", "grpc://localhost:4317")], "must be a URL such as"),
+        (vec![("FASTMCP__TRACES__ENDPOINT", "http://u:s3cr3t@localhost/")], "must have no user or password"),
+        (vec![ENDPOINT, ("FASTMCP__TRACES__SAMPLE_RATIO", "1.5")], "must be a number from 0 to 1"),
+        (vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS", "s3cr3t")], "traces.headers"),
+        (vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS", "host=s3cr3t")], "names a field that the request sets"),
+        (
+            vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS", "a=b"), ("FASTMCP__TRACES__HEADERS_FILE", file)],
+            "choose one",
+        ),
+        (vec![ENDPOINT, ("FASTMCP__TRACES__HEADERS_FILE", "/no/such/file")], "must be the path of a file"),
+        (vec![ENDPOINT, ("OTEL_RESOURCE_ATTRIBUTES", "a")], "must be a list of name=value"),
+        (vec![ENDPOINT, ("FASTMCP__TRACES__QUEUED_SPANS", "0")], "traces.queued_spans"),
+    ] {
+        let told = problems(with(&variables));
+        assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+        assert!(!told[0].contains("s3cr3t"), "{told:?}");
+    }
+    assert!(with(&[ENDPOINT, ("FASTMCP__TRACES__HEADERS_FILE", file)]).is_ok());
+    let far = [
+        ("FASTMCP__TRACES__ENDPOINT", "http://collector/v1/traces"),
+        ("FASTMCP__TRACES__HEADERS_FILE", file),
+    ];
+    let warnings = with(&far).unwrap().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("is plain http")), "{warnings:?}");
+    let bare = with(&[("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318")]).unwrap().warnings;
+    assert!(bare.iter().any(|warning| warning.contains("add /v1/traces")), "{bare:?}");
+}

@@ -54,6 +54,7 @@ mod streams;
 mod tenant;
 mod tenant_bounds;
 mod tls;
+mod traces;
 mod upstream_configuration;
 mod upstreams;
 mod upstreams_served;

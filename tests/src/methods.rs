@@ -227,8 +227,15 @@ async fn logs_name_methods_of_the_catalog_and_nothing_that_a_client_made_up() {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string();
         let memory = Memory::of_request(&pool, Holder::of(&principal));
         let (fields, body) = (&NoFields, body.as_bytes());
-        let post =
-            PostRequest { principal: &principal, fields, body, may_stream: true, request_id: "", memory };
+        let post = PostRequest {
+            principal: &principal,
+            fields,
+            body,
+            may_stream: true,
+            request_id: "",
+            memory,
+            trace: None,
+        };
         let reply = server.answer(&snapshot, post).await;
         assert_eq!(reply.log.method.as_deref(), logged, "{method}");
     }

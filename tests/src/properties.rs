@@ -66,6 +66,7 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
         observer: Arc::new(NoopObserver),
         throttle: None,
         auditor: Arc::new(NoopAuditor),
+        tracer: None,
         policy_version: PolicyVersion::of(&settings.token_policy(), &catalog, &scopes),
         tokens: settings.token_policy(),
         scopes,
@@ -119,6 +120,7 @@ fn ask(
         may_stream: true,
         request_id: "",
         memory,
+        trace: None,
     };
     at_once(server.answer(snapshot, post))
 }

@@ -138,7 +138,7 @@ impl Prompt for Poem {
     }
 }
 
-fn everything() -> Choices {
+pub fn everything() -> Choices {
     Choices::new()
         .tool(Arc::new(Asker("asker")))
         .tool(Arc::new(Asker("other")))

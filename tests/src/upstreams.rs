@@ -19,7 +19,7 @@ const ALL: &str = "all-token";
 const READER: &str = "reader-token";
 const OTHER: &str = "other-token";
 
-fn scopes(text: &str) -> ScopeSet {
+pub fn scopes(text: &str) -> ScopeSet {
     ScopeSet::parse_all(text.split_whitespace()).unwrap()
 }
 
@@ -34,7 +34,7 @@ fn rules() -> Rules {
     }
 }
 
-fn options(arguments: &[&str]) -> Options {
+pub fn options(arguments: &[&str]) -> Options {
     let child = Child {
         program: env!("CARGO_BIN_EXE_upstream-server").into(),
         arguments: arguments.iter().map(Into::into).collect(),

@@ -4,8 +4,10 @@
 
 mod clock;
 mod tool;
+mod tracer;
 mod verifier;
 
 pub use clock::ManualClock;
 pub use tool::{Behaviour, RecordingTool};
+pub use tracer::RecordingTracer;
 pub use verifier::{ScriptedVerifier, claims};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{BearerToken, Denied, Event, Observer, Principal, Scope, Service, ToolName, UnverifiedClaims};
+use domain::{
+    BearerToken, Denied, Event, Observer, Principal, RequestTrace, Scope, Service, ToolName, UnverifiedClaims,
+};
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
@@ -77,6 +79,8 @@ pub(crate) struct Record {
     pub(crate) is_probe: bool,
     pub(crate) is_stream: bool,
     pub(crate) body: BodyRead,
+    /// What is traced of it; `None` where nothing is.
+    pub(crate) trace: Option<Box<RequestTrace>>,
 }
 
 /// How much of a request's body was read.
@@ -116,7 +120,13 @@ impl Record {
             is_probe: false,
             is_stream: false,
             body: BodyRead::Nothing,
+            trace: None,
         }
+    }
+
+    /// Returns the reason code, for anything but success.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        self.refused.or(self.protocol.reason)
     }
 
     /// Records the reason and the details of a refusal.
@@ -137,10 +147,11 @@ impl Record {
 
     /// Writes the line, at debug level for successful probes, which come every few seconds.
     pub(crate) fn log(&self, status: StatusCode, took: Duration) {
-        let reason = self.refused.or(self.protocol.reason);
+        let reason = self.reason();
         let (code, is_probe, is_stream) = (status.as_u16(), self.is_probe, self.is_stream);
         self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, is_stream, took });
         let principal = self.principal.as_ref();
+        let trace = self.trace.as_deref().and_then(RequestTrace::context);
         let none = Details::default();
         let details = self.details.as_deref().unwrap_or(&none);
         macro_rules! line {
@@ -158,6 +169,7 @@ impl Record {
                     rpc = self.protocol.method.as_deref(),
                     tool = self.protocol.tool.as_ref().map(ToolName::as_str),
                     reason,
+                    trace_id = trace.map(|trace| display(trace.trace_id())),
                     host = details.host.as_deref(),
                     origin = details.origin.as_deref(),
                     held_scopes = details.held_scopes.as_ref().map(display),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Holder, Lease, Principal};
+use domain::{Holder, Lease, Principal, RequestTrace};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
@@ -21,6 +21,7 @@ use crate::problem::{Problem, SOON, limit_status};
 use crate::quota_fields;
 use crate::shared::{Shared, Snapshot};
 use crate::socket::Peer;
+use crate::trace;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -59,7 +60,8 @@ pub(crate) async fn answer(
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
     count_address(snapshot, head, record.peer).await?;
-    let principal = match authenticate(snapshot, resource, &head.headers).await {
+    let trace = record.trace.as_deref_mut();
+    let principal = match authenticate(snapshot, resource, &head.headers, trace).await {
         Ok(principal) => principal,
         Err(problem) => {
             snapshot.service().refused(&record.id, resource, problem.facts().reason).await;
@@ -68,6 +70,7 @@ pub(crate) async fn answer(
     };
     let holder = Holder::of(&principal);
     record.principal = Some(principal.clone());
+    trace::authenticated(&principal, record);
     if head.method != Method::POST {
         return Err(Problem::MethodNotAllowed { allow: "POST" });
     }
@@ -85,6 +88,7 @@ pub(crate) async fn answer(
         may_stream,
         request_id: &record.id,
         memory,
+        trace: record.trace.as_deref_mut(),
     };
     // In a box of its own: two thirds of a request's future, which the many that wait for their bodies do not need.
     let reply = Box::pin(shared.mcp.answer(&snapshot.protocol, post)).await;
@@ -104,9 +108,10 @@ async fn authenticate(
     snapshot: &Snapshot,
     resource: &Arc<str>,
     headers: &HeaderMap,
+    trace: Option<&mut RequestTrace>,
 ) -> Result<Principal, Problem> {
     let token = bearer_token(headers)?;
-    snapshot.service().authenticate(token.as_ref(), resource).await.map_err(Problem::Unauthenticated)
+    snapshot.service().authenticate(token.as_ref(), resource, trace).await.map_err(Problem::Unauthenticated)
 }
 
 /// Checks that the body has no content coding: nothing is decompressed here, so that no body is larger than what was sent of

@@ -33,6 +33,7 @@ mod settings;
 mod shared;
 mod socket;
 mod tls;
+mod trace;
 mod watched_io;
 
 pub use allow_list::{AllowListError, AllowedHost, AllowedOrigin};

@@ -248,7 +248,7 @@ fn unauthenticated(error: &AuthError) -> ErrorFacts<'static> {
             "unauthorized",
             "no_token: send an access token in the Authorization header (Bearer)",
         )
-        .with_reason("no_token")
+        .with_reason(error.code())
         .with_header(ErrorHeader::LoginChallenge),
         // The stable code, then words: what docs/troubleshooting.md is searched by.
         AuthError::Rejected(rejection) => ErrorFacts::new(
@@ -256,14 +256,14 @@ fn unauthenticated(error: &AuthError) -> ErrorFacts<'static> {
             "invalid_token",
             format!("{}: {rejection}", rejection.code()),
         )
-        .with_reason(rejection.code())
+        .with_reason(error.code())
         .with_header(ErrorHeader::ErrorChallenge),
         AuthError::KeysUnavailable { retry_after } => ErrorFacts::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "temporarily_unavailable",
             "keys_unavailable: the issuer's signing keys can't be had at the moment; try again",
         )
-        .with_reason("keys_unavailable")
+        .with_reason(error.code())
         .with_header(ErrorHeader::RetryAfter(*retry_after)),
     }
     .caused_by(Cause::Token)

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::public::{Endpoint, Route};
 use crate::shared::{Shared, Snapshot};
 use crate::socket::Peer;
-use crate::{body, cors, endpoint};
+use crate::{body, cors, endpoint, trace};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a metadata document may be cached: a change is visible within minutes.
@@ -57,6 +57,9 @@ impl Shared {
         let endpoint = snapshot.endpoints.find(authority.as_ref().ok(), head.uri.path());
         let route = endpoint.route(head.uri.path());
         record.is_probe = route.is_some_and(Route::is_probe);
+        if route == Some(Route::Endpoint) {
+            trace::begin(snapshot.service(), &head, &mut record);
+        }
         let admitted = check_connection(route, &guard, is_spare)
             .and_then(|()| self.admit(&snapshot, route, &head, authority));
         let target = Target { snapshot: &snapshot, endpoint, route };
@@ -64,6 +67,7 @@ impl Shared {
             Err(problem) => refuse(target, &head, &problem, &mut record),
             Ok(()) => self.route(target, &head, &mut body, &mut record).instrument(span).await,
         };
+        trace::end(endpoint, &head, response.status(), &mut record);
         if has_body && may_discard(&head, &record, &response, is_spare) && body::discard(&mut body).await {
             record.body = BodyRead::Whole;
         }

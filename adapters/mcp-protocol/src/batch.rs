@@ -3,7 +3,7 @@
 //! The messages are handled one after another, within the limits of one request, each as if it were sent alone; but nothing is
 //! streamed, so that progress and log messages are dropped, and a tool can't request input.
 
-use domain::{Allowance, Denied, Memory, Principal};
+use domain::{Allowance, Denied, Memory, Principal, RequestTrace};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -11,8 +11,8 @@ use crate::exchange::Served;
 use crate::fields::RequestFields;
 use crate::message::{Incoming, InvalidMessage, Request};
 use crate::methods::INITIALIZE;
-use crate::reply::{Body, Failure, LogFields, Refusal, Reply, Status, code};
-use crate::{dispatch, version};
+use crate::reply::{Body, Failure, INSUFFICIENT_SCOPE, LogFields, Refusal, Reply, Status, code};
+use crate::{dispatch, trace, version};
 
 /// The parts of a batch, each parsed.
 pub(crate) type Parts<'a> = Vec<Result<Incoming<'a>, InvalidMessage<'a>>>;
@@ -40,6 +40,7 @@ pub(crate) async fn answer(
     fields: &dyn RequestFields,
     parts: Parts<'_>,
     memory: Memory,
+    mut trace: Option<&mut RequestTrace>,
 ) -> Reply {
     let log = LogFields { method: Some("batch".into()), ..LogFields::default() };
     if let Err(failure) = version::check_batch(fields) {
@@ -60,8 +61,8 @@ pub(crate) async fn answer(
             Ok(Incoming::Request(request)) => {
                 let id = request.id;
                 let memory = responses.memory.part();
-                let reply =
-                    answer_request(served, principal, fields, Request { memory: Some(memory), ..request });
+                let request = Request { memory: Some(memory), ..request };
+                let reply = answer_request(served, principal, fields, request, trace.as_deref_mut());
                 responses.add(Some(id), reply.await);
             }
             Ok(Incoming::Response { id, result }) => {
@@ -87,14 +88,19 @@ async fn answer_request(
     principal: &Principal,
     fields: &dyn RequestFields,
     request: Request<'_>,
+    traced: Option<&mut RequestTrace>,
 ) -> Reply {
     if request.method == INITIALIZE {
-        let log = LogFields { method: Some(INITIALIZE.into()), ..LogFields::default() };
+        let method = Some(INITIALIZE.into());
+        let span = trace::begin(traced, served.catalog(), fields, &request, method.as_ref());
+        let log = LogFields { method, ..LogFields::default() };
         // 2025-03-26, basic/lifecycle, "Initialization".
         let failure = Failure::invalid_request("initialize must not be part of a batch: send it alone");
-        return Reply::failure(Some(request.id), &failure, log);
+        let refusal = Refusal::Failure(failure);
+        trace::end(span, Err(&refusal), false, &log);
+        return Reply::refused(request.id, refusal, log);
     }
-    dispatch::answer(served, principal, fields, request, false).await
+    dispatch::answer(served, principal, fields, request, false, traced).await
 }
 
 impl Responses {
@@ -153,7 +159,7 @@ impl Responses {
 /// Returns the error that has the content of the 403 for a single request.
 fn lacks_scopes(denied: &Denied) -> Failure {
     let message = format!("the token lacks scopes that this needs: {}", denied.missing);
-    let data = json!({"error": "insufficient_scope", "scope": denied.to_request.to_string()});
+    let data = json!({"error": INSUFFICIENT_SCOPE, "scope": denied.to_request.to_string()});
     Failure::inline(code::FORBIDDEN, message).with_data(data)
 }
 

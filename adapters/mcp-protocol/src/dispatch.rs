@@ -1,16 +1,17 @@
 //! From a JSON-RPC request to its reply: its era, its method, its handler.
 
-use domain::{Allowance, Exhausted, Operation, Principal};
+use domain::{Allowance, Exhausted, Operation, Principal, RequestTrace, Span, Throttle};
+use serde_json::value::RawValue;
 
 use crate::era::Era;
 use crate::exchange::{Exchange, Served};
 use crate::fields::RequestFields;
 use crate::job::Job;
-use crate::message::Request;
-use crate::methods::{self, CALL_TOOL, Found, Handler, INITIALIZE, Method};
+use crate::message::{CALL_TOOL, Request};
+use crate::methods::{self, Found, Handler, INITIALIZE, Method};
 use crate::params::{bad_params, text};
 use crate::reply::{Failure, LogFields, Refusal, Reply};
-use crate::{legacy, modern, streaming, version};
+use crate::{legacy, modern, streaming, trace, version};
 
 /// Answers one request, if its sender may ask now.
 pub(crate) async fn answer(
@@ -19,28 +20,39 @@ pub(crate) async fn answer(
     fields: &dyn RequestFields,
     request: Request<'_>,
     may_stream: bool,
+    traced: Option<&mut RequestTrace>,
 ) -> Reply {
     let id = request.id;
-    let found = methods::find(&request.method, &served.snapshot.service().catalog);
+    let found = methods::find(&request.method, served.catalog());
     let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
+    let span = trace::begin(traced, served.catalog(), fields, &request, name.as_ref());
     let log = LogFields { method: name, ..LogFields::default() };
-    let allowance = match take(served, principal, &request, log.method.as_deref()).await {
-        Ok(allowance) => allowance,
-        Err(exhausted) => return Reply::refused(id, exhausted.into(), log),
+    let allowance = match served.snapshot.service().throttle.as_deref() {
+        None => None,
+        Some(throttle) => match take(throttle, served, principal, &request, log.method.as_deref()).await {
+            Ok(allowance) => allowance,
+            Err(exhausted) => return refused(id, span, exhausted.into(), log),
+        },
     };
-    let reply = handle(served, principal, fields, (request, method, log), may_stream).await;
+    let reply = handle(served, principal, fields, (request, method, log, span), may_stream).await;
     Reply { allowance, ..reply }
+}
+
+/// Returns the reply to a request that has no result.
+fn refused(id: &RawValue, span: Span, refusal: Refusal, log: LogFields) -> Reply {
+    trace::end(span, Err(&refusal), false, &log);
+    Reply::refused(id, refusal, log)
 }
 
 /// Counts a request by its sender and, if it is a call, its tool.
 async fn take(
+    throttle: &dyn Throttle,
     served: Served<'_>,
     principal: &Principal,
     request: &Request<'_>,
     method: Option<&str>,
 ) -> Result<Option<Allowance>, Exhausted> {
     let service = served.snapshot.service();
-    let Some(throttle) = &service.throttle else { return Ok(None) };
     let name = if method == Some(CALL_TOOL) { text(request.params.name.as_ref()) } else { None };
     let tool = name.and_then(|name| service.catalog.tools.spec(name)).map(|spec| &spec.name);
     let operation = Operation { method, tool };
@@ -55,15 +67,15 @@ async fn handle(
     served: Served<'_>,
     principal: &Principal,
     fields: &dyn RequestFields,
-    (mut request, method, log): (Request<'_>, Option<&'static Method>, LogFields),
+    (mut request, method, log, mut span): (Request<'_>, Option<&'static Method>, LogFields, Span),
     may_stream: bool,
 ) -> Reply {
     let id = request.id;
     let era = match era(fields, &request) {
         Ok(era) => era,
-        Err(failure) => return Reply::refused(id, failure.into(), log),
+        Err(failure) => return refused(id, span, failure.into(), log),
     };
-    let mut exchange = Exchange { served, principal, fields, era, request: &mut request };
+    let mut exchange = Exchange { served, principal, fields, era, request: &mut request, span: &mut span };
     let outcome = match admit(&exchange, method).map(|method| (method, &method.handler)) {
         Ok((method, Handler::Job(target))) => {
             let job = target(&mut exchange)
@@ -90,7 +102,13 @@ async fn handle(
         }
         Err(refusal) => Err(refusal),
     };
-    outcome.unwrap_or_else(|refusal| Reply::refused(id, refusal, log))
+    match outcome {
+        Ok(reply) => {
+            trace::end(span, Ok(()), false, &reply.log);
+            reply
+        }
+        Err(refusal) => refused(id, span, refusal, log),
+    }
 }
 
 /// Checks what the era demands of every request, then that the method is served.

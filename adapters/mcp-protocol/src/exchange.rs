@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::Principal;
+use domain::{Catalog, Principal, Span};
 
 use crate::era::Era;
 use crate::fields::RequestFields;
@@ -22,6 +22,12 @@ pub(crate) struct Served<'r> {
     pub(crate) subscriptions: &'r Arc<Subscriptions>,
 }
 
+impl<'r> Served<'r> {
+    pub(crate) fn catalog(self) -> &'r Catalog {
+        &self.snapshot.service().catalog
+    }
+}
+
 /// A JSON-RPC request with everything that its handler may need.
 pub(crate) struct Exchange<'r, 'a> {
     pub(crate) served: Served<'r>,
@@ -29,6 +35,8 @@ pub(crate) struct Exchange<'r, 'a> {
     pub(crate) fields: &'r dyn RequestFields,
     pub(crate) era: Era,
     pub(crate) request: &'r mut Request<'a>,
+    /// Its span; taken by a job, whose it is then.
+    pub(crate) span: &'r mut Span,
 }
 
 impl Exchange<'_, '_> {

@@ -76,6 +76,7 @@ pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<Rendered
         request_state: None,
         filled_arguments: &filled,
         feedback: &NoopFeedback,
+        span: &*exchange.span,
     };
     match exchange.served.snapshot.service().complete(&context, reference, name, value).await {
         Ok(completion) => Ok(exchange.renderer().completion(completion)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::{
     CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
-    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, ToolName,
+    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, Span, ToolName,
 };
 use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
@@ -33,6 +33,7 @@ use crate::reply::{Failure, LogFields, Refusal, RenderedResult, Reply, code};
 use crate::results::{Caching, Renderer};
 use crate::seal::{ArgumentsDigest, Binding, MAX_STATE_BYTES};
 use crate::snapshot::ProtocolSnapshot;
+use crate::trace;
 
 /// The lowest level of log messages in the legacy era: without a session nothing says which level a client has set.
 const LEGACY_LOG_LEVEL: LogLevel = LogLevel::Info;
@@ -63,6 +64,9 @@ pub(crate) struct Job {
     pub(crate) progress_token: Option<Box<RawValue>>,
     pub(crate) log_level: Option<LogLevel>,
     pub(crate) log: LogFields,
+    span: Span,
+    /// Whether its result says that it is an error, as far as that is traced.
+    is_error: bool,
 }
 
 /// Why a round has no outcome.
@@ -125,12 +129,15 @@ impl Job {
             progress_token: meta.progress_token(),
             log_level: Some(LEGACY_LOG_LEVEL),
             log,
+            span: Span::OFF,
+            is_error: false,
         });
         if job.era == Era::Modern {
             job.resume(&request.params)?;
             job.capabilities = meta.declared();
             job.log_level = meta.log_level()?;
         }
+        job.span = std::mem::take(exchange.span);
         Ok(job)
     }
 
@@ -185,6 +192,8 @@ impl Job {
         self.log.tool = self.known_tool();
         let outcome = self.rounds(sink.as_ref()).await;
         let log = std::mem::take(&mut self.log);
+        let span = std::mem::take(&mut self.span);
+        trace::end(span, outcome.as_ref().map(drop), self.is_error, &log);
         match outcome {
             Ok(result) => Reply::success(&self.id, &result, log),
             Err(refusal) => Reply::refused(&self.id, refusal, log),
@@ -249,7 +258,7 @@ impl Job {
     fn unfinished(&mut self, text: String) -> Result<RenderedResult, Refusal> {
         self.log.reason = Some("no_input");
         match self.target {
-            Target::Tool { .. } => Ok(self.renderer().tool_error(text)),
+            Target::Tool { .. } => Ok(self.tool_error(text)),
             _ => Err(Failure::inline(code::INTERNAL_ERROR, text).into()),
         }
     }
@@ -268,6 +277,7 @@ impl Job {
             request_state: self.request_state.as_ref(),
             filled_arguments: &BTreeMap::new(),
             feedback,
+            span: &self.span,
         };
         let (renderer, service, memory) = (self.renderer(), self.snapshot.service(), &mut self.memory);
         let mut tree = 0;
@@ -279,6 +289,7 @@ impl Job {
                     Ok(arguments.parse())
                 };
                 let outcome = service.call(&context, name, parsed).await;
+                self.is_error = context.span.is_recorded() && outcome.as_ref().is_ok_and(Outcome::is_error);
                 outcome.map(|outcome| {
                     round(&renderer, Caching::None, outcome, |result| renderer.tool_result(result))
                 })
@@ -329,6 +340,12 @@ impl Job {
         Renderer { era: self.era, snapshot: Arc::clone(&self.snapshot) }
     }
 
+    /// Returns a tool's failure as its result.
+    fn tool_error(&mut self, text: String) -> RenderedResult {
+        self.is_error = true;
+        self.renderer().tool_error(text)
+    }
+
     /// Returns a failure as the model or the client is to see it.
     fn failed(&mut self, error: CallError) -> Result<RenderedResult, Refusal> {
         let error = match error {
@@ -356,7 +373,7 @@ impl Job {
             (CallError::Failed(failure), _) if failure.as_relayed().is_some() => {
                 Err(relayed(failure, self.era))
             }
-            (_, Target::Tool { .. }) => Ok(self.renderer().tool_error(error.to_string())),
+            (_, Target::Tool { .. }) => Ok(self.tool_error(error.to_string())),
             (CallError::InvalidArguments(_), _) => {
                 Err(Failure::inline(code::INVALID_PARAMS, error.to_string()).into())
             }

@@ -12,6 +12,7 @@
 //! - `handlers`, `modern`, `legacy`, `listen`: what handles them, in both eras or in one
 //! - `streaming`, `job`, `exchange`: calls that take their time, and what a handler is given
 //! - `feedback`, `input_requests`, `subscriptions`: what reaches the client beside results
+//! - `trace`: the spans of requests
 //! - `results`, `snapshot`, `listing`, `seal`, `settings`: what requests are answered with
 //! - `message`, `params`, `mirror`, `version`, `era`, `fields`: what comes in, and whether headers and body agree
 //! - `content`, `reply`: what goes out
@@ -45,6 +46,7 @@ mod settings;
 mod snapshot;
 mod streaming;
 mod subscriptions;
+mod trace;
 mod version;
 
 pub use fields::{Field, RequestFields};

@@ -14,6 +14,11 @@ use crate::reply::{Failure, code};
 /// The maximum number of messages in one batch.
 pub(crate) const MAX_BATCH: usize = 16;
 
+/// The names of methods that are known beyond the table of methods.
+pub(crate) const CALL_TOOL: &str = "tools/call";
+pub(crate) const GET_PROMPT: &str = "prompts/get";
+pub(crate) const READ_RESOURCE: &str = "resources/read";
+
 /// The content of a body.
 #[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
 pub(crate) enum Parsed<'a> {

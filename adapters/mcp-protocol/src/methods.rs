@@ -14,6 +14,7 @@ use crate::era::Era;
 use crate::exchange::Exchange;
 use crate::job::Target;
 use crate::listing::List;
+use crate::message::{CALL_TOOL, GET_PROMPT, READ_RESOURCE};
 use crate::mirror::MirroredParam;
 use crate::reply::{LogFields, Refusal, RenderedResult, Reply};
 use crate::version::Feature;
@@ -83,7 +84,7 @@ static METHODS: [Method; 15] = [
         handler: Handler::Immediate(|exchange| handlers::list(exchange, List::Templates)),
     },
     Method {
-        name: "resources/read",
+        name: READ_RESOURCE,
         eras: Eras::Both,
         mcp_name: Some(MirroredParam::Uri),
         feature: Feature::Resources,
@@ -111,7 +112,7 @@ static METHODS: [Method; 15] = [
         handler: Handler::Immediate(|exchange| handlers::list(exchange, List::Prompts)),
     },
     Method {
-        name: "prompts/get",
+        name: GET_PROMPT,
         eras: Eras::Both,
         mcp_name: Some(MirroredParam::Name),
         feature: Feature::Prompts,
@@ -162,7 +163,6 @@ static METHODS: [Method; 15] = [
 ];
 
 /// The handshake of the legacy era, which is no part of a batch, and comes before the version is known.
-pub(crate) const CALL_TOOL: &str = "tools/call";
 pub(crate) const INITIALIZE: &str = "initialize";
 
 /// Every method of the catalog.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ClientCapabilities, CompletionRef, LogLevel, Memory};
+use domain::{ClientCapabilities, CompletionRef, LogLevel, Memory, TraceContext};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use syntax::strict_json::{Json, MapAccess, Members, Nothing, Unparsed, Unread};
@@ -57,6 +57,8 @@ pub(crate) struct Meta<'a> {
     pub(crate) client_info: Option<Json<'a>>,
     pub(crate) log_level: Option<Json<'a>>,
     pub(crate) progress_token: Option<&'a RawValue>,
+    traceparent: Option<Json<'a>>,
+    tracestate: Option<Json<'a>>,
 }
 
 impl<'a> Members<'a> for Meta<'a> {
@@ -67,6 +69,8 @@ impl<'a> Members<'a> for Meta<'a> {
             "io.modelcontextprotocol/clientInfo" => self.client_info = present(value.read()?),
             "io.modelcontextprotocol/logLevel" => self.log_level = present(value.read()?),
             "progressToken" => self.progress_token = Some(value.raw()?),
+            "traceparent" => self.traceparent = Some(value.read()?),
+            "tracestate" => self.tracestate = Some(value.read()?),
             _ => value.skip()?,
         }
         Ok(())
@@ -231,6 +235,12 @@ impl Meta<'_> {
     /// Returns the progress token, a string or a number.
     pub(crate) fn progress_token(&self) -> Option<Box<RawValue>> {
         self.progress_token.filter(|token| is_id(token)).map(ToOwned::to_owned)
+    }
+
+    /// Returns the span that the request belongs to (2026-07-28, basic/index, "_meta": the W3C's Trace Context); `None` where
+    /// none is named, or not well.
+    pub(crate) fn trace_context(&self) -> Option<TraceContext> {
+        TraceContext::parse(text(self.traceparent.as_ref())?, text(self.tracestate.as_ref()))
     }
 
     /// Returns the capabilities that the client declares.

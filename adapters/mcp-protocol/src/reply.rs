@@ -28,6 +28,9 @@ pub(crate) mod code {
     pub(crate) const TOO_MANY_REQUESTS: i32 = 429;
 }
 
+/// The reason code of missing scopes.
+pub(crate) const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+
 /// The body of a reply.
 pub enum Body {
     /// No body.
@@ -173,7 +176,7 @@ impl Failure {
         self
     }
 
-    const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(&self) -> &'static str {
         match self.code {
             code::PARSE_ERROR => "parse_error",
             code::INVALID_REQUEST => "invalid_request",
@@ -239,7 +242,7 @@ impl Reply {
     }
 
     pub(crate) fn denied(denied: Denied, log: LogFields) -> Self {
-        let log = LogFields { reason: Some("insufficient_scope"), ..log };
+        let log = LogFields { reason: Some(INSUFFICIENT_SCOPE), ..log };
         Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, log, allowance: None }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Announcer, InUse, Memory, Pool, Principal};
+use domain::{Announcer, InUse, Memory, Pool, Principal, RequestTrace};
 
 use crate::exchange::Served;
 use crate::fields::RequestFields;
@@ -33,6 +33,8 @@ pub struct PostRequest<'a> {
     pub request_id: &'a str,
     /// Where the memory of the work is counted; that of the body is counted already.
     pub memory: Memory,
+    /// Where the spans of its requests begin; `None` where nothing is traced.
+    pub trace: Option<&'a mut RequestTrace>,
 }
 
 impl McpServer {
@@ -64,17 +66,17 @@ impl McpServer {
 
     /// Answers one POST.
     pub async fn answer(&self, snapshot: &Arc<ProtocolSnapshot>, post: PostRequest<'_>) -> Reply {
-        let PostRequest { principal, fields, body, may_stream, request_id, memory } = post;
+        let PostRequest { principal, fields, body, may_stream, request_id, memory, trace } = post;
         let (input_requests, subscriptions) = (&self.input_requests, &self.subscriptions);
         let served = Served { snapshot, request_id, input_requests, subscriptions };
         let outcome = match message::parse(body, snapshot.settings.json_depth) {
             Ok(Parsed::One(Incoming::Request(request))) => {
                 let request = Request { memory: Some(memory), ..request };
-                return dispatch::answer(served, principal, fields, request, may_stream).await;
+                return dispatch::answer(served, principal, fields, request, may_stream, trace).await;
             }
             // In a box of its own: rare, and no room for it in the future of every request.
             Ok(Parsed::Batch(parts)) => {
-                return Box::pin(batch::answer(served, principal, fields, parts, memory)).await;
+                return Box::pin(batch::answer(served, principal, fields, parts, memory, trace)).await;
             }
             Ok(Parsed::One(Incoming::Response { .. })) if modern::declared_by(fields) => {
                 Err(modern::refused_response())

@@ -53,7 +53,7 @@ impl Collector for Scrape {
         self.requests(&mut page)?;
         self.tools(&mut page)?;
         self.keys(&mut page)?;
-        self.audit(&mut page)?;
+        self.losses(&mut page)?;
         self.places(&mut page)
     }
 }
@@ -136,11 +136,20 @@ impl Scrape {
         Ok(())
     }
 
-    fn audit(&self, page: &mut Page<'_>) -> fmt::Result {
-        let help = "Audit events that could not be written";
-        let mut lost = page.family("fastmcp_auth0_audit_events_lost", help, None, MetricType::Counter)?;
-        let count = self.counts.audit_events_lost.load(Ordering::Relaxed);
-        lost.encode_counter::<NoLabelSet, _, f64>(&count, None)
+    fn losses(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counts = &self.counts;
+        for (name, help, count) in [
+            (
+                "fastmcp_auth0_audit_events_lost",
+                "Audit events that could not be written",
+                &counts.audit_events_lost,
+            ),
+            ("fastmcp_auth0_spans_lost", "Spans that could not be sent to the collector", &counts.spans_lost),
+        ] {
+            let mut lost = page.family(name, help, None, MetricType::Counter)?;
+            lost.encode_counter::<NoLabelSet, _, f64>(&count.load(Ordering::Relaxed), None)?;
+        }
+        Ok(())
     }
 
     fn places(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -59,6 +59,7 @@ struct Counts {
     fetched: AtomicU64,
     fetches_failed: AtomicU64,
     audit_events_lost: AtomicU64,
+    spans_lost: AtomicU64,
 }
 
 /// Answers of one class of statuses.
@@ -88,6 +89,7 @@ impl Metrics {
             fetched: AtomicU64::new(0),
             fetches_failed: AtomicU64::new(0),
             audit_events_lost: AtomicU64::new(0),
+            spans_lost: AtomicU64::new(0),
         }))
     }
 
@@ -121,6 +123,7 @@ impl Observer for Metrics {
             Event::KeysFetched { succeeded: true } => add_one(&counts.fetched),
             Event::KeysFetched { succeeded: false } => add_one(&counts.fetches_failed),
             Event::AuditEventLost => add_one(&counts.audit_events_lost),
+            Event::SpansLost { count } => drop(counts.spans_lost.fetch_add(count, Ordering::Relaxed)),
         }
     }
 }

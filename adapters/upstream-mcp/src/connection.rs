@@ -73,7 +73,7 @@ pub(crate) type Running = RunningService<RoleClient, Handler>;
 pub(crate) struct Request {
     pub(crate) answer: Answer,
     peer: Peer<RoleClient>,
-    id: RequestId,
+    pub(crate) id: RequestId,
     pub(crate) registration: Registration,
     /// Its place among the calls at a time. It is kept until a cancellation has been sent: what an upstream that reads nothing
     /// is sent would queue up without bound.

@@ -23,6 +23,7 @@ pub mod rules;
 mod scan;
 mod sse;
 mod stderr;
+mod trace;
 mod upstream;
 
 mod wire;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{Clock, Principal};
+use domain::{Clock, Principal, Span};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -22,6 +22,8 @@ pub(crate) struct UnderWay {
     pub(crate) request: Request,
     /// The requests for input that the client was given, by the names that it knows them under.
     pub(crate) asked: BTreeMap<String, oneshot::Sender<Option<Value>>>,
+    /// The call's span, from its beginning to its result, however many requests of the client's that takes.
+    pub(crate) span: Span,
 }
 
 /// The calls that wait.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    Clock, Context, InputKind, InputRequest, InputRequired, LogLevel, Outcome, RawObject, RelayedError,
+    Clock, Context, InputKind, InputRequest, InputRequired, LogLevel, Outcome, RawObject, RelayedError, Span,
     ToolError, Watch,
 };
 use futures_util::future::{Either, select};
@@ -20,6 +20,7 @@ use crate::connection::{Connection, Request, RequestError};
 use crate::options::Options;
 use crate::parked::{Parked, UnderWay};
 use crate::stderr::shown;
+use crate::trace;
 use crate::wire::{Event, Input, Reading, Source};
 
 /// Brings requests to one upstream, by whichever connection there is.
@@ -128,19 +129,42 @@ impl Relay {
         timeout: Duration,
         request: ClientRequest,
     ) -> Result<UnderWay, ToolError> {
+        let mut span = trace::begin(context, &self.options, &request);
+        match self.send(context, timeout, request, &mut span).await {
+            Ok(request) => Ok(UnderWay { request, asked: BTreeMap::new(), span }),
+            Err(error) => {
+                span.end(Err(trace::UNAVAILABLE.into()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        context: &Context<'_>,
+        timeout: Duration,
+        request: ClientRequest,
+        span: &mut Span,
+    ) -> Result<Request, ToolError> {
         let place = self.place(timeout).await?;
         let connection = self.connected()?;
         let now = context.clock.now().seconds();
-        let told = self.options.caller.tell(&self.options.name, context.principal, now);
-        let options = PeerRequestOptions::no_options();
-        let options = if connection.is_modern { options.with_meta(meta(context)) } else { options };
+        let mut told = self.options.caller.tell(&self.options.name, context.principal, now);
+        let mut meta = if connection.is_modern { meta(context) } else { RequestMetaObject::new() };
+        trace::hand_on(span, &mut meta.0.0, &mut told.headers);
+        let options = PeerRequestOptions::no_options().with_meta(meta);
         // No client's id has this between it and the subject.
         let caller = format!("{}\0{}", context.principal.subject(), context.principal.client());
         let sent =
             connection.send(request, Reading::Call, Source::Caller(caller.into()), told, options).await;
         let mut request = sent.map_err(|error| self.failed(error, &connection))?;
         request.place = Some(place);
-        Ok(UnderWay { request, asked: BTreeMap::new() })
+        if span.is_recorded() {
+            span.set("jsonrpc.request.id", request.id.to_string().as_str());
+            let info = connection.info();
+            span.set("mcp.protocol.version", info.as_ref().map_or("", |info| info.protocol_version.as_str()));
+        }
+        Ok(request)
     }
 
     /// Sends a request that has one answer and no input on the way, and returns its result.
@@ -152,8 +176,12 @@ impl Relay {
         let mut call = self.begin(context, self.options.limits.call, request).await?;
         let time = self.clock.sleep(self.options.limits.call);
         match select(std::pin::pin!(call.request.answer.result()), time).await {
-            Either::Left((answered, _)) => answered.map_err(|error| self.lost(error)),
+            Either::Left((answered, _)) => {
+                trace::end(call.span, answered.as_ref());
+                answered.map_err(|error| self.lost(error))
+            }
             Either::Right(_) => {
+                call.span.end(Err(trace::TIMEOUT.into()));
                 self.suspect.notify_one();
                 Err(ToolError::new(format!("the server {} did not answer in time", self.options.name)))
             }
@@ -183,9 +211,11 @@ impl Relay {
             match next(&mut call.request, &mut deadline).await {
                 Next::Result(Ok(result)) => {
                     drain(&mut call.request, context);
+                    trace::end(call.span, Ok(&result));
                     return outcome(result);
                 }
                 Next::Result(Err(error)) => {
+                    trace::end(call.span, Err(&error));
                     let connection = self.connected().ok();
                     return Err(match connection {
                         Some(connection) => self.failed(error, &connection),
@@ -199,6 +229,7 @@ impl Relay {
                 }
                 Next::Event(event) => feed(event, context),
                 Next::TooLong => {
+                    call.span.end(Err(trace::TIMEOUT.into()));
                     self.suspect.notify_one();
                     let text = format!(
                         "the server {} did not answer within {} s, and may still be at it",

@@ -73,6 +73,10 @@ pub(super) struct WordOr(pub(super) &'static str, pub(super) Texts);
 #[derive(Clone, Copy)]
 pub(super) struct Flag;
 
+/// A number from 0 to 1.
+#[derive(Clone, Copy)]
+pub(super) struct Ratio;
+
 /// One of several words, each with what it stands for.
 #[derive(Clone, Copy)]
 pub(super) struct Words<T: 'static>(pub(super) &'static [(&'static str, T)]);
@@ -221,6 +225,12 @@ impl Values for WordOr {
 impl Values for Flag {
     fn describe(&self) -> String {
         "`true`, `false`".to_owned()
+    }
+}
+
+impl Values for Ratio {
+    fn describe(&self) -> String {
+        "0 to 1".to_owned()
     }
 }
 

@@ -9,7 +9,7 @@ use config::{Map, Value, ValueKind};
 use serde::Serialize;
 
 use super::fingerprint::Fingerprint;
-use super::key::{Flag, Key, Keys, Text, Texts, Whole, WordOr, Words};
+use super::key::{Flag, Key, Keys, Ratio, Text, Texts, Whole, WordOr, Words};
 use super::own::{self, OwnSections, Section};
 use super::problem::{Problem, Problems};
 use super::value::{Effective, is_variable, source};
@@ -172,6 +172,21 @@ impl Reader {
         })
     }
 
+    /// Reads a number from 0 to 1.
+    pub(super) fn ratio(&mut self, key: &Key<Ratio>) -> f64 {
+        let ratio = self.read(key, &[], "a number from 0 to 1", |value, variable| {
+            let number = match &value.kind {
+                ValueKind::Float(number) => *number,
+                ValueKind::I64(0) => 0.0,
+                ValueKind::I64(1) => 1.0,
+                ValueKind::String(text) if variable => text.parse().ok()?,
+                _ => return None,
+            };
+            (0.0..=1.0).contains(&number).then_some(number)
+        });
+        ratio.unwrap_or_default()
+    }
+
     pub(super) fn seconds(&mut self, key: &Key<Whole>) -> Duration {
         Duration::from_secs(self.whole(key))
     }
@@ -206,6 +221,19 @@ impl Reader {
         });
         self.show(&shown::key(&key.path(names)), "[redacted]", &serde_json::json!({"redacted": 1}));
         text
+    }
+
+    /// Reads the text of the file that is named, if one is, as [`Reader::secret_file_of`] does.
+    pub(super) fn named_secret_file(&mut self, key: &Key<Text>) -> Option<String> {
+        let is_named = self
+            .values
+            .get(&key.path(&[]))
+            .is_some_and(|value| !matches!(&value.kind, ValueKind::String(text) if text.trim().is_empty()));
+        if is_named {
+            return self.secret_file_of(key, &[]);
+        }
+        self.text(key);
+        None
     }
 
     /// Reads the text of the file that is named, without the white space at its ends. The path is shown, but by no message: it

@@ -22,6 +22,7 @@ pub mod server;
 pub mod tls;
 pub mod tokens;
 pub mod tools;
+pub mod traces;
 pub mod upstreams;
 
 use std::collections::BTreeMap;
@@ -101,6 +102,8 @@ sections! {
     admin(server): admin::Admin,
     /// Where audit events go, if anywhere.
     audit(): Option<audit_log::Options>,
+    /// Where spans go, if anywhere.
+    traces(mcp): Option<otlp_traces::Options>,
     /// Deviations from what the tools themselves say.
     tools(): BTreeMap<ToolName, tools::ToolRule>,
     /// How often subjects, clients, tools and addresses may ask.
@@ -175,6 +178,7 @@ mod tests {
             ("log.level", Reload::RestartRequired),
             ("admin.bind", Reload::RestartRequired),
             ("audit.to", Reload::RestartRequired),
+            ("traces.sample_ratio", Reload::RestartRequired),
             ("quota.tools.\"a.b\".weight", Reload::Applied),
             ("tools.\"a.b\".scopes", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),

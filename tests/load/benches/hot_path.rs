@@ -147,6 +147,7 @@ fn answer(criterion: &mut Criterion) {
                         may_stream: true,
                         request_id: "",
                         memory,
+                        trace: None,
                     };
                     let reply = runtime.block_on(server.answer(&snapshot, post));
                     assert!(matches!(reply.body, Body::Whole(_)));
