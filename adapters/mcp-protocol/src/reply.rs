@@ -250,7 +250,7 @@ impl Reply {
             Refusal::Failure(failure) => Self::failure(Some(id), &failure, log),
             Refusal::Exhausted(exhausted) => {
                 let code = match exhausted {
-                    Exhausted::Pool => code::OVERLOADED,
+                    Exhausted::Pool | Exhausted::Uncounted { .. } => code::OVERLOADED,
                     Exhausted::Share | Exhausted::Rate { .. } => code::TOO_MANY_REQUESTS,
                 };
                 let failure = Failure::inline(code, format!("{exhausted}; try again"));

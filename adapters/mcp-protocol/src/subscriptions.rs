@@ -22,12 +22,12 @@ impl Subscriptions {
     /// Judges subscriptions by another snapshot from now on, and has each one compare the two.
     pub(crate) fn reloaded(&self, snapshot: &Arc<ProtocolSnapshot>) {
         self.replaced_by.store(Some(Arc::clone(snapshot)));
-        self.announcer.announce(&Change::Reloaded);
+        self.announcer.deliver(&Change::Reloaded);
     }
 
     /// Ends every subscription in order.
     pub(crate) fn end(&self) {
-        self.announcer.announce(&Change::Ending);
+        self.announcer.deliver(&Change::Ending);
     }
 
     /// Returns the present snapshot if it is another one than this.
