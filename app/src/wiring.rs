@@ -347,7 +347,10 @@ pub fn server(listener: impl Into<Listener>, settings: &Settings, ports: Ports) 
     if let Some(redis) = &ports.redis {
         redis.share(&ports.announcer);
     }
-    let mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
+    let mut mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
+    if let Some(replicas) = &ports.replicas {
+        mcp = mcp.with_replicas(replicas);
+    }
     let snapshot = snapshot(settings, ports, sealing_keys(settings))?;
     let http = http_settings(settings, port);
     let server = Server::new(listener, &http, settings.limits.http.clone(), Arc::new(mcp), snapshot);
