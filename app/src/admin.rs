@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use domain::InUse;
 use hyper_transport::{ServerStatus, Usage};
 use prometheus_metrics::{Metrics, Sample};
+use redis_shared::Redis;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -56,7 +57,8 @@ impl Admin {
         let clock = Arc::clone(&ports.clock);
         let nothing = || Metrics::new(env!("CARGO_PKG_VERSION"), COMMIT, clock.now());
         let metrics = ports.metrics.clone().unwrap_or_else(nothing);
-        let shown = Shown { metrics, server, upstreams: ports.offer.upstreams.clone() };
+        let (upstreams, redis) = (ports.offer.upstreams.clone(), ports.redis.clone());
+        let shown = Shown { metrics, server, upstreams, redis };
         let admin = AdminServer::new(listener, clock, Arc::new(shown));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(admin.run(async {
@@ -86,6 +88,7 @@ struct Shown {
     metrics: Metrics,
     server: ServerStatus,
     upstreams: Vec<Upstream>,
+    redis: Option<Redis>,
 }
 
 impl Administered for Shown {
@@ -133,6 +136,7 @@ impl Shown {
             places: places.into(),
             memory_bytes: Some(memory_bytes),
             upstreams: self.upstreams.iter().map(upstream).collect(),
+            redis_connected: self.redis.as_ref().map(Redis::is_connected),
         }
     }
 }

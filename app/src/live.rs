@@ -64,7 +64,8 @@ impl Changes {
         }
         loop {
             match self.stream.next().await {
-                Some(update @ Change::Resource(_)) => self.announcer.announce(&update),
+                // Every replica has its providers, and hears of it by itself.
+                Some(update @ Change::Resource(_)) => self.announcer.deliver(&update),
                 Some(_) => break,
                 None => return std::future::pending().await,
             }

@@ -204,6 +204,7 @@ async fn serve(
 ) -> anyhow::Result<Drained> {
     let port = listener.local_addr().context("the listening socket is gone")?.port();
     let admin = admin::listen(&settings).await?;
+    ports.tried().await;
     let changes = Changes::of(&ports);
     let server = wiring::server(listener, &settings, ports.clone())?;
     let admin = Admin::start(admin, server.status(), &ports)?;

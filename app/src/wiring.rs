@@ -7,8 +7,8 @@ use anyhow::Context;
 use audit_log::AuditLog;
 use domain::{
     Announcer, Auditor, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopAuditor,
-    NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Resource, ResourceCatalog,
-    ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName, Tracer,
+    NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Replicas, Resource,
+    ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName, Tracer,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
@@ -18,6 +18,7 @@ use jwks_verifier::{IdentityProvider, JwksVerifier, Status};
 use mcp_protocol::{McpServer, ProtocolSnapshot, SealingKeys, check_tool};
 use otlp_traces::OtlpTraces;
 use prometheus_metrics::Metrics;
+use redis_shared::{Redis, SharedQuotas, WhenAway};
 use system_clock::SystemClock;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use url::Url;
 
 use crate::certificates;
 use crate::commit::COMMIT;
+use crate::config::settings::quota::WhenRedisIsAway;
 use crate::config::{Fingerprint, Settings, Sources};
 
 /// What a server has on offer. Clones share everything.
@@ -210,6 +212,10 @@ pub struct Ports {
     pub throttle: Option<Arc<dyn Throttle>>,
     /// What was used of the settings' quotas. It outlives a reload.
     pub ledger: Ledger,
+    /// What replicas share, if anything; it is for the settings' quotas and for the announcer.
+    pub redis: Option<Redis>,
+    /// The way to the other replicas, if there is one.
+    pub replicas: Option<Arc<dyn Replicas>>,
     /// Keeps decisions.
     pub auditor: Arc<dyn Auditor>,
     /// Records spans; `None`: there are none.
@@ -235,6 +241,8 @@ impl Ports {
             observer: Arc::new(NoopObserver),
             throttle: None,
             ledger,
+            redis: None,
+            replicas: None,
             auditor: Arc::new(NoopAuditor),
             tracer: None,
             metrics: None,
@@ -246,7 +254,7 @@ impl Ports {
     /// Creates the ports that settings ask for, with this verifier, or else that of the tenant's keys.
     ///
     /// # Errors
-    /// Outside a tokio runtime, and when the file of audit events can't be opened.
+    /// Outside a tokio runtime, when the file of audit events can't be opened, and without randomness.
     pub fn configured(
         settings: &Settings,
         verifier: Option<Arc<dyn TokenVerifier>>,
@@ -270,8 +278,18 @@ impl Ports {
         };
         let traces = settings.traces.as_ref().map(|options| OtlpTraces::start(options, &observer));
         let tracer = traces.clone().map(|traces| Arc::new(traces) as Arc<dyn Tracer>);
+        let redis =
+            settings.redis.clone().map(|options| Redis::start(options, Arc::clone(&clock))).transpose()?;
+        let replicas = redis.clone().map(|redis| Arc::new(redis) as _);
         let ports = Self::new(verifier, clock, offer);
-        Ok(Self { observer, auditor, tracer, metrics, audit_log, traces, ..ports })
+        Ok(Self { observer, auditor, tracer, metrics, audit_log, traces, redis, replicas, ..ports })
+    }
+
+    /// Completes once it was tried to reach what replicas share, so that the first requests find it.
+    pub async fn tried(&self) {
+        if let Some(redis) = &self.redis {
+            redis.tried().await;
+        }
     }
 
     /// Creates the ports of production: the tenant's keys and the machine's clock.
@@ -328,7 +346,13 @@ pub fn server(listener: impl Into<Listener>, settings: &Settings, ports: Ports) 
     let port = listener.tcp_address().map_or(settings.server.port, |address| address.port());
     let tls = settings.tls.as_ref().map(|files| certificates::first(files, ports.clock.now())).transpose()?;
     let questions = Pool::new(settings.limits.questions, settings.limits.http.shares);
-    let mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
+    if let Some(redis) = &ports.redis {
+        redis.share(&ports.announcer);
+    }
+    let mut mcp = McpServer::new(ports.announcer.clone(), Arc::new(questions));
+    if let Some(replicas) = &ports.replicas {
+        mcp = mcp.with_replicas(replicas);
+    }
     let snapshot = snapshot(settings, ports, sealing_keys(settings))?;
     let http = http_settings(settings, port);
     let server = Server::new(listener, &http, settings.limits.http.clone(), Arc::new(mcp), snapshot);
@@ -366,12 +390,13 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     let catalog = without_switched_off(settings, ports.offer.catalog()?);
     let scopes = scopes(settings, &catalog)?;
     let tokens = settings.token_policy();
+    let throttle = ports.throttle.clone().or_else(|| quotas(settings, &ports));
     Ok(Service {
         verifier: ports.verifier,
         providers: ports.offer.into_providers(),
         clock: ports.clock,
         observer: ports.observer,
-        throttle: ports.throttle.or_else(|| quotas(settings, ports.ledger)),
+        throttle,
         auditor: ports.auditor,
         tracer: ports.tracer,
         policy_version: PolicyVersion::of(&tokens, &catalog, &scopes),
@@ -383,9 +408,22 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
 }
 
 /// Returns the settings' quotas; `None` without any, so that they cost no request anything.
-fn quotas(settings: &Settings, ledger: Ledger) -> Option<Arc<dyn Throttle>> {
+fn quotas(settings: &Settings, ports: &Ports) -> Option<Arc<dyn Throttle>> {
     let rates = &settings.quota.rates;
-    rates.are_any().then(|| Arc::new(Quotas::new(rates.clone(), ledger)) as _)
+    if !rates.are_any() {
+        return None;
+    }
+    let here = || Arc::new(Quotas::new(rates.clone(), ports.ledger.clone())) as _;
+    let Some(redis) = &ports.redis else { return Some(here()) };
+    let when_away = match settings.quota.when_redis_is_away {
+        WhenRedisIsAway::CountHere => WhenAway::Count(here()),
+        WhenRedisIsAway::Allow => WhenAway::Allow,
+        WhenRedisIsAway::Refuse => WhenAway::Refuse,
+    };
+    // The oldest: while a new one is put in front, replicas agree on it.
+    let secret = settings.mcp.state_keys.0.last().map_or(&[][..], Vec::as_slice);
+    let observer = Arc::clone(&ports.observer);
+    Some(Arc::new(SharedQuotas::new(rates.clone(), redis.clone(), secret, when_away, observer)))
 }
 
 /// Returns a catalog without the tools that the settings switch off.

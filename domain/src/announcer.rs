@@ -1,4 +1,4 @@
-//! Notifications of changes to the catalog, for subscribers.
+//! Notifications of changes to the catalog, for subscribers: of this replica, and of the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,8 @@ struct Listeners {
     /// [`Change::Ending`] was announced; later listeners get it at once.
     is_ending: bool,
     listening: HashMap<u64, Listener>,
+    /// Those that bring changes to other replicas.
+    sharing: HashMap<u64, Listener>,
 }
 
 /// A listener's registration, which ends when this is dropped.
@@ -41,13 +43,31 @@ pub struct Subscription {
 }
 
 impl Announcer {
-    /// Calls every listener with a change.
+    /// Announces a change that was made here: to every listener, and to the other replicas, if there is a way to them.
     pub fn announce(&self, change: &Change) {
+        self.deliver(change);
+        for share in self.lock().sharing.values() {
+            share(change);
+        }
+    }
+
+    /// Calls every listener of this replica with a change that the others know of, or that is none of theirs.
+    pub fn deliver(&self, change: &Change) {
         let mut listeners = self.lock();
         listeners.is_ending |= *change == Change::Ending;
         for listener in listeners.listening.values() {
             listener(change);
         }
+    }
+
+    /// Registers what brings changes to the other replicas: it is called with those that are announced here, but not with those
+    /// that are delivered. As a listener it must not block, and must not announce or subscribe itself.
+    #[must_use]
+    pub fn share(&self, share: impl Fn(&Change) + Send + Sync + 'static) -> Subscription {
+        let mut listeners = self.lock();
+        let id = listeners.new_id();
+        listeners.sharing.insert(id, Box::new(share));
+        Subscription { announcer: self.clone(), id }
     }
 
     /// Registers a listener, which is called with every change from now on, for as long as the subscription is kept. It must
@@ -58,8 +78,7 @@ impl Announcer {
         if listeners.is_ending {
             listener(&Change::Ending);
         }
-        let id = listeners.next;
-        listeners.next += 1;
+        let id = listeners.new_id();
         listeners.listening.insert(id, Box::new(listener));
         Subscription { announcer: self.clone(), id }
     }
@@ -69,9 +88,20 @@ impl Announcer {
     }
 }
 
+impl Listeners {
+    const fn new_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.announcer.lock().listening.remove(&self.id);
+        let mut listeners = self.announcer.lock();
+        let gone = (listeners.listening.remove(&self.id), listeners.sharing.remove(&self.id));
+        // Without the lock: what a listener holds may be dropped with it.
+        drop(listeners);
+        drop(gone);
     }
 }
 
@@ -90,6 +120,25 @@ mod tests {
         drop(subscription);
         announcer.announce(&Change::Prompts);
         assert_eq!(*received.lock().unwrap(), [Change::Tools, Change::Resource("a:b".into())]);
+    }
+
+    #[test]
+    fn what_is_announced_is_shared_and_what_is_delivered_is_not() {
+        let announcer = Announcer::default();
+        let log = || {
+            let log = Arc::new(Mutex::new(Vec::new()));
+            let logged = Arc::clone(&log);
+            (log, move |change: &Change| logged.lock().unwrap().push(change.clone()))
+        };
+        let ((heard, listener), (shared, share)) = (log(), log());
+        let _subscription = announcer.subscribe(listener);
+        let sharing = announcer.share(share);
+        announcer.announce(&Change::Tools);
+        announcer.deliver(&Change::Prompts);
+        drop(sharing);
+        announcer.announce(&Change::Resources);
+        assert_eq!(*heard.lock().unwrap(), [Change::Tools, Change::Prompts, Change::Resources]);
+        assert_eq!(*shared.lock().unwrap(), [Change::Tools]);
     }
 
     #[test]

@@ -31,7 +31,9 @@ pub mod prompt;
 #[cfg(test)]
 mod properties;
 pub mod provider;
+pub mod quota;
 pub mod raw;
+pub mod replicas;
 pub mod resource;
 pub mod schema;
 pub mod scope;
@@ -68,7 +70,9 @@ pub use pool::{Exhausted, Holder, InUse, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenCheck, TokenPolicy};
 pub use prompt::{GetPromptResult, Prompt, PromptArgument, PromptCall, PromptSpec};
 pub use provider::Provider;
+pub use quota::{NotARate, Quota, Rate, Rates, Standing, ToolQuota};
 pub use raw::RawObject;
+pub use replicas::{MessageReceiver, ReplicaId, Replicas, Unreachable};
 pub use resource::{
     Address, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, UriTemplate,
     Watch,

@@ -45,6 +45,11 @@ pub enum Event<'e> {
         /// Whether they were.
         succeeded: bool,
     },
+    /// A request could not be counted together with those of other replicas.
+    QuotaNotShared {
+        /// What was done instead: `allow`, `refuse` or `count_here`.
+        outcome: &'static str,
+    },
     /// An audit event could not be written.
     AuditEventLost,
     /// Spans could not be exported.

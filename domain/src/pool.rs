@@ -59,6 +59,12 @@ pub enum Exhausted {
         /// The quota that is used up, if it is known.
         allowance: Option<Allowance>,
     },
+    /// How often it was asked can't be found out, and what can't be counted is refused.
+    #[error("the server can't count requests at the moment")]
+    Uncounted {
+        /// When to ask again.
+        retry_after: Duration,
+    },
 }
 
 impl Exhausted {
@@ -69,6 +75,7 @@ impl Exhausted {
             Self::Pool => "overloaded",
             Self::Share => "share_exhausted",
             Self::Rate { .. } => "rate_exceeded",
+            Self::Uncounted { .. } => "quota_unavailable",
         }
     }
 
@@ -76,7 +83,7 @@ impl Exhausted {
     #[must_use]
     pub const fn allowance(self) -> Option<Allowance> {
         match self {
-            Self::Pool | Self::Share => None,
+            Self::Pool | Self::Share | Self::Uncounted { .. } => None,
             Self::Rate { allowance, .. } => allowance,
         }
     }
@@ -86,7 +93,7 @@ impl Exhausted {
     pub const fn retry_after(self) -> Duration {
         match self {
             Self::Pool | Self::Share => Duration::from_secs(1),
-            Self::Rate { retry_after, .. } => retry_after,
+            Self::Rate { retry_after, .. } | Self::Uncounted { retry_after } => retry_after,
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::tool::ToolName;
 /// The port that bounds how many requests a principal, and an address, send in a time; [`crate::Pool`] bounds what they have
 /// under way. A server without one counts nothing.
 pub trait Throttle: Send + Sync {
-    /// Counts a JSON-RPC request of a principal, each part of a batch as one. [`Exhausted::Rate`] when it comes too early.
-    fn take(&self, principal: &Principal, operation: Operation<'_>) -> Answer<'_>;
+    /// Counts a JSON-RPC request of a principal, each part of a batch as one. [`Exhausted::Rate`] when it comes too early,
+    /// [`Exhausted::Uncounted`] when it can't be counted, and may not go on without.
+    fn take<'a>(&'a self, principal: &'a Principal, operation: Operation<'a>) -> Answer<'a>;
 
     /// Counts an HTTP request to the endpoint, before anything of it is believed. An IPv6 address stands for its network: the
     /// last 64 bits of it are zero.

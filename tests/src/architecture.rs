@@ -29,6 +29,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-system-clock",
         "fastmcp-auth0-prometheus-metrics",
         "fastmcp-auth0-gcra-throttle",
+        "fastmcp-auth0-redis-shared",
         "fastmcp-auth0-admin-http",
         "fastmcp-auth0-audit-log",
         "fastmcp-auth0-upstream-mcp",
@@ -73,6 +74,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("fastmcp-auth0-prometheus-metrics", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-gcra-throttle", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-redis-shared", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
         ("fastmcp-auth0-audit-log", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
         ("fastmcp-auth0-otlp-traces", BTreeSet::from(["fastmcp-auth0-domain"])),
         // The last one for its tests alone.
@@ -139,6 +141,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "load",
             ],
         ),
+        ("redis", &["fastmcp-auth0-redis-shared"]),
         ("rmcp", &["fastmcp-auth0-upstream-mcp", "end-to-end"]),
         ("prometheus-client", &["fastmcp-auth0-prometheus-metrics"]),
         ("opentelemetry", &["fastmcp-auth0-otlp-traces"]),

@@ -48,6 +48,7 @@ mod pages;
 mod properties;
 mod quota;
 mod real_clients;
+mod replicas;
 mod restart;
 mod scopes;
 mod streams;

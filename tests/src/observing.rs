@@ -128,7 +128,7 @@ async fn an_observer_is_told_of_fetches_of_keys() {
 struct OnlyBob;
 
 impl Throttle for OnlyBob {
-    fn take(&self, principal: &Principal, _: Operation<'_>) -> domain::Answer<'_> {
+    fn take<'a>(&'a self, principal: &'a Principal, _: Operation<'a>) -> domain::Answer<'a> {
         let refusal = Exhausted::Rate { retry_after: Duration::from_millis(6_100), allowance: None };
         domain::Answer::Now(if principal.subject() == "bob" { Ok(None) } else { Err(refusal) })
     }

@@ -40,13 +40,12 @@ impl RecordingTracer {
 
 impl Tracer for RecordingTracer {
     fn enter(&self, caller: Option<&TraceContext>) -> TraceContext {
-        let context = match caller {
-            Some(caller) => caller.with_span(self.span_id()),
-            None => {
-                let trace_id = TraceId::new(u128::from(self.number()).to_be_bytes());
-                // Numbers from 1 on are ids.
-                trace_id.map_or_else(|| self.enter(None), |id| TraceContext::new(id, self.span_id(), true))
-            }
+        let context = if let Some(caller) = caller {
+            caller.with_span(self.span_id())
+        } else {
+            let trace_id = TraceId::new(u128::from(self.number()).to_be_bytes());
+            // Numbers from 1 on are ids.
+            trace_id.map_or_else(|| self.enter(None), |id| TraceContext::new(id, self.span_id(), true))
         };
         context.sampled(self.is_sampled)
     }

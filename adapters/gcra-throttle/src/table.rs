@@ -1,8 +1,7 @@
 //! What was used, by holder: bounded, and nobody who has used up a quota is forgotten for others.
 
+use domain::Rate;
 use indexmap::IndexMap;
-
-use crate::rate::Rate;
 
 /// How many entries are looked at to make room for one; see [`Table::make_room`].
 const LOOKED_AT: usize = 64;
@@ -30,10 +29,8 @@ struct Used {
 pub(crate) struct Count {
     pub(crate) key: u64,
     pub(crate) rate: Rate,
-    /// When nothing is left of what would be used, in nanoseconds of uptime.
-    until: u64,
-    /// How long it has to wait until it may be; 0: it may.
-    pub(crate) early_by: u64,
+    /// How far the holder would be ahead of the steady pace, in nanoseconds.
+    pub(crate) ahead: u64,
 }
 
 impl Table {
@@ -44,11 +41,8 @@ impl Table {
     /// Returns what a request of this weight would use; nothing is counted yet.
     pub(crate) fn weigh(&self, key: u64, rate: Rate, weight: u32, now: u64) -> Count {
         let ahead = self.entries.get(&key).map_or(0, |used| used.ahead(rate, now));
-        // More than a burst could never come.
-        let weight = u64::from(weight.min(rate.burst()));
-        let ahead = ahead.saturating_add(weight.saturating_mul(rate.interval()));
-        let early_by = ahead.saturating_sub(rate.tolerance());
-        Count { key, rate, until: now.saturating_add(ahead), early_by }
+        let ahead = ahead.saturating_add(u64::from(weight).saturating_mul(rate.interval()));
+        Count { key, rate, ahead }
     }
 
     /// Counts a request that was weighed at the same time.
@@ -59,7 +53,7 @@ impl Table {
         if !self.entries.contains_key(&count.key) {
             self.make_room(now)?;
         }
-        self.entries.insert(count.key, Used { until: count.until, rate: count.rate });
+        self.entries.insert(count.key, Used { until: now.saturating_add(count.ahead), rate: count.rate });
         Ok(())
     }
 
@@ -119,27 +113,20 @@ impl Used {
     }
 }
 
-impl Count {
-    /// Returns how many more may come after this one.
-    pub(crate) fn left(&self, now: u64) -> u32 {
-        let left = self.rate.tolerance().saturating_sub(self.until - now) / self.rate.interval();
-        u32::try_from(left).unwrap_or(u32::MAX)
-    }
-
-    /// Returns the nanoseconds until one more may come than may now.
-    pub(crate) fn reset(&self, now: u64) -> u64 {
-        let of_one_more = (u64::from(self.left(now)) + 1).saturating_mul(self.rate.interval());
-        (self.until - now).saturating_add(of_one_more).saturating_sub(self.rate.tolerance())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn take(table: &mut Table, key: u64, rate: Rate, weight: u32, now: u64) -> Result<(), u64> {
         let count = table.weigh(key, rate, weight, now);
-        if count.early_by > 0 { Err(count.early_by) } else { table.count(count, now) }
+        match early_by(count) {
+            0 => table.count(count, now),
+            early_by => Err(early_by),
+        }
+    }
+
+    fn early_by(count: Count) -> u64 {
+        count.ahead.saturating_sub(count.rate.tolerance())
     }
 
     fn rate(text: &str) -> Rate {
@@ -165,23 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn one_more_may_come_at_the_reset_and_not_before() {
-        let (mut table, rate) = (Table::new(10), rate("1/second burst 3"));
-        for (now, left, reset) in [(7, 2, SECOND), (7, 1, SECOND), (7 + SECOND / 2, 0, SECOND / 2)] {
-            let count = table.weigh(1, rate, 1, now);
-            table.count(count, now).unwrap();
-            assert_eq!((count.left(now), count.reset(now)), (left, reset));
-            assert_eq!((count.left(now + reset - 1), count.left(now + reset)), (left, left + 1));
-        }
-    }
-
-    #[test]
     fn a_weight_counts_as_as_many() {
         let (mut table, rate) = (Table::new(10), rate("1/second burst 5"));
         assert_eq!(take(&mut table, 1, rate, 4, 0), Ok(()));
         assert_eq!(take(&mut table, 1, rate, 2, 0), Err(SECOND));
         assert_eq!(take(&mut table, 1, rate, 1, 0), Ok(()));
-        assert_eq!(take(&mut table, 2, rate, 9, 0), Ok(()), "more than a burst is a whole one");
+        assert_eq!(take(&mut table, 2, rate, 5, 0), Ok(()), "a whole burst");
         assert_eq!(take(&mut table, 2, rate, 1, 0), Err(SECOND));
     }
 
@@ -191,14 +167,14 @@ mod tests {
         for _ in 0..8 {
             take(&mut table, 1, fast, 1, 0).unwrap();
         }
-        assert_eq!(table.weigh(1, slow, 1, 0).left(0), 1);
+        assert_eq!(table.weigh(1, slow, 1, 0).ahead, 9 * SECOND, "one of ten is left");
         assert_eq!(
-            table.weigh(1, rate("1/second burst 5"), 1, 0).early_by,
+            early_by(table.weigh(1, rate("1/second burst 5"), 1, 0)),
             SECOND,
             "and keeps nobody out for longer"
         );
         take(&mut table, 1, slow, 2, 0).unwrap();
-        assert_eq!(table.weigh(1, fast, 1, 0).early_by, SECOND / 10);
+        assert_eq!(early_by(table.weigh(1, fast, 1, 0)), SECOND / 10);
     }
 
     #[test]

@@ -236,7 +236,7 @@ fn limit_reached(exhausted: Exhausted) -> ErrorFacts<'static> {
 /// Returns the status of a limit that is reached: of the server, or of a subject or client.
 pub(crate) const fn limit_status(exhausted: Exhausted) -> StatusCode {
     match exhausted {
-        Exhausted::Pool => StatusCode::SERVICE_UNAVAILABLE,
+        Exhausted::Pool | Exhausted::Uncounted { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Exhausted::Share | Exhausted::Rate { .. } => StatusCode::TOO_MANY_REQUESTS,
     }
 }

@@ -12,7 +12,7 @@ use crate::fields::RequestFields;
 use crate::message::{Incoming, InvalidMessage, Request};
 use crate::methods::INITIALIZE;
 use crate::reply::{Body, Failure, INSUFFICIENT_SCOPE, LogFields, Refusal, Reply, Status, code};
-use crate::{dispatch, trace, version};
+use crate::{dispatch, forwarding, trace, version};
 
 /// The parts of a batch, each parsed.
 pub(crate) type Parts<'a> = Vec<Result<Incoming<'a>, InvalidMessage<'a>>>;
@@ -67,12 +67,11 @@ pub(crate) async fn answer(
             }
             Ok(Incoming::Response { id, result }) => {
                 responses.took_response = true;
-                served.input_requests.respond(
-                    principal,
-                    id.as_deref(),
-                    result.as_ref(),
-                    responses.memory.part(),
-                );
+                let memory = responses.memory.part();
+                let respond = forwarding::respond(served, principal, id.as_deref(), result.as_ref(), memory);
+                if let Err(not_passed_on) = respond.await {
+                    responses.add(None, not_passed_on.reply());
+                }
             }
             Ok(Incoming::Notification) => {}
             Err(InvalidMessage { id, failure }) => {

@@ -424,7 +424,9 @@ impl Job {
         let mut waiting = Vec::new();
         let mut messages = sink.sender();
         for (name, request) in required.input_requests {
-            let pending = self.pending.open(&self.principal).map_err(|error| match error {
+            let (keys, memory) = (self.snapshot.sealing_keys(), self.memory.part());
+            let opened = self.pending.open(&self.principal, keys, memory, remaining).await;
+            let pending = opened.map_err(|error| match error {
                 NotOpened::Exhausted(exhausted) => exhausted.into(),
                 NotOpened::NoRandomness => no_randomness(),
             })?;

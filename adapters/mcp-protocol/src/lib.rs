@@ -6,7 +6,7 @@
 //!
 //! Each module uses only modules of its own line and of the lines below it, and never in a circle:
 //!
-//! - `server`, `batch`, `dispatch`: a POST, its messages, each message's method
+//! - `server`, `batch`, `dispatch`, `forwarding`: a POST, its messages, each message's method, where responses go
 //! - `publish`: what a service must be like
 //! - `methods`: the table of methods; a new one is an entry there and its handler
 //! - `handlers`, `modern`, `legacy`, `listen`: what handles them, in both eras or in one
@@ -24,6 +24,7 @@ mod era;
 mod exchange;
 mod feedback;
 mod fields;
+mod forwarding;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod handlers;

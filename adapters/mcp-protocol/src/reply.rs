@@ -251,16 +251,19 @@ impl Reply {
         match refusal {
             Refusal::Denied(denied) => Self::denied(denied, log),
             Refusal::Failure(failure) => Self::failure(Some(id), &failure, log),
-            Refusal::Exhausted(exhausted) => {
-                let code = match exhausted {
-                    Exhausted::Pool => code::OVERLOADED,
-                    Exhausted::Share | Exhausted::Rate { .. } => code::TOO_MANY_REQUESTS,
-                };
-                let failure = Failure::inline(code, format!("{exhausted}; try again"));
-                let failure = Failure { status: Status::Exhausted(exhausted), ..failure };
-                Self::failure(Some(id), &failure, LogFields { reason: Some(exhausted.code()), ..log })
-            }
+            Refusal::Exhausted(exhausted) => Self::exhausted(Some(id), exhausted, log),
         }
+    }
+
+    /// Creates the reply to what exceeds a limit.
+    pub(crate) fn exhausted(id: Option<&RawValue>, exhausted: Exhausted, log: LogFields) -> Self {
+        let code = match exhausted {
+            Exhausted::Pool | Exhausted::Uncounted { .. } => code::OVERLOADED,
+            Exhausted::Share | Exhausted::Rate { .. } => code::TOO_MANY_REQUESTS,
+        };
+        let failure = Failure::inline(code, format!("{exhausted}; try again"));
+        let failure = Failure { status: Status::Exhausted(exhausted), ..failure };
+        Self::failure(id, &failure, LogFields { reason: Some(exhausted.code()), ..log })
     }
 
     pub(crate) fn success(id: &RawValue, result: &RenderedResult, log: LogFields) -> Self {

@@ -1,6 +1,6 @@
-//! `requestState`: the state of a call between two rounds. It travels through the client, encrypted, so that the client can
+//! What leaves this process and comes back sealed. `requestState`: the state of a call between two rounds. It travels through the client, encrypted, so that the client can
 //! neither read nor change it, nor use it for another call, as another principal, or too late (2026-07-28,
-//! basic/patterns/mrtr, "Server Requirements").
+//! basic/patterns/mrtr, "Server Requirements"). And responses on their way to the replica that waits for them.
 
 use std::sync::{Once, OnceLock};
 
@@ -31,7 +31,7 @@ pub struct SealingKeys {
     warned: Once,
 }
 
-/// The call that a state belongs to: no other can open it.
+/// What is sealed belongs to this, and can be opened for nothing else.
 #[derive(Serialize)]
 pub(crate) struct Binding<'a> {
     pub(crate) subject: &'a str,
@@ -47,6 +47,12 @@ impl<'a> Binding<'a> {
     pub(crate) fn new(principal: &'a Principal, method: &'a str, target: &'a str) -> Self {
         let (subject, client, resource) = (principal.subject(), principal.client(), principal.resource());
         Self { subject, client, resource, method, target }
+    }
+
+    /// Creates the binding of the response to a request for input that a principal got. It is none of a state's, since the
+    /// resource of a principal is never empty.
+    pub(crate) const fn of_response(subject: &'a str, client: &'a str, key: &'a str) -> Self {
+        Self { subject, client, resource: "", method: "response", target: key }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -153,10 +159,15 @@ impl SealingKeys {
             self.warn_once();
         }
         let payload = Payload { exp: now.0.saturating_add(LIFE), arguments, state };
-        let mut sealed = serde_json::to_vec(&payload).ok()?;
+        let sealed = self.encrypted(serde_json::to_vec(&payload).ok()?, binding)?;
+        Some(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// Encrypts a text; `None` only if the machine has no randomness.
+    pub(crate) fn encrypted(&self, mut text: Vec<u8>, binding: &Binding<'_>) -> Option<Vec<u8>> {
         let nonce =
-            self.all().first()?.seal_in_place_append_tag(Aad::from(binding.bytes()), &mut sealed).ok()?;
-        Some(URL_SAFE_NO_PAD.encode([nonce.as_ref().as_slice(), &sealed].concat()))
+            self.all().first()?.seal_in_place_append_tag(Aad::from(binding.bytes()), &mut text).ok()?;
+        Some([nonce.as_ref().as_slice(), &text].concat())
     }
 
     /// Warns on the first use, not at the start: most servers have no tool that requests input, and need no keys.
@@ -181,7 +192,8 @@ impl SealingKeys {
         // The bytes, and a copy of them that is decrypted.
         let texts = 2 * sealed.len();
         memory.add(texts)?;
-        let opened = self.decrypted(sealed, binding).map(|payload| {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok();
+        let opened = sealed.and_then(|sealed| self.decrypted(&sealed, binding)).map(|payload| {
             let Some((arguments, state)) = Sealed::read(&payload, now) else {
                 return Ok(None);
             };
@@ -193,8 +205,8 @@ impl SealingKeys {
         opened.unwrap_or(Ok(None))
     }
 
-    fn decrypted(&self, sealed: &str, binding: &Binding<'_>) -> Option<Vec<u8>> {
-        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+    /// Decrypts what was encrypted with one of the keys for this binding.
+    pub(crate) fn decrypted(&self, sealed: &[u8], binding: &Binding<'_>) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
         let binding = binding.bytes();
         self.all().iter().find_map(|key| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Announcer, InUse, Memory, Pool, Principal, RequestTrace};
+use domain::{Announcer, InUse, Memory, Pool, Principal, Replicas, RequestTrace};
 
 use crate::exchange::Served;
 use crate::fields::RequestFields;
@@ -11,7 +11,7 @@ use crate::message::{self, Incoming, InvalidMessage, Parsed, Request};
 use crate::reply::{LogFields, Reply};
 use crate::snapshot::ProtocolSnapshot;
 use crate::subscriptions::Subscriptions;
-use crate::{batch, dispatch, modern, version};
+use crate::{batch, dispatch, forwarding, modern, version};
 
 /// An MCP server. It has no sessions: every message stands alone, and is answered by the [`ProtocolSnapshot`] that it is given.
 pub struct McpServer {
@@ -45,6 +45,20 @@ impl McpServer {
             input_requests: Arc::new(PendingInputRequests::new(input_requests)),
             subscriptions: Arc::new(Subscriptions::new(announcer)),
         }
+    }
+
+    /// Has responses of legacy clients reach the replica that waits for them.
+    #[must_use]
+    pub fn with_replicas(self, replicas: &Arc<dyn Replicas>) -> Self {
+        self.input_requests.set_replicas(Arc::clone(replicas));
+        let (requests, subscriptions) =
+            (Arc::downgrade(&self.input_requests), Arc::clone(&self.subscriptions));
+        replicas.on_message(Box::new(move |key, message| {
+            if let Some(requests) = requests.upgrade() {
+                requests.receive(key, message, subscriptions.present_keys().as_deref());
+            }
+        }));
+        self
     }
 
     /// Judges subscriptions by another snapshot from now on. Subscribers are notified of the lists that differ for them, and
@@ -81,8 +95,18 @@ impl McpServer {
             Ok(Parsed::One(Incoming::Response { .. })) if modern::declared_by(fields) => {
                 Err(modern::refused_response())
             }
-            Ok(Parsed::One(Incoming::Response { id, result })) => version::check_header(fields)
-                .map(|()| input_requests.respond(principal, id.as_deref(), result.as_ref(), memory)),
+            Ok(Parsed::One(Incoming::Response { id, result })) => match version::check_header(fields) {
+                Ok(()) => {
+                    let respond =
+                        forwarding::respond(served, principal, id.as_deref(), result.as_ref(), memory);
+                    // In a box for the same reason.
+                    match Box::pin(respond).await {
+                        Ok(()) => Ok(()),
+                        Err(not_passed_on) => return not_passed_on.reply(),
+                    }
+                }
+                Err(failure) => Err(failure),
+            },
             // Both eras answer a notification with 202 and nothing else; none changes anything here.
             Ok(Parsed::One(Incoming::Notification)) => version::check_header(fields),
             Err(InvalidMessage { id, failure }) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use domain::{Announcer, Change};
 
+use crate::seal::SealingKeys;
 use crate::snapshot::ProtocolSnapshot;
 
 /// What every subscription of a server shares.
@@ -22,12 +23,17 @@ impl Subscriptions {
     /// Judges subscriptions by another snapshot from now on, and has each one compare the two.
     pub(crate) fn reloaded(&self, snapshot: &Arc<ProtocolSnapshot>) {
         self.replaced_by.store(Some(Arc::clone(snapshot)));
-        self.announcer.announce(&Change::Reloaded);
+        self.announcer.deliver(&Change::Reloaded);
+    }
+
+    /// Returns the sealing keys of the snapshot that replaced the first one, if one has.
+    pub(crate) fn present_keys(&self) -> Option<Arc<SealingKeys>> {
+        Some(Arc::clone(self.replaced_by.load().as_ref()?.sealing_keys()))
     }
 
     /// Ends every subscription in order.
     pub(crate) fn end(&self) {
-        self.announcer.announce(&Change::Ending);
+        self.announcer.deliver(&Change::Ending);
     }
 
     /// Returns the present snapshot if it is another one than this.

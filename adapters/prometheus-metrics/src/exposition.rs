@@ -54,6 +54,7 @@ impl Collector for Scrape {
         self.tools(&mut page)?;
         self.keys(&mut page)?;
         self.losses(&mut page)?;
+        self.redis(&mut page)?;
         self.places(&mut page)
     }
 }
@@ -148,6 +149,20 @@ impl Scrape {
         ] {
             let mut lost = page.family(name, help, None, MetricType::Counter)?;
             lost.encode_counter::<NoLabelSet, _, f64>(&count.load(Ordering::Relaxed), None)?;
+        }
+        Ok(())
+    }
+
+    fn redis(&self, page: &mut Page<'_>) -> fmt::Result {
+        if let Some(is_connected) = self.sample.redis_connected {
+            let help = "Whether Redis is there, as far as this replica can tell";
+            page.family("fastmcp_auth0_redis_connected", help, None, MetricType::Gauge)?
+                .encode_gauge(&u32::from(is_connected))?;
+        }
+        let help = "Requests that could not be counted in Redis, by what was done instead";
+        let mut requests = page.family("fastmcp_auth0_quota_not_shared", help, None, MetricType::Counter)?;
+        for (outcome, count) in self.counts.quotas_not_shared.all() {
+            counter(&mut requests, &[("outcome", &*outcome)], &count)?;
         }
         Ok(())
     }

@@ -44,6 +44,8 @@ pub struct Sample {
     pub memory_bytes: Option<InUse>,
     /// The upstreams, by their names in the configuration, and whether each is connected.
     pub upstreams: Vec<(String, bool)>,
+    /// Whether Redis is there, if it is used.
+    pub redis_connected: Option<bool>,
 }
 
 /// What is counted from the start on.
@@ -60,6 +62,7 @@ struct Counts {
     fetches_failed: AtomicU64,
     audit_events_lost: AtomicU64,
     spans_lost: AtomicU64,
+    quotas_not_shared: Table<AtomicU64>,
 }
 
 /// Answers of one class of statuses.
@@ -90,6 +93,7 @@ impl Metrics {
             fetches_failed: AtomicU64::new(0),
             audit_events_lost: AtomicU64::new(0),
             spans_lost: AtomicU64::new(0),
+            quotas_not_shared: words(),
         }))
     }
 
@@ -122,6 +126,7 @@ impl Observer for Metrics {
             }),
             Event::KeysFetched { succeeded: true } => add_one(&counts.fetched),
             Event::KeysFetched { succeeded: false } => add_one(&counts.fetches_failed),
+            Event::QuotaNotShared { outcome } => counts.quotas_not_shared.with(outcome, add_one),
             Event::AuditEventLost => add_one(&counts.audit_events_lost),
             Event::SpansLost { count } => drop(counts.spans_lost.fetch_add(count, Ordering::Relaxed)),
         }
@@ -216,6 +221,31 @@ mod tests {
         has(r#"fastmcp_auth0_http_request_duration_seconds_bucket{status_class="2xx",le="0.025"} 0"#);
         has(r#"fastmcp_auth0_http_request_duration_seconds_bucket{status_class="2xx",le="0.1"} 2"#);
         has(r#"fastmcp_auth0_http_request_duration_seconds_bucket{status_class="2xx",le="+Inf"} 2"#);
+    }
+
+    #[test]
+    fn requests_that_were_not_counted_in_redis_are_counted_by_what_was_done_instead() {
+        let metrics = metrics();
+        for outcome in ["count_here", "allow", "count_here"] {
+            metrics.observe(Event::QuotaNotShared { outcome });
+        }
+        assert_eq!(
+            lines(&metrics, "fastmcp_auth0_quota_not_shared_total{"),
+            [
+                r#"fastmcp_auth0_quota_not_shared_total{outcome="allow"} 1"#,
+                r#"fastmcp_auth0_quota_not_shared_total{outcome="count_here"} 2"#,
+            ]
+        );
+        for (redis_connected, expected) in [
+            (None, vec![]),
+            (Some(false), vec!["fastmcp_auth0_redis_connected 0"]),
+            (Some(true), vec!["fastmcp_auth0_redis_connected 1"]),
+        ] {
+            let text = metrics.render(Sample { redis_connected, ..Sample::default() }, Format::Text);
+            let lines: Vec<&str> =
+                text.lines().filter(|line| line.starts_with("fastmcp_auth0_redis")).collect();
+            assert_eq!(lines, expected);
+        }
     }
 
     #[test]

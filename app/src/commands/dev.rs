@@ -121,6 +121,7 @@ async fn serve_beside_tenant(
         tracing::warn!("{warning}");
     }
     let admin = admin::listen(&settings).await?;
+    ports.tried().await;
     let changes = Changes::of(&ports);
     let mut server = wiring::server(listener, &settings, ports.clone())?;
     if let Some(listener) = ipv6 {

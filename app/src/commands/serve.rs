@@ -94,6 +94,7 @@ async fn serve_until_stopped(
     let address = listener.address();
     let port = listener.tcp_address().map_or(settings.server.port, |address| address.port());
     let http = http_settings(&settings, port);
+    ports.tried().await;
     let changes = Changes::of(&ports);
     let mut server = wiring::server(listener, &settings, ports.clone())?;
     for listener in others {

@@ -240,15 +240,19 @@ impl Reader {
     /// may be the secret itself, in the wrong place.
     pub(super) fn secret_file_of(&mut self, key: &Key<Text>, names: &[&str]) -> Option<String> {
         let path = self.text_of(key, names)?;
-        let key = shown::key(&key.path(names));
-        match files::read(Path::new(&path), MAX_SECRET_BYTES) {
-            Ok(text) if text.trim().is_empty() => self.problem(&key, "names a file in which nothing is"),
+        self.secret_in_file(&shown::key(&key.path(names)), &path)
+    }
+
+    /// Reads the text of the file that a key names, as [`Reader::secret_file_of`] does.
+    pub(super) fn secret_in_file(&mut self, key: &str, path: &str) -> Option<String> {
+        match files::read(Path::new(path), MAX_SECRET_BYTES) {
+            Ok(text) if text.trim().is_empty() => self.problem(key, "names a file in which nothing is"),
             Ok(text) => {
-                self.stands_for(&key, &text);
+                self.stands_for(key, &text);
                 return Some(text.trim().to_owned());
             }
             Err(error) => {
-                self.problem(&key, format!("must be the path of a file with the secret; it {error}"));
+                self.problem(key, format!("must be the path of a file with the secret; it {error}"));
             }
         }
         None

@@ -17,6 +17,7 @@ pub mod log;
 pub mod managed_tenant;
 pub mod mcp;
 pub mod quota;
+pub mod redis;
 pub mod scopes;
 pub mod server;
 pub mod tls;
@@ -106,8 +107,10 @@ sections! {
     traces(mcp): Option<otlp_traces::Options>,
     /// Deviations from what the tools themselves say.
     tools(): BTreeMap<ToolName, tools::ToolRule>,
+    /// Where replicas share what they have to, if anywhere.
+    redis(mcp, limits): Option<redis_shared::Options>,
     /// How often subjects, clients, tools and addresses may ask.
-    quota(server): quota::Quota,
+    quota(server, redis): quota::Quota,
     /// Which scopes a first login asks for, and which scopes imply others.
     scopes(tools): scopes::Scopes,
     /// Other servers that are offered through this one.
@@ -180,6 +183,8 @@ mod tests {
             ("audit.to", Reload::RestartRequired),
             ("traces.sample_ratio", Reload::RestartRequired),
             ("quota.tools.\"a.b\".weight", Reload::Applied),
+            ("quota.when_redis_is_away", Reload::Applied),
+            ("redis.url", Reload::RestartRequired),
             ("tools.\"a.b\".scopes", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use domain::ToolName;
-use gcra_throttle::{Rate, Rates, ToolQuota};
+use domain::{Rate, Rates, ToolName, ToolQuota};
 use hyper_transport::{ForwardedField, IpNet, TrustedProxies};
 
 use super::context::Context;
@@ -46,6 +45,17 @@ static FORWARDED_FIELD: Key<Words<ForwardedField>> = Key::new(
     Reload::Applied,
     "the header in which those proxies say it; the other one is not read",
 );
+static WHEN_AWAY: Key<Words<WhenRedisIsAway>> = Key::new(
+    "quota.when_redis_is_away",
+    Words(&[
+        ("count_here", WhenRedisIsAway::CountHere),
+        ("allow", WhenRedisIsAway::Allow),
+        ("refuse", WhenRedisIsAway::Refuse),
+    ]),
+    Reload::Applied,
+    "with `redis.url`: what happens while it is away: each replica counts by itself, nobody is counted, or who would be counted is \
+     refused (503)",
+);
 static TOOL_SUBJECT: Key<Text> = Key::new(
     "quota.tools.NAME.subject",
     RATE,
@@ -61,8 +71,16 @@ static TOOL_WEIGHT: Key<Whole> = Key::new(
 )
 .or("1");
 
-pub(super) const KEYS: &[&Key] =
-    &[&SUBJECT, &CLIENT, &ADDRESS, &TRUSTED_PROXIES, &FORWARDED_FIELD, &TOOL_SUBJECT, &TOOL_WEIGHT];
+pub(super) const KEYS: &[&Key] = &[
+    &SUBJECT,
+    &CLIENT,
+    &ADDRESS,
+    &TRUSTED_PROXIES,
+    &FORWARDED_FIELD,
+    &WHEN_AWAY,
+    &TOOL_SUBJECT,
+    &TOOL_WEIGHT,
+];
 
 /// How often subjects, clients, tools and addresses may ask.
 #[derive(Debug, Clone, Default)]
@@ -71,9 +89,28 @@ pub struct Quota {
     pub rates: Rates,
     /// Who is believed what it says of a client's address.
     pub trusted_proxies: TrustedProxies,
+    /// What happens to requests that can't be counted together with those of other replicas.
+    pub when_redis_is_away: WhenRedisIsAway,
 }
 
-pub(super) fn read(read: &mut Reader, context: &Context<'_>, server: &Server) -> Quota {
+/// What happens while Redis is away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenRedisIsAway {
+    /// Each replica counts by itself.
+    #[default]
+    CountHere,
+    /// Nobody is counted.
+    Allow,
+    /// Whoever would be counted is refused.
+    Refuse,
+}
+
+pub(super) fn read(
+    read: &mut Reader,
+    context: &Context<'_>,
+    server: &Server,
+    redis: &Option<redis_shared::Options>,
+) -> Quota {
     let [subject, client, address] = [&SUBJECT, &CLIENT, &ADDRESS]
         .map(|key| read.text_of(key, &[]).and_then(|text| rate(read, key.name, &text)));
     let trusted_proxies = trusted_proxies(read);
@@ -86,7 +123,11 @@ pub(super) fn read(read: &mut Reader, context: &Context<'_>, server: &Server) ->
                 .to_owned(),
         );
     }
-    Quota { rates: Rates { subject, client, address, tools }, trusted_proxies }
+    let when_redis_is_away = read.choice(&WHEN_AWAY).unwrap_or_default();
+    if redis.is_none() && when_redis_is_away != WhenRedisIsAway::default() {
+        read.warn(WHEN_AWAY.name, "does nothing without redis.url".to_owned());
+    }
+    Quota { rates: Rates { subject, client, address, tools }, trusted_proxies, when_redis_is_away }
 }
 
 fn rate(read: &mut Reader, key: &str, text: &str) -> Option<Rate> {
