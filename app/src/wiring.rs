@@ -277,12 +277,20 @@ impl Ports {
             None => Arc::new(NoopAuditor),
         };
         let traces = settings.traces.as_ref().map(|options| OtlpTraces::start(options, &observer));
-        let tracer = traces.clone().map(|traces| Arc::new(traces) as Arc<dyn Tracer>);
         let redis =
             settings.redis.clone().map(|options| Redis::start(options, Arc::clone(&clock))).transpose()?;
         let replicas = redis.clone().map(|redis| Arc::new(redis) as _);
-        let ports = Self::new(verifier, clock, offer);
-        Ok(Self { observer, auditor, tracer, metrics, audit_log, traces, redis, replicas, ..ports })
+        Ok(Self {
+            observer,
+            redis,
+            replicas,
+            auditor,
+            tracer: traces.clone().map(|traces| Arc::new(traces) as Arc<dyn Tracer>),
+            metrics,
+            audit_log,
+            traces,
+            ..Self::new(verifier, clock, offer)
+        })
     }
 
     /// Completes once it was tried to reach what replicas share, so that the first requests find it.
