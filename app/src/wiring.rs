@@ -397,6 +397,7 @@ pub fn snapshot(
 pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     let catalog = without_switched_off(settings, ports.offer.catalog()?);
     let scopes = scopes(settings, &catalog)?;
+    let rules = settings.rules.access(&settings.identity_provider);
     let tokens = settings.token_policy();
     let throttle = ports.throttle.clone().or_else(|| quotas(settings, &ports));
     Ok(Service {
@@ -407,10 +408,11 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         throttle,
         auditor: ports.auditor,
         tracer: ports.tracer,
-        policy_version: PolicyVersion::of(&tokens, &catalog, &scopes),
+        policy_version: PolicyVersion::of(&tokens, &catalog, &scopes, rules.as_deref()),
         tokens,
         catalog,
         scopes,
+        rules,
         tool_deadline: settings.limits.tool_deadline,
     })
 }
@@ -441,13 +443,14 @@ pub fn without_switched_off(settings: &Settings, catalog: Catalog) -> Catalog {
     Catalog { tools, ..catalog }
 }
 
-/// Returns every scope that something on offer asks for.
+/// Returns every scope that something on offer asks for, or that exempts from a rule.
 #[must_use]
 pub fn asked_scopes(settings: &Settings, catalog: &Catalog) -> ScopeSet {
-    catalog.asked_scopes(|spec| {
+    let asked = catalog.asked_scopes(|spec| {
         let configured = settings.tools.get(&spec.name).and_then(|rule| rule.scopes.as_ref());
         configured.unwrap_or(&spec.scopes)
-    })
+    });
+    asked.union(&settings.rules.exempting_scopes())
 }
 
 /// Creates the policy of scopes: which each operation needs, and which challenges and metadata name.
@@ -457,7 +460,8 @@ pub fn asked_scopes(settings: &Settings, catalog: &Catalog) -> ScopeSet {
 pub fn scopes(settings: &Settings, catalog: &Catalog) -> anyhow::Result<ScopePolicy> {
     let rules = rules(settings, &catalog.tools);
     let policy = ScopePolicy::new(rules, catalog, &settings.scopes.hierarchy, settings.scopes.login.clone());
-    policy.context("the tools' rules do not fit")
+    let policy = policy.context("the tools' rules do not fit")?;
+    Ok(policy.knowing(&settings.rules.exempting_scopes()))
 }
 
 /// Returns the scopes that each tool needs: the configured ones, or else its own. The rules of tools that are switched off do

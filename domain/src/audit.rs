@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
 use crate::policy::ScopePolicy;
 use crate::principal::{Principal, ScopeAuthority, TokenPolicy};
+use crate::rules::AccessRules;
 use crate::scope::{Scope, ScopeSet};
 use crate::time::UnixMillis;
 
@@ -59,6 +60,10 @@ pub struct Decision<'d> {
     pub refused: Option<&'static str>,
     /// The scopes that it takes.
     pub needed: Option<&'d ScopeSet>,
+    /// The names of the rules that refuse it.
+    pub rules: &'d [Arc<str>],
+    /// The names of the rules in shadow mode that would refuse it.
+    pub would_refuse: &'d [Arc<str>],
     /// The version of the rules that decided.
     pub policy: &'d PolicyVersion,
 }
@@ -93,10 +98,15 @@ impl Auditor for NoopAuditor {
 pub struct PolicyVersion(String);
 
 impl PolicyVersion {
-    /// Returns the version of rules: when a token is accepted, which scopes imply others, and which scopes each tool, resource,
-    /// prompt and method takes.
+    /// Returns the version of rules: when a token is accepted, which scopes imply others, which scopes each tool, resource,
+    /// prompt and method takes, and which rules there are beyond scopes.
     #[must_use]
-    pub fn of(tokens: &TokenPolicy, catalog: &Catalog, scopes: &ScopePolicy) -> Self {
+    pub fn of(
+        tokens: &TokenPolicy,
+        catalog: &Catalog,
+        scopes: &ScopePolicy,
+        access: Option<&dyn AccessRules>,
+    ) -> Self {
         let tools = catalog.tools.specs().map(|spec| {
             let required = scopes.required(&spec.name).map(sorted);
             (spec.name.as_str().to_owned(), required)
@@ -110,7 +120,7 @@ impl PolicyVersion {
             (scope.as_str(), broader)
         });
         // A list, and maps in alphabetical order: one text for equal rules.
-        let rules = json!([
+        let mut rules = json!([
             tokens.token_types,
             tokens.issuers,
             texts(&tokens.resources),
@@ -128,6 +138,9 @@ impl PolicyVersion {
             prompts.collect::<BTreeMap<_, _>>(),
             methods.collect::<BTreeMap<_, _>>(),
         ]);
+        if let (Value::Array(rules), Some(access)) = (&mut rules, access) {
+            rules.push(access.document());
+        }
         let digest = digest(&SHA256, rules.to_string().as_bytes());
         let first = digest.as_ref().iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
         Self(format!("{first:016x}"))

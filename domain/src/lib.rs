@@ -6,7 +6,7 @@
 //! 2. [`TokenPolicy::admit`] judges the claims at the [`Clock`]'s (a port) present time. A [`Principal`] cannot be had
 //!    any other way.
 //! 3. [`ScopePolicy::permit`] compares the principal's [`ScopeSet`], and what that implies by the [`ScopeHierarchy`], with
-//!    what a tool requires.
+//!    what a tool requires; [`AccessRules`] (a port), if there are any, may refuse what that permits.
 //! 4. A [`DynTool`] (a port) from the [`Catalog`] runs, or a [`Resource`], a [`Prompt`] or a [`Method`] (ports, too).
 //!
 //! [`Service`] is the one door to all of it. This crate does no I/O and knows no HTTP, no JSON-RPC and no Auth0.
@@ -35,6 +35,7 @@ pub mod quota;
 pub mod raw;
 pub mod replicas;
 pub mod resource;
+pub mod rules;
 pub mod schema;
 pub mod scope;
 pub mod service;
@@ -76,6 +77,10 @@ pub use replicas::{MessageReceiver, ReplicaId, Replicas, Unreachable};
 pub use resource::{
     Address, ReadCall, ReadError, ReadResourceResult, Resource, ResourceSpec, ResourceSpecError, UriTemplate,
     Watch,
+};
+pub use rules::{
+    AccessRequest, AccessRules, Denial, Judged, LoginDemand, Refused, Remedy, RuleDenied, RuleJudgment, StepUp,
+    Target, Unmet,
 };
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};

@@ -40,6 +40,13 @@ pub enum Event<'e> {
         /// How long it ran.
         took: Duration,
     },
+    /// A rule refused a request, or would have.
+    RuleRefused {
+        /// The rule's name.
+        rule: &'e str,
+        /// Whether it is in shadow mode, so that the request went on.
+        is_shadow: bool,
+    },
     /// The issuer's keys were fetched, or could not be.
     KeysFetched {
         /// Whether they were.

@@ -124,6 +124,13 @@ impl ScopePolicy {
         catalog.specs().map(|spec| (spec.name.clone(), spec.scopes.clone())).collect()
     }
 
+    /// Counts scopes as known that nothing in the catalog asks for, such as those that exempt from a rule.
+    #[must_use]
+    pub fn knowing(mut self, scopes: &ScopeSet) -> Self {
+        self.known.extend(scopes.iter().cloned());
+        self
+    }
+
     /// Checks that a principal may call a tool.
     ///
     /// # Errors
@@ -154,13 +161,18 @@ impl ScopePolicy {
         if principal.holds_all(required) {
             return Ok(());
         }
-        let held = principal.scopes().iter().filter(|scope| self.known.contains(scope)).cloned().collect();
         Err(Denied {
             required: required.clone(),
             missing: principal.missing(required),
-            held,
+            held: self.held(principal),
             to_request: required.clone(),
         })
+    }
+
+    /// Returns the token's scopes that this server knows, in the token's order.
+    #[must_use]
+    pub fn held(&self, principal: &Principal) -> ScopeSet {
+        principal.scopes().iter().filter(|scope| self.known.contains(scope)).cloned().collect()
     }
 
     /// Returns the scopes that a first login asks for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,12 +18,13 @@ use crate::context::{Cancellation, Context, Feedback};
 use crate::input::{ClientCapabilities, InputResponses, Message, Outcome};
 use crate::method::{MethodCall, MethodError};
 use crate::observer::{Event, Observer};
-use crate::policy::{Denied, ScopePolicy};
+use crate::policy::ScopePolicy;
 use crate::pool::Exhausted;
 use crate::principal::{Principal, Rejection, TokenPolicy};
 use crate::prompt::{PromptArgument, PromptCall, PromptSpec};
 use crate::provider::Provider;
 use crate::resource::{Address, ReadCall, ReadError, ResourceSpec, Watch};
+use crate::rules::{self, AccessRequest, AccessRules, Denial, Judged, Target};
 use crate::scope::ScopeSet;
 use crate::throttle::{Operation, Throttle};
 use crate::time::Clock;
@@ -54,6 +55,8 @@ pub struct Service {
     pub catalog: Catalog,
     /// The scopes that they require.
     pub scopes: ScopePolicy,
+    /// Rules beyond scopes; `None`: there are none.
+    pub rules: Option<Arc<dyn AccessRules>>,
     /// The maximum duration of one call.
     pub tool_deadline: Duration,
     /// What [`Service::ready`] asks beside the verifier.
@@ -104,9 +107,9 @@ pub enum CallError {
     /// No method of the server's own has that name.
     #[error("there is no method of that name")]
     UnknownMethod,
-    /// The token lacks scopes.
+    /// The token lacks scopes, or a rule refuses.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denied(#[from] Denial),
     /// It is permitted, but the decision can't be kept, and nothing may be done without.
     #[error("the server can't write its audit log at the moment; try again")]
     NotAudited,
@@ -136,7 +139,7 @@ impl CallError {
             Self::UnknownResource => "unknown_resource",
             Self::UnknownPrompt => "unknown_prompt",
             Self::UnknownMethod => "method_not_found",
-            Self::Denied(_) => "insufficient_scope",
+            Self::Denied(denial) => denial.code(),
             Self::NotAudited => "audit_unavailable",
             Self::InvalidArguments(_) => "invalid_arguments",
             Self::Failed(_) => "tool_failed",
@@ -231,9 +234,9 @@ impl Service {
     /// Calls a tool. `arguments` is called only once the call is permitted.
     ///
     /// # Errors
-    /// [`CallError`], or that of `arguments`. Scopes are judged before arguments: a caller that is denied learns nothing of
-    /// them.
-    pub async fn call<E: From<CallError>>(
+    /// [`CallError`], or that of `arguments`. Scopes are judged before arguments, and so are rules on anything else: a caller that
+    /// is denied learns nothing of them.
+    pub async fn call<E: From<CallError> + Send>(
         &self,
         request: &RequestContext<'_>,
         name: &str,
@@ -244,10 +247,17 @@ impl Service {
         };
         let tool = &entry.spec.name;
         let policy = request.span.child(POLICY);
-        let permit = self.scopes.permit(request.principal, tool).map(drop);
-        let asked = Asked::of(TOOLS_CALL, tool.as_str(), self.scopes.required(tool));
-        self.decide(request, policy, asked, permit).await?;
-        let arguments = entry.spec.input.fit(arguments()?).map_err(CallError::InvalidArguments)?;
+        let (target, needed) = (Target::Tool(tool.as_str()), self.scopes.required(tool));
+        let mut judged = self.judge(request.principal, target, needed, None);
+        let fitted = match &judged.denial {
+            Some(denial) => Err(CallError::Denied(denial.clone()).into()),
+            None => fitted(entry, arguments),
+        };
+        if let (Ok(arguments), false) = (&fitted, judged.undecided.is_empty()) {
+            judged = self.judge(request.principal, target, needed, Some(arguments));
+        }
+        self.decide(request, policy, Asked::of(TOOLS_CALL, target.name(), needed), judged).await?;
+        let arguments = fitted?;
         let mut run = ToolRun::begin(self, &entry.spec.name);
         let mut span = request.span.child("tool");
         span.set("gen_ai.tool.name", tool.as_str());
@@ -288,7 +298,7 @@ impl Service {
         let Some((spec, resource)) = self.catalog.resources.at(uri) else {
             return Err(self.unknown(request, RESOURCES_READ, CallError::UnknownResource).await);
         };
-        self.check(request, RESOURCES_READ, spec.address.as_str(), &spec.scopes).await?;
+        self.check(request, RESOURCES_READ, Target::Resource(spec.address.as_str()), &spec.scopes).await?;
         let variables = match &spec.address {
             Address::Template(template) => template.variables(uri).unwrap_or_default(),
             Address::Uri(_) => BTreeMap::new(),
@@ -317,7 +327,7 @@ impl Service {
         let Some((spec, prompt)) = self.catalog.prompts.named(name) else {
             return Err(self.unknown(request, PROMPTS_GET, CallError::UnknownPrompt).await.into());
         };
-        self.check(request, PROMPTS_GET, &spec.name, &spec.scopes).await?;
+        self.check(request, PROMPTS_GET, Target::Prompt(&spec.name), &spec.scopes).await?;
         let arguments = &arguments()?;
         let missing =
             |argument: &&PromptArgument| argument.required && !arguments.contains_key(&argument.name);
@@ -344,7 +354,7 @@ impl Service {
         params: impl FnOnce() -> Result<Map<String, Value>, E> + Send,
     ) -> Result<Outcome<Map<String, Value>>, E> {
         let (spec, method) = self.catalog.methods.named(name).ok_or(CallError::UnknownMethod)?;
-        self.check(request, spec.name(), spec.name(), &spec.scopes).await?;
+        self.check(request, spec.name(), Target::Method(spec.name()), &spec.scopes).await?;
         let params = &params()?;
         let span = request.span.child("method");
         let watch = CancelOnDrop::default();
@@ -374,7 +384,7 @@ impl Service {
                 let Some((spec, prompt)) = self.catalog.prompts.named(name) else {
                     return Err(self.unknown(request, COMPLETE, CallError::UnknownPrompt).await);
                 };
-                self.check(request, COMPLETE, &spec.name, &spec.scopes).await?;
+                self.check(request, COMPLETE, Target::Prompt(&spec.name), &spec.scopes).await?;
                 let span = request.span.child(COMPLETION);
                 let context = self.context(request, &watch, &span);
                 let completed = self.bounded(prompt.complete(context, argument, typed)).await;
@@ -384,7 +394,7 @@ impl Service {
                 let Some((spec, resource)) = self.catalog.resources.with_template(template) else {
                     return Err(self.unknown(request, COMPLETE, CallError::UnknownResource).await);
                 };
-                self.check(request, COMPLETE, spec.address.as_str(), &spec.scopes).await?;
+                self.check(request, COMPLETE, Target::Resource(spec.address.as_str()), &spec.scopes).await?;
                 let span = request.span.child(COMPLETION);
                 let context = self.context(request, &watch, &span);
                 let completed = self.bounded(resource.complete(context, argument, typed)).await;
@@ -426,7 +436,7 @@ impl Service {
     ) {
         if self.auditor.is_on() {
             let target = operation.tool.map(ToolName::as_str);
-            let asked = Asked { method: operation.method, target, needed: None };
+            let asked = Asked { method: operation.method, target, ..Asked::default() };
             let who = (Some(principal), principal.resource());
             let decision = self.decision(request_id, who, asked, Some(exhausted.code()));
             // It stays refused.
@@ -434,17 +444,30 @@ impl Service {
         }
     }
 
-    /// Decides whether a principal may have what is on offer, by the scopes that it takes.
+    /// Judges whether a principal may have what needs these scopes, and keeps nothing.
+    fn judge(
+        &self,
+        principal: &Principal,
+        target: Target<'_>,
+        needed: Option<&ScopeSet>,
+        arguments: Option<&Value>,
+    ) -> Judged {
+        let now = self.clock.now().seconds();
+        let request = AccessRequest { principal, is_token_whole: true, target, arguments, now };
+        rules::judge(&self.scopes, self.rules.as_deref(), needed, &request)
+    }
+
+    /// Decides whether a principal may have what is on offer, by the scopes that it takes and by rules.
     async fn check(
         &self,
         request: &RequestContext<'_>,
         method: &str,
-        target: &str,
+        target: Target<'_>,
         needed: &ScopeSet,
     ) -> Result<(), CallError> {
         let policy = request.span.child(POLICY);
-        let verdict = self.scopes.check(request.principal, needed);
-        self.decide(request, policy, Asked::of(method, target, Some(needed)), verdict).await
+        let judged = self.judge(request.principal, target, Some(needed), None);
+        self.decide(request, policy, Asked::of(method, target.name(), Some(needed)), judged).await
     }
 
     /// Keeps that something is asked for that is not on offer, and returns its error.
@@ -459,9 +482,19 @@ impl Service {
         request: &RequestContext<'_>,
         policy: Span,
         asked: Asked<'_>,
-        verdict: Result<(), Denied>,
+        judged: Judged,
     ) -> Result<(), CallError> {
-        let verdict = verdict.map_err(CallError::from);
+        let refusing = judged.denial.as_ref().map_or(&[][..], Denial::rules);
+        for (rules, is_shadow) in [(refusing, false), (&judged.would_refuse, true)] {
+            for rule in rules {
+                self.observer.observe(Event::RuleRefused { rule, is_shadow });
+            }
+        }
+        if !judged.would_refuse.is_empty() {
+            let _ = request.would_refuse.set(judged.would_refuse.clone());
+        }
+        let asked = Asked { would_refuse: &judged.would_refuse, ..asked };
+        let verdict = judged.denial.map_or(Ok(()), |denial| Err(denial.into()));
         ended(policy, self.account(request.principal, request.request_id, asked, verdict).await)
     }
 
@@ -478,7 +511,8 @@ impl Service {
         }
         let refused = verdict.as_ref().err().map(CallError::code);
         let who = (Some(principal), principal.resource());
-        let decision = self.decision(request_id, who, asked, refused);
+        let rules = if let Err(CallError::Denied(denial)) = &verdict { denial.rules() } else { &[] };
+        let decision = Decision { rules, ..self.decision(request_id, who, asked, refused) };
         let recorded = self.recorded(self.auditor.record(&decision)).await;
         verdict?;
         recorded.map_err(|NotRecorded| CallError::NotAudited)
@@ -488,11 +522,23 @@ impl Service {
         &'d self,
         request_id: &'d str,
         (principal, audience): (Option<&'d Principal>, &'d str),
-        Asked { method, target, needed }: Asked<'d>,
+        Asked { method, target, needed, would_refuse }: Asked<'d>,
         refused: Option<&'static str>,
     ) -> Decision<'d> {
         let (at, policy) = (self.clock.now(), &self.policy_version);
-        Decision { at, request_id, principal, audience, method, target, refused, needed, policy }
+        Decision {
+            at,
+            request_id,
+            principal,
+            audience,
+            method,
+            target,
+            refused,
+            needed,
+            rules: &[],
+            would_refuse,
+            policy,
+        }
     }
 
     async fn recorded(&self, recording: Recording) -> Result<(), NotRecorded> {
@@ -535,6 +581,14 @@ impl Service {
             Either::Right(((), _)) => Err(CallError::DeadlineExceeded(self.tool_deadline)),
         }
     }
+}
+
+/// Returns a call's arguments as its tool gets them.
+fn fitted<E: From<CallError>>(
+    entry: &CatalogEntry,
+    arguments: impl FnOnce() -> Result<Value, E>,
+) -> Result<Value, E> {
+    entry.spec.input.fit(arguments()?).map_err(|text| CallError::InvalidArguments(text).into())
 }
 
 /// Input that is required is an outcome, in whichever way it was asked for.
@@ -586,11 +640,12 @@ struct Asked<'a> {
     /// As the catalog names it.
     target: Option<&'a str>,
     needed: Option<&'a ScopeSet>,
+    would_refuse: &'a [Arc<str>],
 }
 
 impl<'a> Asked<'a> {
     const fn of(method: &'a str, target: &'a str, needed: Option<&'a ScopeSet>) -> Self {
-        Self { method: Some(method), target: Some(target), needed }
+        Self { method: Some(method), target: Some(target), needed, would_refuse: &[] }
     }
 }
 
@@ -612,6 +667,8 @@ pub struct RequestContext<'a> {
     pub feedback: &'a dyn Feedback,
     /// The request's span.
     pub span: &'a Span,
+    /// Is told the names of the rules in shadow mode that would refuse the request, if there are any.
+    pub would_refuse: &'a OnceLock<Vec<Arc<str>>>,
 }
 
 /// The prompt or template whose argument is being completed (`PromptReference` and `ResourceTemplateReference` in MCP's

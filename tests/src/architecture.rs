@@ -28,6 +28,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-verifier",
         "fastmcp-auth0-system-clock",
         "fastmcp-auth0-prometheus-metrics",
+        "fastmcp-auth0-access-rules",
         "fastmcp-auth0-gcra-throttle",
         "fastmcp-auth0-redis-shared",
         "fastmcp-auth0-admin-http",
@@ -72,6 +73,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ),
         ("fastmcp-auth0-system-clock", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-prometheus-metrics", BTreeSet::from(["fastmcp-auth0-domain"])),
+        // The last one for its tests alone.
+        ("fastmcp-auth0-access-rules", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
         ("fastmcp-auth0-gcra-throttle", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-redis-shared", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),

@@ -174,7 +174,7 @@ async fn a_missing_scope_is_403_with_every_scope_that_the_tool_needs() {
         answer.header("www-authenticate"),
         format!(
             "Bearer error=\"insufficient_scope\", \
-             error_description=\"the token lacks scopes that this tool needs: tool:greet extra\", \
+             error_description=\"the token lacks scopes that this needs: tool:greet extra\", \
              scope=\"tool:whoami tool:greet extra\", resource_metadata=\"{METADATA}\""
         )
     );
@@ -182,7 +182,7 @@ async fn a_missing_scope_is_403_with_every_scope_that_the_tool_needs() {
         answer.json(),
         json!({
             "error": "insufficient_scope",
-            "error_description": "the token lacks scopes that this tool needs: tool:greet extra",
+            "error_description": "the token lacks scopes that this needs: tool:greet extra",
             "scope": "tool:whoami tool:greet extra",
         })
     );

@@ -60,6 +60,12 @@ impl Choices {
         self
     }
 
+    /// Adds the text of a configuration file.
+    pub fn text(mut self, text: &str) -> Self {
+        self.sources = self.sources.text("test.toml", text);
+        self
+    }
+
     /// Listens elsewhere than on a free port.
     pub fn on(self, listener: Listener) -> Self {
         Self { listener: Some(listener), ..self }

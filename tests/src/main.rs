@@ -50,6 +50,7 @@ mod quota;
 mod real_clients;
 mod replicas;
 mod restart;
+mod rules;
 mod scopes;
 mod streams;
 mod tenant;

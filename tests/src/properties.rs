@@ -67,9 +67,10 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
         throttle: None,
         auditor: Arc::new(NoopAuditor),
         tracer: None,
-        policy_version: PolicyVersion::of(&settings.token_policy(), &catalog, &scopes),
+        policy_version: PolicyVersion::of(&settings.token_policy(), &catalog, &scopes, None),
         tokens: settings.token_policy(),
         scopes,
+        rules: None,
         catalog,
         tool_deadline: settings.limits.tool_deadline,
         providers: Vec::new(),
@@ -222,9 +223,10 @@ proptest! {
             let reply = ask(&server, &granted, era, "tools/call", json!({"name": name}), ("1", "1"));
             match reply.status {
                 Status::Ok => prop_assert!(is_listed, "{} was called unlisted", name),
-                Status::Denied(denied) => {
+                Status::Denied(denial) => {
+                    let denied = denial.lacking().unwrap();
                     prop_assert!(!is_listed && !denied.missing.is_empty(), "{} is listed and refused", name);
-                    prop_assert_eq!(denied.required, set(rule));
+                    prop_assert_eq!(&denied.required, &set(rule));
                     // What a legacy client asks for, or a modern one asks for besides what it has, is enough.
                     let asked: Vec<&str> = denied.to_request.iter().map(Scope::as_str).chain(granted.iter().copied()).collect();
                     prop_assert!(self::listed(&server, &asked, era).iter().any(|it| it == name));

@@ -1,5 +1,7 @@
 //! A decision as a line of JSON.
 
+use std::sync::Arc;
+
 use domain::{Decision, Principal, Scope, ScopeSet};
 use serde::{Serialize, Serializer};
 
@@ -30,6 +32,10 @@ struct Line<'d> {
     scopes_missing: Option<Scopes<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes_held: Option<Scopes<'d>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<Names<'d>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_refuse: Option<Names<'d>>,
     policy: &'d str,
 }
 
@@ -52,6 +58,8 @@ pub(crate) fn line(decision: &Decision<'_>) -> Vec<u8> {
         scopes_needed: decision.needed.map(Scopes),
         scopes_missing: (!missing.is_empty()).then_some(Scopes(&missing)),
         scopes_held: principal.map(|principal| Scopes(principal.scopes())),
+        rules: (!decision.rules.is_empty()).then_some(Names(decision.rules)),
+        would_refuse: (!decision.would_refuse.is_empty()).then_some(Names(decision.would_refuse)),
         policy: decision.policy.as_str(),
     };
     // Texts: rendering them can't fail.
@@ -67,5 +75,14 @@ struct Scopes<'d>(&'d ScopeSet);
 impl Serialize for Scopes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(Scope::as_str))
+    }
+}
+
+/// A list of names of rules.
+struct Names<'d>(&'d [Arc<str>]);
+
+impl Serialize for Names<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(AsRef::<str>::as_ref))
     }
 }

@@ -167,6 +167,8 @@ fn decision<'d>(principal: Option<&'d Principal>, policy: &'d domain::PolicyVers
         target: None,
         refused: Some("no_token"),
         needed: None,
+        rules: &[],
+        would_refuse: &[],
         policy,
     }
 }
@@ -267,5 +269,5 @@ fn policy() -> domain::PolicyVersion {
     let catalog = domain::Catalog::default();
     let scopes =
         domain::ScopePolicy::new([], &catalog, &tokens().hierarchy, domain::LoginScopes::All).unwrap();
-    domain::PolicyVersion::of(&tokens(), &catalog, &scopes)
+    domain::PolicyVersion::of(&tokens(), &catalog, &scopes, None)
 }

@@ -57,11 +57,17 @@ impl IdentityProvider for Auth0 {
         true
     }
 
+    /// Clients that registered themselves have ids that begin so, unless the tenant's security mode for them is permissive.
+    fn is_third_party(&self, client_id: &str) -> bool {
+        ["tpc_", "https://", "http://"].iter().any(|beginning| client_id.starts_with(beginning))
+    }
+
     fn hints(&self) -> Hints {
         Hints {
             audience: "API's identifier in Auth0",
             refresh_tokens: "allow offline access in the API's settings in Auth0",
             openid_scopes: ", and Auth0 gives it to no client that registered itself",
+            login_claims: "Auth0 has neither auth_time nor acr in access tokens: have an Action set a custom claim, and name that",
         }
     }
 }

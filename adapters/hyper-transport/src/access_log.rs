@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    BearerToken, Denied, Event, Observer, Principal, RequestTrace, Scope, Service, ToolName, UnverifiedClaims,
+    BearerToken, Denial, Event, Observer, Principal, RequestTrace, Scope, Service, ToolName, UnverifiedClaims,
 };
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
@@ -136,7 +136,7 @@ impl Record {
             Cause::Unspecific => return,
             Cause::Host => Details { host: host(request), ..Details::default() },
             Cause::Origin => Details { origin: header(&request.headers, &ORIGIN), ..Details::default() },
-            Cause::Scopes(denied) => Details::denied(denied, self.principal.as_ref()),
+            Cause::Denied(denial) => Details::denied(denial, self.principal.as_ref()),
             Cause::Token => match bearer_token(&request.headers) {
                 Ok(Some(token)) => Details::unverified(&token, service),
                 _ => return,
@@ -152,6 +152,7 @@ impl Record {
         self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, is_stream, took });
         let principal = self.principal.as_ref();
         let trace = self.trace.as_deref().and_then(RequestTrace::context);
+        let [rules, would_refuse] = [&self.protocol.rules, &self.protocol.would_refuse].map(|names| names_list(names));
         let none = Details::default();
         let details = self.details.as_deref().unwrap_or(&none);
         macro_rules! line {
@@ -174,6 +175,8 @@ impl Record {
                     origin = details.origin.as_deref(),
                     held_scopes = details.held_scopes.as_ref().map(display),
                     missing_scopes = details.missing_scopes.as_ref().map(display),
+                    rules = rules.as_ref().map(display),
+                    would_refuse = would_refuse.as_ref().map(display),
                     unverified_iss = details.unverified_iss.as_deref(),
                     unverified_aud = details.unverified_aud.as_ref().map(display),
                     unverified_kid = details.unverified_kid.as_deref(),
@@ -196,8 +199,9 @@ impl Drop for Record {
 }
 
 impl Details {
-    /// Returns held and missing scopes. Those that this server knows come first, since a list may be cut.
-    fn denied(denied: &Denied, principal: Option<&Principal>) -> Self {
+    /// Returns held and missing scopes, if any are missing. Those that this server knows come first, since a list may be cut.
+    fn denied(denial: &Denial, principal: Option<&Principal>) -> Self {
+        let Some(denied) = denial.lacking() else { return Self::default() };
         let held =
             principal.map(|principal| list(denied.held.union(principal.scopes()).iter().map(Scope::as_str)));
         let missing = list(denied.missing.iter().map(Scope::as_str));
@@ -233,6 +237,11 @@ fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 fn without_user(text: &str) -> &str {
     text.rsplit_once('@').map_or(text, |(_, rest)| rest)
+}
+
+/// Returns the names of rules as such a list; nothing if there are none.
+fn names_list(names: &[Arc<str>]) -> Option<String> {
+    (!names.is_empty()).then(|| list(names.iter().map(AsRef::as_ref)))
 }
 
 /// Returns a list as JSON, which is a list in a JSON log and readable in any.

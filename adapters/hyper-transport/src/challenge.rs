@@ -1,6 +1,6 @@
-//! `WWW-Authenticate` values (RFC 6750 section 3, RFC 9728 section 5.1), without any text of a client's.
+//! `WWW-Authenticate` values (RFC 6750 section 3, RFC 9470 section 3, RFC 9728 section 5.1), without any text of a client's.
 
-use domain::ScopeSet;
+use domain::{LoginDemand, ScopeSet};
 use hyper::header::HeaderValue;
 
 use crate::problem::{Cause, ErrorFacts};
@@ -20,23 +20,34 @@ impl Challenges {
 
     /// Returns the challenge to a request without credentials, which has no `error` (RFC 6750 section 3.1).
     pub(crate) fn login(&self) -> HeaderValue {
-        self.render(None, &self.scopes)
+        self.render(None, &self.scopes, None)
     }
 
     /// Returns the challenge with an error, and with the scopes that the client is to ask for.
     pub(crate) fn error(&self, facts: &ErrorFacts<'_>) -> HeaderValue {
-        let scopes = match facts.cause {
-            Cause::Scopes(denied) => &denied.to_request,
-            Cause::Unspecific | Cause::Host | Cause::Origin | Cause::Token => &self.scopes,
+        let (scopes, login) = match facts.cause {
+            Cause::Denied(denial) => (denial.to_request(), denial.login()),
+            Cause::Unspecific | Cause::Host | Cause::Origin | Cause::Token => (None, None),
         };
-        self.render(Some((facts.error, &facts.description)), scopes)
+        self.render(Some((facts.error, &facts.description)), scopes.unwrap_or(&self.scopes), login)
     }
 
-    fn render(&self, error: Option<(&str, &str)>, scopes: &ScopeSet) -> HeaderValue {
-        let mut parameters = Vec::with_capacity(4);
+    fn render(
+        &self,
+        error: Option<(&str, &str)>,
+        scopes: &ScopeSet,
+        login: Option<&LoginDemand>,
+    ) -> HeaderValue {
+        let mut parameters = Vec::with_capacity(6);
         if let Some((error, description)) = error {
             parameters.push(format!("error={}", quoted(error)));
             parameters.push(format!("error_description={}", quoted(description)));
+        }
+        if let Some(max_age) = login.and_then(|login| login.max_age) {
+            parameters.push(format!("max_age=\"{}\"", max_age.as_secs()));
+        }
+        if let Some(login) = login.filter(|login| !login.acr_values.is_empty()) {
+            parameters.push(format!("acr_values={}", quoted(&login.acr_values.join(" "))));
         }
         if !scopes.is_empty() {
             parameters.push(format!("scope={}", quoted(&scopes.to_string())));

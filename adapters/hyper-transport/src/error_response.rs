@@ -27,7 +27,7 @@ struct ErrorBody<'a> {
 /// Returns the response, challenge included.
 pub(crate) fn error_response(facts: &ErrorFacts<'_>, challenges: &Challenges) -> Response<AnswerBody> {
     let scope = match facts.cause {
-        Cause::Scopes(denied) => Some(denied.to_request.to_string()),
+        Cause::Denied(denial) => denial.to_request().map(ToString::to_string),
         Cause::Unspecific | Cause::Host | Cause::Origin | Cause::Token => None,
     };
     let body = ErrorBody { error: facts.error, error_description: &facts.description, scope };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use domain::{Allowance, AuthError, Denied, Exhausted};
+use domain::{Allowance, AuthError, Denial, Exhausted};
 use hyper::StatusCode;
 
 /// Why a request is refused. None repeats what the client sent.
@@ -33,7 +33,7 @@ pub(crate) enum Problem {
     BadCoding,
     BadAuthorization,
     Unauthenticated(AuthError),
-    Denied(Denied),
+    Denied(Denial),
     /// A limit is reached: of the server (503), or of this subject or client (429).
     Exhausted(Exhausted),
     /// The connection's client has yet to take earlier answers.
@@ -84,7 +84,7 @@ pub(crate) enum Cause<'p> {
     Host,
     Origin,
     Token,
-    Scopes(&'p Denied),
+    Denied(&'p Denial),
 }
 
 /// When to try again, where the server knows no time.
@@ -209,13 +209,7 @@ impl Problem {
             .with_reason("bad_authorization")
             .with_header(ErrorHeader::ErrorChallenge),
             Self::Unauthenticated(error) => unauthenticated(error),
-            Self::Denied(denied) => ErrorFacts::new(
-                StatusCode::FORBIDDEN,
-                "insufficient_scope",
-                format!("the token lacks scopes that this tool needs: {}", denied.missing),
-            )
-            .caused_by(Cause::Scopes(denied))
-            .with_header(ErrorHeader::ErrorChallenge),
+            Self::Denied(denial) => denied(denial),
             Self::Exhausted(exhausted) => limit_reached(*exhausted),
             Self::NotTaken => ErrorFacts::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -225,6 +219,19 @@ impl Problem {
             .with_header(ErrorHeader::RetryAfter(SOON)),
         }
     }
+}
+
+fn denied(denial: &Denial) -> ErrorFacts<'_> {
+    let (status, header) = match (denial.lacking(), denial.login()) {
+        (Some(_), _) => (StatusCode::FORBIDDEN, ErrorHeader::ErrorChallenge),
+        (None, Some(_)) => (StatusCode::UNAUTHORIZED, ErrorHeader::ErrorChallenge),
+        // A challenge would promise that another token helps.
+        (None, None) => (StatusCode::FORBIDDEN, ErrorHeader::None),
+    };
+    ErrorFacts::new(status, denial.error(), denial.description())
+        .with_reason(denial.code())
+        .caused_by(Cause::Denied(denial))
+        .with_header(header)
 }
 
 fn limit_reached(exhausted: Exhausted) -> ErrorFacts<'static> {

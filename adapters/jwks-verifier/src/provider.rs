@@ -37,6 +37,12 @@ pub trait IdentityProvider: Debug + Send + Sync {
         false
     }
 
+    /// Returns whether a client is a third party's, as far as its id tells: it registered itself, or is known by the URL of its
+    /// metadata. The default knows those of URLs.
+    fn is_third_party(&self, client_id: &str) -> bool {
+        client_id.starts_with("https://") || client_id.starts_with("http://")
+    }
+
     /// Returns advice for operators in the provider's own terms.
     fn hints(&self) -> Hints {
         Hints::default()
@@ -52,6 +58,8 @@ pub struct Hints {
     pub refresh_tokens: &'static str,
     /// What to know about the scopes of OpenID Connect, such as `openid`; empty, or a clause that begins with a comma.
     pub openid_scopes: &'static str,
+    /// What to do where access tokens have neither `auth_time` nor `acr`; empty where they have both.
+    pub login_claims: &'static str,
 }
 
 impl Default for Hints {
@@ -60,6 +68,7 @@ impl Default for Hints {
             audience: "API's identifier at the issuer",
             refresh_tokens: "permit refresh tokens at the issuer",
             openid_scopes: "",
+            login_claims: "",
         }
     }
 }
@@ -84,6 +93,10 @@ impl IdentityProvider for Arc<dyn IdentityProvider> {
 
     fn issuers_end_with_slash(&self) -> bool {
         (**self).issuers_end_with_slash()
+    }
+
+    fn is_third_party(&self, client_id: &str) -> bool {
+        (**self).is_third_party(client_id)
     }
 
     fn hints(&self) -> Hints {

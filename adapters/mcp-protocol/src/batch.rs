@@ -3,15 +3,17 @@
 //! The messages are handled one after another, within the limits of one request, each as if it were sent alone; but nothing is
 //! streamed, so that progress and log messages are dropped, and a tool can't request input.
 
-use domain::{Allowance, Denied, Memory, Principal, RequestTrace};
-use serde_json::json;
+use std::sync::Arc;
+
+use domain::{Allowance, Denial, Memory, Principal, RequestTrace};
 use serde_json::value::RawValue;
+use tracing::field::display;
 
 use crate::exchange::Served;
 use crate::fields::RequestFields;
 use crate::message::{Incoming, InvalidMessage, Request};
 use crate::methods::INITIALIZE;
-use crate::reply::{Body, Failure, INSUFFICIENT_SCOPE, LogFields, Refusal, Reply, Status, code};
+use crate::reply::{Body, Failure, LogFields, Refusal, Reply, Status};
 use crate::{dispatch, forwarding, trace, version};
 
 /// The parts of a batch, each parsed.
@@ -21,10 +23,10 @@ pub(crate) type Parts<'a> = Vec<Result<Incoming<'a>, InvalidMessage<'a>>>;
 struct Responses {
     /// The JSON array, without its end.
     body: Vec<u8>,
-    /// The number of responses, and of those that report missing scopes.
+    /// The number of responses, and of those that report a denial.
     count: usize,
     denied_count: usize,
-    denied: Option<Denied>,
+    denied: Option<Denial>,
     /// A response was passed on, so the batch must not be sent again.
     took_response: bool,
     /// Where the memory of the array is counted.
@@ -104,17 +106,19 @@ async fn answer_request(
 
 impl Responses {
     fn add(&mut self, id: Option<&RawValue>, reply: Reply) {
-        let LogFields { method, tool, reason } = &reply.log;
+        let LogFields { method, tool, reason, rules, would_refuse } = &reply.log;
         let method = method.as_deref();
         let tool = tool.as_ref().map(domain::ToolName::as_str);
-        tracing::info!(rpc = method, tool, reason, "part of a batch");
+        let [rules, would_refuse] = [rules, would_refuse].map(|names| names_list(names));
+        let (rules, would_refuse) = (rules.map(display), would_refuse.map(display));
+        tracing::info!(rpc = method, tool, reason, rules, would_refuse, "part of a batch");
         self.allowance = reply.quota_left().or(self.allowance);
         let body = match (reply.status, reply.body) {
             (Status::Denied(denied), _) => {
-                let body = document(Reply::failure(id, &lacks_scopes(&denied), LogFields::default()));
+                let body = document(Reply::failure(id, &Failure::denied(&denied), LogFields::default()));
                 self.denied_count += 1;
                 self.denied = Some(match self.denied.take() {
-                    Some(before) => before.and(&denied),
+                    Some(before) => before.and(*denied),
                     None => *denied,
                 });
                 body
@@ -142,7 +146,7 @@ impl Responses {
         if self.count == 0 {
             return Reply::accepted(log);
         }
-        // Nothing was done: HTTP's challenge then has clients ask for the scopes.
+        // Nothing was done: HTTP's challenge then has clients get what it takes.
         let nothing_done = self.denied_count == self.count && !self.took_response;
         if let Some(denied) = self.denied.take().filter(|_| nothing_done) {
             return Reply { allowance: self.allowance, ..Reply::denied(denied, log) };
@@ -155,11 +159,11 @@ impl Responses {
     }
 }
 
-/// Returns the error that has the content of the 403 for a single request.
-fn lacks_scopes(denied: &Denied) -> Failure {
-    let message = format!("the token lacks scopes that this needs: {}", denied.missing);
-    let data = json!({"error": INSUFFICIENT_SCOPE, "scope": denied.to_request.to_string()});
-    Failure::inline(code::FORBIDDEN, message).with_data(data)
+/// Returns names as JSON, which is a list in a JSON log; nothing if there are none.
+fn names_list(names: &[Arc<str>]) -> Option<String> {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    // Strings: rendering them can't fail.
+    (!names.is_empty()).then(|| serde_json::to_string(&names).unwrap_or_default())
 }
 
 fn document(reply: Reply) -> Vec<u8> {
@@ -169,7 +173,7 @@ fn document(reply: Reply) -> Vec<u8> {
 fn document_of(body: Body) -> Vec<u8> {
     match body {
         Body::Whole(document) => document,
-        // Parts are not streamed, and only missing scopes are refused without a document.
+        // Parts are not streamed, and only denials are without a document.
         Body::Empty | Body::Stream(_) => b"null".to_vec(),
     }
 }

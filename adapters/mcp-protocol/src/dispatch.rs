@@ -1,5 +1,7 @@
 //! From a JSON-RPC request to its reply: its era, its method, its handler.
 
+use std::sync::OnceLock;
+
 use domain::{Allowance, Exhausted, Operation, Principal, RequestTrace, Span, Throttle};
 use serde_json::value::RawValue;
 
@@ -75,7 +77,15 @@ async fn handle(
         Ok(era) => era,
         Err(failure) => return refused(id, span, failure.into(), log),
     };
-    let mut exchange = Exchange { served, principal, fields, era, request: &mut request, span: &mut span };
+    let mut exchange = Exchange {
+        served,
+        principal,
+        fields,
+        era,
+        request: &mut request,
+        span: &mut span,
+        would_refuse: OnceLock::new(),
+    };
     let outcome = match admit(&exchange, method).map(|method| (method, &method.handler)) {
         Ok((method, Handler::Job(target))) => {
             let job = target(&mut exchange)
@@ -89,7 +99,10 @@ async fn handle(
             handle(&mut exchange).map(|result| Reply::success(id, &result, log.clone()))
         }
         Ok((_, Handler::Waiting(handle))) => {
-            handle(&mut exchange).await.map(|result| Reply::success(id, &result, log.clone()))
+            handle(&mut exchange).await.map(|result| {
+                let would_refuse = exchange.would_refuse.take().unwrap_or_default();
+                Reply::success(id, &result, LogFields { would_refuse, ..log.clone() })
+            })
         }
         Ok((method, Handler::Stream(open))) if may_stream => {
             match served.snapshot.service().listen(principal, served.request_id, method.name).await {

@@ -1,6 +1,6 @@
 //! The protocol's two eras, and what differs between their refusals.
 
-use domain::Denied;
+use domain::Denial;
 
 use crate::reply::{Failure, Refusal, Status, code};
 
@@ -17,7 +17,7 @@ impl Era {
     /// Refuses for missing scopes. A modern client asks for what it had and for what the challenge names (2026-07-28,
     /// authorization, "Step-Up Authorization Flow"). A legacy one asks for what the challenge names, so that must hold what
     /// the token has, or the client would lose it (2025-11-25, authorization, "Scope Challenge Handling").
-    pub(crate) fn refuse(self, denied: Denied) -> Refusal {
+    pub(crate) fn refuse(self, denied: Denial) -> Refusal {
         Refusal::Denied(match self {
             Self::Modern => denied,
             Self::Legacy => denied.keeping_held(),

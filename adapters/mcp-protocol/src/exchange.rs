@@ -1,6 +1,6 @@
 //! One request under way: what was asked, by whom, and what it is answered with.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use domain::{Catalog, Principal, Span};
 
@@ -37,6 +37,8 @@ pub(crate) struct Exchange<'r, 'a> {
     pub(crate) request: &'r mut Request<'a>,
     /// Its span; taken by a job, whose it is then.
     pub(crate) span: &'r mut Span,
+    /// The names of the rules in shadow mode that would refuse it.
+    pub(crate) would_refuse: OnceLock<Vec<Arc<str>>>,
 }
 
 impl Exchange<'_, '_> {

@@ -77,6 +77,7 @@ pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<Rendered
         filled_arguments: &filled,
         feedback: &NoopFeedback,
         span: &*exchange.span,
+        would_refuse: &exchange.would_refuse,
     };
     match exchange.served.snapshot.service().complete(&context, reference, name, value).await {
         Ok(completion) => Ok(exchange.renderer().completion(completion)),

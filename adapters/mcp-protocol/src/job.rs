@@ -5,11 +5,11 @@ mod failure;
 mod target;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::{
-    CallError, ClientCapabilities, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
+    CallError, ClientCapabilities, Denial, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
     MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, Span, ToolName,
 };
 use futures_util::SinkExt as _;
@@ -269,6 +269,7 @@ impl Job {
         self.memory.add(copies)?;
         self.input_bytes += copies;
         let feedback: &dyn Feedback = sink.map_or(&NoopFeedback, |sink| sink as &dyn Feedback);
+        let would_refuse = OnceLock::new();
         let context = RequestContext {
             request_id: &self.request_id,
             principal: &self.principal,
@@ -278,6 +279,7 @@ impl Job {
             filled_arguments: &BTreeMap::new(),
             feedback,
             span: &self.span,
+            would_refuse: &would_refuse,
         };
         let (renderer, service, memory) = (self.renderer(), self.snapshot.service(), &mut self.memory);
         let mut tree = 0;
@@ -328,6 +330,9 @@ impl Job {
         };
         // The tree went with the call: while a request for input is pending, no more than the text is held.
         self.memory.remove(tree);
+        if let Some(rules) = would_refuse.into_inner() {
+            self.log.would_refuse = rules;
+        }
         match outcome {
             Ok(round) => Ok(round),
             Err(JobError::Call(error)) => self.failed(error).map(Round::Complete),
@@ -349,7 +354,7 @@ impl Job {
     /// Returns a failure as the model or the client is to see it.
     fn failed(&mut self, error: CallError) -> Result<RenderedResult, Refusal> {
         let error = match error {
-            CallError::Denied(denied) => return Err(self.era.refuse(denied)),
+            CallError::Denied(denial) => return Err(self.denied(denial)),
             error => error,
         };
         self.log.reason = Some(error.code());
@@ -381,6 +386,15 @@ impl Job {
                 Err(Failure::inline(code::INTERNAL_ERROR, error.to_string()).into())
             }
         }
+    }
+
+    /// Refuses by HTTP; after a round on a stream, by a message: a login that sufficed at the beginning may be too old by then.
+    fn denied(&mut self, denial: Denial) -> Refusal {
+        if self.rounds == 0 {
+            return self.era.refuse(denial);
+        }
+        self.log = std::mem::take(&mut self.log).denied(&denial);
+        Failure::denied(&denial).into()
     }
 
     /// Returns the result that has a modern client get the input and call again.

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use domain::{Allowance, CallError, Denied, Exhausted, ToolName};
+use domain::{Allowance, CallError, Denial, Exhausted, ToolName};
 use futures_util::Stream;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use serde_json::value::RawValue;
 
 /// JSON-RPC error codes: the standard's, and MCP's own (2026-07-28, basic/index, "Error Codes").
@@ -23,13 +23,11 @@ pub(crate) mod code {
     pub(crate) const MISSING_CAPABILITY: i32 = -32021;
     pub(crate) const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
     /// This server's own, outside the range that JSON-RPC reserves: the equivalent HTTP statuses.
+    pub(crate) const UNAUTHORIZED: i32 = 401;
     pub(crate) const FORBIDDEN: i32 = 403;
     pub(crate) const OVERLOADED: i32 = 503;
     pub(crate) const TOO_MANY_REQUESTS: i32 = 429;
 }
-
-/// The reason code of missing scopes.
-pub(crate) const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
 /// The body of a reply.
 pub enum Body {
@@ -83,8 +81,9 @@ pub enum Status {
     BadRequest,
     /// A modern request for a method that is not served. HTTP 404.
     NotFound,
-    /// The token lacks scopes. HTTP 403 with a challenge (RFC 6750 section 3.1); there is no JSON-RPC body.
-    Denied(Box<Denied>),
+    /// The token lacks scopes, or a rule refuses: HTTP 403 or 401, with a challenge where that helps (RFC 6750 section 3.1, RFC
+    /// 9470 section 3); there is no JSON-RPC body.
+    Denied(Box<Denial>),
     /// What a request needs is not there at the moment. HTTP 503; the body is a JSON-RPC error.
     Unavailable,
     /// A limit is reached: HTTP 503, or 429 for a limit of a subject or client. The body is a JSON-RPC error.
@@ -100,14 +99,25 @@ pub struct LogFields {
     pub tool: Option<ToolName>,
     /// The stable code of the reason for anything but success.
     pub reason: Option<&'static str>,
+    /// The names of the rules that refused.
+    pub rules: Vec<Arc<str>>,
+    /// The names of the rules in shadow mode that would have refused.
+    pub would_refuse: Vec<Arc<str>>,
+}
+
+impl LogFields {
+    /// Adds why a request is denied.
+    pub(crate) fn denied(self, denial: &Denial) -> Self {
+        Self { reason: Some(denial.code()), rules: denial.rules().to_vec(), ..self }
+    }
 }
 
 /// Why a request has no result.
 pub(crate) enum Refusal {
     /// A JSON-RPC error.
     Failure(Failure),
-    /// The token lacks scopes, which HTTP reports (403), not JSON-RPC.
-    Denied(Denied),
+    /// The token lacks scopes, or a rule refuses, which HTTP reports, not JSON-RPC.
+    Denied(Denial),
     /// A limit is reached.
     Exhausted(Exhausted),
 }
@@ -164,6 +174,28 @@ impl Failure {
     pub(crate) fn not_audited() -> Self {
         let failure = Self::inline(code::OVERLOADED, CallError::NotAudited.to_string());
         Self { status: Status::Unavailable, ..failure }
+    }
+
+    /// Creates the error that has the content of the HTTP response to a single request.
+    pub(crate) fn denied(denial: &Denial) -> Self {
+        let error = denial.error();
+        let (code, data) = match (denial.lacking(), denial.login()) {
+            (Some(lacking), _) => {
+                (code::FORBIDDEN, json!({"error": error, "scope": lacking.to_request.to_string()}))
+            }
+            (None, Some(demand)) => {
+                let mut data = json!({"error": error, "scope": demand.scopes.to_string()});
+                if let Some(max_age) = demand.max_age {
+                    data["max_age"] = max_age.as_secs().into();
+                }
+                if !demand.acr_values.is_empty() {
+                    data["acr_values"] = demand.acr_values.join(" ").into();
+                }
+                (code::UNAUTHORIZED, data)
+            }
+            (None, None) => (code::FORBIDDEN, json!({"error": error})),
+        };
+        Self::inline(code, denial.description()).with_data(data)
     }
 
     /// Creates an error inside a 200.
@@ -241,15 +273,15 @@ impl Reply {
         Self { status: Status::Accepted, body: Body::Empty, log, allowance: None }
     }
 
-    pub(crate) fn denied(denied: Denied, log: LogFields) -> Self {
-        let log = LogFields { reason: Some(INSUFFICIENT_SCOPE), ..log };
-        Self { status: Status::Denied(Box::new(denied)), body: Body::Empty, log, allowance: None }
+    pub(crate) fn denied(denial: Denial, log: LogFields) -> Self {
+        let log = log.denied(&denial);
+        Self { status: Status::Denied(Box::new(denial)), body: Body::Empty, log, allowance: None }
     }
 
     /// Creates the reply to a request that has no result.
     pub(crate) fn refused(id: &RawValue, refusal: Refusal, log: LogFields) -> Self {
         match refusal {
-            Refusal::Denied(denied) => Self::denied(denied, log),
+            Refusal::Denied(denial) => Self::denied(denial, log),
             Refusal::Failure(failure) => Self::failure(Some(id), &failure, log),
             Refusal::Exhausted(exhausted) => Self::exhausted(Some(id), exhausted, log),
         }

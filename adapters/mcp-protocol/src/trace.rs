@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
 use crate::message::{CALL_TOOL, GET_PROMPT, READ_RESOURCE, Request};
 use crate::params::{Meta, text};
-use crate::reply::{INSUFFICIENT_SCOPE, LogFields, Refusal};
+use crate::reply::{LogFields, Refusal};
 use crate::version::supported;
 
 /// What stands for a method that is not one of this server's, as in the conventions for HTTP.
@@ -71,7 +71,7 @@ pub(crate) fn end(mut span: Span, outcome: Result<(), &Refusal>, is_tool_error: 
             (log.reason.or(Some(failure.reason())), Some(code.into()))
         }
         // What HTTP says, too: by the word that the log has.
-        Err(Refusal::Denied(_)) => (Some(INSUFFICIENT_SCOPE), Some(INSUFFICIENT_SCOPE.into())),
+        Err(Refusal::Denied(denial)) => (Some(denial.code()), Some(denial.code().into())),
         Err(Refusal::Exhausted(exhausted)) => (Some(exhausted.code()), Some(exhausted.code().into())),
     };
     if let Some(reason) = reason {

@@ -52,6 +52,7 @@ impl Collector for Scrape {
         self.process(&mut page)?;
         self.requests(&mut page)?;
         self.tools(&mut page)?;
+        self.rules(&mut page)?;
         self.keys(&mut page)?;
         self.losses(&mut page)?;
         self.redis(&mut page)?;
@@ -120,6 +121,17 @@ impl Scrape {
             upstreams
                 .encode_family(&[("upstream", name.as_str())])?
                 .encode_gauge(&u32::from(*is_connected))?;
+        }
+        Ok(())
+    }
+
+    fn rules(&self, page: &mut Page<'_>) -> fmt::Result {
+        let help = "Requests that a rule refused, or in shadow mode would have";
+        let mut refusals = page.family("fastmcp_auth0_rule_refusals", help, None, MetricType::Counter)?;
+        for (mode, rules) in [("enforced", &self.counts.refused), ("shadow", &self.counts.would_refuse)] {
+            for (rule, count) in rules.all() {
+                counter(&mut refusals, &[("rule", &*rule), ("mode", mode)], &count)?;
+            }
         }
         Ok(())
     }

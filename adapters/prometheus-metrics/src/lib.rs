@@ -24,6 +24,8 @@ use table::Table;
 pub const MAX_TOOLS: usize = 500;
 /// More reasons and outcomes than there are: what is beyond it is counted as `other`.
 const MAX_WORDS: usize = 100;
+/// The most rules that have series of their own: a configuration has no more, but a reload may rename them.
+const MAX_RULES: usize = 200;
 /// The label of a request that has no reason.
 const NO_REASON: &str = "none";
 
@@ -58,6 +60,9 @@ struct Counts {
     answers: [Answers; 5],
     probes: AtomicU64,
     tools: Table<Calls>,
+    /// The requests that each rule refused, and those that one in shadow mode would have.
+    refused: Table<AtomicU64>,
+    would_refuse: Table<AtomicU64>,
     fetched: AtomicU64,
     fetches_failed: AtomicU64,
     audit_events_lost: AtomicU64,
@@ -89,6 +94,8 @@ impl Metrics {
             answers: std::array::from_fn(|_| Answers::default()),
             probes: AtomicU64::new(0),
             tools: Table::new(MAX_TOOLS),
+            refused: Table::new(MAX_RULES),
+            would_refuse: Table::new(MAX_RULES),
             fetched: AtomicU64::new(0),
             fetches_failed: AtomicU64::new(0),
             audit_events_lost: AtomicU64::new(0),
@@ -124,6 +131,8 @@ impl Observer for Metrics {
                 calls.outcomes.with(outcome, add_one);
                 calls.durations.add(took);
             }),
+            Event::RuleRefused { rule, is_shadow: false } => counts.refused.with(rule, add_one),
+            Event::RuleRefused { rule, is_shadow: true } => counts.would_refuse.with(rule, add_one),
             Event::KeysFetched { succeeded: true } => add_one(&counts.fetched),
             Event::KeysFetched { succeeded: false } => add_one(&counts.fetches_failed),
             Event::QuotaNotShared { outcome } => counts.quotas_not_shared.with(outcome, add_one),

@@ -217,7 +217,12 @@ fn report(
     let tools = tools(settings, &catalog.tools, &upstreams);
     let catalog = without_switched_off(settings, catalog);
     let policy = scopes(settings, &catalog)?;
-    let policy_version = PolicyVersion::of(&settings.token_policy(), &catalog, &policy);
+    let policy_version = PolicyVersion::of(
+        &settings.token_policy(),
+        &catalog,
+        &policy,
+        settings.rules.access(&settings.identity_provider).as_deref(),
+    );
     let login = policy.login_scopes();
     Ok(Report {
         valid: true,

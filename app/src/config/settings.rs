@@ -18,6 +18,7 @@ pub mod managed_tenant;
 pub mod mcp;
 pub mod quota;
 pub mod redis;
+pub mod rules;
 pub mod scopes;
 pub mod server;
 pub mod tls;
@@ -111,8 +112,10 @@ sections! {
     redis(mcp, limits): Option<redis_shared::Options>,
     /// How often subjects, clients, tools and addresses may ask.
     quota(server, redis): quota::Quota,
+    /// Rules beyond scopes.
+    rules(): rules::Rules,
     /// Which scopes a first login asks for, and which scopes imply others.
-    scopes(tools): scopes::Scopes,
+    scopes(tools, rules): scopes::Scopes,
     /// Other servers that are offered through this one.
     upstreams(limits): Vec<upstream_mcp::Options>,
 }
@@ -186,6 +189,8 @@ mod tests {
             ("quota.when_redis_is_away", Reload::Applied),
             ("redis.url", Reload::RestartRequired),
             ("tools.\"a.b\".scopes", Reload::Applied),
+            ("rules.large-payments.arguments", Reload::Applied),
+            ("rules.pro.claims.\"https://a.example/plan\"", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),
             ("orders.url", Reload::RestartRequired),

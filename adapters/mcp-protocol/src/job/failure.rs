@@ -9,10 +9,11 @@ use crate::reply::{Failure, LogFields, Refusal, code};
 
 /// The codes by which a client learns something of this server: how to speak to it, and that it may or should not now. From
 /// another server they are about that one's client, which is this server.
-const OF_THIS_SERVER: [i32; 6] = [
+const OF_THIS_SERVER: [i32; 7] = [
     code::PARSE_ERROR,
     code::HEADER_MISMATCH,
     code::UNSUPPORTED_PROTOCOL_VERSION,
+    code::UNAUTHORIZED,
     code::FORBIDDEN,
     code::OVERLOADED,
     code::TOO_MANY_REQUESTS,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::{HierarchyError, LoginScopes, Scope, ScopeHierarchy, ScopeSet, ToolName};
 
 use super::context::{Completeness, Context};
+use super::rules::Rules;
 use super::tools::ToolRule;
 use crate::config::key::{Key, Reload, Texts, WordOr};
 use crate::config::reader::{Reader, WordOrTexts};
@@ -43,11 +44,17 @@ pub struct Scopes {
 
 /// Reads the table. What tools ask for counts with the configuration's own rules, and whether they are switched on or not: a
 /// tool can be switched off without a look at this table.
-pub(super) fn read(read: &mut Reader, context: &Context<'_>, tools: &BTreeMap<ToolName, ToolRule>) -> Scopes {
+pub(super) fn read(
+    read: &mut Reader,
+    context: &Context<'_>,
+    tools: &BTreeMap<ToolName, ToolRule>,
+    rules: &Rules,
+) -> Scopes {
     let asked = context.catalog.asked_scopes(|spec| {
         let configured = tools.get(&spec.name).and_then(|rule| rule.scopes.as_ref());
         configured.unwrap_or(&spec.scopes)
     });
+    let asked = asked.union(&rules.exempting_scopes());
     let names = read.names(&["scopes", "implies"]);
     let hierarchy = hierarchy(read, context, &asked, &names);
     Scopes { hierarchy: Arc::new(hierarchy), login: login(read, context, &asked, &names) }
