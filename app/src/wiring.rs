@@ -268,10 +268,10 @@ impl Ports {
             Some(log) => Arc::new(log.clone()),
             None => Arc::new(NoopAuditor),
         };
-        let traces = settings.traces.as_ref().map(|options| OtlpTraces::start(options, &observer));
-        let tracer = traces.clone().map(|traces| Arc::new(traces) as Arc<dyn Tracer>);
+        let otlp = settings.traces.as_ref().map(|options| OtlpTraces::start(options, &observer));
+        let tracer = otlp.clone().map(|traces| Arc::new(traces) as Arc<dyn Tracer>);
         let ports = Self::new(verifier, clock, offer);
-        Ok(Self { observer, auditor, tracer, metrics, audit_log, traces, ..ports })
+        Ok(Self { observer, auditor, tracer, metrics, audit_log, traces: otlp, ..ports })
     }
 
     /// Creates the ports of production: the tenant's keys and the machine's clock.
