@@ -810,11 +810,11 @@ fn traces_go_nowhere_until_a_collector_is_named_by_a_key_or_by_the_standards_var
 
 #[test]
 fn what_traces_can_not_be_sent_by_stops_the_start_and_repeats_no_secret() {
+    const ENDPOINT: (&str, &str) = ("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318/v1/traces");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("headers");
     std::fs::write(&file, "api-key=s3cr3t\n").unwrap();
     let file = file.to_str().unwrap();
-    const ENDPOINT: (&str, &str) = ("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318/v1/traces");
     for (variables, expected) in [
         (vec![("FASTMCP__TRACES__ENDPOINT", "localhost:4318")], "traces.endpoint"),
         (vec![("FASTMCP__TRACES__ENDPOINT", "grpc://localhost:4317")], "must be a URL such as"),
