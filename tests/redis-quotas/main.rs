@@ -82,7 +82,6 @@ async fn same_as_in_process(replicas: &[Redis; 2]) -> anyhow::Result<usize> {
     for number in 0..REQUESTS {
         if number % REQUESTS_OF_A_RATE == 0 {
             let rates = rates(&mut numbers, &tools)?;
-            println!("{rates:?}");
             let in_process = Quotas::new(rates.clone(), ledger.clone());
             quotas = Some((replicas.each_ref().map(|redis| shared(rates.clone(), redis)), in_process));
         }

@@ -171,6 +171,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "fastmcp-auth0-admin-http",
                 "fastmcp-auth0-jwks-verifier",
                 "fastmcp-auth0-system-clock",
+                "fastmcp-auth0-redis-shared",
                 "fastmcp-auth0-upstream-mcp",
                 "fastmcp-auth0-local-tenant",
                 "fastmcp-auth0-fakes",

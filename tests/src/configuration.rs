@@ -810,11 +810,11 @@ fn traces_go_nowhere_until_a_collector_is_named_by_a_key_or_by_the_standards_var
 
 #[test]
 fn what_traces_can_not_be_sent_by_stops_the_start_and_repeats_no_secret() {
+    const ENDPOINT: (&str, &str) = ("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318/v1/traces");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("headers");
     std::fs::write(&file, "api-key=s3cr3t\n").unwrap();
     let file = file.to_str().unwrap();
-    const ENDPOINT: (&str, &str) = ("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318/v1/traces");
     for (variables, expected) in [
         (vec![("FASTMCP__TRACES__ENDPOINT", "localhost:4318")], "traces.endpoint"),
         (vec![("FASTMCP__TRACES__ENDPOINT", "grpc://localhost:4317")], "must be a URL such as"),
@@ -843,4 +843,37 @@ fn what_traces_can_not_be_sent_by_stops_the_start_and_repeats_no_secret() {
     assert!(warnings.iter().any(|warning| warning.contains("is plain http")), "{warnings:?}");
     let bare = with(&[("FASTMCP__TRACES__ENDPOINT", "http://localhost:4318")]).unwrap().warnings;
     assert!(bare.iter().any(|warning| warning.contains("add /v1/traces")), "{bare:?}");
+}
+
+#[test]
+fn redis_is_a_url_whose_secrets_are_shown_nowhere_and_takes_the_keys_that_replicas_share() {
+    let key = ("FASTMCP__MCP__STATE_KEYS", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    let url = |url| ("FASTMCP__REDIS__URL", url);
+    assert!(with(&[key]).unwrap().redis.is_none());
+    let settings = with(&[key, url("redis://grace:s3cret@redis.example.com/1")]).unwrap();
+    let redis = settings.redis.as_ref().unwrap();
+    assert_eq!((redis.prefix.as_str(), redis.timeout.as_millis()), ("fastmcp-auth0", 50));
+    let shown = settings.effective.iter().find(|value| value.key == "redis.url").unwrap();
+    assert_eq!(shown.value, "\"redis.example.com:6379\"");
+    assert!(!format!("{settings:?}").contains("s3cret") && !format!("{settings:?}").contains("grace"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, "unix:///run/redis.sock?pass=s3cret\n").unwrap();
+    let from_file = ("FASTMCP__REDIS__URL_FILE", file.to_str().unwrap());
+    assert_eq!(with(&[key, from_file]).unwrap().redis.unwrap().address.to_string(), "/run/redis.sock");
+    let long = "x".repeat(65);
+    for (variables, expected) in [
+        (vec![url("redis://redis.example.com")], "takes mcp.state_keys or mcp.state_keys_file"),
+        (vec![from_file], "redis.url_file"),
+        (vec![key, url("http://:s3cret@redis.example.com")], "must be redis://HOST:PORT"),
+        (vec![key, url("rediss://:s3cret@redis.example.com/#insecure")], "must not have #insecure"),
+        (vec![key, url("redis://host"), from_file], "can't be set together with redis.url"),
+        (vec![key, ("FASTMCP__REDIS__URL_FILE", "/nowhere/s3cret")], "must be the path of a file"),
+        (vec![key, ("FASTMCP__REDIS__PREFIX", "a b")], "redis.prefix"),
+        (vec![key, ("FASTMCP__REDIS__PREFIX", &long)], "redis.prefix"),
+        (vec![key, ("FASTMCP__REDIS__TIMEOUT_MS", "0")], "a whole number from 1 to 10000"),
+    ] {
+        let problems = problems(with(&variables)).join("; ");
+        assert!(problems.contains(expected) && !problems.contains("s3cret"), "{problems}");
+    }
 }

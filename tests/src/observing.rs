@@ -29,7 +29,9 @@ impl Observer for Teller {
             Event::RequestEnded => "ended".to_owned(),
             Event::ToolCalled { tool, outcome, took } => format!("{tool} {outcome} {}", took.as_secs()),
             Event::KeysFetched { succeeded } => format!("keys {succeeded}"),
+            Event::QuotaNotShared { outcome } => format!("quota {outcome}"),
             Event::AuditEventLost => "lost".to_owned(),
+            Event::QuotaNotShared { outcome } => format!("not shared {outcome}"),
             Event::SpansLost { count } => format!("spans lost {count}"),
         };
         let _ = self.0.send(text);

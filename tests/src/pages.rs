@@ -93,6 +93,8 @@ fn every_reason_code_has_a_heading_in_troubleshooting() {
         "keys_unavailable",
         "audit_unavailable",
         "rate_exceeded",
+        "quota_unavailable",
+        "replica_unreachable",
         "insufficient_scope",
         "foreign_host",
         "foreign_origin",

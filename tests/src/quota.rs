@@ -222,6 +222,7 @@ fn what_is_no_quota_is_refused() {
         ("quota.trusted_proxies", "10.0.0.0/33", "is no network"),
         ("quota.trusted_proxies", "localhost", "is no network"),
         ("quota.forwarded_field", "x-real-ip", "must be one of"),
+        ("quota.when_redis_is_away", "deny", "must be one of \"count_here\", \"allow\", \"refuse\""),
         ("quota.tools.nothing.weight", "2", "there is no such tool"),
         ("quota.tools.greet.weight", "0", "a whole number from 1 to 1000"),
         ("quota.tools.greet.subject", "often", "must be a rate, such as"),
@@ -231,4 +232,6 @@ fn what_is_no_quota_is_refused() {
     }
     let settings = load("quota.trusted_proxies", "0.0.0.0/0").unwrap();
     assert!(settings.warnings.iter().any(|warning| warning.contains("all addresses")));
+    let settings = load("quota.when_redis_is_away", "refuse").unwrap();
+    assert!(settings.warnings.iter().any(|warning| warning.contains("does nothing without redis.url")));
 }

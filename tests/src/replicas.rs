@@ -100,7 +100,7 @@ async fn two(set: impl Fn(Choices) -> Choices) -> (Harness, Harness, Arc<Shared>
 /// Calls the tool at a replica, and returns the stream with the id of what it asks.
 async fn ask(harness: &Harness) -> (Stream, String) {
     let body = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "ask"}});
-    let stream = Stream::open(harness, "ada", "tools/call", None, &body.to_string()).await;
+    let mut stream = Stream::open(harness, "ada", "tools/call", None, &body.to_string()).await;
     let id = stream.message(0).await["id"].as_str().unwrap().to_owned();
     (stream, id)
 }
@@ -116,7 +116,7 @@ fn text(answer: &Value) -> &Value {
 #[tokio::test]
 async fn a_response_reaches_the_replica_whose_call_waits_for_it() {
     let (one, other, shared) = two(|choices| choices).await;
-    let (stream, id) = ask(&one).await;
+    let (mut stream, id) = ask(&one).await;
     let waiting = shared.waiting.lock().unwrap().clone();
     assert_eq!(waiting.values().collect::<Vec<_>>(), [&(1, Duration::from_secs(300))]);
     assert!(!waiting.contains_key(&id), "what waits is known by a digest alone");
@@ -129,7 +129,7 @@ async fn a_response_reaches_the_replica_whose_call_waits_for_it() {
     }
     assert!(shared.waiting.lock().unwrap().is_empty());
     // Where it was asked nothing leaves the replica.
-    let (stream, id) = ask(&one).await;
+    let (mut stream, id) = ask(&one).await;
     assert_eq!(one.legacy("ada", &response(&id)).await.status, 202);
     assert_eq!(text(&stream.message(1).await), "\"Ada Lovelace\"");
     assert_eq!((shared.sent.lock().unwrap().len(), &*shared.found.lock().unwrap()), (1, &vec![true]));
@@ -138,11 +138,11 @@ async fn a_response_reaches_the_replica_whose_call_waits_for_it() {
 #[tokio::test]
 async fn an_error_is_a_response_there_too_and_so_is_one_in_a_batch() {
     let (one, other, _) = two(|choices| choices).await;
-    let (stream, id) = ask(&one).await;
+    let (mut stream, id) = ask(&one).await;
     let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32603, "message": "no"}});
     assert_eq!(other.legacy("ada", &error).await.status, 202);
     assert_eq!(stream.message(1).await["result"]["isError"], true);
-    let (stream, id) = ask(&one).await;
+    let (mut stream, id) = ask(&one).await;
     let request = other.post("ada").header("mcp-protocol-version", "2025-03-26");
     let batch = json!([response(&id)]).to_string();
     assert_eq!(other.send(request.body(batch.into()).unwrap()).await.status, 202);
@@ -152,7 +152,7 @@ async fn an_error_is_a_response_there_too_and_so_is_one_in_a_batch() {
 #[tokio::test]
 async fn nobody_else_can_respond_at_any_replica_and_nothing_of_it_leaves_theirs() {
     let (one, other, shared) = two(|choices| choices).await;
-    let (stream, id) = ask(&one).await;
+    let (mut stream, id) = ask(&one).await;
     for token in ["bob", "other-client", ADMIN] {
         for replica in [&one, &other] {
             assert_eq!(replica.legacy(token, &response(&id)).await.status, 202);
@@ -186,7 +186,7 @@ async fn ids_that_nothing_waits_for_cost_one_look_up_and_count_by_the_quota() {
 #[tokio::test]
 async fn a_response_that_can_not_be_brought_is_refused_so_that_it_can_be_sent_again() {
     let (one, other, shared) = two(|choices| choices).await;
-    let (stream, id) = ask(&one).await;
+    let (mut stream, id) = ask(&one).await;
     *shared.is_away.lock().unwrap() = true;
     let refused = other.legacy("ada", &response(&id)).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after"), refused.code()), (503, "1", 503));

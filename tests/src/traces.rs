@@ -9,6 +9,7 @@ use domain::{
     Tracer, Untrusted, async_trait,
 };
 use fakes::{Behaviour, ManualClock, RecordingTool, RecordingTracer};
+use http_body_util::Full;
 use serde_json::{Value, json};
 use upstream_mcp::Upstream;
 use upstream_mcp::options::{Connect, Http, Options};
@@ -218,11 +219,11 @@ async fn a_refused_request_has_a_span_with_the_reason() {
     let expected = ["POST /mcp: expired", "  verify", "  admit: expired"];
     assert_eq!(tree(&traced.tracer.take()), expected);
 
-    let request = traced.harness.request("POST", "/mcp").body(Default::default()).unwrap();
+    let request = traced.harness.request("POST", "/mcp").body(Full::default()).unwrap();
     assert_eq!(traced.harness.send(request).await.status, 401);
     assert_eq!(tree(&traced.tracer.take()), ["POST /mcp: no_token"]);
     let request = traced.harness.request("BREW", "/mcp").header("authorization", format!("Bearer {ADMIN}"));
-    assert_eq!(traced.harness.send(request.body(Default::default()).unwrap()).await.status, 405);
+    assert_eq!(traced.harness.send(request.body(Full::default()).unwrap()).await.status, 405);
     assert_eq!(tree(&traced.tracer.take())[0], "HTTP /mcp: method_not_allowed");
     traced.post(ADMIN, message(), &[("origin", "https://evil.example")]).await;
     assert_eq!(tree(&traced.tracer.take()), ["POST /mcp: foreign_origin"]);

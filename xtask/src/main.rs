@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 28] = [
+const STAGES: [Stage; 29] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -50,6 +50,7 @@ const STAGES: [Stage; 28] = [
     Stage { name: "new", about: "a crate that `new` writes, and a client of its server", run: new },
     Stage { name: "observe", about: "metrics, alerts and dashboard, checked by promtool", run: observe },
     Stage { name: "traces", about: "traces at an OpenTelemetry collector, rotel", run: traces },
+    Stage { name: "redis", about: "replicas that share a Redis, also while it is away", run: redis },
     Stage { name: "listeners", about: "TLS, Unix sockets, and the units of systemd", run: listeners },
     Stage { name: "ship", about: "what is published: archive, image, manifests, chart, pages", run: ship },
     Stage {
@@ -209,6 +210,12 @@ fn observe() -> Result {
 fn traces() -> Result {
     build()?;
     client(venv("traces.py").arg(server()?))
+}
+
+fn redis() -> Result {
+    build()?;
+    let (server, cli) = (installed("redis-server")?, installed("redis-cli")?);
+    client(node("redis.mjs").arg(built("replica")?).arg(built("redis-quotas")?).arg(server).arg(cli))
 }
 
 fn listeners() -> Result {

@@ -70,8 +70,8 @@ pub struct AuditLog {
 enum Message {
     /// A line to write.
     Line(Line),
-    /// To see whether the file is to be opened anew.
-    Wake,
+    /// To open the file anew: what came before is written to the one before.
+    Reopen,
     /// To say when everything before was written.
     Flush(Sender<()>),
 }
@@ -129,9 +129,10 @@ impl AuditLog {
 
     /// Has the file opened anew, since it may have been renamed.
     pub fn reopen(&self) {
-        self.shared.must_reopen.store(true, Ordering::Relaxed);
-        // Where the queue is full the thread is at work, and sees it.
-        let _ = self.queue.try_send(Message::Wake);
+        if self.queue.try_send(Message::Reopen).is_err() {
+            // The queue is full: the thread is at work, and sees it.
+            self.shared.must_reopen.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Waits until what is queued was written, for some seconds at most.
@@ -223,15 +224,13 @@ fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) 
             #[expect(clippy::disallowed_methods, reason = "a thread of its own, which only writes")]
             thread::sleep(PAUSE);
         }
-        if shared.must_reopen.swap(false, Ordering::Relaxed)
-            && let Err(error) = output.reopen()
-        {
-            tracing::error!("the audit file can't be opened anew, the one before is kept: {error}");
-        }
         for message in std::iter::once(first).chain(messages.try_iter()) {
             match message {
                 Message::Line(line) => batch.add(line),
-                Message::Wake => {}
+                Message::Reopen => {
+                    batch.write(&mut output, shared);
+                    reopen(&mut output);
+                }
                 Message::Flush(done) => batch.flushed.push(done),
             }
             if batch.text.len() >= MAX_BATCH {
@@ -239,6 +238,15 @@ fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) 
             }
         }
         batch.write(&mut output, shared);
+        if shared.must_reopen.swap(false, Ordering::Relaxed) {
+            reopen(&mut output);
+        }
+    }
+}
+
+fn reopen(output: &mut Output) {
+    if let Err(error) = output.reopen() {
+        tracing::error!("the audit file can't be opened anew, the one before is kept: {error}");
     }
 }
 

@@ -33,6 +33,13 @@ impl RecordingTracer {
         self.take()
     }
 
+    /// Returns the context of a new trace's first span.
+    fn first(&self) -> TraceContext {
+        let trace_id = TraceId::new(u128::from(self.number()).to_be_bytes());
+        // Numbers from 1 on are ids.
+        trace_id.map_or_else(|| self.first(), |id| TraceContext::new(id, self.span_id(), true))
+    }
+
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -40,13 +47,7 @@ impl RecordingTracer {
 
 impl Tracer for RecordingTracer {
     fn enter(&self, caller: Option<&TraceContext>) -> TraceContext {
-        let context = if let Some(caller) = caller {
-            caller.with_span(self.span_id())
-        } else {
-            let trace_id = TraceId::new(u128::from(self.number()).to_be_bytes());
-            // Numbers from 1 on are ids.
-            trace_id.map_or_else(|| self.enter(None), |id| TraceContext::new(id, self.span_id(), true))
-        };
+        let context = caller.map_or_else(|| self.first(), |caller| caller.with_span(self.span_id()));
         context.sampled(self.is_sampled)
     }
 

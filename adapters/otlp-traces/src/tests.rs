@@ -82,7 +82,7 @@ fn options(address: SocketAddr) -> Options {
 fn start(options: &Options) -> (OtlpTraces, Arc<Losses>) {
     let losses = Arc::new(Losses::default());
     let observer: Arc<dyn Observer> = Arc::clone(&losses) as _;
-    (OtlpTraces::start_with(options, &observer, Duration::from_secs(3600)), losses)
+    (OtlpTraces::start_with(options, &observer, Duration::from_hours(1)), losses)
 }
 
 fn span(context: TraceContext) -> SpanData {

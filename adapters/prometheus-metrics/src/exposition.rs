@@ -166,10 +166,10 @@ impl Scrape {
     }
 
     fn redis(&self, page: &mut Page<'_>) -> fmt::Result {
+        let help = "Whether Redis is there, as far as this replica can tell";
+        let mut connected = page.family("fastmcp_auth0_redis_connected", help, None, MetricType::Gauge)?;
         if let Some(is_connected) = self.sample.redis_connected {
-            let help = "Whether Redis is there, as far as this replica can tell";
-            page.family("fastmcp_auth0_redis_connected", help, None, MetricType::Gauge)?
-                .encode_gauge(&u32::from(is_connected))?;
+            connected.encode_gauge(&u32::from(is_connected))?;
         }
         let help = "Requests that could not be counted in Redis, by what was done instead";
         let mut requests = page.family("fastmcp_auth0_quota_not_shared", help, None, MetricType::Counter)?;

@@ -306,17 +306,11 @@ mod tests {
 
         #[test]
         fn every_well_formed_parent_is_read(trace: [u8; 16], span: [u8; 8], flags: u8) {
-            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-            let parent = format!("00-{}-{}-{flags:02x}", hex(&trace), hex(&span));
-            let context = TraceContext::parse(&parent, None);
-            match (TraceId::new(trace), SpanId::new(span)) {
-                (Some(trace_id), Some(span_id)) => {
-                    let context = context.unwrap();
-                    prop_assert_eq!((context.trace_id(), context.span_id()), (trace_id, span_id));
-                    prop_assert_eq!(context.is_sampled(), flags & 1 == 1);
-                }
-                _ => prop_assert_eq!(context, None),
-            }
+            let (trace_id, span_id) = (u128::from_be_bytes(trace), u64::from_be_bytes(span));
+            let context = TraceContext::parse(&format!("00-{trace_id:032x}-{span_id:016x}-{flags:02x}"), None);
+            let ids = context.as_ref().map(|context| (context.trace_id(), context.span_id()));
+            prop_assert_eq!(ids, TraceId::new(trace).zip(SpanId::new(span)));
+            prop_assert!(context.is_none_or(|context| context.is_sampled() == (flags & 1 == 1)));
         }
 
         #[test]
