@@ -9,6 +9,7 @@ mod loading;
 mod man;
 mod new;
 mod online;
+mod policy;
 mod running_dev;
 mod serve;
 #[cfg(feature = "tenant")]
@@ -59,6 +60,9 @@ enum Command {
     Tenant(tenant::Arguments),
     /// Explain why an access token is accepted or refused, and which tools it may call
     Explain(explain::Arguments),
+    /// Judge cases, or decisions that were made, by the configuration
+    #[command(subcommand)]
+    Policy(policy::Arguments),
     /// Write a crate with a server of your own, which builds, tests itself and runs
     New(new::Arguments),
     /// Print the default configuration: every key, explained
@@ -99,6 +103,7 @@ fn run(builder: ServerBuilder) -> ExitCode {
         #[cfg(feature = "tenant")]
         Command::Tenant(arguments) => tenant::run(builder, &arguments),
         Command::Explain(arguments) => explain::run(builder, &arguments),
+        Command::Policy(arguments) => policy::run(builder, &arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Config(arguments) => Ok(config::run(&builder, &arguments)),
         Command::Completions(arguments) => completions::run(&builder.profile, &arguments),

@@ -28,6 +28,7 @@ impl Observer for Teller {
             }
             Event::RequestEnded => "ended".to_owned(),
             Event::ToolCalled { tool, outcome, took } => format!("{tool} {outcome} {}", took.as_secs()),
+            Event::RuleRefused { rule, is_shadow } => format!("rule {rule} {is_shadow}"),
             Event::KeysFetched { succeeded } => format!("keys {succeeded}"),
             Event::QuotaNotShared { outcome } => format!("quota {outcome}"),
             Event::AuditEventLost => "lost".to_owned(),

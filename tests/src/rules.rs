@@ -54,7 +54,7 @@ struct Draft;
 #[async_trait]
 impl Prompt for Draft {
     fn spec(&self) -> Result<PromptSpec, domain::InvalidScope> {
-        PromptSpec::new("draft", "Draft", "A draft.")
+        Ok(PromptSpec::new("draft", "Draft", "A draft."))
     }
 
     async fn get(&self, _: PromptCall<'_>) -> domain::GetPromptResult {

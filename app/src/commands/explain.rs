@@ -16,6 +16,8 @@ use super::{ServiceArguments, dev, eprint, print, runtime};
 use crate::config::Sources;
 use crate::server::ServerBuilder;
 
+pub(super) use text::for_terminals;
+
 use judged::Judge;
 use report::Report;
 

@@ -1,8 +1,13 @@
 //! What `explain` prints: as text, and as one JSON document.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
-use domain::{Address, Denied, Principal, Scope, ScopeAuthority, ScopePolicy, ScopeSet};
+use domain::rules::judge;
+use domain::{
+    AccessRequest, AccessRules, Denial, Judged as Verdicts, Principal, Scope, ScopeAuthority, ScopePolicy, ScopeSet, Target,
+    UnixSeconds,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -55,6 +60,17 @@ struct Item {
     /// The broader scopes that the token has in place of those.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     implied_by: Vec<String>,
+    /// The reason code of a refusal by rules, and the names of the rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<String>,
+    /// The rules in shadow mode that would refuse it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_refuse: Vec<String>,
+    /// The rules that depend on the arguments of a call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    depends_on_arguments: Vec<String>,
 }
 
 /// A scope that something needs and the token lacks.
@@ -69,7 +85,8 @@ impl Report {
     pub(super) fn new(judge: &Judge, judged: Judged, warnings: Vec<String>) -> anyhow::Result<Self> {
         let Judged { checks, decoded, now, is_proved, endpoints, principal } = judged;
         let reason = checks.iter().find_map(|check| check.reason);
-        let offer = OnOffer { policy: judge.scopes()?, judge, principal: principal.as_ref() };
+        let rules = judge.settings.rules.access(&judge.settings.identity_provider);
+        let offer = OnOffer { policy: judge.scopes()?, rules, judge, principal: principal.as_ref(), now };
         let (tools, resources, prompts, methods) =
             (offer.tools(), offer.resources(), offer.prompts(), offer.methods());
         let missing_scopes = offer.missing_scopes(&decoded, [&tools, &resources, &prompts, &methods]);
@@ -158,7 +175,9 @@ impl Report {
 struct OnOffer<'a> {
     judge: &'a Judge,
     policy: ScopePolicy,
+    rules: Option<Arc<dyn AccessRules>>,
     principal: Option<&'a Principal>,
+    now: UnixSeconds,
 }
 
 impl OnOffer<'_> {
@@ -168,43 +187,47 @@ impl OnOffer<'_> {
             |name: &domain::ToolName| rules.iter().find(|(tool, _)| tool == name).map(|(_, scopes)| scopes);
         let specs = self.judge.catalog.tools.specs();
         specs
-            .map(|spec| {
-                let judged =
-                    self.principal.map(|principal| self.policy.permit(principal, &spec.name).map(drop));
-                self.item(spec.name.to_string(), scopes(&spec.name).unwrap_or(&spec.scopes), judged)
-            })
+            .map(|spec| self.item(Target::Tool(spec.name.as_str()), scopes(&spec.name).unwrap_or(&spec.scopes)))
             .collect()
     }
 
     fn resources(&self) -> Vec<Item> {
-        let address = |address: &Address| match address {
-            Address::Uri(uri) => uri.clone(),
-            Address::Template(template) => template.as_str().to_owned(),
-        };
         let specs = self.judge.catalog.resources.specs();
-        specs.map(|spec| self.checked(address(&spec.address), &spec.scopes)).collect()
+        specs.map(|spec| self.item(Target::Resource(spec.address.as_str()), &spec.scopes)).collect()
     }
 
     fn prompts(&self) -> Vec<Item> {
         let specs = self.judge.catalog.prompts.specs();
-        specs.map(|spec| self.checked(spec.name.clone(), &spec.scopes)).collect()
+        specs.map(|spec| self.item(Target::Prompt(&spec.name), &spec.scopes)).collect()
     }
 
     fn methods(&self) -> Vec<Item> {
         let specs = self.judge.catalog.methods.specs();
-        specs.map(|spec| self.checked(spec.name().to_owned(), &spec.scopes)).collect()
+        specs.map(|spec| self.item(Target::Method(spec.name()), &spec.scopes)).collect()
     }
 
-    fn checked(&self, name: String, scopes: &ScopeSet) -> Item {
-        self.item(name, scopes, self.principal.map(|principal| self.policy.check(principal, scopes)))
-    }
-
-    fn item(&self, name: String, scopes: &ScopeSet, judged: Option<Result<(), Denied>>) -> Item {
+    fn item(&self, target: Target<'_>, scopes: &ScopeSet) -> Item {
+        let judged = self.principal.map(|principal| {
+            let now = self.now;
+            let request = AccessRequest { principal, is_token_whole: true, target, arguments: None, now };
+            judge(&self.policy, self.rules.as_deref(), Some(scopes), &request)
+        });
+        let may_call = judged.as_ref().map(|judged| judged.denial.is_none());
+        let Verdicts { denial, would_refuse, undecided } = judged.unwrap_or_default();
+        let denial = denial.as_ref();
+        let rules = denial.map(Denial::rules).unwrap_or_default();
         Item {
-            name,
+            name: target.name().to_owned(),
             scopes: texts(scopes),
-            may_call: judged.as_ref().map(Result::is_ok),
-            missing: judged.and_then(Result::err).map(|denied| texts(&denied.missing)).unwrap_or_default(),
+            may_call,
+            missing: denial
+                .and_then(Denial::lacking)
+                .map(|denied| texts(&denied.missing))
+                .unwrap_or_default(),
+            reason: denial.filter(|_| !rules.is_empty()).map(Denial::code),
+            rules: names(rules),
+            would_refuse: names(&would_refuse),
+            depends_on_arguments: names(&undecided),
             implied_by: scopes
                 .iter()
                 .filter_map(|scope| self.stand_in(scope))
@@ -271,6 +294,10 @@ const fn authority(authority: ScopeAuthority) -> &'static str {
     }
 }
 
+fn names(rules: &[Arc<str>]) -> Vec<String> {
+    rules.iter().map(ToString::to_string).collect()
+}
+
 fn texts(scopes: &ScopeSet) -> Vec<String> {
     scopes.iter().map(ToString::to_string).collect()
 }
@@ -281,7 +308,8 @@ fn write_items(text: &mut String, kind: &str, items: &[Item]) {
     }
     let _ = writeln!(text, "\n{kind}");
     let width = items.iter().map(|item| item.name.chars().count()).max().unwrap_or_default().min(60);
-    for Item { name, scopes, may_call, missing, implied_by } in items {
+    for item in items {
+        let Item { name, scopes, may_call, missing, implied_by, reason, rules, would_refuse, depends_on_arguments } = item;
         let may = if *may_call == Some(true) { "may call" } else { "may not" };
         let mut why = match (missing.as_slice(), scopes.as_slice()) {
             ([], []) => "(needs no scope)".to_owned(),
@@ -290,6 +318,16 @@ fn write_items(text: &mut String, kind: &str, items: &[Item]) {
         };
         if !implied_by.is_empty() {
             let _ = write!(why, " (by {})", implied_by.join(" "));
+        }
+        if let Some(reason) = reason {
+            let _ = write!(why, "; {reason}: refused by the rule {}", rules.join(", "));
+        }
+        for (what, rules) in
+            [("in shadow mode, refused by", would_refuse), ("depends on the arguments, by", depends_on_arguments)]
+        {
+            if !rules.is_empty() {
+                let _ = write!(why, "; {what} the rule {}", rules.join(", "));
+            }
         }
         let _ = writeln!(text, "  {may:<8}  {name:width$}  {why}");
     }

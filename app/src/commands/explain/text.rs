@@ -11,7 +11,7 @@ const MAX_VALUES: usize = 8;
 
 /// Returns a text with everything but line breaks escaped, as JSON does it, that can't be seen: control characters, which
 /// terminals act on, and marks that change the order of what is read. What was JSON is the same JSON.
-pub(super) fn for_terminals(text: &str) -> String {
+pub(in crate::commands) fn for_terminals(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c != '\n' && is_unseen(c) {

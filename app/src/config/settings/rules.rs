@@ -145,9 +145,10 @@ impl Rules {
         self.rules.iter().flat_map(|rule| rule.unless_scopes.iter()).cloned().collect()
     }
 
-    /// Returns the names of the rules, in their order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(|rule| &*rule.name)
+    /// Returns the claims that say when and how the user logged in.
+    #[must_use]
+    pub const fn login_claims(&self) -> &LoginClaims {
+        &self.login
     }
 }
 
