@@ -276,6 +276,7 @@ async fn an_address_of_several_users_is_none() {
         name: None,
         email: Some("twin@example.com".to_owned()),
         org_id: None,
+        claims: std::collections::BTreeMap::new(),
         roles: Vec::new(),
     };
     let options = Options { users: vec![twin("one"), twin("other")], ..Options::default() };

@@ -58,6 +58,7 @@ pub(crate) fn issue(
         nonce: None,
         audience: Some(api.identifier.clone()),
         issuer: issuer_url,
+        authenticated_at: Some(tenant.now()),
     };
     let token = tenant.issuer.access_token(&state, Some(api), &authorization, IssuedVia::TokenCommand)?;
     log::token_issued(&authorization, IssuedVia::TokenCommand, false, false);

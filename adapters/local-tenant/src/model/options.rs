@@ -1,9 +1,11 @@
 //! The options of a tenant: the `[tenant]` table of config/local.toml. They decide nothing about tokens: what they say of
 //! settings, APIs and roles is what the tenant's directory begins with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 mod seed;
 mod validation;
@@ -42,6 +44,9 @@ pub struct Options {
     pub redirect_status: u16,
     /// What clients get that registered themselves or have a metadata document.
     pub third_party_security_mode: ThirdPartySecurityMode,
+    /// The custom claim of users' access tokens that says when they logged in, as an Action of the tenant's would set it; empty:
+    /// none does.
+    pub auth_time_claim: String,
     /// Everyone who can log in.
     pub users: Vec<User>,
     /// The roles that users can have.
@@ -142,6 +147,9 @@ pub struct User {
     /// The organization that the user logs in through: the token's `org_id`.
     #[serde(default)]
     pub org_id: Option<String>,
+    /// Custom claims of the user's access tokens, by their URLs, as an Action of the tenant's would set them.
+    #[serde(default)]
+    pub claims: BTreeMap<String, Value>,
     /// Names of [`Role`]s.
     #[serde(default)]
     pub roles: Vec<String>,
@@ -327,6 +335,7 @@ impl Default for Options {
             name: Some(name.into()),
             email: Some(format!("{key}@example.com")),
             org_id: None,
+            claims: BTreeMap::new(),
             roles: vec![role.into()],
         };
         let role = |name: &str, permissions: &[&str]| Role {
@@ -341,6 +350,7 @@ impl Default for Options {
             authorization_response_iss_parameter_supported: false,
             redirect_status: REDIRECT_STATUSES[0],
             third_party_security_mode: ThirdPartySecurityMode::default(),
+            auth_time_claim: String::new(),
             users: vec![
                 user("admin", "auth0|local-admin", "Ada Admin", "Tool Administrator"),
                 user("user", "auth0|local-user", "Uma User", "Tool User"),

@@ -27,6 +27,8 @@ pub(crate) struct Authorization {
     pub(crate) audience: Option<String>,
     /// The issuer identifier that the request was sent to.
     pub(crate) issuer: String,
+    /// When the user logged in; `None` for a client itself.
+    pub(crate) authenticated_at: Option<i64>,
 }
 
 impl Authorization {

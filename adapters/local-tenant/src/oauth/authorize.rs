@@ -320,6 +320,7 @@ fn issue_code(
         nonce: request.nonce.clone(),
         audience: request.audience.clone(),
         issuer: request.issuer.clone(),
+        authenticated_at: Some(tenant.now()),
     };
     let code = tenant.grants.issue_code(
         Code {

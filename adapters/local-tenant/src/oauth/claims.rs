@@ -1,8 +1,10 @@
 //! The claims of access tokens, in Auth0's four dialects, and of ID tokens.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::model::options::{Dialect, User};
 use crate::model::random::random_id;
@@ -26,6 +28,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) user: UserClaims<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) org_id: Option<&'a str>,
+    #[serde(flatten)]
+    pub(crate) custom: BTreeMap<&'a str, Value>,
 }
 
 /// The claims about a user, as far as the scopes allow them.

@@ -1,12 +1,14 @@
 //! The issuer: signs access tokens and ID tokens. It knows no HTTP, and decides nothing about scopes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::model::client::ClientRecord;
 use crate::model::clock::TenantClock;
@@ -178,7 +180,17 @@ impl Issuer {
             permissions: dialect.has_permissions().then(|| permissions(state, api, client, user)),
             user: user.map(|user| user_claims(user, |_| true)).unwrap_or_default(),
             org_id: user.and_then(|user| user.org_id.as_deref()),
+            custom: self.custom_claims(user, authorization),
         })
+    }
+
+    /// Returns what an Action of the tenant's would add.
+    fn custom_claims<'a>(&'a self, user: Option<&'a User>, authorization: &Authorization) -> BTreeMap<&'a str, Value> {
+        let of_user = user.into_iter().flat_map(|user| &user.claims);
+        let of_user = of_user.map(|(name, value)| (name.as_str(), value.clone()));
+        let name = self.options.auth_time_claim.as_str();
+        let login = authorization.authenticated_at.filter(|_| !name.is_empty());
+        of_user.chain(login.map(|at| (name, at.into()))).collect()
     }
 
     fn sign(&self, alg: SigningAlg, typ: &str, claims: &impl Serialize) -> Result<String, TokenError> {

@@ -14,6 +14,9 @@ impl Options {
     /// Every problem, each with its key.
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
+        if !self.auth_time_claim.is_empty() && !is_claim(&self.auth_time_claim) {
+            problems.push("tenant.auth_time_claim is not named by an https or http URL, as custom claims are".into());
+        }
         if !REDIRECT_STATUSES.contains(&self.redirect_status) {
             problems.push(format!("tenant.redirect_status is {}; it is 302 or 303", self.redirect_status));
         }
@@ -68,6 +71,12 @@ impl Options {
             if is_blank(&user.sub) {
                 problems.push(format!("tenant.users: `{}` has no sub", user.key));
             }
+            for name in user.claims.keys().filter(|name| !is_claim(name)) {
+                problems.push(format!(
+                    "tenant.users: `{}` has the claim `{name}`; custom claims are named by an https or http URL",
+                    user.key
+                ));
+            }
             for role in user.roles.iter().filter(|name| !defined.contains(name.as_str())) {
                 problems.push(format!(
                     "tenant.users: `{}` has the role `{role}`, which tenant.roles does not define",
@@ -114,6 +123,11 @@ impl Options {
             problems.push(format!("tenant.clients: `{id}` is there more than once"));
         }
     }
+}
+
+/// Auth0 lets Actions set no other claims of tokens for an API.
+fn is_claim(name: &str) -> bool {
+    name.starts_with("https://") || name.starts_with("http://")
 }
 
 fn check_api(key: &str, api: &Api, problems: &mut Vec<String>) {
