@@ -59,7 +59,7 @@ try {
 
   const samples = new Set(text.split("\n").filter((line) => line && !line.startsWith("#")).map((line) => line.split(/[ {]/)[0]));
   // No upstream, and no Redis.
-  for (const name of ["upstream_connected", "redis_connected", "quota_not_shared_total"]) samples.add(`fastmcp_auth0_${name}`);
+  for (const name of ["upstream_connected", "redis_connected", "quota_not_shared_total", "rule_refusals_total"]) samples.add(`fastmcp_auth0_${name}`);
   for (const name of ["alerts.yml", "alerts.test.yml", "grafana-dashboard.json"]) {
     await check(`every metric of ${name} is there`, () => {
       const names = named(readFileSync(deployed(name), "utf8"));

@@ -79,8 +79,8 @@ pub use resource::{
     Watch,
 };
 pub use rules::{
-    AccessRequest, AccessRules, Denial, Judged, LoginDemand, Refused, Remedy, RuleDenied, RuleJudgment, StepUp,
-    Target, Unmet,
+    AccessRequest, AccessRules, Denial, Judged, LoginDemand, Refused, Remedy, RuleDenied, RuleJudgment,
+    StepUp, Target, Unmet,
 };
 pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};

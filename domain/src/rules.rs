@@ -128,14 +128,8 @@ pub enum Unmet {
 
 impl Unmet {
     /// Every condition.
-    pub const ALL: [Self; 6] = [
-        Self::Organization,
-        Self::Claim,
-        Self::Client,
-        Self::LoginAge,
-        Self::LoginStrength,
-        Self::Arguments,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Organization, Self::Claim, Self::Client, Self::LoginAge, Self::LoginStrength, Self::Arguments];
 
     /// Returns the reason code; it never changes.
     #[must_use]
@@ -283,7 +277,8 @@ impl Denial {
         match (self, other) {
             (Self::Scopes(one), Self::Scopes(other)) => Self::Scopes(one.and(&other)),
             (Self::Rules(one), Self::Rules(other)) => Self::Rules(Box::new(one.and(*other))),
-            (Self::Rules(mut rules), Self::Scopes(scopes)) | (Self::Scopes(scopes), Self::Rules(mut rules)) => {
+            (Self::Rules(mut rules), Self::Scopes(scopes))
+            | (Self::Scopes(scopes), Self::Rules(mut rules)) => {
                 if let StepUp::Scopes(lacking) = &mut rules.step_up {
                     *lacking = std::mem::take(lacking).and(&scopes);
                 }
@@ -373,7 +368,8 @@ pub fn judge(
         (Ok(needed), Some(rules)) => (rules, needed),
     };
     let RuleJudgment { refused, would_refuse, undecided } = rules.judge(request);
-    let denials = refused.into_iter().map(|refused| RuleDenied::of(refused, scopes, request.principal, needed));
+    let denials =
+        refused.into_iter().map(|refused| RuleDenied::of(refused, scopes, request.principal, needed));
     let denial = denials.reduce(|one, other| Box::new(one).and(other));
     Judged { denial: denial.map(|denied| Denial::Rules(Box::new(denied))), would_refuse, undecided }
 }

@@ -62,7 +62,7 @@ async fn ask(harness: &Harness, method: &str, path: &str, fields: &[(&str, &str)
     send(connect(harness).await, request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await
 }
 
-async fn metrics(harness: &Harness) -> String {
+pub(crate) async fn metrics(harness: &Harness) -> String {
     let answer = ask(harness, "GET", "/metrics", &[], "").await;
     assert_eq!(answer.status, 200);
     text(&answer.body)

@@ -102,7 +102,9 @@ fn every_reason_code_has_a_heading_in_troubleshooting() {
         "unsupported_content_encoding",
         "not_acceptable",
     ];
-    let codes: BTreeSet<&str> = rejections.iter().map(|rejection| rejection.code()).chain(others).collect();
+    let rules = domain::Unmet::ALL.map(domain::Unmet::code);
+    let codes = rejections.iter().map(|rejection| rejection.code()).chain(others).chain(rules);
+    let codes: BTreeSet<&str> = codes.collect();
     let text = page("docs/troubleshooting.md");
     let headings: BTreeSet<&str> = text
         .lines()

@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AccessRequest, AccessRules, LoginDemand, Refused, Remedy, RuleJudgment, ScopeSet, Target, Unmet};
+use domain::{
+    AccessRequest, AccessRules, LoginDemand, Refused, Remedy, RuleJudgment, ScopeSet, Target, Unmet,
+};
 use serde_json::{Value, json};
 
 pub use conditions::{Conditions, LoginClaims};
@@ -89,7 +91,10 @@ impl AccessRules for RuleSet {
 
 impl fmt::Debug for RuleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuleSet").field("rules", &self.rules).field("login", &self.login).finish_non_exhaustive()
+        f.debug_struct("RuleSet")
+            .field("rules", &self.rules)
+            .field("login", &self.login)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +137,8 @@ impl Rule {
     }
 
     fn document(&self) -> Value {
-        let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::as_str).map(Value::from).collect::<Value>();
+        let patterns =
+            |patterns: &[Pattern]| patterns.iter().map(Pattern::as_str).map(Value::from).collect::<Value>();
         let Conditions { organizations, claims, clients, third_party_clients, max_age, acr, arguments } =
             &self.conditions;
         json!([

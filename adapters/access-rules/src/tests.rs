@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    Catalog, Claims, Denial, ExtraClaims, LoginScopes, Principal, Schema, Scope, ScopeAuthority, ScopeHierarchy,
-    ScopePolicy, StepUp, TokenPolicy, UnixSeconds,
+    Catalog, Claims, Denial, ExtraClaims, LoginScopes, Principal, Schema, Scope, ScopeAuthority,
+    ScopeHierarchy, ScopePolicy, StepUp, TokenPolicy, UnixSeconds,
 };
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -148,8 +148,11 @@ fn a_client_is_one_of_those_named_or_no_third_partys() {
     let client = |id: &str| principal(|claims| claims.client_id = Some(id.into()));
     let listed = on(Conditions { clients: texts(&["app", "tpc_1"]), ..Conditions::default() });
     let first_party = on(Conditions { third_party_clients: false, ..Conditions::default() });
-    let both =
-        on(Conditions { clients: texts(&["app", "tpc_1"]), third_party_clients: false, ..Conditions::default() });
+    let both = on(Conditions {
+        clients: texts(&["app", "tpc_1"]),
+        third_party_clients: false,
+        ..Conditions::default()
+    });
     let refused = "client_not_permitted";
     for (id, of_list, of_first_party, of_both) in [
         ("app", "met", "met", "met"),
@@ -194,7 +197,9 @@ fn a_login_is_of_one_of_the_classes() {
     let name = "https://example.com/acr";
     let login = LoginClaims { auth_time: None, acr: Some(name.into()) };
     let custom = rules_with([rule("r", |rule| rule.conditions = conditions())], login);
-    for (class, expected) in [("mfa", "met"), ("phr", "met"), ("pwd", "login_too_weak"), ("", "login_too_weak")] {
+    for (class, expected) in
+        [("mfa", "met"), ("phr", "met"), ("pwd", "login_too_weak"), ("", "login_too_weak")]
+    {
         let by_registered = extra(|extra| extra.authentication_context = Some(class.into()));
         assert_eq!(verdict(&registered, &by_registered), expected, "{class}");
         assert_eq!(verdict(&custom, &by_registered), "login_too_weak", "another claim is none");
@@ -335,7 +340,8 @@ fn of_several_rules_what_nothing_helps_against_comes_first_then_the_login_then_s
     let denied = decided(vec![login("a", 9, &[]), organization("b", "one"), organization("c", "")]);
     assert_eq!((denied.unmet, denied.step_up), (Unmet::Organization, StepUp::Impossible));
     assert_eq!(denied.rules, ["a".into(), "b".into(), "c".into()]);
-    let denied = decided(vec![organization("a", "one"), login("b", 9, &["x", "y"]), login("c", 5, &["y", "z"])]);
+    let denied =
+        decided(vec![organization("a", "one"), login("b", 9, &["x", "y"]), login("c", 5, &["y", "z"])]);
     let StepUp::Login(demand) = denied.step_up else { panic!("no login") };
     assert_eq!((denied.unmet, demand.max_age), (Unmet::LoginAge, Some(Duration::from_secs(5))));
     assert_eq!(demand.acr_values, ["y".into()]);
@@ -396,11 +402,14 @@ fn any_rule() -> impl Strategy<Value = (bool, Option<u8>, Option<u64>, Vec<&'sta
     (any::<bool>(), prop::option::of(0..2u8), prop::option::of(1..20u64), unless)
 }
 
-fn built((is_shadow, organization, max_age, unless): (bool, Option<u8>, Option<u64>, Vec<&'static str>)) -> Rule {
+fn built(
+    (is_shadow, organization, max_age, unless): (bool, Option<u8>, Option<u64>, Vec<&'static str>),
+) -> Rule {
     rule("r", |rule| {
         rule.is_shadow = is_shadow;
         rule.unless_scopes = set(&unless.join(" "));
-        rule.conditions.organizations = organization.map(|number| format!("org_{number}")).into_iter().collect();
+        rule.conditions.organizations =
+            organization.map(|number| format!("org_{number}")).into_iter().collect();
         rule.conditions.max_age = max_age.map(Duration::from_secs);
     })
 }

@@ -152,7 +152,8 @@ impl Record {
         self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, is_stream, took });
         let principal = self.principal.as_ref();
         let trace = self.trace.as_deref().and_then(RequestTrace::context);
-        let [rules, would_refuse] = [&self.protocol.rules, &self.protocol.would_refuse].map(|names| names_list(names));
+        let [rules, would_refuse] =
+            [&self.protocol.rules, &self.protocol.would_refuse].map(|names| names_list(names));
         let none = Details::default();
         let details = self.details.as_deref().unwrap_or(&none);
         macro_rules! line {

@@ -98,12 +98,10 @@ async fn handle(
         Ok((_, Handler::Immediate(handle))) => {
             handle(&mut exchange).map(|result| Reply::success(id, &result, log.clone()))
         }
-        Ok((_, Handler::Waiting(handle))) => {
-            handle(&mut exchange).await.map(|result| {
-                let would_refuse = exchange.would_refuse.take().unwrap_or_default();
-                Reply::success(id, &result, LogFields { would_refuse, ..log.clone() })
-            })
-        }
+        Ok((_, Handler::Waiting(handle))) => handle(&mut exchange).await.map(|result| {
+            let would_refuse = exchange.would_refuse.take().unwrap_or_default();
+            Reply::success(id, &result, LogFields { would_refuse, ..log.clone() })
+        }),
         Ok((method, Handler::Stream(open))) if may_stream => {
             match served.snapshot.service().listen(principal, served.request_id, method.name).await {
                 Ok(()) => open(&mut exchange, log.clone()),

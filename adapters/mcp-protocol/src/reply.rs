@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use domain::{Allowance, CallError, Denial, Exhausted, ToolName};
 use futures_util::Stream;
 use serde::Serialize;
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// JSON-RPC error codes: the standard's, and MCP's own (2026-07-28, basic/index, "Error Codes").
 pub(crate) mod code {

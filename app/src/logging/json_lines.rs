@@ -11,8 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 /// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
-const LISTS: [&str; 6] =
-    ["kids", "held_scopes", "missing_scopes", "rules", "would_refuse", "unverified_aud"];
+const LISTS: [&str; 6] = ["kids", "held_scopes", "missing_scopes", "rules", "would_refuse", "unverified_aud"];
 
 /// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
 /// can't write lists, and takes several times as long.

@@ -185,7 +185,11 @@ impl Issuer {
     }
 
     /// Returns what an Action of the tenant's would add.
-    fn custom_claims<'a>(&'a self, user: Option<&'a User>, authorization: &Authorization) -> BTreeMap<&'a str, Value> {
+    fn custom_claims<'a>(
+        &'a self,
+        user: Option<&'a User>,
+        authorization: &Authorization,
+    ) -> BTreeMap<&'a str, Value> {
         let of_user = user.into_iter().flat_map(|user| &user.claims);
         let of_user = of_user.map(|(name, value)| (name.as_str(), value.clone()));
         let name = self.options.auth_time_claim.as_str();

@@ -164,16 +164,15 @@ impl Request<'_> {
         let access = Access::for_client(self.state, &client, audience)?;
         let scope = grantable_to_client(access, self.form.one("scope")?);
         let audience = access.api.map(|api| api.identifier.clone());
-        let authorization =
-            Authorization {
-                subject: Subject::Client,
-                client,
-                scope,
-                nonce: None,
-                audience,
-                issuer,
-                authenticated_at: None,
-            };
+        let authorization = Authorization {
+            subject: Subject::Client,
+            client,
+            scope,
+            nonce: None,
+            audience,
+            issuer,
+            authenticated_at: None,
+        };
         self.respond(access, &authorization, IssuedVia::ClientCredentials, None)
     }
 

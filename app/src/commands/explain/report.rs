@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::rules::judge;
 use domain::{
-    AccessRequest, AccessRules, Denial, Judged as Verdicts, Principal, Scope, ScopeAuthority, ScopePolicy, ScopeSet, Target,
-    UnixSeconds,
+    AccessRequest, AccessRules, Denial, Judged as Verdicts, Principal, Scope, ScopeAuthority, ScopePolicy,
+    ScopeSet, Target, UnixSeconds,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -187,7 +187,9 @@ impl OnOffer<'_> {
             |name: &domain::ToolName| rules.iter().find(|(tool, _)| tool == name).map(|(_, scopes)| scopes);
         let specs = self.judge.catalog.tools.specs();
         specs
-            .map(|spec| self.item(Target::Tool(spec.name.as_str()), scopes(&spec.name).unwrap_or(&spec.scopes)))
+            .map(|spec| {
+                self.item(Target::Tool(spec.name.as_str()), scopes(&spec.name).unwrap_or(&spec.scopes))
+            })
             .collect()
     }
 
@@ -309,7 +311,17 @@ fn write_items(text: &mut String, kind: &str, items: &[Item]) {
     let _ = writeln!(text, "\n{kind}");
     let width = items.iter().map(|item| item.name.chars().count()).max().unwrap_or_default().min(60);
     for item in items {
-        let Item { name, scopes, may_call, missing, implied_by, reason, rules, would_refuse, depends_on_arguments } = item;
+        let Item {
+            name,
+            scopes,
+            may_call,
+            missing,
+            implied_by,
+            reason,
+            rules,
+            would_refuse,
+            depends_on_arguments,
+        } = item;
         let may = if *may_call == Some(true) { "may call" } else { "may not" };
         let mut why = match (missing.as_slice(), scopes.as_slice()) {
             ([], []) => "(needs no scope)".to_owned(),
@@ -322,9 +334,10 @@ fn write_items(text: &mut String, kind: &str, items: &[Item]) {
         if let Some(reason) = reason {
             let _ = write!(why, "; {reason}: refused by the rule {}", rules.join(", "));
         }
-        for (what, rules) in
-            [("in shadow mode, refused by", would_refuse), ("depends on the arguments, by", depends_on_arguments)]
-        {
+        for (what, rules) in [
+            ("in shadow mode, refused by", would_refuse),
+            ("depends on the arguments, by", depends_on_arguments),
+        ] {
             if !rules.is_empty() {
                 let _ = write!(why, "; {what} the rule {}", rules.join(", "));
             }

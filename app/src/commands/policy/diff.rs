@@ -263,7 +263,11 @@ impl Report {
             for Group { key, count, examples } in groups {
                 let GroupKey { method, target, reason, rules, .. } = key;
                 let was = if now == "allow" { "was " } else { "" };
-                let by = if rules.is_empty() { String::new() } else { format!(" by the rule {}", rules.join(", ")) };
+                let by = if rules.is_empty() {
+                    String::new()
+                } else {
+                    format!(" by the rule {}", rules.join(", "))
+                };
                 let _ = writeln!(text, "  {count:>6}  {method} {target}: {was}{reason}{by}");
                 for Example { line, sub, client_id, org_id } in examples {
                     let org = org_id.as_ref().map(|org| format!(", organization {org}")).unwrap_or_default();
@@ -288,10 +292,15 @@ impl Report {
         if self.bad_lines > 0 {
             let numbers: Vec<String> = self.first_bad_lines.iter().map(ToString::to_string).collect();
             let more = if self.bad_lines > self.first_bad_lines.len() as u64 { ", ..." } else { "" };
-            let _ = writeln!(text, "no audit events: {} lines ({}{more})", self.bad_lines, numbers.join(", "));
+            let _ =
+                writeln!(text, "no audit events: {} lines ({}{more})", self.bad_lines, numbers.join(", "));
         }
         let changed: u64 = self.changes.iter().map(|group| group.count).sum();
-        let versions = if self.earlier_versions.is_empty() { "none".to_owned() } else { self.earlier_versions.join(", ") };
+        let versions = if self.earlier_versions.is_empty() {
+            "none".to_owned()
+        } else {
+            self.earlier_versions.join(", ")
+        };
         let _ = write!(
             text,
             "{changed} of {} decisions change; {} events are about something else; policy {versions} -> {}",
@@ -366,7 +375,8 @@ mod tests {
 
     #[test]
     fn an_event_is_judged_again_only_where_scopes_or_rules_decided() {
-        let event = |more: &str| serde_json::from_str::<Event>(&format!("{{\"verdict\":\"deny\"{more}}}")).unwrap();
+        let event =
+            |more: &str| serde_json::from_str::<Event>(&format!("{{\"verdict\":\"deny\"{more}}}")).unwrap();
         let of_tool = r#","method":"tools/call","target":"pay""#;
         for (reason, expected) in [
             ("", true),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use domain::rules::judge;
 use domain::{
-    AccessRequest, AccessRules, Catalog, Claims, Denial, ExtraClaims, Judged, PolicyVersion, Principal, Rejection,
-    ScopePolicy, ScopeSet, Target, TokenPolicy, UnixSeconds,
+    AccessRequest, AccessRules, Catalog, Claims, Denial, ExtraClaims, Judged, PolicyVersion, Principal,
+    Rejection, ScopePolicy, ScopeSet, Target, TokenPolicy, UnixSeconds,
 };
 use serde_json::Value;
 

@@ -130,7 +130,8 @@ pub(super) fn run(builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resu
 
 fn read(file: &Path) -> anyhow::Result<Vec<Case>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-    let Cases { cases } = toml::from_str(&text).with_context(|| format!("{} is no table of cases", file.display()))?;
+    let Cases { cases } =
+        toml::from_str(&text).with_context(|| format!("{} is no table of cases", file.display()))?;
     anyhow::ensure!(!cases.is_empty(), "{} has no [[case]]", file.display());
     Ok(cases)
 }
@@ -168,7 +169,8 @@ impl Case {
     fn outcome(&self, policy: &Policy, settings: &Settings, now: UnixSeconds) -> Result<Outcome, String> {
         let target = self.target(policy)?;
         let caller = self.caller(settings, now)?;
-        let principal = policy.admit(caller, now).map_err(|rejection| format!("{}: {rejection}", rejection.code()))?;
+        let principal =
+            policy.admit(caller, now).map_err(|rejection| format!("{}: {rejection}", rejection.code()))?;
         let arguments = match (&self.arguments, target) {
             (None, _) => None,
             (Some(arguments), Target::Tool(tool)) => {
@@ -225,7 +227,9 @@ impl Case {
     fn extra(&self, rules: &Rules, now: UnixSeconds) -> Result<ExtraClaims, String> {
         let mut extra = ExtraClaims { custom: CustomClaims::default(), ..ExtraClaims::default() };
         if let Some(name) = self.claims.keys().find(|name| !CustomClaims::is_name(name)) {
-            return Err(format!("the claim {name:?} is not named by an https or http URL, as custom claims are"));
+            return Err(format!(
+                "the claim {name:?} is not named by an https or http URL, as custom claims are"
+            ));
         }
         let mut custom = self.claims.clone();
         let at = self.login_seconds_ago.map(|ago| UnixSeconds(now.0.saturating_sub(i64::from(ago))));
@@ -252,7 +256,8 @@ impl Case {
                 differences.push(format!("{what} is {was}, and should be {expected}"));
             }
         };
-        let verdict = |verdict: Expected| if verdict == Expected::Allow { "allow" } else { "deny" }.to_owned();
+        let verdict =
+            |verdict: Expected| if verdict == Expected::Allow { "allow" } else { "deny" }.to_owned();
         let named = match (outcome.verdict(), reason) {
             (Expected::Deny, Some(reason)) if self.expect == Expected::Allow => format!("deny ({reason})"),
             (was, _) => verdict(was),

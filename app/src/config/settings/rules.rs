@@ -17,7 +17,12 @@ use crate::config::reader::Reader;
 use crate::config::shown;
 
 /// A key of one rule's table.
-const fn of_rule<V: Copy>(name: &'static str, values: V, meaning: &'static str, fallback: &'static str) -> Key<V> {
+const fn of_rule<V: Copy>(
+    name: &'static str,
+    values: V,
+    meaning: &'static str,
+    fallback: &'static str,
+) -> Key<V> {
     Key::new(name, values, Reload::Applied, meaning).or(fallback)
 }
 
@@ -159,7 +164,14 @@ pub(super) fn read(read: &mut Reader, context: &Context<'_>) -> Rules {
     }
     let rules: Vec<Rule> = names.iter().filter_map(|name| rule(read, context, name)).collect();
     let login = LoginClaims {
-        auth_time: login_claim(read, context, &AUTH_TIME_CLAIM, "auth_time", &|rule| rule.max_age.is_some(), &rules),
+        auth_time: login_claim(
+            read,
+            context,
+            &AUTH_TIME_CLAIM,
+            "auth_time",
+            &|rule| rule.max_age.is_some(),
+            &rules,
+        ),
         acr: login_claim(read, context, &ACR_CLAIM, "acr", &|rule| !rule.acr.is_empty(), &rules),
     };
     Rules { rules: rules.into(), login }
@@ -280,7 +292,10 @@ fn conditions(read: &mut Reader, name: &str) -> Conditions {
     for class in acr.iter().filter(|class| !is_class(class)) {
         let key = shown::key(&ACR.path(&[name]));
         let class = shown::text(class);
-        read.problem(&key, format!("{class} can't be in a challenge: visible ASCII without quotes and backslashes"));
+        read.problem(
+            &key,
+            format!("{class} can't be in a challenge: visible ASCII without quotes and backslashes"),
+        );
     }
     Conditions {
         organizations: texts(read, &ORGANIZATIONS, &[name]),
@@ -304,7 +319,10 @@ fn claims(read: &mut Reader, name: &str) -> BTreeMap<String, Vec<String>> {
         let values = texts(read, &CLAIMS, &[name, &claim]);
         if !CustomClaims::is_name(&claim) {
             let key = shown::key(&CLAIMS.path(&[name, &claim]));
-            read.problem(&key, "must be named by an https or http URL, as custom claims are; others have keys of their own");
+            read.problem(
+                &key,
+                "must be named by an https or http URL, as custom claims are; others have keys of their own",
+            );
         }
         claims.insert(claim, values);
     }

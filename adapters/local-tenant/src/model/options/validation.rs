@@ -15,7 +15,9 @@ impl Options {
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
         if !self.auth_time_claim.is_empty() && !is_claim(&self.auth_time_claim) {
-            problems.push("tenant.auth_time_claim is not named by an https or http URL, as custom claims are".into());
+            problems.push(
+                "tenant.auth_time_claim is not named by an https or http URL, as custom claims are".into(),
+            );
         }
         if !REDIRECT_STATUSES.contains(&self.redirect_status) {
             problems.push(format!("tenant.redirect_status is {}; it is 302 or 303", self.redirect_status));
