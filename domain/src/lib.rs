@@ -5,7 +5,7 @@
 //! 1. A [`BearerToken`] arrives. A [`TokenVerifier`] (a port) proves who signed it and returns its [`Claims`].
 //! 2. [`TokenPolicy::admit`] judges the claims at the [`Clock`]'s (a port) present time. A [`Principal`] cannot be had
 //!    any other way.
-//! 3. [`ScopePolicy::permit`] compares the principal's [`ScopeSet`], and what that implies by the [`ScopeHierarchy`], with
+//! 3. [`ScopePolicy::check`] compares the principal's [`ScopeSet`], and what that implies by the [`ScopeHierarchy`], with
 //!    what a tool requires; [`AccessRules`] (a port), if there are any, may refuse what that permits.
 //! 4. A [`DynTool`] (a port) from the [`Catalog`] runs, or a [`Resource`], a [`Prompt`] or a [`Method`] (ports, too).
 //!
@@ -66,7 +66,7 @@ pub use input::{
 };
 pub use method::{Method, MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError};
 pub use observer::{Event, NoopObserver, Observer};
-pub use policy::{Denied, LoginScopes, Permit, PolicyError, ScopePolicy};
+pub use policy::{Denied, LoginScopes, PolicyError, ScopePolicy};
 pub use pool::{Exhausted, Holder, InUse, Lease, Memory, Pool, Shares};
 pub use principal::{Principal, Rejection, ScopeAuthority, TokenCheck, TokenPolicy};
 pub use prompt::{GetPromptResult, Prompt, PromptArgument, PromptCall, PromptSpec};

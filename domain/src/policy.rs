@@ -27,20 +27,6 @@ pub enum LoginScopes {
     Listed(ScopeSet),
 }
 
-/// Proof that a principal may call a tool; only [`ScopePolicy::permit`] makes one.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Permit<'a> {
-    tool: &'a ToolName,
-}
-
-impl Permit<'_> {
-    /// Returns the tool that may be called.
-    #[must_use]
-    pub fn tool(&self) -> &ToolName {
-        self.tool
-    }
-}
-
 /// The principal lacks scopes. Every scope here is one that this server knows, whatever the token holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("needs the scopes {required:?}, lacks {missing:?}")]
@@ -131,16 +117,6 @@ impl ScopePolicy {
         self
     }
 
-    /// Checks that a principal may call a tool.
-    ///
-    /// # Errors
-    /// [`Denied`] when a scope is missing, and for a name without a rule.
-    pub fn permit<'a>(&self, principal: &Principal, tool: &'a ToolName) -> Result<Permit<'a>, Denied> {
-        let required = self.rules.get(tool).ok_or_else(Denied::default)?;
-        self.check(principal, required)?;
-        Ok(Permit { tool })
-    }
-
     /// Returns the scopes that a call of a tool requires; `None` without a rule.
     #[must_use]
     pub fn required(&self, tool: &ToolName) -> Option<&ScopeSet> {
@@ -210,6 +186,10 @@ mod tests {
         ToolName::parse(name).unwrap()
     }
 
+    fn check(policy: &ScopePolicy, principal: &Principal, tool: &ToolName) -> Result<(), Denied> {
+        policy.check(principal, policy.required(tool).unwrap())
+    }
+
     #[test]
     fn a_tool_without_a_rule_never_starts() {
         let mut rules = ScopePolicy::as_specified(&catalog().tools);
@@ -252,7 +232,7 @@ mod tests {
         for permitted in ["extra read", "write extra", "admin extra", "extra admin stray"] {
             let principal = holder(permitted);
             assert!(
-                policy.permit(&principal, &greet).is_ok() && policy.permits(&principal, &greet),
+                check(&policy, &principal, &greet).is_ok() && policy.permits(&principal, &greet),
                 "{permitted}"
             );
         }
@@ -266,7 +246,7 @@ mod tests {
         ] {
             let principal = holder(token);
             assert!(!policy.permits(&principal, &greet), "{token}");
-            let denied = policy.permit(&principal, &greet).unwrap_err();
+            let denied = check(&policy, &principal, &greet).unwrap_err();
             let expected = Denied {
                 required: set("read extra"),
                 missing: set(missing),
@@ -283,7 +263,7 @@ mod tests {
     fn a_tool_without_a_rule_is_permitted_to_nobody() {
         let policy = policy(LoginScopes::All);
         let principal = holder("admin extra");
-        assert_eq!(policy.permit(&principal, &tool("other")), Err(Denied::default()));
+        assert_eq!(policy.required(&tool("other")), None);
         assert!(!policy.permits(&principal, &tool("other")));
     }
 

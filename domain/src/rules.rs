@@ -276,7 +276,7 @@ impl Denial {
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Scopes(one), Self::Scopes(other)) => Self::Scopes(one.and(&other)),
-            (Self::Rules(one), Self::Rules(other)) => Self::Rules(Box::new(one.and(*other))),
+            (Self::Rules(one), Self::Rules(other)) => Self::Rules(Box::new((*one).and(*other))),
             (Self::Rules(mut rules), Self::Scopes(scopes))
             | (Self::Scopes(scopes), Self::Rules(mut rules)) => {
                 if let StepUp::Scopes(lacking) = &mut rules.step_up {
@@ -307,7 +307,7 @@ impl RuleDenied {
     }
 
     /// Joins two denials. What nothing can be done about comes first, then the login, since that may bring scopes, too.
-    fn and(mut self: Box<Self>, other: Self) -> Self {
+    fn and(mut self, other: Self) -> Self {
         let mut rules = std::mem::take(&mut self.rules);
         rules.extend(other.rules);
         let (unmet, step_up) = match (self.step_up, other.step_up) {
@@ -370,6 +370,6 @@ pub fn judge(
     let RuleJudgment { refused, would_refuse, undecided } = rules.judge(request);
     let denials =
         refused.into_iter().map(|refused| RuleDenied::of(refused, scopes, request.principal, needed));
-    let denial = denials.reduce(|one, other| Box::new(one).and(other));
+    let denial = denials.reduce(RuleDenied::and);
     Judged { denial: denial.map(|denied| Denial::Rules(Box::new(denied))), would_refuse, undecided }
 }

@@ -385,6 +385,18 @@ async fn a_grant_that_ends_ends_codes_and_refresh_tokens() {
 }
 
 #[tokio::test]
+async fn a_refreshed_token_is_as_old_as_its_login() {
+    let at = "https://a.example/at";
+    let tenant = tenant_of(Options { auth_time_claim: at.into(), ..options() });
+    let response = mcp_login(&tenant, "app").await.unwrap();
+    let logged_in = part(&response, 1)[at].clone();
+    tenant.issuer.clock().set_offset(1000);
+    let later = part(&refreshed(&tenant, "app", &response).unwrap(), 1);
+    assert_eq!(later[at], logged_in);
+    assert!(later["iat"].as_i64() > logged_in.as_i64());
+}
+
+#[tokio::test]
 async fn a_refresh_brings_no_scope_whose_role_is_gone() {
     let tenant = tenant();
     let response = mcp_login(&tenant, "app").await.unwrap();

@@ -120,6 +120,18 @@ fn what_the_users_record_lacks_the_token_lacks() {
 }
 
 #[test]
+fn custom_claims_are_the_users_and_the_time_of_the_login_is_there_where_it_is_named() {
+    let (plan, at) = ("https://a.example/plan", "https://a.example/at");
+    let mut options = Options { auth_time_claim: at.into(), ..Options::default() };
+    options.users[0].claims.insert(plan.into(), serde_json::json!(["pro"]));
+    let tenant = tenant(options);
+    let claims = |user| opened(&issued(&tenant, &request(user, None)).unwrap())[1].clone();
+    let admin = claims("admin");
+    assert_eq!((&admin[plan], &admin[at]), (&serde_json::json!(["pro"]), &admin["iat"]));
+    assert_eq!((claims("user").get(plan), claims("user").get(at).is_some()), (None, true));
+}
+
+#[test]
 fn a_new_tenant_has_no_api_that_tokens_could_be_for() {
     let tenant = tenant(Options::default().with_fresh_state());
     assert_eq!(issued(&tenant, &request("admin", None)).err(), Some(TokenError::NoApi));

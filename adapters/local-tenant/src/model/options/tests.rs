@@ -24,6 +24,14 @@ fn each_contradiction_is_named() {
             json!({"users": [user("a", "s", &["Boss"])]}),
             "tenant.users: `a` has the role `Boss`, which tenant.roles does not define",
         ),
+        (
+            json!({"users": [{"key": "a", "sub": "s", "claims": {"plan": 1}}]}),
+            "tenant.users: `a` has the claim `plan`; custom claims are named by an https or http URL",
+        ),
+        (
+            json!({"auth_time_claim": "at"}),
+            "tenant.auth_time_claim is not named by an https or http URL, as custom claims are",
+        ),
         (json!({"users": [user("", "s", &[])]}), "tenant.users: the user with the sub `s` has no key"),
         (json!({"users": [user("a", " ", &[])]}), "tenant.users: `a` has no sub"),
         (
