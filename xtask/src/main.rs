@@ -237,8 +237,13 @@ fn ship() -> Result {
 
 fn replicas() -> Result {
     build()?;
+    let redis = installed("redis-server")?;
     for proxy in ["nginx", "haproxy"] {
-        client(node("replicas.mjs").arg(server()?).arg(proxy).arg(installed(proxy)?))?;
+        let program = installed(proxy)?;
+        client(node("replicas.mjs").arg(server()?).arg(&redis).arg(proxy).arg(&program))?;
+        let clients = &mut node("replicated-clients.mjs");
+        clients.arg(server()?).arg(fixture()?).arg(python_binary()).arg(&redis).arg(proxy).arg(&program);
+        client(clients)?;
     }
     Ok(())
 }

@@ -71,7 +71,9 @@ async fn serve(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let verifier = Arc::new(Auth0Verifier::start(&settings.keys, Arc::clone(&clock)));
     let mut keys = verifier.status();
-    let server = wiring::server(listener, &settings, conformance_server::ports(verifier, clock))?;
+    let ports = conformance_server::configured(&settings, verifier, clock)?;
+    ports.tried().await;
+    let server = wiring::server(listener, &settings, ports)?;
     keys.wait_for(|status| status.succeeded > 0).await.context("the keys never came")?;
     Ok(server.run(async move {
         let _ = ended.changed().await;
