@@ -274,11 +274,11 @@ impl Ports {
         let replicas = redis.clone().map(|redis| Arc::new(redis) as _);
         Ok(Self {
             observer,
+            redis,
+            replicas,
             auditor,
             metrics,
             audit_log,
-            redis,
-            replicas,
             ..Self::new(verifier, clock, offer)
         })
     }
