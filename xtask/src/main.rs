@@ -215,7 +215,9 @@ fn traces() -> Result {
 fn redis() -> Result {
     build()?;
     let (server, cli) = (installed("redis-server")?, installed("redis-cli")?);
-    client(node("redis.mjs").arg(built("replica")?).arg(built("redis-quotas")?).arg(server).arg(cli))
+    let mut command = node("redis.mjs");
+    command.arg(built("replica")?).arg(built("redis-quotas")?).arg(server).arg(cli);
+    client(command.arg(built("load")?).arg(self::server()?))
 }
 
 fn listeners() -> Result {
