@@ -176,12 +176,19 @@ impl Live {
         if !self.keeps_verifier && changed.iter().any(|key| reload(key) == Reload::FetchesKeys) {
             ports.verifier = ready_verifier(&new, &ports).await?;
         }
+        if new.downstream.as_ref().map(|new| &new.exchange) != self.exchange_options() {
+            ports.exchange = wiring::token_exchange(&new, &ports.clock);
+        }
         self.replace(&new, &ports)?;
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
         (self.settings, self.ports) = (new, ports);
         Ok(changed)
+    }
+
+    fn exchange_options(&self) -> Option<&auth0_token_exchange::Options> {
+        self.settings.downstream.as_ref().map(|downstream| &downstream.exchange)
     }
 
     fn replace(&self, settings: &Settings, ports: &Ports) -> anyhow::Result<()> {

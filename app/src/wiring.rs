@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use audit_log::AuditLog;
+use auth0_token_exchange::Auth0TokenExchange;
 use domain::{
-    Announcer, Auditor, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopAuditor,
-    NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Resource, ResourceCatalog,
-    ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName,
+    Announcer, Auditor, Catalog, Change, Clock, Downstream, DynTool, Event, Method, MethodCatalog,
+    NoopAuditor, NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Resource,
+    ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle, TokenExchange, TokenVerifier, ToolCatalog,
+    ToolName,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
@@ -211,6 +213,9 @@ pub struct Ports {
     pub ledger: Ledger,
     /// Keeps decisions.
     pub auditor: Arc<dyn Auditor>,
+    /// Exchanges callers' tokens for those of other APIs, where the settings have such. It keeps tokens, and outlives a reload
+    /// that changes nothing of it.
+    pub exchange: Option<Arc<dyn TokenExchange>>,
     /// The observer, where it counts for the admin listener.
     pub metrics: Option<Metrics>,
     /// The auditor, where it writes events.
@@ -231,6 +236,7 @@ impl Ports {
             throttle: None,
             ledger,
             auditor: Arc::new(NoopAuditor),
+            exchange: None,
             metrics: None,
             audit_log: None,
         }
@@ -261,7 +267,8 @@ impl Ports {
             Some(log) => Arc::new(log.clone()),
             None => Arc::new(NoopAuditor),
         };
-        Ok(Self { observer, auditor, metrics, audit_log, ..Self::new(verifier, clock, offer) })
+        let exchange = token_exchange(settings, &clock);
+        Ok(Self { observer, auditor, exchange, metrics, audit_log, ..Self::new(verifier, clock, offer) })
     }
 
     /// Creates the ports of production: the tenant's keys and the machine's clock.
@@ -283,6 +290,12 @@ pub fn verifier(
     let verifier = JwksVerifier::for_provider(provider, &settings.keys, clock);
     tokio::spawn(report_fetches(verifier.status(), Arc::clone(observer)));
     verifier
+}
+
+/// Creates what exchanges callers' tokens, if the settings ask for it.
+pub(crate) fn token_exchange(settings: &Settings, clock: &Arc<dyn Clock>) -> Option<Arc<dyn TokenExchange>> {
+    let options = settings.downstream.as_ref()?.exchange.clone();
+    Some(Arc::new(Auth0TokenExchange::new(options, Arc::clone(clock))))
 }
 
 /// Tells the observer of every fetch of keys, for as long as there is a verifier.
@@ -356,6 +369,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     let catalog = without_switched_off(settings, ports.offer.catalog()?);
     let scopes = scopes(settings, &catalog)?;
     let tokens = settings.token_policy();
+    let downstream = settings.downstream.as_ref().zip(ports.exchange);
     Ok(Service {
         verifier: ports.verifier,
         providers: ports.offer.into_providers(),
@@ -368,6 +382,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         catalog,
         scopes,
         tool_deadline: settings.limits.tool_deadline,
+        downstream: downstream.map(|(settings, exchange)| Downstream::new(settings.apis.clone(), exchange)),
     })
 }
 

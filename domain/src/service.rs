@@ -15,6 +15,7 @@ use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
 use crate::content::ResourceContents;
 use crate::context::{Cancellation, Context, Feedback};
+use crate::downstream::Downstream;
 use crate::input::{ClientCapabilities, InputResponses, Message, Outcome};
 use crate::method::{MethodCall, MethodError};
 use crate::observer::{Event, Observer};
@@ -52,6 +53,8 @@ pub struct Service {
     pub scopes: ScopePolicy,
     /// The maximum duration of one call.
     pub tool_deadline: Duration,
+    /// The way to tokens for other APIs, exchanged for callers'; `None`: no caller's token is kept.
+    pub downstream: Option<Downstream>,
     /// What [`Service::ready`] asks beside the verifier.
     pub providers: Vec<Arc<dyn Provider>>,
 }
@@ -168,7 +171,8 @@ impl Service {
             VerifyError::KeysUnavailable { retry_after } => AuthError::KeysUnavailable { retry_after },
         })?;
         // After the wait for keys, not before: a token may expire meanwhile.
-        Ok(self.tokens.admit(&claims, resource, self.clock.now().seconds())?)
+        let principal = self.tokens.admit(&claims, resource, self.clock.now().seconds())?;
+        Ok(if self.downstream.is_some() { principal.with_token(token) } else { principal })
     }
 
     /// Returns the tools that a principal may call, in the catalog's order.
@@ -461,6 +465,7 @@ impl Service {
             filled_arguments: request.filled_arguments,
             feedback: request.feedback,
             cancellation: &watch.0,
+            downstream: self.downstream.as_ref(),
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    Clock, Context, InputKind, InputRequest, InputRequired, LogLevel, Outcome, RawObject, RelayedError,
-    ToolError, Watch,
+    Clock, Context, DownstreamToken, InputKind, InputRequest, InputRequired, LogLevel, Outcome, RawObject,
+    RelayedError, ToolError, Watch,
 };
 use futures_util::future::{Either, select};
 use rmcp::model::{ClientCapabilities, ClientRequest, InputResponses, RequestMetaObject};
@@ -130,17 +130,54 @@ impl Relay {
     ) -> Result<UnderWay, ToolError> {
         let place = self.place(timeout).await?;
         let connection = self.connected()?;
+        let token = self.token(context, None).await?;
+        let sent = match &token {
+            None => self.send(context, &connection, request, None).await,
+            Some(token) => match self.send(context, &connection, request.clone(), Some(token)).await {
+                // It was read by nobody, so that it may be sent again: once.
+                Err(RequestError::Unauthorized) => {
+                    let token = self.token(context, Some(token)).await?;
+                    self.send(context, &connection, request, token.as_ref()).await
+                }
+                sent => sent,
+            },
+        };
+        let mut request = sent.map_err(|error| self.failed(error, &connection))?;
+        request.place = Some(place);
+        Ok(UnderWay { request, asked: BTreeMap::new() })
+    }
+
+    /// Returns the token that a caller's request carries, if it does; another one than the upstream refused.
+    async fn token(
+        &self,
+        context: &Context<'_>,
+        refused: Option<&DownstreamToken>,
+    ) -> Result<Option<DownstreamToken>, ToolError> {
+        let Some(api) = &self.options.downstream else { return Ok(None) };
+        let token = match refused {
+            Some(refused) => context.downstream_instead_of(refused, api, &[]).await,
+            None => context.downstream(api, &[]).await,
+        };
+        Ok(Some(token?))
+    }
+
+    async fn send(
+        &self,
+        context: &Context<'_>,
+        connection: &Connection,
+        request: ClientRequest,
+        token: Option<&DownstreamToken>,
+    ) -> Result<Request, RequestError> {
         let now = context.clock.now().seconds();
-        let told = self.options.caller.tell(&self.options.name, context.principal, now);
+        let mut told = self.options.caller.tell(&self.options.name, context.principal, now);
+        if let Some(token) = token {
+            told.authorize(token);
+        }
         let options = PeerRequestOptions::no_options();
         let options = if connection.is_modern { options.with_meta(meta(context)) } else { options };
         // No client's id has this between it and the subject.
         let caller = format!("{}\0{}", context.principal.subject(), context.principal.client());
-        let sent =
-            connection.send(request, Reading::Call, Source::Caller(caller.into()), told, options).await;
-        let mut request = sent.map_err(|error| self.failed(error, &connection))?;
-        request.place = Some(place);
-        Ok(UnderWay { request, asked: BTreeMap::new() })
+        connection.send(request, Reading::Call, Source::Caller(caller.into()), told, options).await
     }
 
     /// Sends a request that has one answer and no input on the way, and returns its result.
@@ -390,6 +427,10 @@ impl Relay {
             RequestError::Refused(error) => {
                 let (code, message) = (error.code.0, error.message.into_owned());
                 ToolError::relayed(RelayedError { code, message, data: error.data })
+            }
+            RequestError::Unauthorized => {
+                let text = format!("the server {} does not accept the caller's token", self.options.name);
+                ToolError::caused_by(text, "it answered 401, also to a token that was exchanged anew")
             }
             RequestError::Lost(cause) => {
                 let text = format!(

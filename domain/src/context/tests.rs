@@ -22,6 +22,7 @@ pub(crate) fn run(tool: &dyn DynTool, responses: Value, state: Option<&Value>) -
         filled_arguments: &std::collections::BTreeMap::new(),
         feedback: &NoopFeedback,
         cancellation: &Cancellation::default(),
+        downstream: None,
     };
     tool.run(ToolCall::new(context, &json!({}))).now_or_never().unwrap()
 }
