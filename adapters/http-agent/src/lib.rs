@@ -16,11 +16,12 @@ use url::Url;
 /// What requests say of who sends them.
 pub const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 
-/// Returns the configuration of an agent for requests to this address. An https one never leads to plain http, and loopback is
-/// never reached through a proxy.
+/// Returns the configuration of an agent for requests to this address. Plain http goes to loopback alone, and only where the
+/// address says so; loopback is never reached through a proxy.
 pub fn for_url(url: &Url) -> ConfigBuilder<AgentScope> {
-    let config = for_any().https_only(url.scheme() == "https");
-    if url.host_str().is_some_and(is_loopback_host) { config.proxy(None) } else { config }
+    let is_loopback = url.host_str().is_some_and(is_loopback_host);
+    let config = for_any().https_only(!is_loopback || url.scheme() == "https");
+    if is_loopback { config.proxy(None) } else { config }
 }
 
 /// Returns the configuration of an agent for requests to addresses of any kind.
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_https_address_never_leads_to_plain_http() {
+    fn plain_http_goes_to_loopback_alone() {
         // A port on which no server listens.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let plain = format!("http://{}/", listener.local_addr().unwrap());
@@ -52,7 +53,9 @@ mod tests {
             let agent = for_url(&url.parse().unwrap()).build().new_agent();
             agent.get(&plain).call().unwrap_err()
         };
-        assert!(matches!(call("https://t.example/"), ureq::Error::RequireHttpsOnly(_)));
+        for secure in ["https://t.example/", "http://t.example/", "https://127.0.0.1/"] {
+            assert!(matches!(call(secure), ureq::Error::RequireHttpsOnly(_)), "{secure}");
+        }
         assert!(!matches!(call(&plain), ureq::Error::RequireHttpsOnly(_)));
     }
 }
