@@ -268,6 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn another_secret_in_the_same_file_is_a_change_that_a_reload_applies() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let with = |secret: &str| {
+            std::fs::write(&file, secret).unwrap();
+            let toml = "[downstream]\nclient_id = \"c\"\n[downstream.apis.orders]\naudience = \"urn:orders\"\nscopes = [\"a\"]\n";
+            let file = file.to_str().unwrap();
+            settings(|s| s.text("my.toml", toml).set("test", "downstream.client_secret_file", file))
+        };
+        let (old, same, new) = (with("one"), with("one"), with("two"));
+        assert_eq!(changed(&old, &same), [""; 0]);
+        assert_eq!(old.downstream, same.downstream);
+        assert_eq!(changed(&old, &new), ["downstream.client_secret_file"]);
+        assert_ne!(old.downstream, new.downstream);
+        assert_eq!(reload("downstream.client_secret_file"), Reload::Applied);
+    }
+
+    #[test]
     fn another_secret_is_a_change_although_neither_is_shown() {
         let (old, new) = (settings(|sources| sources), settings(|s| s.set("test", "own.token", "two")));
         assert_eq!(changed(&old, &new), ["own.token"]);

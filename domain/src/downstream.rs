@@ -254,3 +254,111 @@ fn allowed(api: &DownstreamApi, asked: &[&str]) -> Result<ScopeSet, DownstreamEr
 pub(crate) fn off() -> DownstreamError {
     DownstreamError::misconfigured("no [downstream.apis] are configured, so that no token can be exchanged")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Grants everything, and remembers what it was asked for.
+    #[derive(Default)]
+    struct Granting(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl TokenExchange for Granting {
+        async fn exchange(&self, request: ExchangeRequest<'_>) -> Result<DownstreamToken, DownstreamError> {
+            let ExchangeRequest { subject_token, api, scopes, refused, .. } = request;
+            let refused = refused.map(DownstreamToken::expose);
+            let asked = format!("{} {} {scopes} {refused:?}", subject_token.expose(), api.audience);
+            self.0.lock().unwrap().push(asked);
+            let token = BearerToken::new("down").unwrap();
+            Ok(DownstreamToken::new(token, UnixSeconds(0), scopes.clone()))
+        }
+    }
+
+    fn api(name: &str, scopes: &[&str]) -> DownstreamApi {
+        let scopes = ScopeSet::parse_all(scopes.iter().copied()).unwrap();
+        DownstreamApi { name: name.to_owned(), audience: format!("https://{name}/"), scopes }
+    }
+
+    fn principal() -> Principal {
+        crate::properties::principal().with_token(&BearerToken::new("caller").unwrap())
+    }
+
+    /// Asks for a token, and returns what the exchange was asked for, or the cause for the operator.
+    fn ask(principal: &Principal, api: &str, scopes: &[&str]) -> Result<String, String> {
+        let granting = Arc::new(Granting::default());
+        let apis = vec![self::api("orders", &["read", "write"]), self::api("stock", &["read"])];
+        let downstream = Downstream::new(apis, Arc::clone(&granting) as _);
+        let token = downstream.token(principal, api, scopes, None).now_or_never().unwrap();
+        let asked = granting.0.lock().unwrap().pop();
+        match token {
+            Ok(_) => Ok(asked.unwrap()),
+            Err(DownstreamError::Misconfigured { cause }) => {
+                assert_eq!(asked, None);
+                Err(cause)
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn an_api_is_asked_for_by_its_name_or_audience_with_scopes_that_it_has() {
+        let principal = principal();
+        for (api, scopes, expected) in [
+            ("orders", &["read"][..], "caller https://orders/ read None"),
+            ("https://orders/", &["write", "read"], "caller https://orders/ write read None"),
+            ("orders", &[], "caller https://orders/ read write None"),
+            ("stock", &[], "caller https://stock/ read None"),
+        ] {
+            assert_eq!(ask(&principal, api, scopes).as_deref(), Ok(expected), "{api} {scopes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_configured_reaches_no_exchange() {
+        let principal = principal();
+        for (api, scopes, cause) in [
+            ("stock", &["write"][..], "downstream.apis.stock.scopes does not have write"),
+            ("stock", &["read", "write"], "downstream.apis.stock.scopes does not have write"),
+            ("other", &["read"], r#"no API "other" in [downstream.apis], which has orders, stock"#),
+            (
+                "https://orders",
+                &[],
+                r#"no API "https://orders" in [downstream.apis], which has orders, stock"#,
+            ),
+        ] {
+            assert_eq!(ask(&principal, api, scopes), Err(cause.to_owned()), "{api} {scopes:?}");
+        }
+        assert!(ask(&principal, "stock", &[""]).is_err());
+        let without = principal.without_token();
+        assert_eq!(
+            ask(&without, "stock", &[]),
+            Err("the request has no token that could be exchanged".into())
+        );
+    }
+
+    #[test]
+    fn neither_token_is_in_a_debug_text() {
+        let shown = format!("{:?}", principal());
+        assert!(shown.contains("BearerToken(redacted)") && !shown.contains("caller"), "{shown}");
+        let token = BearerToken::new("down").unwrap();
+        let token = DownstreamToken::new(token, UnixSeconds(0), ScopeSet::EMPTY);
+        let shown = format!("{token:?}");
+        assert!(shown.contains("BearerToken(redacted)") && !shown.contains("down"), "{shown}");
+    }
+
+    #[test]
+    fn a_tool_tells_the_user_what_to_do_and_the_operator_the_cause() {
+        use std::error::Error as _;
+        let error = ToolError::from(off());
+        assert!(error.to_string().starts_with("this server is not set up"), "{error}");
+        assert!(error.source().unwrap().to_string().contains("[downstream.apis]"));
+        let limit = DownstreamError::LimitReached { retry_after: Duration::from_millis(100) };
+        assert_eq!(limit.retry_after(), Some(Duration::from_millis(100)));
+        assert_eq!(ToolError::from(limit).to_string(), "too many requests at the moment: try again in 1 s");
+    }
+}

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
-use crate::http;
+use crate::http::{self, HttpError};
 use crate::options::{Connect, Era, Limits, Options};
 use crate::stderr::shown;
 use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Source, Wire};
@@ -118,7 +118,7 @@ impl fmt::Display for RequestError {
             Self::Refused(error) => {
                 write!(f, "it answered with the error {}: {}", error.code.0, shown(&error.message))
             }
-            Self::Unauthorized => f.write_str("it answered 401"),
+            Self::Unauthorized => HttpError::Refused(401).fmt(f),
             Self::Lost(text) => f.write_str(&shown(text)),
         }
     }
