@@ -30,7 +30,7 @@ pub struct ListOrders(pub OrdersConfig);
 
 /// What the API answers.
 #[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Orders {
+pub struct Listed {
     /// The orders.
     orders: Vec<Order>,
     /// The client that the API was called by.
@@ -57,9 +57,9 @@ impl Tool for ListOrders {
     const SCOPES: &'static [&'static str] = &["tool:orders"];
     const HINTS: ToolHints = ToolHints::UNKNOWN.read_only();
     type Input = ();
-    type Output = Json<Orders>;
+    type Output = Json<Listed>;
 
-    async fn call(&self, (): (), context: Context<'_>) -> Result<Json<Orders>, ToolError> {
+    async fn call(&self, (): (), context: Context<'_>) -> Result<Json<Listed>, ToolError> {
         let token = context.downstream("orders", &["orders:read"]).await?;
         let request = reqwest::Client::new().get(&self.0.url).header(AUTHORIZATION, token.authorization());
         let failed = |error| ToolError::caused_by("the orders can't be read at the moment", error);

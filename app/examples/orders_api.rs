@@ -40,6 +40,9 @@ pub struct OrdersApi {
 
 impl OrdersApi {
     /// Creates the API for the tokens of this issuer. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the issuer is none.
     pub fn new(issuer: &str) -> anyhow::Result<Self> {
         let options = Options::for_issuer(&Auth0, &issuer.parse()?)?;
         let audience: Arc<str> = AUDIENCE.into();
@@ -61,6 +64,9 @@ impl OrdersApi {
     }
 
     /// Serves a socket.
+    ///
+    /// # Errors
+    /// When the socket is gone.
     pub async fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
         let api = Arc::new(self);
         loop {

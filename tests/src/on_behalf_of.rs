@@ -1,10 +1,16 @@
 //! Tools that call another API on behalf of their caller: the local tenant exchanges the token, and the API checks what arrives.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use domain::{CallToolResult, DynTool, SpecError, ToolCall, ToolResult, ToolSpec, async_trait};
-use fastmcp_auth0::{Server, ServerBuilder, Sources};
+use domain::{
+    BearerToken, CallToolResult, DownstreamError, DownstreamToken, DynTool, ExchangeRequest, SpecError,
+    TokenExchange, ToolCall, ToolResult, ToolSpec, async_trait,
+};
+use fakes::ScriptedVerifier;
+use fastmcp_auth0::{Server, ServerBuilder, Sources, wiring};
 use http_body_util::Full;
 use hyper::Request;
 use hyper_transport::Drained;
@@ -15,13 +21,14 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use self::on_behalf_of::{ListOrders, OrdersConfig};
-use crate::harness::{Answer, send, soon};
+use self::example::{ListOrders, OrdersConfig};
+use crate::binary::Dev;
+use crate::harness::{ADMIN, AUDIENCE, Answer, Choices, good_claims, send, soon};
 
 /// The programs of docs/on-behalf-of.md.
 #[path = "../../app/examples/on_behalf_of.rs"]
 #[expect(dead_code, reason = "its main is for the command line")]
-mod on_behalf_of;
+mod example;
 #[path = "../../app/examples/orders_api.rs"]
 #[expect(dead_code, reason = "its main is for the command line")]
 mod orders_api;
@@ -375,4 +382,76 @@ async fn an_upstream_gets_a_token_of_the_callers_for_its_own_api() {
     assert_eq!(answer["result"]["structuredContent"]["user"]["sub"], "auth0|local-admin", "{answer}");
     assert_eq!(rig.tenant.token_exchanges(), 4);
     upstream.abort();
+}
+
+/// What is switched off keeps nothing, and what is on keeps it where nobody but the exchange reads it.
+#[tokio::test]
+async fn a_callers_token_is_kept_only_where_tokens_are_exchanged() {
+    let kept = async |choices: Choices| {
+        let (mut ports, settings) = choices.ports_and_settings().unwrap();
+        let verifier = ScriptedVerifier::new();
+        verifier.script(ADMIN, Ok(good_claims("tool:probe")));
+        ports.verifier = Arc::new(verifier);
+        ports.exchange = Some(Arc::new(Nobody));
+        let service = wiring::service(&settings, ports).unwrap();
+        let token = BearerToken::new(ADMIN).unwrap();
+        let principal = service.authenticate(Some(&token), &AUDIENCE.into()).await.unwrap();
+        let shown = format!("{principal:?}");
+        assert!(!shown.contains(ADMIN), "{shown}");
+        shown.contains("token: Some(BearerToken(redacted))")
+    };
+    assert!(!kept(Choices::new()).await);
+    let on = Choices::new()
+        .set("downstream.client_id", CLIENT)
+        .set("downstream.client_secret", SECRET)
+        .set("downstream.apis.orders.audience", orders_api::AUDIENCE)
+        .set("downstream.apis.orders.scopes", vec!["orders:read"]);
+    assert!(kept(on).await);
+}
+
+/// Is never asked.
+struct Nobody;
+
+#[async_trait]
+impl TokenExchange for Nobody {
+    async fn exchange(&self, _: ExchangeRequest<'_>) -> Result<DownstreamToken, DownstreamError> {
+        panic!("nobody asks for a token")
+    }
+}
+
+/// The binary at level trace, with an upstream that refuses what it is sent for a caller.
+#[tokio::test]
+async fn no_token_and_no_secret_is_in_the_log() {
+    let upstream = Choices::new().start().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = format!(
+        "[downstream.apis.up]\naudience = \"https://up.test/\"\nscopes = [\"up:read\"]\n\
+         [upstreams.up]\nurl = \"http://{}/mcp\"\ndownstream = \"up\"\nheaders = {{ Authorization = \"Bearer {ADMIN}\" }}\n\
+         [upstreams.up.scopes]\nread = [\"tool:up\"]\n",
+        upstream.address
+    );
+    std::fs::write(file.path(), config).unwrap();
+    let dev = Dev::start_with(&["--config", file.path().to_str().unwrap()]);
+    let token = dev.token("admin");
+    let params = json!({"name": "whoami", "arguments": {}});
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let address = dev.address();
+    let request = Request::post("/mcp")
+        .header("host", dev.endpoint().trim_start_matches("http://").trim_end_matches("/mcp"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .header("mcp-protocol-version", "2025-11-25")
+        .body(Full::new(Bytes::from(message.to_string())))
+        .unwrap();
+    let answer = send(TcpStream::connect(&address).await.unwrap(), request).await;
+    assert_eq!(said(&answer), ("the server up refuses access".to_owned(), true));
+    let log = dev.stop();
+    let exchanges =
+        log.lines().filter(|line| line.contains("token issued") && line.contains("token-exchange"));
+    assert_eq!(exchanges.count(), 2, "{log}");
+    assert!(log.contains("it answered 401"), "{log}");
+    // Every JWT begins with it.
+    for secret in ["eyJ", "not-a-secret", ADMIN, token.as_str()] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
 }

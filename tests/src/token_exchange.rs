@@ -52,7 +52,7 @@ async fn own_tenant() -> LocalTenant {
     let mut options = options();
     let client = |id: &str, change: &dyn Fn(&mut Client)| {
         let mut client = options.clients[0].clone();
-        client.id = id.to_owned();
+        id.clone_into(&mut client.id);
         change(&mut client);
         client
     };

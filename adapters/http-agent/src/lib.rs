@@ -18,6 +18,7 @@ pub const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION")
 
 /// Returns the configuration of an agent for requests to this address. Plain http goes to loopback alone, and only where the
 /// address says so; loopback is never reached through a proxy.
+#[must_use]
 pub fn for_url(url: &Url) -> ConfigBuilder<AgentScope> {
     let is_loopback = url.host_str().is_some_and(is_loopback_host);
     let config = for_any().https_only(!is_loopback || url.scheme() == "https");
@@ -25,6 +26,7 @@ pub fn for_url(url: &Url) -> ConfigBuilder<AgentScope> {
 }
 
 /// Returns the configuration of an agent for requests to addresses of any kind.
+#[must_use]
 pub fn for_any() -> ConfigBuilder<AgentScope> {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)

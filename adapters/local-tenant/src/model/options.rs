@@ -322,7 +322,9 @@ impl Options {
         let scope = |name: &str| ApiScope { name: name.to_owned(), description: name.to_owned() };
         let scopes: Vec<ApiScope> = scopes.into_iter().map(scope).collect();
         for role in self.roles.iter_mut().filter(|role| role.added_scopes) {
-            scopes.iter().for_each(|scope| role.add_permission(&scope.name));
+            for scope in &scopes {
+                role.add_permission(&scope.name);
+            }
         }
         let (identifier, name) = (Some(identifier.to_owned()), name.to_owned());
         self.other_apis.push(Api { identifier, name, scopes, ..self.api.clone() });

@@ -208,7 +208,7 @@ fn apis(read: &mut Reader, own: &[&str]) -> Vec<DownstreamApi> {
         });
         match other {
             Some(other) => {
-                read.problem(&key, format!("is another API's audience or name, too: see {}", other.name))
+                read.problem(&key, format!("is another API's audience or name, too: see {}", other.name));
             }
             None => apis.push(api),
         }
