@@ -419,8 +419,8 @@ impl TokenExchange for Nobody {
     }
 }
 
-/// The binary at level trace, with an upstream that refuses what it is sent for a caller.
-#[tokio::test]
+/// The binary at level trace, with an upstream that refuses what it is sent for a caller. Starting it blocks a thread.
+#[tokio::test(flavor = "multi_thread")]
 async fn no_token_and_no_secret_is_in_the_log() {
     let upstream = Choices::new().start().await;
     let file = tempfile::NamedTempFile::new().unwrap();
