@@ -268,11 +268,18 @@ async fn a_client_takes_its_api_the_permission_and_a_grant() {
             json!({"app_type": "resource_server", "resource_server_identifier": API, "token_exchange": allowed}),
             "is not authorized to access resource server",
         ),
+        (
+            json!({
+                "app_type": "resource_server", "resource_server_identifier": API, "token_exchange": allowed,
+                "token_endpoint_auth_method": "none",
+            }),
+            "a client that proves nothing may not exchange tokens",
+        ),
     ] {
         let mut body = body;
         body["name"] = "client".into();
         let client = management.post("clients", &body).await;
-        let text = |name: &str| client[name].as_str().unwrap();
+        let text = |name: &str| client[name].as_str().unwrap_or_default();
         let changes = [("client_id", text("client_id")), ("client_secret", text("client_secret"))];
         let answer = exchange(&tenant, &subject, &changes).await;
         assert_eq!(answer.status, 403, "{}", answer.text);
