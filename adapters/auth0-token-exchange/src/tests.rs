@@ -366,7 +366,7 @@ async fn refusals_are_told_apart_by_who_has_to_do_what() {
         (
             "429 T\r\nRetry-After: 100000",
             "",
-            DownstreamError::LimitReached { retry_after: Duration::from_secs(300) },
+            DownstreamError::LimitReached { retry_after: Duration::from_mins(5) },
         ),
         (
             "429 T\r\nRetry-After: -1",
