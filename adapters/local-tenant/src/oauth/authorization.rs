@@ -27,6 +27,8 @@ pub(crate) struct Authorization {
     pub(crate) audience: Option<String>,
     /// The issuer identifier that the request was sent to.
     pub(crate) issuer: String,
+    /// The clients that act for the subject, the present one first; none unless a token was exchanged.
+    pub(crate) actors: Vec<String>,
 }
 
 impl Authorization {
@@ -47,6 +49,7 @@ pub(crate) enum IssuedVia {
     AuthorizationCode,
     RefreshToken,
     ClientCredentials,
+    TokenExchange,
     /// Without a login, by the control endpoint.
     TokenCommand,
 }
@@ -55,7 +58,7 @@ impl IssuedVia {
     /// Returns the value of `gty`, which a login does not have.
     pub(crate) const fn gty(self) -> Option<&'static str> {
         match self {
-            Self::AuthorizationCode => None,
+            Self::AuthorizationCode | Self::TokenExchange => None,
             Self::RefreshToken => Some("refresh_token"),
             Self::ClientCredentials => Some("client-credentials"),
             // What Auth0 has for a user who logged in without a browser.
