@@ -8,9 +8,9 @@ use audit_log::AuditLog;
 use auth0_token_exchange::Auth0TokenExchange;
 use domain::{
     Announcer, Auditor, Catalog, Change, Clock, Downstream, DynTool, Event, Method, MethodCatalog,
-    NoopAuditor, NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Replicas, Resource,
-    ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle, TokenExchange, TokenVerifier, ToolCatalog,
-    ToolName, Tracer,
+    NoopAuditor, NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Replicas,
+    Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle, TokenExchange, TokenVerifier,
+    ToolCatalog, ToolName, Tracer,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
