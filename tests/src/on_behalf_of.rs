@@ -395,7 +395,7 @@ async fn a_callers_token_is_kept_only_where_tokens_are_exchanged() {
         ports.exchange = Some(Arc::new(Nobody));
         let service = wiring::service(&settings, ports).unwrap();
         let token = BearerToken::new(ADMIN).unwrap();
-        let principal = service.authenticate(Some(&token), &AUDIENCE.into()).await.unwrap();
+        let principal = service.authenticate(Some(&token), &AUDIENCE.into(), None).await.unwrap();
         let shown = format!("{principal:?}");
         assert!(!shown.contains(ADMIN), "{shown}");
         shown.contains("token: Some(BearerToken(redacted))")
