@@ -46,7 +46,9 @@ impl Bench {
             ("with quotas in the process", QUOTA.to_owned()),
             (
                 "with quotas in Redis",
-                format!("{QUOTA}when_redis_is_away = \"refuse\"\n{KEYS}[redis]\nurl = {redis:?}\n"),
+                format!(
+                    "{QUOTA}when_redis_is_away = \"refuse\"\n{KEYS}[redis]\nurl = {redis:?}\ntimeout_ms = 5000\n"
+                ),
             ),
         ];
         Ok(Self {
