@@ -1,6 +1,7 @@
-// What scripts need to start servers of their own: free ports, certificates, and what a process says.
-import { execFileSync } from "node:child_process";
+// What scripts need to start servers of their own: free ports, certificates, a Redis, and what a process says.
+import { execFileSync, spawn } from "node:child_process";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 /** Below the ports that systems give to outgoing connections: one of those could take a replica's while it restarts. */
@@ -29,3 +30,16 @@ export const said = (child, text) =>
 export const certificate = (host, certificateFile, keyFile) =>
   execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
     "-subj", `/CN=${host}`, "-addext", `subjectAltName=DNS:${host}`, "-keyout", keyFile, "-out", certificateFile], { stdio: "ignore" });
+
+/** Starts Redis on a socket in a folder, with nothing on disk. */
+export async function startRedis(program, folder) {
+  const socket = join(folder, "redis.sock");
+  const child = spawn(program, ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder], { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((done) => child.once("exit", done));
+  await new Promise((done, failed) => {
+    createInterface({ input: child.stdout }).on("line", (line) => line.includes("eady to accept connections") && done())
+      .once("close", () => failed(new Error("Redis ended")));
+  });
+  const end = async (signal) => { child.kill(signal); await ended; };
+  return { pid: child.pid, url: `unix://${socket}`, stop: () => end("SIGTERM"), kill: () => end("SIGKILL") };
+}

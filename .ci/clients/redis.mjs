@@ -1,6 +1,6 @@
 // Replicas that share a Redis: quotas, changes, answers that reach the wrong replica; and what happens while Redis is away, hangs, or
 // takes no writes. Redis is the real one, the replicas are real processes.
-// Usage: node redis.mjs PATH_TO_REPLICA PATH_TO_REDIS_QUOTAS PATH_TO_REDIS_SERVER PATH_TO_REDIS_CLI
+// Usage: node redis.mjs PATH_TO_REPLICA PATH_TO_REDIS_QUOTAS PATH_TO_REDIS_SERVER PATH_TO_REDIS_CLI PATH_TO_LOAD PATH_TO_BINARY
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/cli
 import { checks, startDev } from "./dev.mjs";
 import { freePort } from "./processes.mjs";
 
-const [binary, quotasBinary, redisBinary, redisCli] = process.argv.slice(2);
+const [binary, quotasBinary, redisBinary, redisCli, load, server] = process.argv.slice(2);
 const { check, summary } = checks("Redis");
 const folder = mkdtempSync(join(tmpdir(), "redis-"));
 const inFolder = (name) => join(folder, name);
@@ -354,6 +354,11 @@ try {
       assert.equal(connected, away + 1);
       assert.ok(away <= 4, `${away}`);
     }
+  });
+
+  await check("the benchmark of quotas runs: nothing of speed", () => {
+    const args = ["--redis", `unix://${socket}`, "--server", server, "--seconds", "0.3", "--rounds", "1"];
+    assert.match(execFileSync(load, args, { encoding: "utf8" }), /with quotas in Redis \| 32 \|/);
   });
 
   await check("TLS, with a user and a password", async () => {

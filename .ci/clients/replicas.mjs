@@ -1,20 +1,23 @@
-// Three replicas behind nginx or HAProxy, as the examples in config have them, under load: what is lost when they are restarted
-// one after the other (nothing), and when one is killed (what it had).
-// Usage: node replicas.mjs PATH_TO_BINARY nginx|haproxy PATH_TO_PROXY
+// Three replicas that share Redis, behind nginx or HAProxy as the examples in config have them, under load: what is lost when they
+// are restarted one after the other (nothing), when Redis ends and is started again (nothing), and when a replica is killed (what
+// it had).
+// Usage: node replicas.mjs PATH_TO_BINARY PATH_TO_REDIS nginx|haproxy PATH_TO_PROXY
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checks, startDev } from "./dev.mjs";
-import { certificate as makeCertificate, freePort, said } from "./processes.mjs";
+import { certificate as makeCertificate, freePort, said, startRedis } from "./processes.mjs";
 import { startProxy } from "./proxies.mjs";
 
-const [binary, kind, program] = process.argv.slice(2);
+const [binary, redisBinary, kind, program] = process.argv.slice(2);
 const HOST = "mcp.example.com";
 const CLIENTS = 16;
 const ROUNDS = 2;
+const STATE_KEY = randomBytes(32).toString("base64");
 const { check, summary } = checks(`replicas behind ${kind}`);
 const folder = mkdtempSync(join(tmpdir(), "replicas-"));
 const inFolder = (name) => join(folder, name);
@@ -26,7 +29,8 @@ class Replica {
   async start() {
     const env = {
       AUTH0_ISSUER: this.issuer, AUTH0_AUDIENCE: `https://${HOST}/mcp`, MCP_SERVER_URL: `https://${HOST}`, PORT: this.port,
-      FASTMCP__LIMITS__DRAIN_DELAY_SECONDS: 1,
+      FASTMCP__LIMITS__DRAIN_DELAY_SECONDS: 1, FASTMCP__REDIS__URL: redis.url, FASTMCP__MCP__STATE_KEYS: STATE_KEY,
+      FASTMCP__QUOTA__SUBJECT: "1000000/second",
     };
     this.child = spawn(binary, ["serve"], { env, cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
     this.ended = new Promise((done) => this.child.once("exit", done));
@@ -45,6 +49,7 @@ class Replica {
   }
 }
 
+let redis = await startRedis(redisBinary, folder);
 const devFile = inFolder("dev.toml");
 writeFileSync(devFile, `[endpoints.public]\nurl = "https://${HOST}"\n`);
 const dev = await startDev(binary, "--config", devFile);
@@ -75,26 +80,27 @@ const call = (agent) =>
   });
 
 /** Keeps clients calling while `work` is done and until each has had 50 answers more: how often each outcome was seen. The work
- * begins when there have been some. */
+ * begins when there have been some, and can wait for more. */
 async function underLoad(work) {
   const counts = {};
   let isOver = false;
-  let isLoaded;
-  const loaded = new Promise((done) => (isLoaded = done));
+  let [left, isEnough] = [0, () => {}];
+  const more = () => new Promise((done) => ([left, isEnough] = [200, done]));
   const client = async (agent) => {
-    let left = 50;
-    while (!isOver || left > 0) {
-      if (isOver) left -= 1;
+    let last = 50;
+    while (!isOver || last > 0) {
+      if (isOver) last -= 1;
       const outcome = await call(agent);
       counts[outcome] = (counts[outcome] ?? 0) + 1;
-      if (counts[outcome] === 100) isLoaded();
+      if ((left -= 1) === 0) isEnough();
     }
   };
+  const loaded = more();
   const clients = Array.from({ length: CLIENTS }, (_, index) =>
     client(index % 2 === 0 ? new Agent({ keepAlive: true, maxSockets: 1 }) : false));
   try {
     await loaded;
-    await work();
+    await work(more);
   } finally {
     isOver = true;
     await Promise.all(clients);
@@ -116,6 +122,19 @@ try {
     assert.deepEqual(Object.keys(counts), ["200"]);
     assert.ok(counts[200] > 500, "there was a load");
   });
+  await check("Redis that ends and is started again loses no request", async () => {
+    const counts = await underLoad(async (more) => {
+      const away = Promise.all(replicas.map(({ child }) => said(child, "Redis is away")));
+      await redis.kill();
+      await away;
+      await more();
+      const back = Promise.all(replicas.map(({ child }) => said(child, "connected to Redis")));
+      redis = await startRedis(redisBinary, folder);
+      await back;
+    });
+    assert.deepEqual(Object.keys(counts), ["200"]);
+    assert.ok(counts[200] > 500, "there was a load");
+  });
   await check("a replica that is killed loses what it had, at most a request of each client", async () => {
     const counts = await underLoad(async () => {
       await replicas[0].kill();
@@ -129,6 +148,7 @@ try {
   await proxy.stop();
   for (const replica of replicas) replica.child.kill("SIGTERM");
   await dev.stop();
+  await redis.stop();
   rmSync(folder, { recursive: true, force: true });
 }
 summary();

@@ -14,10 +14,11 @@ const REPLICAS = 3;
 const { binary, fixture, kind, program, port, settings = {} } = JSON.parse(process.env.REPLICATED);
 const [command, ...options] = process.argv.slice(2);
 const base = `http://localhost:${port}`;
+const variables = Object.fromEntries(Object.entries(settings).map(([key, value]) => [`FASTMCP__${key.replaceAll(".", "__").toUpperCase()}`, value]));
 const children = [];
 
-function start(program, args, stdio, variables) {
-  const child = spawn(program, args, { stdio, env: { ...process.env, ...variables } });
+function start(program, args, stdio, more) {
+  const child = spawn(program, args, { stdio, env: { ...process.env, ...more } });
   children.push({ child, ended: new Promise((done) => child.once("exit", done)) });
   return child;
 }
@@ -33,17 +34,15 @@ async function replicatedDev() {
   const issuer = banner.find((line) => line.startsWith("Issuer")).split(/\s+/)[1];
   const ports = [];
   while (ports.length < REPLICAS) ports.push(await freePort());
-  const shared = Object.entries(settings).map(([key, value]) => [`FASTMCP__${key.replaceAll(".", "__").toUpperCase()}`, value]);
   await Promise.all(ports.map((own) => {
-    const variables = { AUTH0_ISSUER: issuer, AUTH0_AUDIENCE: `${base}/mcp`, MCP_SERVER_URL: base, PORT: own, ...Object.fromEntries(shared) };
-    return said(start(binary, ["serve"], ["ignore", "ignore", "pipe"], variables), "the issuer's keys changed");
+    const tenant = { AUTH0_ISSUER: issuer, AUTH0_AUDIENCE: `${base}/mcp`, MCP_SERVER_URL: base, PORT: own };
+    return said(start(binary, ["serve"], ["ignore", "ignore", "pipe"], { ...tenant, ...variables }), "the issuer's keys changed");
   }));
   return { ports, lines: banner };
 }
 
 async function replicatedFixture() {
-  const args = [port, REPLICAS, ...Object.entries(settings).map(([key, value]) => `${key}=${value}`)];
-  const child = start(fixture, args, ["ignore", "pipe", "inherit"]);
+  const child = start(fixture, [port, REPLICAS], ["ignore", "pipe", "inherit"], variables);
   for await (const line of createInterface({ input: child.stdout })) return { ports: JSON.parse(line).ports, lines: [line] };
   throw new Error("the fixture ended");
 }

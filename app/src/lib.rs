@@ -24,14 +24,14 @@ pub mod wiring;
 pub use config::{Settings, Sources};
 pub use domain::{
     Announcer, CallToolResult, Cancellation, Change, Claims, ClientCapabilities, Clock, Completion, Content,
-    Context, CreateMessageParams, CustomClaimError, DynTool, ElicitResult, Feedback, FnTool, GetPromptResult,
-    Icon, IconTheme, InputKind, InputRequest, InputRequired, InputResponses, InvalidScope, Json, LogLevel,
-    LogMessage, MAX_INPUT_ROUNDS, Media, Message, Method, MethodCall, MethodError, MethodResult, MethodSpec,
-    MethodSpecError, Outcome, Principal, Progress, Prompt, PromptArgument, PromptCall, PromptSpec, Provider,
-    RawObject, ReadCall, ReadError, ReadResourceResult, Resource, ResourceBody, ResourceContents,
-    ResourceLink, ResourceSpec, ResourceSpecError, Role, Schema, SchemaError, Scope, ScopeSet, SpecError,
-    TokenVerifier, Tool, ToolCall, ToolError, ToolHints, ToolName, ToolOutput, ToolResult, ToolSpec,
-    UnixMillis, UnixSeconds, Watch, async_trait, tool_fn,
+    Context, CreateMessageParams, CustomClaimError, DownstreamError, DownstreamToken, DynTool, ElicitResult,
+    Feedback, FnTool, GetPromptResult, Icon, IconTheme, InputKind, InputRequest, InputRequired,
+    InputResponses, InvalidScope, Json, LogLevel, LogMessage, MAX_INPUT_ROUNDS, Media, Message, Method,
+    MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError, Outcome, Principal, Progress, Prompt,
+    PromptArgument, PromptCall, PromptSpec, Provider, RawObject, ReadCall, ReadError, ReadResourceResult,
+    Resource, ResourceBody, ResourceContents, ResourceLink, ResourceSpec, ResourceSpecError, Role, Schema,
+    SchemaError, Scope, ScopeSet, SpecError, TokenVerifier, Tool, ToolCall, ToolError, ToolHints, ToolName,
+    ToolOutput, ToolResult, ToolSpec, UnixMillis, UnixSeconds, Watch, async_trait, tool_fn,
 };
 pub use hyper_transport::Drained;
 pub use jwks_verifier::{self, IdentityProvider};

@@ -177,12 +177,19 @@ impl Live {
         if !self.keeps_verifier && changed.iter().any(|key| reload(key) == Reload::FetchesKeys) {
             ports.verifier = ready_verifier(&new, &ports).await?;
         }
+        if new.downstream.as_ref().map(|new| &new.exchange) != self.exchange_options() {
+            ports.exchange = wiring::token_exchange(&new, &ports.clock);
+        }
         self.replace(&new, &ports)?;
         for warning in &new.warnings {
             tracing::warn!("{warning}");
         }
         (self.settings, self.ports) = (new, ports);
         Ok(changed)
+    }
+
+    fn exchange_options(&self) -> Option<&auth0_token_exchange::Options> {
+        self.settings.downstream.as_ref().map(|downstream| &downstream.exchange)
     }
 
     fn replace(&self, settings: &Settings, ports: &Ports) -> anyhow::Result<()> {
@@ -259,6 +266,24 @@ mod tests {
             assert_eq!(changed(&old, &new), [key]);
             assert_eq!(reload(key), Reload::RestartRequired, "{key}");
         }
+    }
+
+    #[test]
+    fn another_secret_in_the_same_file_is_a_change_that_a_reload_applies() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let with = |secret: &str| {
+            std::fs::write(&file, secret).unwrap();
+            let toml = "[downstream]\nclient_id = \"c\"\n[downstream.apis.orders]\naudience = \"urn:orders\"\nscopes = [\"a\"]\n";
+            let file = file.to_str().unwrap();
+            settings(|s| s.text("my.toml", toml).set("test", "downstream.client_secret_file", file))
+        };
+        let (old, same, new) = (with("one"), with("one"), with("two"));
+        assert_eq!(changed(&old, &same), [""; 0]);
+        assert_eq!(old.downstream, same.downstream);
+        assert_eq!(changed(&old, &new), ["downstream.client_secret_file"]);
+        assert_ne!(old.downstream, new.downstream);
+        assert_eq!(reload("downstream.client_secret_file"), Reload::Applied);
     }
 
     #[test]

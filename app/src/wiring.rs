@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use audit_log::AuditLog;
+use auth0_token_exchange::Auth0TokenExchange;
 use domain::{
-    Announcer, Auditor, Catalog, Change, Clock, DynTool, Event, Method, MethodCatalog, NoopAuditor,
-    NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Replicas, Resource,
-    ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle, TokenVerifier, ToolCatalog, ToolName, Tracer,
+    Announcer, Auditor, Catalog, Change, Clock, Downstream, DynTool, Event, Method, MethodCatalog,
+    NoopAuditor, NoopObserver, Observer, PolicyVersion, Pool, Prompt, PromptCatalog, Provider, Replicas,
+    Resource, ResourceCatalog, ScopePolicy, ScopeSet, Service, Throttle, TokenExchange, TokenVerifier,
+    ToolCatalog, ToolName, Tracer,
 };
 use futures_util::future;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all};
@@ -220,6 +222,9 @@ pub struct Ports {
     pub auditor: Arc<dyn Auditor>,
     /// Records spans; `None`: there are none.
     pub tracer: Option<Arc<dyn Tracer>>,
+    /// Exchanges callers' tokens for those of other APIs, where the settings have such. It keeps tokens, and outlives a reload
+    /// that changes nothing of it.
+    pub exchange: Option<Arc<dyn TokenExchange>>,
     /// The observer, where it counts for the admin listener.
     pub metrics: Option<Metrics>,
     /// The auditor, where it writes events.
@@ -245,6 +250,7 @@ impl Ports {
             replicas: None,
             auditor: Arc::new(NoopAuditor),
             tracer: None,
+            exchange: None,
             metrics: None,
             audit_log: None,
             traces: None,
@@ -284,6 +290,7 @@ impl Ports {
             observer,
             redis,
             replicas,
+            exchange: token_exchange(settings, &clock),
             auditor,
             tracer: traces.clone().map(|traces| Arc::new(traces) as Arc<dyn Tracer>),
             metrics,
@@ -319,6 +326,12 @@ pub fn verifier(
     let verifier = JwksVerifier::for_provider(provider, &settings.keys, clock);
     tokio::spawn(report_fetches(verifier.status(), Arc::clone(observer)));
     verifier
+}
+
+/// Creates what exchanges callers' tokens, if the settings ask for it.
+pub(crate) fn token_exchange(settings: &Settings, clock: &Arc<dyn Clock>) -> Option<Arc<dyn TokenExchange>> {
+    let options = settings.downstream.as_ref()?.exchange.clone();
+    Some(Arc::new(Auth0TokenExchange::new(options, Arc::clone(clock))))
 }
 
 /// Tells the observer of every fetch of keys, for as long as there is a verifier.
@@ -400,6 +413,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
     let rules = settings.rules.access(&settings.identity_provider);
     let tokens = settings.token_policy();
     let throttle = ports.throttle.clone().or_else(|| quotas(settings, &ports));
+    let downstream = settings.downstream.as_ref().zip(ports.exchange);
     Ok(Service {
         verifier: ports.verifier,
         providers: ports.offer.into_providers(),
@@ -414,6 +428,7 @@ pub fn service(settings: &Settings, ports: Ports) -> anyhow::Result<Service> {
         scopes,
         rules,
         tool_deadline: settings.limits.tool_deadline,
+        downstream: downstream.map(|(settings, exchange)| Downstream::new(settings.apis.clone(), exchange)),
     })
 }
 

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::rounds::EarlierRounds;
+use crate::downstream::{self, Downstream, DownstreamError, DownstreamToken};
 use crate::input::{ClientCapabilities, ElicitResult, InputRequest, InputRequired, InputResponses};
 use crate::principal::Principal;
 use crate::time::Clock;
@@ -47,6 +48,8 @@ pub struct Context<'a> {
     pub cancellation: &'a Cancellation,
     /// The span of the work; steps of it are its children.
     pub span: &'a Span,
+    /// The way to tokens for other APIs, where there are any.
+    pub(crate) downstream: Option<&'a Downstream>,
 }
 
 /// The maximum number of times that one call can ask for input.
@@ -98,6 +101,48 @@ impl Context<'_> {
         self.input_as(name, request, |response| {
             ElicitResult::read(response, |content| T::deserialize(content).ok())
         })
+    }
+
+    /// Returns a token for another API, exchanged for the caller's own (RFC 8693): to act at that API on the caller's behalf.
+    /// `api` is its name in the configuration (`[downstream.apis]`), or its audience; without `scopes`, all are asked for that
+    /// the configuration allows. The token is kept for the caller until shortly before one of the two expires, so ask for each
+    /// request anew.
+    ///
+    /// ```
+    /// use domain::{Context, ToolError};
+    ///
+    /// async fn authorization(context: &Context<'_>) -> Result<String, ToolError> {
+    ///     Ok(context.downstream("orders", &["orders:read"]).await?.authorization())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`DownstreamError`]; by `?` its message becomes the tool's.
+    pub async fn downstream(&self, api: &str, scopes: &[&str]) -> Result<DownstreamToken, DownstreamError> {
+        self.downstream_token(api, scopes, None).await
+    }
+
+    /// Returns another token than `refused`, which the API did not accept (401); as [`Context::downstream`] does in all else.
+    ///
+    /// # Errors
+    /// [`DownstreamError`].
+    pub async fn downstream_instead_of(
+        &self,
+        refused: &DownstreamToken,
+        api: &str,
+        scopes: &[&str],
+    ) -> Result<DownstreamToken, DownstreamError> {
+        self.downstream_token(api, scopes, Some(refused)).await
+    }
+
+    async fn downstream_token(
+        &self,
+        api: &str,
+        scopes: &[&str],
+        refused: Option<&DownstreamToken>,
+    ) -> Result<DownstreamToken, DownstreamError> {
+        let downstream = self.downstream.ok_or_else(downstream::off)?;
+        downstream.token(self.principal, api, scopes, refused).await
     }
 
     /// Returns what `read` makes of the response; where it makes nothing, the request is made again.

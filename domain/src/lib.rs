@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod completion;
 pub mod content;
 pub mod context;
+pub mod downstream;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hierarchy;
@@ -57,6 +58,9 @@ pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
 pub use context::{
     Cancellation, Context, Feedback, LogLevel, LogMessage, MAX_INPUT_ROUNDS, NoopFeedback, Progress,
+};
+pub use downstream::{
+    Downstream, DownstreamApi, DownstreamError, DownstreamToken, ExchangeRequest, TokenExchange,
 };
 pub use hierarchy::{HierarchyError, ScopeHierarchy};
 pub use icon::{Icon, IconTheme};

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::hierarchy::ScopeHierarchy;
 use crate::scope::{Scope, ScopeSet};
 use crate::time::UnixSeconds;
-use crate::token::{Actor, Claims, CustomClaimError, ExtraClaims, Untrusted};
+use crate::token::{Actor, BearerToken, Claims, CustomClaimError, ExtraClaims, Untrusted};
 use crate::tool_error::ToolError;
 
 /// The claims that grant scopes.
@@ -46,6 +46,8 @@ pub struct Principal {
     resource: Arc<str>,
     granted: Granted,
     hierarchy: Arc<ScopeHierarchy>,
+    /// The token itself, where tokens are exchanged for those of other APIs; for that alone.
+    token: Option<Arc<BearerToken>>,
 }
 
 /// The scopes that a token grants: those of one claim, or computed from both.
@@ -205,6 +207,21 @@ impl Principal {
     #[must_use]
     pub fn expires_at(&self) -> UnixSeconds {
         self.claims.expires_at
+    }
+
+    /// Keeps the token that it was admitted by.
+    pub(crate) fn with_token(self, token: &BearerToken) -> Self {
+        Self { token: Some(Arc::new(token.clone())), ..self }
+    }
+
+    pub(crate) fn token(&self) -> Option<&BearerToken> {
+        self.token.as_deref()
+    }
+
+    /// Returns the same principal without its token, for what outlasts the request.
+    #[must_use]
+    pub fn without_token(&self) -> Self {
+        Self { token: None, ..self.clone() }
     }
 }
 
@@ -366,6 +383,7 @@ impl TokenPolicy {
             resource: Arc::clone(resource),
             granted: self.authority.granted(claims),
             hierarchy: Arc::clone(&self.hierarchy),
+            token: None,
         })
     }
 

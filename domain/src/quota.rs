@@ -221,7 +221,11 @@ impl Standing {
         let (interval, tolerance) = (self.rate.interval(), self.rate.tolerance());
         let left = tolerance.saturating_sub(self.ahead) / interval;
         // Until one more may come than may now.
-        let reset = left.saturating_add(1).saturating_mul(interval).saturating_add(self.ahead).saturating_sub(tolerance);
+        let reset = left
+            .saturating_add(1)
+            .saturating_mul(interval)
+            .saturating_add(self.ahead)
+            .saturating_sub(tolerance);
         Allowance {
             policy: self.policy,
             quota: self.rate.burst(),

@@ -15,6 +15,7 @@ use crate::catalog::{Catalog, CatalogEntry};
 use crate::completion::Completion;
 use crate::content::ResourceContents;
 use crate::context::{Cancellation, Context, Feedback};
+use crate::downstream::Downstream;
 use crate::input::{ClientCapabilities, InputResponses, Message, Outcome};
 use crate::method::{MethodCall, MethodError};
 use crate::observer::{Event, Observer};
@@ -59,6 +60,8 @@ pub struct Service {
     pub rules: Option<Arc<dyn AccessRules>>,
     /// The maximum duration of one call.
     pub tool_deadline: Duration,
+    /// The way to tokens for other APIs, exchanged for callers'; `None`: no caller's token is kept.
+    pub downstream: Option<Downstream>,
     /// What [`Service::ready`] asks beside the verifier.
     pub providers: Vec<Arc<dyn Provider>>,
 }
@@ -192,7 +195,8 @@ impl Service {
         let admit = begin(trace.as_deref(), "admit");
         // After the wait for keys, not before: a token may expire meanwhile.
         let admitted = self.tokens.admit(&claims, resource, self.clock.now().seconds());
-        end(trace, admit, admitted.map_err(AuthError::from))
+        let principal = end(trace, admit, admitted.map_err(AuthError::from))?;
+        Ok(if self.downstream.is_some() { principal.with_token(token) } else { principal })
     }
 
     /// Returns the tools that a principal may call, in the catalog's order.
@@ -568,6 +572,7 @@ impl Service {
             feedback: request.feedback,
             cancellation: &watch.0,
             span,
+            downstream: self.downstream.as_ref(),
         }
     }
 

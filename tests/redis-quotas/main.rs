@@ -1,6 +1,8 @@
 //! The quotas in Redis against those in this process: what the one says the other says, at the same times. The times are Redis'
 //! own, which the script reports, and by which the clock here is moved. `.ci/clients/redis.mjs` starts it, with the URL of Redis.
 
+#![allow(clippy::print_stdout, reason = "a command line tool")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,6 +14,8 @@ fn metadata() -> Metadata {
 
 /// The one crate that the server and the local tenant share.
 const SYNTAX: &str = "fastmcp-auth0-syntax";
+/// What adapters share that make blocking requests; no adapter of a port.
+const HTTP_AGENT: &str = "fastmcp-auth0-http-agent";
 
 /// Every edge that is allowed. The tests may use everything.
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
@@ -22,6 +24,8 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         "fastmcp-auth0-domain",
         "fastmcp-auth0-tenant",
         "fastmcp-auth0-management",
+        HTTP_AGENT,
+        "fastmcp-auth0-token-exchange",
         "fastmcp-auth0-mcp-protocol",
         "fastmcp-auth0-hyper-transport",
         "fastmcp-auth0-jwks-verifier",
@@ -60,13 +64,19 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         (SYNTAX, BTreeSet::new()),
         ("fastmcp-auth0-domain", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0-tenant", BTreeSet::from([SYNTAX])),
-        ("fastmcp-auth0-management", BTreeSet::from([SYNTAX, "fastmcp-auth0-tenant"])),
+        (HTTP_AGENT, BTreeSet::from([SYNTAX])),
+        ("fastmcp-auth0-management", BTreeSet::from([SYNTAX, HTTP_AGENT, "fastmcp-auth0-tenant"])),
+        // The last one for its tests alone.
+        (
+            "fastmcp-auth0-token-exchange",
+            BTreeSet::from([SYNTAX, HTTP_AGENT, "fastmcp-auth0-domain", "fastmcp-auth0-fakes"]),
+        ),
         ("fastmcp-auth0-mcp-protocol", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
         (
             "fastmcp-auth0-hyper-transport",
             BTreeSet::from([SYNTAX, "fastmcp-auth0-mcp-protocol", "fastmcp-auth0-domain"]),
         ),
-        ("fastmcp-auth0-jwks-verifier", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-jwks-verifier", BTreeSet::from([SYNTAX, HTTP_AGENT, "fastmcp-auth0-domain"])),
         (
             "fastmcp-auth0-verifier",
             BTreeSet::from([SYNTAX, "fastmcp-auth0-jwks-verifier", "fastmcp-auth0-domain"]),
@@ -79,14 +89,14 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-redis-shared", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
         ("fastmcp-auth0-audit-log", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
-        ("fastmcp-auth0-otlp-traces", BTreeSet::from(["fastmcp-auth0-domain"])),
+        ("fastmcp-auth0-otlp-traces", BTreeSet::from(["fastmcp-auth0-domain", HTTP_AGENT])),
         // The last one for its tests alone.
         (
             "fastmcp-auth0-upstream-mcp",
             BTreeSet::from([SYNTAX, "fastmcp-auth0-domain", "fastmcp-auth0-fakes"]),
         ),
         ("fastmcp-auth0-fakes", BTreeSet::from(["fastmcp-auth0-domain"])),
-        ("fastmcp-auth0-online-checks", BTreeSet::from([SYNTAX])),
+        ("fastmcp-auth0-online-checks", BTreeSet::from([SYNTAX, HTTP_AGENT])),
         ("fastmcp-auth0-local-tenant", BTreeSet::from([SYNTAX])),
         ("fastmcp-auth0", BTreeSet::from(every)),
         ("conformance-server", BTreeSet::from(fixture)),
@@ -127,8 +137,10 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
         (
             "ureq",
             &[
+                HTTP_AGENT,
                 "fastmcp-auth0-jwks-verifier",
                 "fastmcp-auth0-management",
+                "fastmcp-auth0-token-exchange",
                 "fastmcp-auth0-online-checks",
                 "fastmcp-auth0-otlp-traces",
                 "fastmcp-auth0-local-tenant",
@@ -170,6 +182,7 @@ fn libraries_that_touch_the_world_stay_inside_their_adapters() {
                 "fastmcp-auth0-hyper-transport",
                 "fastmcp-auth0-admin-http",
                 "fastmcp-auth0-jwks-verifier",
+                "fastmcp-auth0-token-exchange",
                 "fastmcp-auth0-system-clock",
                 "fastmcp-auth0-redis-shared",
                 "fastmcp-auth0-upstream-mcp",

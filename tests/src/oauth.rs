@@ -41,6 +41,8 @@ pub(crate) fn options() -> Options {
         logout_urls: Vec::new(),
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         permissions: Vec::new(),
+        on_behalf_of: false,
+        public_key: None,
     };
     let mut options = Options::default().with_api_identifier(API);
     options.api.allow_offline_access = true;

@@ -32,7 +32,6 @@ impl Observer for Teller {
             Event::KeysFetched { succeeded } => format!("keys {succeeded}"),
             Event::QuotaNotShared { outcome } => format!("quota {outcome}"),
             Event::AuditEventLost => "lost".to_owned(),
-            Event::QuotaNotShared { outcome } => format!("not shared {outcome}"),
             Event::SpansLost { count } => format!("spans lost {count}"),
         };
         let _ = self.0.send(text);

@@ -36,7 +36,7 @@ async fn every_fault_that_the_page_lists_is_taken() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `{\"fault\"").and_then(|_| line.split('`').nth(1)))
         .collect();
-    assert_eq!(faults.len(), 17);
+    assert_eq!(faults.len(), 21);
     for fault in faults {
         let fault: serde_json::Value = serde_json::from_str(fault).unwrap();
         assert_eq!(crate::oauth::inject(&tenant, &fault).await, 204, "{fault}");

@@ -73,6 +73,7 @@ fn server(rules: &[Vec<&'static str>], more: Vec<Arc<dyn DynTool>>) -> Served {
         rules: None,
         catalog,
         tool_deadline: settings.limits.tool_deadline,
+        downstream: None,
         providers: Vec::new(),
     };
     let keys = Arc::new(SealingKeys::of_this_process());

@@ -118,7 +118,7 @@ async fn a_response_reaches_the_replica_whose_call_waits_for_it() {
     let (one, other, shared) = two(|choices| choices).await;
     let (mut stream, id) = ask(&one).await;
     let waiting = shared.waiting.lock().unwrap().clone();
-    assert_eq!(waiting.values().collect::<Vec<_>>(), [&(1, Duration::from_secs(300))]);
+    assert_eq!(waiting.values().collect::<Vec<_>>(), [&(1, Duration::from_mins(5))]);
     assert!(!waiting.contains_key(&id), "what waits is known by a digest alone");
     assert_eq!(other.legacy("ada", &response(&id)).await.status, 202);
     assert_eq!(text(&stream.message(1).await), "\"Ada Lovelace\"");

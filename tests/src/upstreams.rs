@@ -48,6 +48,7 @@ pub fn options(arguments: &[&str]) -> Options {
         prefix: String::new(),
         rules: rules(),
         caller: CallerIdentity::None,
+        downstream: None,
         limits: Limits::default(),
     }
 }

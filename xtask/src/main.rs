@@ -32,7 +32,7 @@ const STAGES: [Stage; 29] = [
     Stage { name: "conformance", about: "the official conformance suite", run: conformance },
     Stage { name: "inspector", about: "MCP Inspector's command line", run: inspector },
     Stage { name: "typescript", about: "the TypeScript SDK", run: typescript },
-    Stage { name: "python", about: "the Python SDK", run: python },
+    Stage { name: "python", about: "the Python SDK; Auth0's SDK for APIs exchanges tokens", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
     Stage { name: "management", about: "Auth0's SDKs against the local Management API", run: management },
     Stage { name: "tenant", about: "a new tenant, its traps, and logins once it is set up", run: tenant },
@@ -159,7 +159,8 @@ fn typescript() -> Result {
 fn python() -> Result {
     build()?;
     client(venv("python_client.py").arg(server()?))?;
-    client(venv("python_features.py").arg(fixture()?))
+    client(venv("python_features.py").arg(fixture()?))?;
+    client(venv("on_behalf_of_client.py").arg(server()?))
 }
 
 fn fastmcp() -> Result {
@@ -215,7 +216,9 @@ fn traces() -> Result {
 fn redis() -> Result {
     build()?;
     let (server, cli) = (installed("redis-server")?, installed("redis-cli")?);
-    client(node("redis.mjs").arg(built("replica")?).arg(built("redis-quotas")?).arg(server).arg(cli))
+    let mut command = node("redis.mjs");
+    command.arg(built("replica")?).arg(built("redis-quotas")?).arg(server).arg(cli);
+    client(command.arg(built("load")?).arg(self::server()?))
 }
 
 fn listeners() -> Result {
@@ -237,8 +240,13 @@ fn ship() -> Result {
 
 fn replicas() -> Result {
     build()?;
+    let redis = installed("redis-server")?;
     for proxy in ["nginx", "haproxy"] {
-        client(node("replicas.mjs").arg(server()?).arg(proxy).arg(installed(proxy)?))?;
+        let program = installed(proxy)?;
+        client(node("replicas.mjs").arg(server()?).arg(&redis).arg(proxy).arg(&program))?;
+        let clients = &mut node("replicated-clients.mjs");
+        clients.arg(server()?).arg(fixture()?).arg(python_binary()).arg(&redis).arg(proxy).arg(&program);
+        client(clients)?;
     }
     Ok(())
 }

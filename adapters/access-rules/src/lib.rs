@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    AccessRequest, AccessRules, LoginDemand, Refused, Remedy, RuleJudgment, ScopeSet, Target, Unmet,
+    AccessRequest, AccessRules, LoginDemand, Refused, Remedy, RuleJudgment, Schema, ScopeSet, Target, Unmet,
 };
 use serde_json::{Value, json};
 
@@ -154,7 +154,7 @@ impl Rule {
             third_party_clients,
             max_age.as_ref().map(Duration::as_secs),
             acr.iter().map(AsRef::<str>::as_ref).collect::<Vec<_>>(),
-            arguments.as_ref().map(|schema| schema.as_json()),
+            arguments.as_ref().map(Schema::as_json),
             self.unless_scopes.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ])
     }

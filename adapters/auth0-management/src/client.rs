@@ -1,23 +1,19 @@
 //! Requests to the Management API: authentication, limits, pages.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use syntax::loopback::is_loopback_host;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use ureq::http::{Request, Response};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 use url::Url;
 
 use crate::error::{ManagementError, message, shown};
 use crate::secret::Secret;
 
-const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 /// For one request, from the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: u64 = 16 * 1024 * 1024;
@@ -344,24 +340,8 @@ impl fmt::Debug for Management {
 
 /// Redirects are not followed: the token is for this host alone. It goes over http to no other machine.
 fn agent(tenant: &Url) -> Agent {
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .build();
-    let is_loopback = tenant.host_str().is_some_and(is_loopback_host);
-    let mut config = Agent::config_builder()
-        .tls_config(tls)
-        .https_only(!is_loopback)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .allow_non_standard_methods(true)
-        .timeout_global(Some(TIMEOUT))
-        .user_agent(USER_AGENT);
-    if is_loopback {
-        config = config.proxy(None);
-    }
-    config.build().new_agent()
+    let config = http_agent::for_url(tenant);
+    config.allow_non_standard_methods(true).timeout_global(Some(TIMEOUT)).build().new_agent()
 }
 
 /// Returns how long the next request has to wait, by an answer's status and header fields.

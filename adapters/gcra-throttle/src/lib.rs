@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn a_nanosecond_too_early_is_too_early() {
         let mut table = Table::new(9);
-        let mut take = |now| count_all([Some(part_of("subject", &mut table, 1, "1/second burst 1", now))], now);
+        let mut take =
+            |now| count_all([Some(part_of("subject", &mut table, 1, "1/second burst 1", now))], now);
         take(0).unwrap();
         assert_eq!(take(999_999_999).unwrap_err().retry_after(), Duration::from_nanos(1));
         take(1_000_000_000).unwrap();

@@ -1,9 +1,6 @@
 //! Fetches the JWKS document: one bounded GET with `ureq`, on a thread of its own.
 //!
-//! Redirects are not followed: only the configured URL is trusted. An HTTP proxy is used if the environment names one
-//! (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), as companies' networks need it; TLS runs through it, so it sees
-//! the host only. Loopback hosts are never reached through a proxy. The certificates are the platform's, on Linux also
-//! those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+//! Redirects are not followed: only the configured URL is trusted. Proxies and certificates are `http_agent`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +8,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use ureq::Agent;
 use ureq::http::header::ACCEPT;
-use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::jwks::{DocumentError, KeySet};
 use crate::skipped::SkippedKeys;
 use crate::{JwksUrl, Options};
-
-const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 
 /// Why a fetch failed, for an operator.
 #[derive(Debug, thiserror::Error)]
@@ -53,23 +47,8 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     pub(crate) fn new(options: &Options) -> Self {
         let url = options.jwks_url.clone();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .build();
-        let mut config = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(url.as_url().scheme() == "https")
-            .max_redirects(0)
-            // Statuses are checked below, redirects among them.
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            // Minutes pass between fetches, and the server would have closed an idle connection by then.
-            .max_idle_connections(0)
-            .user_agent(USER_AGENT);
-        if url.is_loopback() {
-            config = config.proxy(None);
-        }
+        // Minutes pass between fetches, and the server would have closed an idle connection by then.
+        let config = http_agent::for_url(url.as_url()).max_idle_connections(0);
         Self { agent: config.build().new_agent(), url, max_bytes: options.max_document_bytes }
     }
 

@@ -109,11 +109,6 @@ impl JwksUrl {
     pub fn as_url(&self) -> &Url {
         &self.0
     }
-
-    /// Returns whether the host is this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(&self.0)
-    }
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -91,6 +91,8 @@ pub(crate) fn tenant() -> Tenant {
         logout_urls: Vec::new(),
         grant_types,
         permissions: Vec::new(),
+        on_behalf_of: false,
+        public_key: None,
     };
     // The fuzzer must not guess the secret, or it could get a token.
     let secret = "0a8c5d0e-0d8a-4f6e-9c39-4be1d3f4a7c2";

@@ -33,10 +33,12 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 pub use crate::control::client;
-pub use crate::model::faults::{Fault, KeysAnswer, ManagementAnswer, TokenForm};
+pub use crate::model::faults::{
+    ExchangeAnswer, ExchangeRefusal, Fault, KeysAnswer, ManagementAnswer, TokenForm,
+};
 use crate::model::keys::{KeyRing, SigningKey};
 pub use crate::model::options::{
-    Api, ApiScope, Client, Dialect, GrantType, Options, Role, Secret, ThirdPartySecurityMode, User,
+    Api, ApiScope, Client, Dialect, GrantType, Options, PublicKey, Role, Secret, ThirdPartySecurityMode, User,
 };
 use crate::oauth::issuer::Issuer;
 use crate::oauth::tenant::Tenant;
@@ -151,6 +153,17 @@ impl LocalTenant {
     /// Waits until the Management API has carried out so many writes, counted from the start.
     pub async fn management_writes(&self, count: u64) {
         self.tenant.issuer.faults().wait_for_management_writes(count).await;
+    }
+
+    /// Returns how many requests to exchange a token came, counted from the start.
+    #[must_use]
+    pub fn token_exchanges(&self) -> u64 {
+        self.tenant.issuer.faults().exchanges()
+    }
+
+    /// Waits until so many requests to exchange a token came, counted from the start.
+    pub async fn token_exchanges_reach(&self, count: u64) {
+        self.tenant.issuer.faults().wait_for_exchanges(count).await;
     }
 
     /// Injects a fault, or ends one. [`Fault::RotateKeys`] makes an RSA key on the calling thread.

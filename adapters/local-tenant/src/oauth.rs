@@ -5,6 +5,7 @@ pub(crate) mod account;
 pub(crate) mod authorization;
 pub(crate) mod authorize;
 pub(crate) mod claims;
+pub(crate) mod client_assertion;
 pub(crate) mod client_authentication;
 pub(crate) mod client_metadata;
 pub(crate) mod clients;
@@ -21,6 +22,7 @@ pub(crate) mod target;
 pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod token_endpoint;
+pub(crate) mod token_exchange;
 
 #[cfg(test)]
 mod tests;

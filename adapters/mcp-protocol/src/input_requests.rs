@@ -164,11 +164,11 @@ impl PendingInputRequests {
         let result = waiting.memory.add(bytes).map(|()| {
             let binding = Binding::of_response(&waiting.subject, &waiting.client, &key.0);
             let opened = keys.unwrap_or(&waiting.keys).decrypted(sealed, &binding);
-            opened.and_then(|opened| SealedResponse::read(&opened))
+            opened.and_then(|opened| OpenedResponse::read(&opened))
         });
         let result = match result {
             Ok(None) => return waiting.memory.remove(bytes),
-            Ok(Some(result)) => Ok(result),
+            Ok(Some(OpenedResponse(result))) => Ok(result),
             Err(exhausted) => Err(exhausted),
         };
         if let Some(mut waiting) = pending.remove(&key) {
@@ -215,11 +215,14 @@ impl<'a> Members<'a> for SealedResponse<'a> {
     }
 }
 
-impl SealedResponse<'_> {
-    /// Reads what was opened: the result, or none for an error; `None` if it is no response.
-    fn read(opened: &[u8]) -> Option<Option<Unparsed<Box<RawValue>>>> {
-        let read = strict_json::read::<SealedResponse<'_>>(opened, MAX_DEPTH).ok()?.object()?;
-        Some(read.result.as_ref().map(Unparsed::to_owned))
+/// A response that another replica sealed: `None`, if the client answered with an error.
+struct OpenedResponse(Option<Unparsed<Box<RawValue>>>);
+
+impl OpenedResponse {
+    /// Reads what was decrypted; `None` if it is no response.
+    fn read(text: &[u8]) -> Option<Self> {
+        let sealed = strict_json::read::<SealedResponse<'_>>(text, MAX_DEPTH).ok()?.object()?;
+        Some(Self(sealed.result.as_ref().map(Unparsed::to_owned)))
     }
 }
 

@@ -2,14 +2,12 @@
 //! loopback, and certificates are judged by the platform's, on Linux also by those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{CertificateError, InvalidMessage};
 use syntax::loopback::is_loopback_host;
 use ureq::http::header::{ACCEPT, CONTENT_TYPE};
 use ureq::http::{HeaderMap, Response};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 use url::Url;
 
@@ -23,7 +21,6 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DOCUMENT_BYTES: u64 = 1024 * 1024;
 /// As much of an answer to a POST is read: enough to be shown.
 const EXCERPT_BYTES: u64 = 1024;
-const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 
 /// An answer.
 #[derive(Debug)]
@@ -109,20 +106,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(timeout: Duration) -> Self {
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .build();
-        let config = || {
-            Agent::config_builder()
-                .tls_config(tls.clone())
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .http_status_as_error(false)
-                .max_idle_connections(0)
-                .timeout_global(Some(timeout))
-                .user_agent(USER_AGENT)
-        };
+        let config = || http_agent::for_any().max_idle_connections(0).timeout_global(Some(timeout));
         let direct = config().proxy(None).build().new_agent();
         Self { direct, proxied: config().build().new_agent(), timeout }
     }

@@ -1,7 +1,6 @@
 //! Sends a batch: one bounded POST with `ureq`, on the thread that the SDK has for it.
 //!
-//! A batch is sent once. Redirects are not followed: they could lead the credentials elsewhere. Proxies and certificates are
-//! as for the issuer's keys: the environment's (`HTTPS_PROXY` and the like, never for loopback hosts), and the platform's.
+//! A batch is sent once. Redirects are not followed: they could lead the credentials elsewhere.
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -19,12 +18,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use prost::Message as _;
 use ureq::Agent;
 use ureq::http::header::CONTENT_TYPE;
-use ureq::tls::{RootCerts, TlsConfig};
 use url::Host;
 
 use crate::{Headers, Options, Shared};
 
-const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 /// The longest answer that is read.
 const MAX_ANSWER: u64 = 64 << 10;
 
@@ -56,21 +53,12 @@ pub(crate) struct Exporter {
 
 impl Exporter {
     pub(crate) fn new(options: &Options, shared: Arc<Shared>) -> Self {
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .build();
-        let mut config = Agent::config_builder()
-            .tls_config(tls)
+        // Plain http to a collector elsewhere is the operator's choice, with a warning.
+        let mut config = http_agent::for_any()
             .https_only(options.endpoint.scheme() == "https")
-            .max_redirects(0)
-            // Statuses are checked below, redirects among them.
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
             // The collector may have closed one that was kept, and its batch would be lost.
             .max_idle_connections(0)
-            .timeout_global(Some(options.timeout))
-            .user_agent(USER_AGENT);
+            .timeout_global(Some(options.timeout));
         if is_loopback(options) {
             config = config.proxy(None);
         }

@@ -215,7 +215,10 @@ impl Shared {
             tokio::select! {
                 reason = link.lost() => return reason,
                 message = messages.next() => match message {
-                    Some(message) => is_heard |= self.received(&message),
+                    Some(message) => {
+                        is_heard = true;
+                        self.received(&message);
+                    }
                     None => return Reason::Unreachable,
                 },
                 Some(outgoing) = waiting.recv() => self.send(outgoing).await,
@@ -231,8 +234,8 @@ impl Shared {
         }
     }
 
-    /// Takes a message of a channel. Returns whether it shows that the subscription lives.
-    fn received(&self, message: &Msg) -> bool {
+    /// Takes a message of a channel.
+    fn received(&self, message: &Msg) {
         let (channel, payload) = (message.get_channel_name(), message.get_payload_bytes());
         if channel == self.names.changes() {
             if let Some(change) = changes::read(&self.replica, payload)
@@ -246,7 +249,6 @@ impl Shared {
         {
             receiver(key, message);
         }
-        true
     }
 
     async fn send(&self, outgoing: Outgoing) {

@@ -351,7 +351,7 @@ async fn a_message_finds_the_replica_that_waits_for_it() {
     let (asking, other) = (setting.redis().await, setting.redis().await);
     let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
     asking.on_message(Box::new(move |key, message| drop(sender.send((key.to_owned(), message.to_vec())))));
-    asking.wait_for("key", Duration::from_secs(300)).await;
+    asking.wait_for("key", Duration::from_mins(5)).await;
     assert_eq!(setting.fake.got("SET", 3).await[2][3..], ["PX", "300000"]);
     let replica = other.find("key").await.unwrap().unwrap();
     assert_eq!(other.find("another").await, Ok(None));

@@ -1,8 +1,8 @@
 //! What an upstream is told of the caller: nothing, a signed JWT of a minute's life, or plain fields beside a shared secret.
 
-use domain::{Principal, UnixSeconds};
+use domain::{DownstreamToken, Principal, UnixSeconds};
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rmcp::model::RequestMetaObject;
 use serde::Serialize;
@@ -81,6 +81,15 @@ impl CallerIdentity {
 }
 
 impl Told {
+    /// Adds a token for the upstream, in the place of what the configuration has there.
+    pub(crate) fn authorize(&mut self, token: &DownstreamToken) {
+        // A token's grammar fits a header field.
+        if let Ok(mut value) = HeaderValue::from_str(&token.authorization()) {
+            value.set_sensitive(true);
+            self.headers.insert(AUTHORIZATION, value);
+        }
+    }
+
     fn of(fields: impl IntoIterator<Item = (HeaderName, String)>, meta: Value) -> Self {
         let mut told = Self::default();
         for (name, text) in fields {

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::caller::Told;
 use crate::child::{ChildTransport, SpawnError};
-use crate::http;
+use crate::http::{self, HttpError};
 use crate::options::{Connect, Era, Limits, Options};
 use crate::stderr::shown;
 use crate::wire::{INPUT_METHOD, InputParams, Reading, Registration, ResultSlot, Source, Wire};
@@ -106,6 +106,8 @@ pub(crate) enum ConnectError {
 pub(crate) enum RequestError {
     /// The upstream answered with an error.
     Refused(ErrorData),
+    /// It answered 401 to what a caller's request carries, and did nothing.
+    Unauthorized,
     /// There was no answer: the text says why, for the operator.
     Lost(String),
 }
@@ -116,6 +118,7 @@ impl fmt::Display for RequestError {
             Self::Refused(error) => {
                 write!(f, "it answered with the error {}: {}", error.code.0, shown(&error.message))
             }
+            Self::Unauthorized => HttpError::Refused(401).fmt(f),
             Self::Lost(text) => f.write_str(&shown(text)),
         }
     }
@@ -334,6 +337,9 @@ impl RequestError {
             ServiceError::McpError(error) => Self::Refused(error),
             ServiceError::TransportClosed => Self::Lost("the connection closed".into()),
             ServiceError::Cancelled { .. } => Self::Lost("it cancelled the request".into()),
+            ServiceError::TransportSend(error) if http::is_unauthorized(error.error.as_ref()) => {
+                Self::Unauthorized
+            }
             ServiceError::TransportSend(error) => Self::Lost(innermost(&error)),
             error => Self::Lost(error.to_string()),
         }

@@ -123,6 +123,15 @@ impl From<HttpError> for StreamableHttpError<HttpError> {
     }
 }
 
+/// Returns whether a request failed since it was answered 401.
+pub(crate) fn is_unauthorized(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let unauthorized = StatusCode::UNAUTHORIZED.as_u16();
+    causes.filter_map(|cause| cause.downcast_ref::<StreamableHttpError<HttpError>>()).any(|error| {
+        matches!(error, StreamableHttpError::Client(HttpError::Refused(status)) if *status == unauthorized)
+    })
+}
+
 /// Sends requests to one upstream.
 #[derive(Clone)]
 pub(crate) struct HttpClient(Arc<Shared>);

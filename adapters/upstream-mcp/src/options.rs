@@ -27,6 +27,8 @@ pub struct Options {
     pub rules: Rules,
     /// What it is told of the caller.
     pub caller: CallerIdentity,
+    /// The API, by its name, for which requests of callers carry a token that is exchanged for theirs; over HTTP.
+    pub downstream: Option<String>,
     /// How much of anything there may be, and for how long.
     pub limits: Limits,
 }

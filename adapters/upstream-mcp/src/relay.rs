@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{
-    Clock, Context, InputKind, InputRequest, InputRequired, LogLevel, Outcome, RawObject, RelayedError, Span,
-    ToolError, Watch,
+    Clock, Context, DownstreamToken, InputKind, InputRequest, InputRequired, LogLevel, Outcome, RawObject,
+    RelayedError, Span, ToolError, Watch,
 };
 use futures_util::future::{Either, select};
 use rmcp::model::{ClientCapabilities, ClientRequest, InputResponses, RequestMetaObject};
@@ -61,6 +61,29 @@ struct ModernInput {
     params: Option<RawObject>,
 }
 
+/// How a request runs.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// With whatever comes before its result, for this long at the most.
+    Call(Duration),
+    /// With one answer and no input on the way.
+    Question,
+}
+
+/// Why a request has no result.
+enum Failed {
+    /// The upstream answered 401, and did nothing.
+    Unauthorized,
+    /// The caller is told so.
+    Told(ToolError),
+}
+
+impl From<ToolError> for Failed {
+    fn from(error: ToolError) -> Self {
+        Self::Told(error)
+    }
+}
+
 /// What comes next in a call.
 enum Next {
     Result(Result<RawObject, RequestError>),
@@ -107,20 +130,83 @@ impl Relay {
         request: impl FnOnce(Resumption) -> ClientRequest + Send,
     ) -> Result<Outcome<RawObject>, ToolError> {
         let state: Option<State> = context.request_state.and_then(|state| State::deserialize(state).ok());
-        let under_way = match state {
+        let resumption = match state {
             Some(State::Parked(key)) => {
                 let taken = self.parked.take(&key, context.principal);
                 let mut call = taken.ok_or_else(|| ToolError::new(GONE))?;
                 answer(&mut call, context);
-                call
+                return self.follow(call, context, timeout).await.map_err(|failed| self.told(failed));
             }
-            Some(State::Upstream { state, names }) => {
-                let resumption = Resumption::of(state, names, context)?;
-                self.begin(context, timeout, request(resumption)).await?
-            }
-            None => self.begin(context, timeout, request(Resumption::default())).await?,
+            Some(State::Upstream { state, names }) => Resumption::of(state, names, context)?,
+            None => Resumption::default(),
         };
-        self.follow(under_way, context, timeout).await
+        self.run(context, Kind::Call(timeout), request(resumption)).await
+    }
+
+    /// Sends a request that has one answer and no input on the way, and returns its result.
+    pub(crate) async fn ask(
+        &self,
+        context: &Context<'_>,
+        request: ClientRequest,
+    ) -> Result<RawObject, ToolError> {
+        match self.run(context, Kind::Question, request).await? {
+            Outcome::Complete(result) | Outcome::Relayed(result) => Ok(result),
+            Outcome::InputRequired(required) => Err(required.into()),
+        }
+    }
+
+    /// Runs a request from its beginning; with another token once more, if the upstream refuses the one that it carries: it was
+    /// read by nobody then.
+    async fn run(
+        &self,
+        context: &Context<'_>,
+        kind: Kind,
+        request: ClientRequest,
+    ) -> Result<Outcome<RawObject>, ToolError> {
+        let Some(token) = self.token(context, None).await? else {
+            return self.attempt(context, kind, request, None).await.map_err(|failed| self.told(failed));
+        };
+        let attempted = match self.attempt(context, kind, request.clone(), Some(&token)).await {
+            Err(Failed::Unauthorized) => {
+                let token = self.token(context, Some(&token)).await?;
+                self.attempt(context, kind, request, token.as_ref()).await
+            }
+            attempted => attempted,
+        };
+        attempted.map_err(|failed| self.told(failed))
+    }
+
+    /// Returns the token that a caller's request carries, if it does; another one than the upstream refused.
+    async fn token(
+        &self,
+        context: &Context<'_>,
+        refused: Option<&DownstreamToken>,
+    ) -> Result<Option<DownstreamToken>, ToolError> {
+        let Some(api) = &self.options.downstream else { return Ok(None) };
+        let token = match refused {
+            Some(refused) => context.downstream_instead_of(refused, api, &[]).await,
+            None => context.downstream(api, &[]).await,
+        };
+        Ok(Some(token?))
+    }
+
+    async fn attempt(
+        &self,
+        context: &Context<'_>,
+        kind: Kind,
+        request: ClientRequest,
+        token: Option<&DownstreamToken>,
+    ) -> Result<Outcome<RawObject>, Failed> {
+        match kind {
+            Kind::Call(timeout) => {
+                let call = self.begin(context, timeout, request, token).await?;
+                self.follow(call, context, timeout).await
+            }
+            Kind::Question => {
+                let call = self.begin(context, self.options.limits.call, request, token).await?;
+                Ok(Outcome::Complete(self.answered(call).await?))
+            }
+        }
     }
 
     async fn begin(
@@ -128,9 +214,10 @@ impl Relay {
         context: &Context<'_>,
         timeout: Duration,
         request: ClientRequest,
-    ) -> Result<UnderWay, ToolError> {
+        token: Option<&DownstreamToken>,
+    ) -> Result<UnderWay, Failed> {
         let mut span = trace::begin(context, &self.options, &request);
-        match self.send(context, timeout, request, &mut span).await {
+        match self.send(context, timeout, request, token, &mut span).await {
             Ok(request) => Ok(UnderWay { request, asked: BTreeMap::new(), span }),
             Err(error) => {
                 span.end(Err(trace::UNAVAILABLE.into()));
@@ -144,12 +231,16 @@ impl Relay {
         context: &Context<'_>,
         timeout: Duration,
         request: ClientRequest,
+        token: Option<&DownstreamToken>,
         span: &mut Span,
-    ) -> Result<Request, ToolError> {
+    ) -> Result<Request, Failed> {
         let place = self.place(timeout).await?;
         let connection = self.connected()?;
         let now = context.clock.now().seconds();
         let mut told = self.options.caller.tell(&self.options.name, context.principal, now);
+        if let Some(token) = token {
+            told.authorize(token);
+        }
         let mut meta = if connection.is_modern { meta(context) } else { RequestMetaObject::new() };
         trace::hand_on(span, &mut meta.0.0, &mut told.headers);
         let options = PeerRequestOptions::no_options().with_meta(meta);
@@ -167,13 +258,8 @@ impl Relay {
         Ok(request)
     }
 
-    /// Sends a request that has one answer and no input on the way, and returns its result.
-    pub(crate) async fn ask(
-        &self,
-        context: &Context<'_>,
-        request: ClientRequest,
-    ) -> Result<RawObject, ToolError> {
-        let mut call = self.begin(context, self.options.limits.call, request).await?;
+    /// Waits for the answer to a question.
+    async fn answered(&self, mut call: UnderWay) -> Result<RawObject, Failed> {
         let time = self.clock.sleep(self.options.limits.call);
         match select(std::pin::pin!(call.request.answer.result()), time).await {
             Either::Left((answered, _)) => {
@@ -183,7 +269,8 @@ impl Relay {
             Either::Right(_) => {
                 call.span.end(Err(trace::TIMEOUT.into()));
                 self.suspect.notify_one();
-                Err(ToolError::new(format!("the server {} did not answer in time", self.options.name)))
+                let text = format!("the server {} did not answer in time", self.options.name);
+                Err(ToolError::new(text).into())
             }
         }
     }
@@ -205,14 +292,14 @@ impl Relay {
         mut call: UnderWay,
         context: &Context<'_>,
         timeout: Duration,
-    ) -> Result<Outcome<RawObject>, ToolError> {
+    ) -> Result<Outcome<RawObject>, Failed> {
         let mut deadline = self.clock.sleep(timeout);
         loop {
             match next(&mut call.request, &mut deadline).await {
                 Next::Result(Ok(result)) => {
                     drain(&mut call.request, context);
                     trace::end(call.span, Ok(&result));
-                    return outcome(result);
+                    return Ok(outcome(result)?);
                 }
                 Next::Result(Err(error)) => {
                     trace::end(call.span, Err(&error));
@@ -224,7 +311,7 @@ impl Relay {
                 }
                 Next::Event(Event::Input(input)) => {
                     if let Some(required) = self.take_in(&mut call, input, context) {
-                        return self.park(call, required, context);
+                        return Ok(self.park(call, required, context)?);
                     }
                 }
                 Next::Event(event) => feed(event, context),
@@ -236,7 +323,7 @@ impl Relay {
                         self.options.name,
                         timeout.as_secs_f64()
                     );
-                    return Err(ToolError::new(text));
+                    return Err(ToolError::new(text).into());
                 }
             }
         }
@@ -289,6 +376,8 @@ impl Relay {
 /// The member of `_meta` that has the lowest level of log messages (2026-07-28, server/utilities/logging).
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
+const UNAUTHORIZED: &str = "it answered 401: it does not accept what this server's requests carry (`headers`, or with \
+                            `downstream` a token of the caller's, which was exchanged anew once)";
 const GONE: &str = "the call that waited for this input is no longer there: it waited too long, or at another replica of this \
                     server; call again from the beginning";
 
@@ -408,16 +497,17 @@ const fn name_of(kind: InputKind) -> &'static str {
 }
 
 impl Relay {
-    /// Returns a failure for the caller, and has the connection looked at if that may be why.
-    fn failed(&self, error: RequestError, connection: &Connection) -> ToolError {
+    /// Returns a failure, and has the connection looked at if that may be why.
+    fn failed(&self, error: RequestError, connection: &Connection) -> Failed {
         if matches!(error, RequestError::Lost(_)) && !connection.is_closed() {
             self.suspect.notify_one();
         }
         self.lost(error)
     }
 
-    fn lost(&self, error: RequestError) -> ToolError {
-        match error {
+    fn lost(&self, error: RequestError) -> Failed {
+        let error = match error {
+            RequestError::Unauthorized => return Failed::Unauthorized,
             RequestError::Refused(error) => {
                 let (code, message) = (error.code.0, error.message.into_owned());
                 ToolError::relayed(RelayedError { code, message, data: error.data })
@@ -428,6 +518,22 @@ impl Relay {
                     self.options.name
                 );
                 ToolError::caused_by(text, shown(&cause))
+            }
+        };
+        error.into()
+    }
+
+    /// Returns what the caller is told of a failure.
+    fn told(&self, failed: Failed) -> ToolError {
+        match failed {
+            Failed::Told(error) => error,
+            Failed::Unauthorized => {
+                if self.options.downstream.is_none() {
+                    // What the connection was made with is not accepted any more.
+                    self.suspect.notify_one();
+                }
+                let text = format!("the server {} refuses access", self.options.name);
+                ToolError::caused_by(text, UNAUTHORIZED)
             }
         }
     }

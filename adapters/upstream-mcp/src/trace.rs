@@ -84,6 +84,7 @@ pub(crate) fn end(mut span: Span, answered: Result<&RawObject, &RequestError>) {
             span.set("rpc.response.status_code", code.as_str());
             Some(code.into())
         }
+        Err(RequestError::Unauthorized) => Some("401".into()),
         Err(RequestError::Lost(_)) => Some(UNAVAILABLE.into()),
     };
     span.end(error.map_or(Ok(()), Err));

@@ -38,6 +38,9 @@ const IPV4: &str = "ipv4";
 const IPV6: &str = "ipv6";
 /// What this command sets by itself, in messages about it.
 const DEV: &str = "set by dev";
+/// The client that exchanges callers' tokens at the local tenant. Its secret is none: whoever reaches the tenant gets any token.
+const EXCHANGE_CLIENT: &str = "local-exchange";
+const EXCHANGE_SECRET: &str = "not-a-secret";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -70,6 +73,8 @@ async fn dev(mut builder: ServerBuilder, arguments: &Arguments) -> anyhow::Resul
     let (listener, ipv6) = listen_on_loopback(arguments.port).await.context(PORT_HINT)?;
 
     let sources = sources(&builder.profile, arguments.config.as_deref());
+    // In a new tenant there is no such client.
+    let sources = if arguments.fresh_tenant { sources } else { with_exchange_client(sources) };
     let sources = arguments.upstream.set_in(sources, &environment());
     if arguments.upstream.is_given() {
         upstream::grant(&mut builder.profile);
@@ -104,7 +109,7 @@ async fn serve_beside_tenant(
     let port = listener.local_addr()?.port();
     let settings = set_up.settings(stand_in(&sources))?;
     let endpoints = Endpoints::new(&settings, port, ipv6.is_some());
-    let options = tenant_options(&set_up, settings, arguments.auto_consent.as_deref())?;
+    let options = tenant_options(&set_up, settings, arguments)?;
     let options =
         if arguments.fresh_tenant { options.with_fresh_state() } else { endpoints.known_to(options) };
     let options = options.with_port(arguments.tenant_port);
@@ -251,11 +256,20 @@ pub(super) fn running_sources(
     file: Option<&Path>,
     ports: running_dev::Ports,
 ) -> anyhow::Result<Sources> {
-    let sources = sources(&builder.profile, file);
+    let sources = with_exchange_client(sources(&builder.profile, file));
     let settings = builder.first_settings(stand_in(&sources))?;
     // Where it has no IPv6, its tenant has no tokens for that address either.
     let endpoints = Endpoints::new(&settings, ports.server, true);
     Ok(endpoints.set_in(sources, &format!("http://127.0.0.1:{}/", ports.tenant), ports.server))
+}
+
+/// The client that exchanges callers' tokens is the tenant's own, whatever the configuration has for another one.
+fn with_exchange_client(sources: Sources) -> Sources {
+    sources
+        .set(DEV, "downstream.client_id", EXCHANGE_CLIENT)
+        .set(DEV, "downstream.client_secret", EXCHANGE_SECRET)
+        .set(DEV, "downstream.client_secret_file", "")
+        .set(DEV, "downstream.private_key_file", "")
 }
 
 /// Everything is checked before the tenant starts, with addresses that only stand in for it.
@@ -286,7 +300,8 @@ fn refuse(settings: &Settings) -> Result<(), Problems> {
 }
 
 /// The tenant of the configuration, whose API has every scope that something on offer asks for.
-fn tenant_options(set_up: &SetUp, settings: Settings, auto_consent: Option<&str>) -> anyhow::Result<Options> {
+fn tenant_options(set_up: &SetUp, settings: Settings, arguments: &Arguments) -> anyhow::Result<Options> {
+    let (auto_consent, is_fresh) = (arguments.auto_consent.as_deref(), arguments.fresh_tenant);
     let catalog = without_switched_off(&settings, set_up.offer.catalog()?);
     let asked = wiring::asked_scopes(&settings, &catalog);
     let mut options = options(settings.tenant.context("the configuration has no [tenant]")?)?;
@@ -298,6 +313,12 @@ fn tenant_options(set_up: &SetUp, settings: Settings, auto_consent: Option<&str>
     }
     for (role, scope) in &set_up.profile.local_permissions {
         options = options.with_permission(role, scope);
+    }
+    if let Some(downstream) = settings.downstream.filter(|_| !is_fresh) {
+        for api in &downstream.apis {
+            options = options.with_api(&api.audience, &api.name, api.scopes.iter().map(Scope::as_str));
+        }
+        options = options.with_on_behalf_of_client(EXCHANGE_CLIENT, EXCHANGE_SECRET);
     }
     options.auto_consent = auto_consent.map(ToOwned::to_owned);
     options.validate().map_err(tenant_problems)?;

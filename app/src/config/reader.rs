@@ -94,6 +94,12 @@ impl Reader {
         })
     }
 
+    /// Returns whether a key has an empty text, which was not read yet.
+    pub(super) fn is_empty_text(&self, key: &Key<Text>) -> bool {
+        let value = self.values.get(&key.path(&[]));
+        value.is_some_and(|value| matches!(&value.kind, ValueKind::String(text) if text.trim().is_empty()))
+    }
+
     /// Reads a flag whose key has `names` in it.
     pub(super) fn flag_of(&mut self, key: &Key<Flag>, names: &[&str]) -> Option<bool> {
         self.read(key, names, "true or false", |value, variable| match &value.kind {
@@ -219,7 +225,10 @@ impl Reader {
             ValueKind::String(text) => Some(text.clone()),
             _ => None,
         });
-        self.show(&shown::key(&key.path(names)), "[redacted]", &serde_json::json!({"redacted": 1}));
+        // That there is none is no secret.
+        if key.has_placeholder() || text.as_deref() != Some("") {
+            self.show(&shown::key(&key.path(names)), "[redacted]", &serde_json::json!({"redacted": 1}));
+        }
         text
     }
 

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod audit;
 pub mod auth0;
 pub(super) mod context;
+pub mod downstream;
 pub mod endpoints;
 pub mod http;
 pub mod keys;
@@ -116,8 +117,10 @@ sections! {
     rules(): rules::Rules,
     /// Which scopes a first login asks for, and which scopes imply others.
     scopes(tools, rules): scopes::Scopes,
+    /// Other APIs that tools may call on behalf of callers.
+    downstream(auth0, endpoints): Option<downstream::Downstream>,
     /// Other servers that are offered through this one.
-    upstreams(limits): Vec<upstream_mcp::Options>,
+    upstreams(limits, downstream): Vec<upstream_mcp::Options>,
 }
 
 /// Returns whether a reload applies the change of a key. The tables of the server's own are for the set-up, which has run.
@@ -193,6 +196,9 @@ mod tests {
             ("rules.pro.claims.\"https://a.example/plan\"", Reload::Applied),
             ("endpoints.internal.url", Reload::Applied),
             ("scopes.implies.\"notes:admin\"", Reload::Applied),
+            ("downstream.client_secret", Reload::Applied),
+            ("downstream.apis.orders.scopes", Reload::Applied),
+            ("upstreams.tickets.downstream", Reload::RestartRequired),
             ("orders.url", Reload::RestartRequired),
             ("upstreams.files.command", Reload::RestartRequired),
             ("upstreams.files.tools.\"a.*\".scopes", Reload::RestartRequired),

@@ -23,6 +23,7 @@ pub(crate) fn run(tool: &dyn DynTool, responses: Value, state: Option<&Value>) -
         feedback: &NoopFeedback,
         cancellation: &Cancellation::default(),
         span: &Span::OFF,
+        downstream: None,
     };
     tool.run(ToolCall::new(context, &json!({}))).now_or_never().unwrap()
 }

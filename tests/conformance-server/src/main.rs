@@ -2,7 +2,7 @@
 //! one line of JSON, and serves until it is told to stop.
 //!
 //! `conformance-server PUBLIC_PORT REPLICAS` serves as many replicas, which share no memory, for a proxy at the port; their
-//! own ports are in the line, too. Further arguments are settings of theirs, as `section.key=value`.
+//! own ports are in the line, too. Variables of the environment are settings of theirs, as they are of the binary.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -38,14 +38,11 @@ async fn main() -> anyhow::Result<()> {
     let (end, ended) = watch::channel(());
     let mut serving = Vec::new();
     for listener in listeners {
-        let mut sources = Sources::defaults()
+        let sources = Sources::defaults()
+            .environment(&variables())
             .set("fixture", "auth0.issuer", tenant.issuer())
             .set("fixture", "auth0.audience", endpoint.as_str())
             .set("fixture", "server.url", endpoint.trim_end_matches("/mcp"));
-        for setting in arguments.iter().skip(2) {
-            let (key, value) = setting.split_once('=').context("a setting is section.key=value")?;
-            sources = sources.set("argument", key, value);
-        }
         serving.push(tokio::spawn(serve(listener, sources, ended.clone()).await?));
     }
     let request = TokenRequest { user: "admin".into(), scope: None, audience: None };
@@ -61,6 +58,11 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program, whose configuration they are")]
+fn variables() -> Vec<(String, String)> {
+    std::env::vars().filter(|(name, _)| name.starts_with("FASTMCP__")).collect()
+}
+
 /// Returns a server that has its keys, and serves until `ended` is.
 async fn serve(
     listener: TcpListener,
@@ -71,7 +73,9 @@ async fn serve(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let verifier = Arc::new(Auth0Verifier::start(&settings.keys, Arc::clone(&clock)));
     let mut keys = verifier.status();
-    let server = wiring::server(listener, &settings, conformance_server::ports(verifier, clock))?;
+    let ports = conformance_server::configured(&settings, verifier, clock)?;
+    ports.tried().await;
+    let server = wiring::server(listener, &settings, ports)?;
     keys.wait_for(|status| status.succeeded > 0).await.context("the keys never came")?;
     Ok(server.run(async move {
         let _ = ended.changed().await;

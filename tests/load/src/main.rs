@@ -2,13 +2,15 @@
 //!
 //! `cargo run --profile dist --package load` builds both, runs them in turn on one core with their client on another, checks
 //! every answer, and prints a table; `--write FILE` puts it between the marks of a document. With `--upstream` it measures what
-//! this server adds to a call of another MCP server's tool, beside what a bare reverse proxy adds.
+//! this server adds to a call of another MCP server's tool, beside what a bare reverse proxy adds; with `--redis URL` what quotas
+//! add, in the process and in that Redis.
 
 #![expect(clippy::cast_precision_loss, reason = "microseconds and kibibytes are far below 2^52")]
 
 mod client;
 mod measure;
 mod process;
+mod quotas;
 mod report;
 mod requests;
 mod upstream;
@@ -53,6 +55,9 @@ pub(crate) struct Arguments {
     /// Measure what this server adds to the calls of an upstream
     #[arg(long, conflicts_with_all = ["write", "floor"])]
     upstream: bool,
+    /// Measure what quotas add, of which this Redis has some
+    #[arg(long, value_name = "URL", conflicts_with_all = ["write", "floor", "upstream"])]
+    redis: Option<String>,
     /// Set the document's table to this run's
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -65,6 +70,11 @@ fn main() -> anyhow::Result<()> {
         let server = given_or_built(arguments.server.clone(), "fastmcp-auth0", "fastmcp-auth0")?;
         let peer = given_or_built(arguments.peer.clone(), "load", "peer")?;
         report::print(&runtime.block_on(upstream::Bench::start(&arguments, server, peer))?.run()?);
+        return Ok(());
+    }
+    if let Some(redis) = &arguments.redis {
+        let server = given_or_built(arguments.server.clone(), "fastmcp-auth0", "fastmcp-auth0")?;
+        report::print(&runtime.block_on(quotas::Bench::start(&arguments, server, redis))?.run()?);
         return Ok(());
     }
     let binaries = Binaries {

@@ -103,7 +103,7 @@ impl Bench {
         let fresh = tokens(&tenant, arguments.tokens)?;
         let mut bench =
             Self { arguments, binaries, tenant, folder, seen, fresh, answers: Vec::new(), pinned: false };
-        let server = bench.server("warn", &[SERVER_CORE])?;
+        let server = bench.server(&[SERVER_CORE])?;
         for era in Era::BOTH {
             let answer = ask(server.address, &era.request(&bench.seen[0]))?;
             era.check(&answer)?;

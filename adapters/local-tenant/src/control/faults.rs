@@ -28,6 +28,7 @@ pub(crate) fn inject(tenant: &Tenant, fault: &Fault) {
         Fault::RevokePreviousKeys => issuer.keys().revoke_previous(),
         Fault::Keys(answer) => faults.change(|active| active.keys = answer),
         Fault::Tokens { form } => faults.change(|active| active.tokens = form),
+        Fault::TokenExchange(answer) => faults.change(|active| active.exchange = answer),
         Fault::Management(answer) => faults.begin_management(answer),
         Fault::Clock { ahead_seconds } => issuer.clock().set_offset(ahead_seconds),
         Fault::SecondIssuer { on } => faults.change(|active| active.second_issuer = on),

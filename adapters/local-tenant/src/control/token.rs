@@ -52,6 +52,7 @@ pub(crate) fn issue(
     let user = tenant.issuer.user(&request.user)?;
     let api = api(&state, request.audience.as_deref())?;
     let authorization = Authorization {
+        actors: Vec::new(),
         subject: Subject::User(user.key.clone()),
         client: Arc::new(ClientRecord::new(client_id, client_id, Trust::FirstParty)),
         scope: granted_strictly(&state, api, request.scope.as_deref(), user)?,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -13,15 +13,25 @@ use crate::oauth::error::OAuthError;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     NotFound,
-    MethodNotAllowed { allow: &'static str },
+    MethodNotAllowed {
+        allow: &'static str,
+    },
     BadHost,
     ForeignHost,
     ForeignOrigin,
-    UnsupportedMediaType { expected: &'static str },
-    BodyTooLarge { limit: usize },
+    UnsupportedMediaType {
+        expected: &'static str,
+    },
+    BodyTooLarge {
+        limit: usize,
+    },
     BodyTooSlow,
     BodyBroken,
     BadRequest(String),
+    /// With how many seconds to wait.
+    TooManyRequests(u32),
+    /// A failure on demand.
+    Failing(StatusCode),
     OAuth(OAuthError),
 }
 
@@ -33,6 +43,9 @@ impl From<OAuthError> for Problem {
 
 impl OAuthError {
     fn status(&self) -> StatusCode {
+        if let Some(status) = self.status.and_then(|status| StatusCode::from_u16(status).ok()) {
+            return status;
+        }
         match self.code {
             "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
             "insufficient_scope" | "access_denied" => StatusCode::FORBIDDEN,
@@ -69,6 +82,8 @@ impl Problem {
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Failing(status) => *status,
             Self::OAuth(error) => error.status(),
             Self::BadHost | Self::BodyBroken | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
         }
@@ -86,6 +101,8 @@ impl Problem {
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
             Self::BadRequest(_) => "invalid_request",
+            Self::TooManyRequests(_) => "too_many_requests",
+            Self::Failing(_) => "server_error",
             Self::OAuth(error) => error.code,
         }
     }
@@ -104,6 +121,8 @@ impl Problem {
             Self::BodyTooSlow => "the request's body did not arrive in time".into(),
             Self::BodyBroken => "the request's body broke off or is malformed".into(),
             Self::BadRequest(why) => why.clone(),
+            Self::TooManyRequests(_) => "Global limit has been reached".into(),
+            Self::Failing(_) => "the local tenant fails on demand".into(),
             Self::OAuth(error) => error.description.clone(),
         }
     }
@@ -115,6 +134,9 @@ impl Problem {
         let headers = response.headers_mut();
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Self::TooManyRequests(seconds) = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Self::OAuth(error) = &self
             && let Some(challenge) = error.challenge()

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::model::options::PublicKey;
 use crate::model::options::{Client, GrantType, Secret, ThirdPartySecurityMode};
 use crate::model::random::random_id;
 
@@ -17,6 +18,8 @@ pub(crate) struct ClientRecord {
     pub(crate) token_endpoint_auth_method: AuthMethod,
     /// What the client authenticates with, unless the method is [`AuthMethod::None`].
     pub(crate) secret: Option<Secret>,
+    /// What verifies the client's assertions (`private_key_jwt`); then nothing else proves it.
+    pub(crate) assertion_key: Option<PublicKey>,
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) logout_urls: Vec<String>,
     pub(crate) grant_types: Vec<GrantType>,
@@ -78,6 +81,7 @@ impl ClientRecord {
             app_type: None,
             token_endpoint_auth_method: AuthMethod::None,
             secret: None,
+            assertion_key: None,
             redirect_uris: Vec::new(),
             logout_urls: Vec::new(),
             grant_types: Vec::new(),
@@ -95,6 +99,24 @@ impl ClientRecord {
         self.token_endpoint_auth_method != AuthMethod::None
     }
 
+    /// Returns whether the client proves itself at all.
+    pub(crate) fn is_confidential(&self) -> bool {
+        self.has_secret() || self.assertion_key.is_some()
+    }
+
+    /// Returns the identifier of the API that it is the client of (Auth0's Custom API Client).
+    pub(crate) fn resource_server(&self) -> Option<&str> {
+        self.app_type.filter(|app_type| *app_type == AppType::ResourceServer)?;
+        self.others.get(RESOURCE_SERVER)?.as_str()
+    }
+
+    /// Returns whether it may exchange users' tokens for that API.
+    pub(crate) fn may_exchange_tokens(&self) -> bool {
+        let allowed = self.others.get(TOKEN_EXCHANGE).and_then(|exchange| exchange.get(ALLOWED_PROFILES));
+        let allowed = allowed.and_then(serde_json::Value::as_array);
+        allowed.is_some_and(|allowed| allowed.iter().any(|profile| profile == ON_BEHALF_OF))
+    }
+
     /// Returns whether Auth0's rules for strict third parties apply.
     pub(crate) fn is_strict(&self) -> bool {
         self.trust == Trust::ThirdParty(ThirdPartySecurityMode::Strict)
@@ -106,6 +128,27 @@ impl ClientRecord {
     }
 }
 
+/// Members of a client at the Management API, and the profile that permits the on-behalf-of exchange.
+pub(crate) const RESOURCE_SERVER: &str = "resource_server_identifier";
+pub(crate) const TOKEN_EXCHANGE: &str = "token_exchange";
+const ALLOWED_PROFILES: &str = "allow_any_profile_of_type";
+const ON_BEHALF_OF: &str = "on_behalf_of_token_exchange";
+
+impl ClientRecord {
+    /// Returns a client of the options; `api` is the identifier of the first API.
+    pub(crate) fn of_options(client: &Client, api: Option<&str>) -> Self {
+        let mut record = Self::from(client);
+        if client.on_behalf_of {
+            record.app_type = Some(AppType::ResourceServer);
+            record.grant_types.clear();
+            record.others.extend(api.map(|api| (RESOURCE_SERVER.to_owned(), api.into())));
+            let exchange = serde_json::json!({ALLOWED_PROFILES: [ON_BEHALF_OF]});
+            record.others.insert(TOKEN_EXCHANGE.to_owned(), exchange);
+        }
+        record
+    }
+}
+
 impl From<&Client> for ClientRecord {
     fn from(client: &Client) -> Self {
         Self {
@@ -114,6 +157,7 @@ impl From<&Client> for ClientRecord {
                 None => AuthMethod::None,
             },
             secret: client.secret.clone(),
+            assertion_key: client.public_key.clone(),
             redirect_uris: client.redirect_uris.clone(),
             logout_urls: client.logout_urls.clone(),
             grant_types: client.grant_types.clone(),

@@ -28,6 +28,8 @@ pub enum Fault {
         /// Their form.
         form: TokenForm,
     },
+    /// Changes the responses to requests that exchange tokens, of clients that could.
+    TokenExchange(ExchangeAnswer),
     /// Changes the responses of the Management API.
     Management(ManagementAnswer),
     /// Sets how many seconds the tenant's clock is ahead of the machine's. Negative values set it back. Tokens, codes and the
@@ -71,6 +73,57 @@ pub enum KeysAnswer {
     Empty,
     /// With the keys and two megabytes of padding.
     Huge,
+}
+
+/// How the tenant responds to requests that exchange tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ExchangeAnswer {
+    /// As it should.
+    #[default]
+    Good,
+    /// With an error of OAuth's.
+    Refuse {
+        /// Which.
+        error: ExchangeRefusal,
+    },
+    /// With 429.
+    Limit {
+        /// `Retry-After`, in seconds.
+        retry_after_seconds: u32,
+    },
+    /// With this HTTP status.
+    Status {
+        /// From 400 to 599; 500 for any other.
+        status: u16,
+    },
+    /// With nothing, while the connection stays open. When the fault ends, what was held is answered.
+    Hang,
+}
+
+/// Why an exchange is refused, whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExchangeRefusal {
+    /// The user has to consent (OpenID Connect Core section 3.1.2.6).
+    ConsentRequired,
+    /// The user has to prove a second factor (Auth0's).
+    MfaRequired,
+    /// The user has to log in (OpenID Connect Core section 3.1.2.6).
+    LoginRequired,
+    /// An Action denies it.
+    AccessDenied,
+}
+
+impl ExchangeRefusal {
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::ConsentRequired => "consent_required",
+            Self::MfaRequired => "mfa_required",
+            Self::LoginRequired => "login_required",
+            Self::AccessDenied => "access_denied",
+        }
+    }
 }
 
 /// How the Management API responds. Writes are counted from when the fault is injected: those that were carried out.
@@ -126,6 +179,8 @@ pub(crate) struct Faults {
     changed: Notify,
     /// How many writes of the Management API were carried out.
     management_writes: watch::Sender<u64>,
+    /// How many requests to exchange a token came.
+    exchanges: watch::Sender<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -134,6 +189,7 @@ pub(crate) struct ActiveFaults {
     pub(crate) tokens: TokenForm,
     pub(crate) second_issuer: bool,
     pub(crate) management: ManagementFault,
+    pub(crate) exchange: ExchangeAnswer,
 }
 
 /// A fault of the Management API, and the writes that were carried out before it.
@@ -204,6 +260,29 @@ impl Faults {
                 () = changed => {}
             }
         }
+    }
+
+    /// Counts a request to exchange a token, waits as long as its response has to be delayed, and returns how to respond.
+    pub(crate) async fn wait_for_exchange_answer(&self) -> ExchangeAnswer {
+        self.exchanges.send_modify(|exchanges| *exchanges += 1);
+        loop {
+            let changed = self.changed.notified();
+            match self.active().exchange {
+                ExchangeAnswer::Hang => changed.await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Returns how many requests to exchange a token came.
+    pub(crate) fn exchanges(&self) -> u64 {
+        *self.exchanges.borrow()
+    }
+
+    /// Waits until so many requests to exchange a token came.
+    pub(crate) async fn wait_for_exchanges(&self, count: u64) {
+        // The sender lives as long as `self`, so this is no error.
+        let _ = self.exchanges.subscribe().wait_for(|exchanges| *exchanges >= count).await;
     }
 
     /// Puts a fault of the Management API into force; its writes are counted from now.

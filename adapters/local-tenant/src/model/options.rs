@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -82,6 +84,39 @@ pub struct Client {
     /// The scopes that the client gets on its own behalf, by `client_credentials`.
     #[serde(default)]
     pub permissions: Vec<String>,
+    /// Whether it is the client of the first API (Auth0's Custom API Client), and exchanges users' tokens for that API for tokens
+    /// of the other APIs, for each of which it has a grant (Auth0's On-Behalf-Of Token Exchange). It has no other grant type.
+    #[serde(default)]
+    pub on_behalf_of: bool,
+    /// The RSA key, in PEM, of a confidential client that proves itself by assertions (`private_key_jwt`) and has no secret.
+    #[serde(default)]
+    pub public_key: Option<PublicKey>,
+}
+
+/// A client's public key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PublicKey(Vec<u8>);
+
+impl PublicKey {
+    /// Reads a key in PEM (`BEGIN PUBLIC KEY`); `None` if there is none.
+    #[must_use]
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        let key = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok()?;
+        Some(Self(key.to_vec()))
+    }
+
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = &'static str;
+
+    fn try_from(pem: String) -> Result<Self, Self::Error> {
+        Self::from_pem(&pem).ok_or("public_key is no public key in PEM")
+    }
 }
 
 /// The supported grants of RFC 6749.
@@ -277,6 +312,47 @@ impl Options {
         for role in self.roles.iter_mut().filter(|known| is_defined && known.name == role) {
             role.add_permission(scope);
         }
+        self
+    }
+
+    /// Adds an API with these scopes, unless there is one with that identifier, and gives the scopes to the roles with
+    /// [`Role::added_scopes`].
+    #[must_use]
+    pub fn with_api<'a>(
+        mut self,
+        identifier: &str,
+        name: &str,
+        scopes: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        if self.apis().any(|api| api.identifier.as_deref() == Some(identifier)) {
+            return self;
+        }
+        let scope = |name: &str| ApiScope { name: name.to_owned(), description: name.to_owned() };
+        let scopes: Vec<ApiScope> = scopes.into_iter().map(scope).collect();
+        for role in self.roles.iter_mut().filter(|role| role.added_scopes) {
+            for scope in &scopes {
+                role.add_permission(&scope.name);
+            }
+        }
+        let (identifier, name) = (Some(identifier.to_owned()), name.to_owned());
+        self.other_apis.push(Api { identifier, name, scopes, ..self.api.clone() });
+        self
+    }
+
+    /// Adds the client of the first API that exchanges tokens ([`Client::on_behalf_of`]).
+    #[must_use]
+    pub fn with_on_behalf_of_client(mut self, id: &str, secret: &str) -> Self {
+        self.clients.push(Client {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            secret: Some(Secret::new(secret)),
+            redirect_uris: Vec::new(),
+            logout_urls: Vec::new(),
+            grant_types: Vec::new(),
+            permissions: Vec::new(),
+            on_behalf_of: true,
+            public_key: None,
+        });
         self
     }
 

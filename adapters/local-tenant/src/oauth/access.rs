@@ -53,6 +53,25 @@ impl<'a> Access<'a> {
         Self::of(state, client, audience, SubjectType::Client)
     }
 
+    /// Returns what a client may ask for on behalf of a user whose token it exchanges: as Auth0 documents it, it needs a grant of
+    /// its own for that.
+    ///
+    /// # Errors
+    /// As of [`Self::for_user`].
+    pub(crate) fn for_exchange(
+        state: &'a State,
+        client: &ClientRecord,
+        audience: &str,
+    ) -> Result<Self, OAuthError> {
+        let refused = |error: OAuthError| error.with_status(403);
+        let api = Self::of(state, client, audience, SubjectType::User).map_err(refused)?.api;
+        let grant = api.and_then(|api| grant(state, client, api, SubjectType::User));
+        match (api, grant) {
+            (Some(api), None) => Err(refused(not_authorized(client, api))),
+            (api, grant) => Ok(Self { api, grant }),
+        }
+    }
+
     fn of(
         state: &'a State,
         client: &ClientRecord,

@@ -62,7 +62,8 @@ pub(crate) fn revoke(
     form: &Parameters,
     authorization: Option<&str>,
 ) -> Result<(), OAuthError> {
-    let client = authenticate(tenant, &tenant.directory.state().settings, form, authorization)?;
+    let client =
+        authenticate(tenant, &tenant.directory.state().settings, form, authorization, &tenant.issuer.url())?;
     let token = form.one("token")?.ok_or_else(|| OAuthError::new("invalid_request", "token is missing"))?;
     tenant.grants.revoke(token, &client);
     Ok(())

@@ -29,6 +29,8 @@ pub(crate) struct Authorization {
     pub(crate) issuer: String,
     /// When the user logged in; `None` for a client itself.
     pub(crate) authenticated_at: Option<i64>,
+    /// The clients that act for the subject, the present one first; none unless a token was exchanged.
+    pub(crate) actors: Vec<String>,
 }
 
 impl Authorization {
@@ -49,6 +51,7 @@ pub(crate) enum IssuedVia {
     AuthorizationCode,
     RefreshToken,
     ClientCredentials,
+    TokenExchange,
     /// Without a login, by the control endpoint.
     TokenCommand,
 }
@@ -57,7 +60,7 @@ impl IssuedVia {
     /// Returns the value of `gty`, which a login does not have.
     pub(crate) const fn gty(self) -> Option<&'static str> {
         match self {
-            Self::AuthorizationCode => None,
+            Self::AuthorizationCode | Self::TokenExchange => None,
             Self::RefreshToken => Some("refresh_token"),
             Self::ClientCredentials => Some("client-credentials"),
             // What Auth0 has for a user who logged in without a browser.

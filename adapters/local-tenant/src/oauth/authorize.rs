@@ -314,6 +314,7 @@ fn issue_code(
     check_organization(state, &request.client, user)?;
     let scope = grantable(state, access, user, &request.client, request.scope.as_deref());
     let authorization = Authorization {
+        actors: Vec::new(),
         subject: Subject::User(user.key.clone()),
         client: Arc::clone(&request.client),
         scope: scope.clone(),

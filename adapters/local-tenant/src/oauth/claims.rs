@@ -28,8 +28,26 @@ pub(crate) struct Claims<'a> {
     pub(crate) user: UserClaims<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) org_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) act: Option<Act<'a>>,
     #[serde(flatten)]
     pub(crate) custom: BTreeMap<&'a str, Value>,
+}
+
+/// Who acts for the subject, and who did before (RFC 8693 section 4.1).
+#[derive(Serialize)]
+pub(crate) struct Act<'a> {
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Box<Act<'a>>>,
+}
+
+impl<'a> Act<'a> {
+    /// Returns the claim of a chain of actors, the present one first; `None` of an empty one.
+    pub(crate) fn of(actors: &'a [String]) -> Option<Self> {
+        let (sub, before) = actors.split_first()?;
+        Some(Self { sub, act: Self::of(before).map(Box::new) })
+    }
 }
 
 /// The claims about a user, as far as the scopes allow them.

@@ -8,11 +8,13 @@ use url::form_urlencoded;
 
 use crate::model::client::ClientRecord;
 use crate::model::directory::Settings;
+use crate::oauth::client_assertion;
 use crate::oauth::error::OAuthError;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::tenant::Tenant;
 
-/// Authenticates the client by its `client_id` alone, or by its secret, in the form or in the `Authorization` header.
+/// Authenticates the client by its `client_id` alone, by its secret, in the form or in the `Authorization` header, or by an
+/// assertion that it signed.
 ///
 /// # Errors
 /// `invalid_client`, or `invalid_request` if it uses both ways.
@@ -21,8 +23,15 @@ pub(crate) fn authenticate(
     settings: &Settings,
     form: &Parameters,
     authorization: Option<&str>,
+    issuer: &str,
 ) -> Result<Arc<ClientRecord>, OAuthError> {
     let refused = |why: &str| OAuthError::new("invalid_client", why);
+    if let Some(assertion) = form.one("client_assertion")? {
+        if authorization.is_some() || form.one("client_secret")?.is_some() {
+            return Err(OAuthError::new("invalid_request", "the client authenticates in two ways at once"));
+        }
+        return by_assertion(tenant, settings, form, assertion, issuer);
+    }
     let (id, secret) = (form.one("client_id")?, form.one("client_secret")?);
     let (id, secret) = match authorization {
         None => (id.map(str::to_owned), secret.map(str::to_owned)),
@@ -40,6 +49,9 @@ pub(crate) fn authenticate(
     };
     let id = id.ok_or_else(|| refused("client_id is missing"))?;
     let client = tenant.clients.lookup(&id, settings).map_err(|error| refused(&error.to_string()))?;
+    if client.assertion_key.is_some() {
+        return Err(refused("this client proves itself by an assertion (private_key_jwt)"));
+    }
     match secret {
         None if client.has_secret() => Err(refused("this client is confidential: its secret is missing")),
         None => Ok(client),
@@ -47,6 +59,27 @@ pub(crate) fn authenticate(
         Some(given) if client.secret.as_ref().is_some_and(|secret| secret.matches(&given)) => Ok(client),
         Some(_) => Err(refused("the client secret is wrong")),
     }
+}
+
+fn by_assertion(
+    tenant: &Tenant,
+    settings: &Settings,
+    form: &Parameters,
+    assertion: &str,
+    issuer: &str,
+) -> Result<Arc<ClientRecord>, OAuthError> {
+    let refused = |why: &str| OAuthError::new("invalid_client", why);
+    if form.one("client_assertion_type")? != Some(client_assertion::TYPE) {
+        return Err(OAuthError::new("invalid_request", "client_assertion_type is not that of a JWT"));
+    }
+    let named = client_assertion::unverified_client(assertion);
+    let id = form.one("client_id")?.map(str::to_owned).or(named);
+    let id = id.ok_or_else(|| refused("the client assertion is no JWT of a client's"))?;
+    let client = tenant.clients.lookup(&id, settings).map_err(|error| refused(&error.to_string()))?;
+    let key = client.assertion_key.as_ref();
+    let key = key.ok_or_else(|| refused("this client has no key that an assertion could be signed with"))?;
+    client_assertion::check(assertion, &client.id, key, issuer, tenant.now()).map_err(refused)?;
+    Ok(client)
 }
 
 /// Parses Basic credentials, in which id and secret are form-encoded (RFC 6749 section 2.3.1).

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::directory::Settings;
 use crate::model::scopes::STANDARD_SCOPES;
+use crate::oauth::token_exchange;
 
 const CLAIMS: [&str; 8] = ["aud", "email", "exp", "iat", "iss", "name", "org_id", "sub"];
 
@@ -22,11 +23,14 @@ pub(crate) fn document(issuer: &str, settings: &Settings) -> Value {
         "scopes_supported": STANDARD_SCOPES.map(|(name, _)| name),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", token_exchange::GRANT],
         "code_challenge_methods_supported": ["S256"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
+        "token_endpoint_auth_methods_supported": [
+            "none", "client_secret_post", "client_secret_basic", "private_key_jwt",
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256", "RS384", "PS256"],
         "claims_supported": CLAIMS,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,

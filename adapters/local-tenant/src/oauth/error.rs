@@ -9,12 +9,19 @@ use crate::oauth::token::TokenError;
 pub(crate) struct OAuthError {
     pub(crate) code: &'static str,
     pub(crate) description: String,
+    /// The HTTP status, where it is not the one that the code has by itself.
+    pub(crate) status: Option<u16>,
 }
 
 impl OAuthError {
     /// Creates an error with this code.
     pub(crate) fn new(code: &'static str, description: impl Into<String>) -> Self {
-        Self { code, description: description.into() }
+        Self { code, description: description.into(), status: None }
+    }
+
+    /// Sets the HTTP status.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status: Some(status), ..self }
     }
 
     /// Creates an `invalid_grant` error (RFC 6749 section 5.2).

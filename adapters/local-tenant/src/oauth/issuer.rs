@@ -19,7 +19,7 @@ use crate::model::options::{DAY, Dialect, Options, User};
 use crate::model::random::random_id;
 use crate::model::scopes::OPENID;
 use crate::oauth::authorization::{Authorization, IssuedVia, Subject};
-use crate::oauth::claims::{Audience, Claims, IdClaims, ProfileClaims, user_claims, userinfo_audience};
+use crate::oauth::claims::{Act, Audience, Claims, IdClaims, ProfileClaims, user_claims, userinfo_audience};
 use crate::oauth::scopes::permissions;
 use crate::oauth::token::{IssuedToken, TokenError};
 
@@ -181,6 +181,7 @@ impl Issuer {
             user: user.map(|user| user_claims(user, |_| true)).unwrap_or_default(),
             org_id: user.and_then(|user| user.org_id.as_deref()),
             custom: self.custom_claims(user, authorization),
+            act: Act::of(&authorization.actors),
         })
     }
 

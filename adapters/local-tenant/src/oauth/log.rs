@@ -72,6 +72,7 @@ pub(crate) fn token_issued(authorization: &Authorization, via: IssuedVia, has_re
         IssuedVia::AuthorizationCode => "authorization_code",
         IssuedVia::RefreshToken => "refresh_token",
         IssuedVia::ClientCredentials => "client_credentials",
+        IssuedVia::TokenExchange => "token-exchange",
         IssuedVia::TokenCommand => "the token command",
     };
     let user = match &authorization.subject {

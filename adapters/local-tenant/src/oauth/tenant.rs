@@ -38,7 +38,8 @@ impl Tenant {
             secret: Secret::new(&format!("{}{}", random_id()?, random_id()?)),
         };
         let directory = Directory::new(issuer.options().seed(&issuer.url(), &management.id));
-        let configured = issuer.options().clients.iter().map(ClientRecord::from);
+        let api = issuer.options().api.identifier.as_deref();
+        let configured = issuer.options().clients.iter().map(|client| ClientRecord::of_options(client, api));
         let clients = Clients::new(std::iter::once(management.record()).chain(configured));
         let (pending, grants) = (PendingRequests::new(), GrantStore::new());
         let management_limit = RateLimit::default();

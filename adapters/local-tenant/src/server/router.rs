@@ -14,11 +14,12 @@ use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::response::{self, DOCUMENT_CACHING, NO_STORE};
 use crate::management;
-use crate::model::faults::KeysAnswer;
+use crate::model::faults::{ExchangeAnswer, KeysAnswer};
 use crate::oauth::authorize::{self, Outcome, Refusal};
+use crate::oauth::error::OAuthError;
 use crate::oauth::parameters::Parameters;
 use crate::oauth::tenant::Tenant;
-use crate::oauth::{account, discovery, log, registration, token_endpoint};
+use crate::oauth::{account, discovery, log, registration, token_endpoint, token_exchange};
 use crate::pages;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -165,6 +166,9 @@ async fn dispatch(
         Route::Token => {
             let authorization = header(request.headers(), AUTHORIZATION).map(str::to_owned);
             let form = token_request(request).await?;
+            if form.one("grant_type").ok().flatten() == Some(token_exchange::GRANT) {
+                exchange_fault(tenant).await?;
+            }
             let answer = token_endpoint::handle(tenant, &form, authorization.as_deref(), issuer)?;
             Ok(response::json(&answer, NO_STORE))
         }
@@ -188,6 +192,18 @@ async fn dispatch(
             Ok(response::empty(StatusCode::NO_CONTENT))
         }
     }
+}
+
+/// Responds to a request that exchanges a token as the fault in force demands, if there is one.
+async fn exchange_fault(tenant: &Tenant) -> Result<(), Problem> {
+    Err(match tenant.issuer.faults().wait_for_exchange_answer().await {
+        ExchangeAnswer::Good | ExchangeAnswer::Hang => return Ok(()),
+        ExchangeAnswer::Refuse { error } => {
+            OAuthError::new(error.code(), "on demand").with_status(StatusCode::FORBIDDEN.as_u16()).into()
+        }
+        ExchangeAnswer::Limit { retry_after_seconds } => Problem::TooManyRequests(retry_after_seconds),
+        ExchangeAnswer::Status { status } => Problem::Failing(response::failure_status(status)),
+    })
 }
 
 async fn keys(tenant: &Tenant) -> Response<Full<Bytes>> {

@@ -105,6 +105,7 @@ pub enum WhenRedisIsAway {
     Refuse,
 }
 
+#[expect(clippy::ref_option, reason = "sections are handed on as they are")]
 pub(super) fn read(
     read: &mut Reader,
     context: &Context<'_>,

@@ -5,10 +5,12 @@ mod rules;
 
 use std::time::Duration;
 
+use domain::DownstreamApi;
 use upstream_mcp::Options;
-use upstream_mcp::options::{CallerIdentity, Era, Limits as UpstreamLimits, Secret};
+use upstream_mcp::options::{CallerIdentity, Connect, Era, Limits as UpstreamLimits, Secret};
 
 use super::context::Context;
+use super::downstream::Downstream;
 use super::limits::Limits;
 use crate::config::key::{DAY, GIB, HOUR, Key, Reload, Text, Whole, Words, bytes, count, seconds};
 use crate::config::reader::Reader;
@@ -42,6 +44,14 @@ static CALLER_SECRET_FILE: Key<Text> = Key::new(
     Reload::RestartRequired,
     "the same, from a file, without the white space at its ends",
 );
+static DOWNSTREAM: Key<Text> = Key::new(
+    "upstreams.NAME.downstream",
+    Text("name"),
+    Reload::RestartRequired,
+    "an API of `[downstream.apis]`: each caller's requests carry a token for it, exchanged for the caller's \
+     ([on-behalf-of.md](on-behalf-of.md#upstreams)); for a `url`",
+)
+.or("none");
 static START: Key<Whole> = Key::new(
     "upstreams.NAME.start_seconds",
     seconds(1, HOUR),
@@ -118,6 +128,7 @@ pub(super) const KEYS: &[&Key] = &[
     &CALLER,
     &CALLER_SECRET,
     &CALLER_SECRET_FILE,
+    &DOWNSTREAM,
     &START,
     &CALL,
     &STOP,
@@ -139,10 +150,17 @@ enum Caller {
 }
 
 /// Reads the tables. An upstream with a fault is left out, and the fault is noted.
-pub(super) fn read(read: &mut Reader, context: &Context<'_>, limits: &Limits) -> Vec<Options> {
+#[expect(clippy::ref_option, reason = "sections are handed on as they are")]
+pub(super) fn read(
+    read: &mut Reader,
+    context: &Context<'_>,
+    limits: &Limits,
+    downstream: &Option<Downstream>,
+) -> Vec<Options> {
+    let apis = downstream.as_ref().map_or(&[][..], |downstream| &downstream.apis);
     let names = read.tables(&["upstreams"]);
     let upstreams: Vec<Options> =
-        names.iter().filter_map(|name| upstream(read, context, limits, name)).collect();
+        names.iter().filter_map(|name| upstream(read, context, limits, apis, name)).collect();
     if upstreams.iter().filter(|upstream| upstream.prefix.is_empty()).count() > 1 {
         let message =
             "several have no prefix: one of them could give a tool the name of another's, and take its place";
@@ -152,7 +170,13 @@ pub(super) fn read(read: &mut Reader, context: &Context<'_>, limits: &Limits) ->
 }
 
 /// Reads the whole table, whatever is wrong with a part of it.
-fn upstream(read: &mut Reader, context: &Context<'_>, limits: &Limits, name: &str) -> Option<Options> {
+fn upstream(
+    read: &mut Reader,
+    context: &Context<'_>,
+    limits: &Limits,
+    apis: &[DownstreamApi],
+    name: &str,
+) -> Option<Options> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
         let message = format!("must be a name of letters, digits, `_` and `-`, at most {MAX_NAME} of them");
@@ -164,8 +188,28 @@ fn upstream(read: &mut Reader, context: &Context<'_>, limits: &Limits, name: &st
     let prefix = rules::prefix(read, name);
     let rules = rules::read(read, name, &prefix, limits);
     let caller = caller(read, name);
+    let downstream = downstream_api(read, name, connect.as_ref(), apis);
     let limits = self::limits(read, name, limits.tool_deadline);
-    Some(Options { name: name.to_owned(), connect: connect?, era, prefix, rules, caller, limits })
+    Some(Options { name: name.to_owned(), connect: connect?, era, prefix, rules, caller, downstream, limits })
+}
+
+/// Reads for which API callers' requests carry a token.
+fn downstream_api(
+    read: &mut Reader,
+    name: &str,
+    connect: Option<&Connect>,
+    apis: &[DownstreamApi],
+) -> Option<String> {
+    let api = read.text_of(&DOWNSTREAM, &[name])?;
+    let key = shown::key(&DOWNSTREAM.path(&[name]));
+    if matches!(connect, Some(Connect::Child(_))) {
+        read.problem(&key, "is for an upstream with a `url`: a program has no header fields");
+    }
+    if !apis.iter().any(|known| known.name == api) {
+        let api = shown::text(&api);
+        read.problem(&key, format!("{api} is none of [downstream.apis], or one with a fault"));
+    }
+    Some(api)
 }
 
 fn caller(read: &mut Reader, name: &str) -> CallerIdentity {

@@ -60,6 +60,11 @@ impl Options {
             grants.extend(
                 machines.flat_map(|client| apis.iter().skip(1).map(|api| machine_grant(client, api))),
             );
+            // The first two are the Management API and the first one of the options.
+            let exchangers = self.clients.iter().filter(|client| client.on_behalf_of);
+            grants.extend(
+                exchangers.flat_map(|client| apis.iter().skip(2).map(|api| exchange_grant(client, api))),
+            );
         }
         number(apis.iter_mut().map(|api| &mut api.id), |index| format!("{index:024x}"));
         number(grants.iter_mut().map(|grant| &mut grant.id), |index| format!("cgr_{index:016}"));
@@ -221,6 +226,11 @@ fn machine_grant(client: &Client, api: &ResourceServer) -> ClientGrant {
         subject_type: SubjectType::Client,
         ..default_grant(&api.identifier)
     }
+}
+
+/// Returns the grant by which a client exchanges users' tokens for those of an API.
+fn exchange_grant(client: &Client, api: &ResourceServer) -> ClientGrant {
+    ClientGrant { client_id: Some(client.id.clone()), default_for: None, ..default_grant(&api.identifier) }
 }
 
 fn database(is_domain_connection: bool) -> Connection {

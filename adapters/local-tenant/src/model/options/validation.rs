@@ -117,6 +117,12 @@ impl Options {
             if client.secret.as_ref().is_some_and(|secret| is_blank(secret.expose())) {
                 problem("has an empty secret; leave it out for a public client");
             }
+            if client.secret.is_some() && client.public_key.is_some() {
+                problem("has a secret and a public_key; it proves itself by one of them");
+            }
+            if client.on_behalf_of && client.secret.is_none() && client.public_key.is_none() {
+                problem("has on_behalf_of, which needs a secret or a public_key");
+            }
             if client.secret.is_none() && client.grant_types.contains(&GrantType::ClientCredentials) {
                 problem("has the grant client_credentials, which needs a secret");
             }
