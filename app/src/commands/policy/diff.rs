@@ -361,10 +361,9 @@ fn target<'a>(policy: &Policy, method: &str, name: &'a str) -> Target<'a> {
     let is_prompt = || policy.catalog().prompts.specs().any(|spec| spec.name == name);
     match method {
         "tools/call" => Target::Tool(name),
-        "resources/read" => Target::Resource(name),
         "prompts/get" => Target::Prompt(name),
         "completion/complete" if is_prompt() => Target::Prompt(name),
-        "completion/complete" => Target::Resource(name),
+        "resources/read" | "completion/complete" => Target::Resource(name),
         _ => Target::Method(name),
     }
 }

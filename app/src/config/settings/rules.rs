@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access_rules::{Conditions, Covers, LoginClaims, Pattern, Rule, RuleSet};
-use domain::{AccessRules, CustomClaims, Schema, Scope, ScopeSet};
+use domain::{AccessRules, CustomClaims, MethodSpec, Schema, Scope, ScopeSet};
 use jwks_verifier::IdentityProvider;
 use serde_json::{Value, json};
 use syntax::strict_json;
@@ -251,7 +251,7 @@ fn covers(read: &mut Reader, context: &Context<'_>, name: &str) -> Covers {
         [&RESOURCES, &PROMPTS, &METHODS].map(|key| (key, texts(read, key, &[name])));
     let known_resources = catalog.resources.specs().map(|spec| spec.address.as_str()).collect();
     let known_prompts = catalog.prompts.specs().map(|spec| spec.name.as_str()).collect();
-    let known_methods = catalog.methods.specs().map(|spec| spec.name()).collect();
+    let known_methods = catalog.methods.specs().map(MethodSpec::name).collect();
     let others: [(_, Vec<&str>); 3] =
         [(&resources, known_resources), (&prompts, known_prompts), (&methods, known_methods)];
     for ((key, names), known) in others {
