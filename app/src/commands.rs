@@ -160,6 +160,8 @@ fn print(text: &str) {
 
 /// Prints a line to standard error.
 fn eprint(text: &str) {
+    // What was logged before comes before.
+    logging::flush();
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
