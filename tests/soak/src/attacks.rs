@@ -64,6 +64,7 @@ impl Attack {
             name: None,
             email: None,
             org_id: None,
+            claims: std::collections::BTreeMap::new(),
             roles: self.role().map(Into::into).into_iter().collect(),
         }
     }
