@@ -266,7 +266,7 @@ try {
     for (const [command, count] of [["EVALSHA", 8], ["PUBLISH", 10], ["fastmcp-auth0:waiting:", 12]]) {
       assert.ok(monitor.count(command) >= count, `${command}: ${monitor.count(command)}`);
     }
-    for (const secret of ["auth0|", "local-", "Ada", "Grace", "elicit", "accept", admin, user, STATE_KEY]) {
+    for (const secret of ["auth0|", "local-", "Lovelace", "Grace", "elicit", "accept", admin, user, STATE_KEY]) {
       assert.ok(!said.includes(secret), secret);
     }
   });

@@ -279,8 +279,10 @@ impl Denial {
             (Self::Rules(one), Self::Rules(other)) => Self::Rules(Box::new((*one).and(*other))),
             (Self::Rules(mut rules), Self::Scopes(scopes))
             | (Self::Scopes(scopes), Self::Rules(mut rules)) => {
-                if let StepUp::Scopes(lacking) = &mut rules.step_up {
-                    *lacking = std::mem::take(lacking).and(&scopes);
+                match &mut rules.step_up {
+                    StepUp::Scopes(lacking) => *lacking = std::mem::take(lacking).and(&scopes),
+                    StepUp::Login(demand) => *demand = std::mem::take(demand).with(&scopes),
+                    StepUp::Impossible => {}
                 }
                 Self::Rules(rules)
             }
@@ -314,8 +316,12 @@ impl RuleDenied {
             (StepUp::Impossible, _) => (self.unmet, StepUp::Impossible),
             (_, StepUp::Impossible) => (other.unmet, StepUp::Impossible),
             (StepUp::Login(one), StepUp::Login(other)) => (self.unmet, StepUp::Login(one.and(other))),
-            (StepUp::Login(demand), StepUp::Scopes(_)) => (self.unmet, StepUp::Login(demand)),
-            (StepUp::Scopes(_), StepUp::Login(demand)) => (other.unmet, StepUp::Login(demand)),
+            (StepUp::Login(demand), StepUp::Scopes(lacking)) => {
+                (self.unmet, StepUp::Login(demand.with(&lacking)))
+            }
+            (StepUp::Scopes(lacking), StepUp::Login(demand)) => {
+                (other.unmet, StepUp::Login(demand.with(&lacking)))
+            }
             (StepUp::Scopes(one), StepUp::Scopes(other)) => (self.unmet, StepUp::Scopes(one.and(&other))),
         };
         Self { rules, unmet, step_up }
@@ -323,6 +329,11 @@ impl RuleDenied {
 }
 
 impl LoginDemand {
+    /// Adds the scopes that are lacking besides.
+    fn with(self, lacking: &Denied) -> Self {
+        Self { scopes: self.scopes.union(&lacking.to_request), ..self }
+    }
+
     /// Joins two demands: a login that suffices for both, where one class suffices for both.
     fn and(mut self, other: Self) -> Self {
         let max_age = [self.max_age, other.max_age].into_iter().flatten().min();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jsonschema::error::ValidationErrorKind;
+use jsonschema::{PatternOptions, ValidationOptions};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -77,12 +78,22 @@ impl Schema {
     /// # Errors
     /// [`SchemaError`] when it is not a valid 2020-12 schema of `"type": "object"`, the form MCP requires.
     pub fn from_json(json: Value) -> Result<Self, SchemaError> {
+        Self::built(json, &jsonschema::draft202012::options())
+    }
+
+    /// As [`Schema::from_json`], with patterns whose matching takes linear time: they have no look-around and no back references.
+    ///
+    /// # Errors
+    /// As [`Schema::from_json`], and for a pattern that has such.
+    pub fn with_linear_patterns(json: Value) -> Result<Self, SchemaError> {
+        Self::built(json, &jsonschema::draft202012::options().with_pattern_options(PatternOptions::regex()))
+    }
+
+    fn built(json: Value, options: &ValidationOptions) -> Result<Self, SchemaError> {
         if json.get("type").and_then(Value::as_str) != Some("object") {
             return Err(SchemaError("its type is not \"object\"".into()));
         }
-        let validator = jsonschema::draft202012::options()
-            .build(&json)
-            .map_err(|error| SchemaError(error.to_string()))?;
+        let validator = options.build(&json).map_err(|error| SchemaError(error.to_string()))?;
         Ok(Self { json, validator: Some(validator) })
     }
 

@@ -855,6 +855,17 @@ fn redis_is_a_url_whose_secrets_are_shown_nowhere_and_takes_the_keys_that_replic
     assert_eq!((redis.prefix.as_str(), redis.timeout.as_millis()), ("fastmcp-auth0", 50));
     let shown = settings.effective.iter().find(|value| value.key == "redis.url").unwrap();
     assert_eq!(shown.value, "\"redis.example.com:6379\"");
+    assert!(
+        settings.warnings.iter().any(|warning| warning.contains("in the clear")),
+        "{:?}",
+        settings.warnings
+    );
+    for safe in
+        ["rediss://grace:s3cret@redis.example.com", "redis://redis.example.com", "redis://:s3cret@127.0.0.1"]
+    {
+        let warnings = with(&[key, url(safe)]).unwrap().warnings;
+        assert!(!warnings.iter().any(|warning| warning.contains("in the clear")), "{warnings:?}");
+    }
     assert!(!format!("{settings:?}").contains("s3cret") && !format!("{settings:?}").contains("grace"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url");

@@ -126,6 +126,10 @@ fn what_can_not_be_meant_is_refused() {
             "a]\naudience = \"https://orders.test/\"\nscopes = [\"a\"]",
             "is another API's audience or name, too",
         ),
+        (
+            "a]\naudience = \"urn:more\"\nscopes = [\"a\"]\n[auth0]\nadditional_audiences = [\"urn:more\"]",
+            "downstream.apis.a.audience: is this server's own",
+        ),
         ("a]\naudience = \"orders\"\nscopes = [\"a\"]", "is another API's audience or name, too"),
         ("\"a.b\"]\naudience = \"urn:a\"\nscopes = [\"a\"]", "must be a name of letters, digits"),
         ("a]\naudience = \"urn:a\"\nscopes = [\"a\"]\nscope = \"b\"", "there is no such key"),
@@ -142,6 +146,10 @@ fn an_upstream_names_an_api_and_has_a_url() {
     let good = load(&with("url = \"https://up.test/mcp\"\ndownstream = \"orders\"")).unwrap();
     assert_eq!(good.upstreams[0].downstream.as_deref(), Some("orders"));
     for (upstream, expected) in [
+        (
+            "url = \"http://up.test/mcp\"\nallow_http = true\ndownstream = \"orders\"",
+            "takes an https `url`, whatever `allow_http` says",
+        ),
         ("url = \"https://up.test/mcp\"\ndownstream = \"other\"", "\"other\" is none of [downstream.apis]"),
         ("command = [\"/bin/cat\"]\ndownstream = \"orders\"", "is for an upstream with a `url`"),
     ] {

@@ -441,6 +441,11 @@ async fn what_is_no_rule_stops_the_start() {
         ("[rules.r]\ntools = [\"pay\"]\narguments = 'no'", "must be a JSON Schema"),
         ("[rules.r]\ntools = [\"pay\"]\narguments = '[]'", "must be a JSON Schema"),
         ("[rules.r]\ntools = [\"pay\"]\narguments = '{}'", "is an empty schema"),
+        ("[rules.r]\ntools = [\"pay\"]\narguments = '{\"maximum\": 1000}'", "refuses no arguments"),
+        (
+            "[rules.r]\ntools = [\"pay\"]\narguments = '{\"properties\": {\"to\": {\"pattern\": \"(?=a)b\"}}}'",
+            "not a usable JSON Schema",
+        ),
         ("[rules.r]\ntools = [\"pay\"]\narguments = '{\"type\": 5}'", "not a usable JSON Schema"),
         (
             "[rules.r]\ntools = [\"pay\"]\narguments = '{\"$ref\": \"https://a.example/\"}'",

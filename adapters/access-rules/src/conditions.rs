@@ -173,10 +173,13 @@ fn is_one_of(text: Option<&str>, texts: &[String]) -> bool {
     text.is_some_and(|text| texts.iter().any(|other| other == text))
 }
 
-/// A login that lies ahead is one of right now: clocks differ, and whoever signed it knows its own.
+/// How far ahead a login may lie, in seconds: clocks differ. Milliseconds in place of seconds lie further ahead.
+const MAX_AHEAD: i64 = 300;
+
+/// A login that lies ahead by a little is one of right now.
 fn is_recent(at: Option<UnixSeconds>, max_age: Duration, now: UnixSeconds) -> bool {
     let max_age = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
-    at.is_some_and(|at| now.0.saturating_sub(at.0) <= max_age)
+    at.is_some_and(|at| (-MAX_AHEAD..=max_age).contains(&now.0.saturating_sub(at.0)))
 }
 
 /// Custom claims that are too long to be kept have no value.

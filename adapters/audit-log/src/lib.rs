@@ -219,8 +219,10 @@ impl std::fmt::Debug for Shared {
 /// within [`PAUSE`].
 fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) {
     let mut batch = Batch::default();
+    let mut has_more = false;
     for first in messages {
-        if matches!(&first, Message::Line(line) if line.asks.is_none()) {
+        let may_wait = matches!(&first, Message::Line(line) if line.asks.is_none());
+        if !std::mem::take(&mut has_more) && may_wait {
             #[expect(clippy::disallowed_methods, reason = "a thread of its own, which only writes")]
             thread::sleep(PAUSE);
         }
@@ -234,6 +236,7 @@ fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) 
                 Message::Flush(done) => batch.flushed.push(done),
             }
             if batch.text.len() >= MAX_BATCH {
+                has_more = true;
                 break;
             }
         }

@@ -1,7 +1,7 @@
 //! The [`TokenExchange`] port by Auth0's On-Behalf-Of Token Exchange (RFC 8693).
 //!
 //! A token is kept for the caller's token, the API and the scopes that it was asked for, until shortly before it expires, and no
-//! longer than the caller's. However many ask for it at a time, it is exchanged once. Neither token is in a log or an error.
+//! longer than the caller's; a refusal stands for 30 s. However many ask for it at a time, it is exchanged once. Neither token is in a log or an error.
 
 mod answer;
 mod assertion;
@@ -31,6 +31,8 @@ use crate::store::{Flight, Found, Key, Store};
 
 /// How long before its expiry a token is not used any more, so that it is still good when the API sees it.
 const MARGIN_SECONDS: i64 = 30;
+/// How long a refusal stands for the same token, API and scopes.
+const REFUSED_SECONDS: i64 = 30;
 /// The maximum number of exchanges at a time; each takes a thread. Others wait.
 const MAX_THREADS: usize = 16;
 /// When to try again where there is no room for another exchange.
@@ -80,7 +82,7 @@ impl TokenExchange for Auth0TokenExchange {
         let now = shared.clock.now().seconds();
         let begin = || shared.begin(key, &request);
         match shared.store.find_or_begin(key, request.refused, now, begin)? {
-            Found::Token(token) => Ok(token),
+            Found::Ended(outcome) => outcome,
             Found::Flight(flight) => flight.await,
             Found::Full => Err(DownstreamError::LimitReached { retry_after: SOON }),
         }
@@ -115,11 +117,12 @@ impl Shared {
         let until_caller = wanted.subject_expires_at;
         let exchanged = self.exchange_now(wanted).await;
         let now = self.clock.now().seconds();
-        let kept = exchanged.as_ref().ok().and_then(|token| {
-            let until = UnixSeconds(token.expires_at().0.saturating_sub(MARGIN_SECONDS)).min(until_caller);
-            (until > now).then_some((token, until))
-        });
-        self.store.land(key, kept);
+        let until = match &exchanged {
+            Ok(token) => Some(token.expires_at().0.saturating_sub(MARGIN_SECONDS)),
+            Err(error) => is_final(error).then(|| now.0.saturating_add(REFUSED_SECONDS)),
+        };
+        let until = until.map(|until| UnixSeconds(until).min(until_caller)).filter(|until| *until > now);
+        self.store.land(key, until.map(|until| (&exchanged, until)));
         exchanged
     }
 
@@ -181,11 +184,27 @@ impl Shared {
     /// Asks the tenant nothing for this long: its limit is for all callers together.
     fn limit(&self, retry_after: Duration) {
         let until = self.clock.uptime().saturating_add(retry_after);
-        *self.limited_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        let mut limited_until = self.limited_until.lock().unwrap_or_else(PoisonError::into_inner);
+        // One of several answers may name a shorter time.
+        *limited_until = Some(limited_until.map_or(until, |before| before.max(until)));
     }
 
     fn limited_for(&self) -> Option<Duration> {
         let until = (*self.limited_until.lock().unwrap_or_else(PoisonError::into_inner))?;
         until.checked_sub(self.clock.uptime()).filter(|left| !left.is_zero())
+    }
+}
+
+/// Returns whether another exchange of the same token would end in the same way: what mends it takes another login, or an
+/// administrator. It is not asked for again for a while, so that no caller uses the tenant's limit up by it.
+const fn is_final(error: &DownstreamError) -> bool {
+    match error {
+        DownstreamError::ConsentRequired { .. }
+        | DownstreamError::MfaRequired { .. }
+        | DownstreamError::LoginRequired { .. }
+        | DownstreamError::Denied { .. }
+        | DownstreamError::ScopesMissing { .. }
+        | DownstreamError::Misconfigured { .. } => true,
+        DownstreamError::LimitReached { .. } | DownstreamError::Unavailable { .. } => false,
     }
 }

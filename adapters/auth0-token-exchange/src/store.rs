@@ -1,4 +1,5 @@
-//! The tokens that are kept, and the exchanges under way: one of either for a caller's token, an API and scopes.
+//! How exchanges ended, for as long as that holds, and the exchanges under way: one of either for a caller's token, an API and
+//! scopes.
 //!
 //! A token leaves when it is not good any more, and when there is no room for it. The keys are digests: of callers' tokens nothing
 //! is kept.
@@ -9,6 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 use domain::{DownstreamError, DownstreamToken, ExchangeRequest, UnixSeconds};
 use futures_util::future::{BoxFuture, Shared};
+
+/// How long a token is not exchanged anew because the API refuses it that was itself a replacement, in seconds: one that refuses
+/// whatever it gets costs an exchange in this time, and not one for each call.
+const REPLACED_SECONDS: i64 = 60;
 
 /// How an exchange ends.
 pub(crate) type Outcome = Result<DownstreamToken, DownstreamError>;
@@ -36,8 +41,8 @@ impl Key {
 
 /// What is there for a key.
 pub(crate) enum Found {
-    /// A token that is good for a while.
-    Token(DownstreamToken),
+    /// How an exchange ended: with a token that is good for a while, or with a refusal that is not asked for again yet.
+    Ended(Outcome),
     /// An exchange.
     Flight(Flight),
     /// Nothing, and there is no room for another exchange.
@@ -52,13 +57,14 @@ pub(crate) struct Store {
 #[derive(Default)]
 struct Slots {
     by_key: HashMap<Key, Slot>,
-    /// The tokens among them, the first to end first.
+    /// The outcomes among them, the first to end first.
     by_end: BTreeSet<(UnixSeconds, Key)>,
 }
 
+/// With when it was begun, if it is for another token than one that the API refused.
 enum Slot {
-    Flight(Flight),
-    Token { token: DownstreamToken, until: UnixSeconds },
+    Flight { flight: Flight, replaced: Option<UnixSeconds> },
+    Ended { outcome: Outcome, until: UnixSeconds, replaced: Option<UnixSeconds> },
 }
 
 impl Store {
@@ -77,29 +83,44 @@ impl Store {
     ) -> Result<Found, DownstreamError> {
         let mut slots = self.lock();
         slots.remove_ended(now);
+        let mut replaced = None;
         match slots.by_key.get(&key) {
-            Some(Slot::Token { token, .. }) if Some(token) != refused => {
-                return Ok(Found::Token(token.clone()));
+            Some(Slot::Flight { flight, .. }) => return Ok(Found::Flight(flight.clone())),
+            Some(Slot::Ended { outcome, replaced: before, .. }) => {
+                let is_refused = outcome.as_ref().is_ok_and(|token| Some(token) == refused);
+                let is_new = before.is_some_and(|at| now.0.saturating_sub(at.0) < REPLACED_SECONDS);
+                if !is_refused || is_new {
+                    return Ok(Found::Ended(outcome.clone()));
+                }
+                replaced = Some(now);
             }
-            Some(Slot::Flight(flight)) => return Ok(Found::Flight(flight.clone())),
-            Some(Slot::Token { .. }) => slots.remove(&key),
             None => {}
         }
-        if slots.by_key.len() >= self.capacity && !slots.remove_first_to_end() {
+        let is_full = |slots: &Slots| slots.by_key.len() >= self.capacity;
+        if replaced.is_none() && is_full(&slots) && slots.by_end.is_empty() {
             return Ok(Found::Full);
         }
+        // First: where none can be begun, nothing makes room for it.
         let flight = begin()?;
-        slots.by_key.insert(key, Slot::Flight(flight.clone()));
+        slots.remove(&key);
+        if is_full(&slots) {
+            slots.remove_first_to_end();
+        }
+        slots.by_key.insert(key, Slot::Flight { flight: flight.clone(), replaced });
         Ok(Found::Flight(flight))
     }
 
-    /// Puts the token of an exchange in its place, until then; or, without one, nothing.
-    pub(crate) fn land(&self, key: Key, token: Option<(&DownstreamToken, UnixSeconds)>) {
+    /// Puts the outcome of an exchange in its place, until then; or, without one, nothing.
+    pub(crate) fn land(&self, key: Key, outcome: Option<(&Outcome, UnixSeconds)>) {
         let mut slots = self.lock();
+        let replaced = match slots.by_key.get(&key) {
+            Some(Slot::Flight { replaced, .. }) => *replaced,
+            _ => None,
+        };
         slots.remove(&key);
-        if let Some((token, until)) = token {
+        if let Some((outcome, until)) = outcome {
             slots.by_end.insert((until, key));
-            slots.by_key.insert(key, Slot::Token { token: token.clone(), until });
+            slots.by_key.insert(key, Slot::Ended { outcome: outcome.clone(), until, replaced });
         }
     }
 
@@ -118,7 +139,7 @@ impl Store {
 
 impl Slots {
     fn remove(&mut self, key: &Key) {
-        if let Some(Slot::Token { until, .. }) = self.by_key.remove(key) {
+        if let Some(Slot::Ended { until, .. }) = self.by_key.remove(key) {
             self.by_end.remove(&(until, *key));
         }
     }

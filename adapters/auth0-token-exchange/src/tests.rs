@@ -256,6 +256,21 @@ async fn a_token_that_the_api_refused_is_replaced_once_for_all_who_were_refused(
 }
 
 #[tokio::test]
+async fn an_api_that_refuses_every_token_costs_an_exchange_a_minute_and_not_one_for_each_call() {
+    let rig = Rig::new(tokens(3600)).await;
+    let instead = |refused| rig.ask_as("one", "orders", &["a"], 3600, Some(refused));
+    let first = rig.ask("one", &["a"]).await.unwrap();
+    let second = instead(&first).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(instead(&second).await.unwrap(), second);
+    }
+    rig.clock.advance(Duration::from_secs(59));
+    assert_eq!(instead(&second).await.unwrap(), second);
+    rig.clock.advance(Duration::from_secs(1));
+    assert_eq!(text(instead(&second).await), "down.3");
+}
+
+#[tokio::test]
 async fn no_more_tokens_are_kept_than_there_is_room_for() {
     let rig = Rig::with(true, 3, tokens(3600)).await;
     for caller in 0..10 {
@@ -284,7 +299,7 @@ async fn where_there_is_no_room_for_another_exchange_it_is_for_later() {
 }
 
 #[tokio::test]
-async fn an_error_is_not_kept() {
+async fn a_refusal_stands_for_half_a_minute_and_for_its_token_alone() {
     let rig = Rig::new(Box::new(|number, form| match number {
         1 => {
             ("403 Forbidden".to_owned(), r#"{"error":"consent_required","error_description":"x"}"#.to_owned())
@@ -292,10 +307,48 @@ async fn an_error_is_not_kept() {
         _ => tokens(3600)(number, form),
     }))
     .await;
-    let error = rig.ask("one", &["a"]).await.unwrap_err();
-    assert_eq!(error, DownstreamError::ConsentRequired { api: "orders".into() });
+    let refused = Err(DownstreamError::ConsentRequired { api: "orders".into() });
+    for _ in 0..10 {
+        assert_eq!(rig.ask("one", &["a"]).await, refused);
+    }
+    assert_eq!(rig.endpoint.count(), 1);
+    assert_eq!(text(rig.ask("one-after-another-login", &["a"]).await), "down.2");
+    rig.clock.advance(Duration::from_secs(29));
+    assert_eq!(rig.ask("one", &["a"]).await, refused);
+    rig.clock.advance(Duration::from_secs(1));
+    assert_eq!(text(rig.ask("one", &["a"]).await), "down.3");
+}
+
+#[tokio::test]
+async fn an_answer_that_says_nothing_of_the_request_is_not_kept() {
+    let rig = Rig::new(Box::new(|number, form| match number {
+        1 => ("503 Service Unavailable".to_owned(), String::new()),
+        _ => tokens(3600)(number, form),
+    }))
+    .await;
+    assert!(matches!(rig.ask("one", &["a"]).await, Err(DownstreamError::Unavailable { .. })));
     assert_eq!(rig.exchange.0.store.len(), 0);
     assert_eq!(text(rig.ask("one", &["a"]).await), "down.2");
+}
+
+#[tokio::test]
+async fn while_the_tenants_limit_lasts_no_kept_token_makes_room() {
+    let rig = Rig::with(
+        true,
+        1,
+        Box::new(|number, form| match number {
+            1 => tokens(3600)(number, form),
+            _ => ("429 Too Many Requests\r\nRetry-After: 60".to_owned(), String::new()),
+        }),
+    )
+    .await;
+    rig.ask("one", &["a"]).await.unwrap();
+    // It makes room for this one, which learns of the limit.
+    assert!(rig.ask("two", &["a"]).await.is_err());
+    assert_eq!(rig.exchange.0.store.len(), 0);
+    let limited = rig.ask("three", &["a"]).await;
+    assert!(matches!(limited, Err(DownstreamError::LimitReached { .. })));
+    assert_eq!(rig.endpoint.count(), 2);
 }
 
 #[tokio::test]

@@ -69,7 +69,8 @@ pub(crate) async fn answer(
         }
     };
     let holder = Holder::of(&principal);
-    record.principal = Some(principal.clone());
+    // A stream's record lives as long as the stream; the caller's token need not.
+    record.principal = Some(principal.without_token());
     trace::authenticated(&principal, record);
     if head.method != Method::POST {
         return Err(Problem::MethodNotAllowed { allow: "POST" });

@@ -1,7 +1,8 @@
 //! The connection to Redis: whether it is there, what happens when it goes and comes back, and what goes out and comes in beside
 //! requests.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -30,6 +31,9 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How many changes, and places in Redis that are to be cleared, may wait to be sent.
 const MAX_OUTGOING: usize = 1024;
 
+/// How many places are written with one command.
+const AT_ONCE: usize = 256;
+
 /// Why there is no connection at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the machine gives no randomness")]
@@ -56,6 +60,8 @@ pub(crate) struct Shared {
     outgoing: mpsc::Sender<Outgoing>,
     announcer: OnceLock<(Announcer, Subscription)>,
     pub(crate) receiver: OnceLock<MessageReceiver>,
+    /// What this replica waits for, until when by uptime: written again to a Redis that came back, which may have lost it.
+    pub(crate) waiting: Mutex<HashMap<String, Duration>>,
 }
 
 /// What is sent when there is time.
@@ -91,6 +97,7 @@ impl Redis {
             outgoing,
             announcer: OnceLock::new(),
             receiver: OnceLock::new(),
+            waiting: Mutex::default(),
         });
         let task = tokio::spawn(Arc::clone(&shared).run(waiting));
         Ok(Self { shared, _task: Arc::new(Task(task)) })
@@ -129,15 +136,23 @@ impl Shared {
         self.with(async |connection| command.query_async(connection).await).await
     }
 
-    /// Works with the connection. Whatever fails there loses it: it is made anew, and has to show that it works.
+    /// Works with the connection. Whatever fails there loses it: it is made anew, and has to show that it works. An answer that is
+    /// late loses it only if there was no other meanwhile: or else many requests at a time could bring the server to count nothing.
     pub(crate) async fn with<T>(
         &self,
         work: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, Unreachable> {
         let Some(link) = self.link.load_full() else { return Err(Unreachable) };
         let mut connection = link.commands();
+        let before = link.answered();
         let done = within(&*self.clock, self.options.timeout, work(&mut connection)).await;
+        if done.is_ok() {
+            link.was_answered();
+        }
         done.map_err(|reason| {
+            if matches!(reason, Reason::Silent) && link.answered() != before {
+                return Unreachable;
+            }
             link.lose(reason);
             // At once, so that no other request waits for what is gone; another link stays.
             self.link.compare_and_swap(&Some(link), None);
@@ -164,6 +179,7 @@ impl Shared {
                 Ok((link, messages)) => {
                     let link = Arc::new(link);
                     self.came_back(&link);
+                    self.wait_again().await;
                     self.serve(&link, messages, &mut waiting).await
                 }
                 Err(reason) => reason,
@@ -189,6 +205,33 @@ impl Shared {
                 announcer.deliver(&change);
             }
         }
+    }
+
+    /// Writes down what is still waited for, some at a time.
+    async fn wait_again(&self) {
+        let now = self.clock.uptime();
+        let waiting: Vec<(String, Duration)> = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.retain(|_, until| *until > now);
+            waiting.iter().map(|(key, until)| (key.clone(), until.saturating_sub(now))).collect()
+        };
+        for some in waiting.chunks(AT_ONCE) {
+            let mut pipe = redis::pipe();
+            for (key, left) in some {
+                pipe.add_command(self.place(key, *left)).ignore();
+            }
+            if self.with(async |connection| pipe.query_async::<()>(connection).await).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns the command that says that this replica waits for a message.
+    pub(crate) fn place(&self, key: &str, at_most: Duration) -> Cmd {
+        let millis = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX).max(1);
+        let mut command = redis::cmd("SET");
+        command.arg(self.names.waiting(key)).arg(&self.replica).arg("PX").arg(millis);
+        command
     }
 
     fn went(&self, reason: Reason) {

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::Clock;
@@ -52,6 +53,8 @@ impl Reason {
 /// A pair of connections that works.
 pub(crate) struct Link {
     commands: MultiplexedConnection,
+    /// How many commands were answered.
+    answered: AtomicU64,
     reason: OnceLock<Reason>,
     lost: Notify,
 }
@@ -70,12 +73,23 @@ impl Link {
         let (mut sink, messages) = client.get_async_pubsub().await?.split();
         sink.subscribe(names.changes()).await?;
         sink.subscribe(names.replica(replica)).await?;
-        Ok((Self { commands, reason: OnceLock::new(), lost: Notify::new() }, messages))
+        let answered = AtomicU64::new(0);
+        Ok((Self { commands, answered, reason: OnceLock::new(), lost: Notify::new() }, messages))
     }
 
     /// Returns the connection for commands.
     pub(crate) fn commands(&self) -> MultiplexedConnection {
         self.commands.clone()
+    }
+
+    /// Takes note of an answer.
+    pub(crate) fn was_answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many commands were answered: if none was for as long as one may take, Redis does not answer.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Says that the link can't be used any longer. The first reason counts.

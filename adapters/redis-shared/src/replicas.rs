@@ -1,5 +1,6 @@
 //! The port [`Replicas`]: a key in Redis says which replica waits for a message, and that replica has a channel of its own.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,14 +28,14 @@ fn is_name(text: &str) -> bool {
 impl Replicas for Redis {
     async fn wait_for(&self, key: &str, at_most: Duration) {
         let shared = &self.shared;
-        let millis = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut command = redis::cmd("SET");
-        command.arg(shared.names.waiting(key)).arg(&shared.replica).arg("PX").arg(millis);
+        let until = shared.clock.uptime().saturating_add(at_most);
+        shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), until);
         // Without it the message still counts where it is waited for.
-        let _ = shared.ask::<()>(&command).await;
+        let _ = shared.ask::<()>(&shared.place(key, at_most)).await;
     }
 
     fn forget(&self, key: &str) {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.shared.send_later(Outgoing::Forget(key.to_owned()));
     }
 

@@ -263,6 +263,45 @@ async fn a_redis_that_hangs_costs_one_request_its_time() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_late_loses_the_connection_only_where_there_was_no_other() {
+    let setting = Setting::new().await;
+    let redis = setting.redis().await;
+    let late = || redis.shared.with::<()>(async |_| std::future::pending().await);
+    for there_is_another in [true, false] {
+        let time = async {
+            setting.clock.sleeping_until(TIMEOUT).await;
+            if there_is_another {
+                redis.find("key").await.unwrap();
+            }
+            setting.clock.advance(TIMEOUT);
+        };
+        assert_eq!(tokio::join!(late(), time).0, Err(Unreachable));
+        assert_eq!(redis.is_connected(), there_is_another);
+    }
+}
+
+#[tokio::test]
+async fn what_is_still_waited_for_is_written_again_to_a_redis_that_came_back() {
+    let setting = Setting::new().await;
+    let redis = setting.redis().await;
+    redis.wait_for("kept", Duration::from_mins(5)).await;
+    redis.wait_for("forgotten", Duration::from_mins(5)).await;
+    redis.forget("forgotten");
+    setting.fake.close_all();
+    setting.reconnected(&redis).await;
+    // One of connecting before each.
+    let written = setting.fake.got("SET", 5).await;
+    assert_eq!(written[4][1], "p:waiting:kept");
+    assert_eq!(written[4][3..], ["PX", "299900"], "the time that is left");
+    setting.fake.close_all();
+    redis.forget("kept");
+    redis.wait_for("another", Duration::from_mins(5)).await;
+    setting.clock.sleeping_until(2 * FIRST_WAIT).await;
+    setting.clock.advance(2 * FIRST_WAIT);
+    assert_eq!(setting.fake.got("SET", 7).await[6][1], "p:waiting:another");
+}
+
+#[tokio::test]
 async fn an_answer_that_no_script_gives_is_none() {
     let setting = Setting::new().await;
     for answer in [

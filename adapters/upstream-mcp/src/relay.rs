@@ -168,8 +168,13 @@ impl Relay {
         };
         let attempted = match self.attempt(context, kind, request.clone(), Some(&token)).await {
             Err(Failed::Unauthorized) => {
-                let token = self.token(context, Some(&token)).await?;
-                self.attempt(context, kind, request, token.as_ref()).await
+                let other = self.token(context, Some(&token)).await?;
+                if other.as_ref() == Some(&token) {
+                    // It has been replaced not long ago, and is refused all the same.
+                    Err(Failed::Unauthorized)
+                } else {
+                    self.attempt(context, kind, request, other.as_ref()).await
+                }
             }
             attempted => attempted,
         };

@@ -116,7 +116,8 @@ impl Visit for Line {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no infinities.
         if value.is_finite() {
-            self.displayed(field.name(), value);
+            // With a point in each: who stores them may guess the type from the first.
+            self.displayed(field.name(), format_args!("{value:?}"));
         } else {
             self.raw(field.name(), "null");
         }

@@ -74,8 +74,9 @@ impl Write for &LineQueue {
 fn write_all(messages: &Receiver<Message>, mut to: impl Write, lost: &AtomicU64) {
     let mut batch = Vec::new();
     let mut flushed = Vec::new();
+    let mut has_more = false;
     for first in messages {
-        if matches!(first, Message::Line(_)) {
+        if !std::mem::take(&mut has_more) && matches!(first, Message::Line(_)) {
             #[expect(clippy::disallowed_methods, reason = "a thread of its own, which only writes")]
             thread::sleep(PAUSE);
         }
@@ -85,7 +86,8 @@ fn write_all(messages: &Receiver<Message>, mut to: impl Write, lost: &AtomicU64)
                 Message::Flush(done) => flushed.push(done),
             }
             if batch.len() >= MAX_BATCH {
-                write(&mut to, &mut batch);
+                has_more = true;
+                break;
             }
         }
         write(&mut to, &mut batch);

@@ -137,6 +137,11 @@ pub(super) fn data(
     name: Cow<'static, str>,
     began: Duration,
 ) -> SpanData {
+    // An upstream's prompts may have any name.
+    let name = match name {
+        Cow::Owned(text) if text.len() > MAX_TEXT => Cow::Owned(cut(&text).to_owned()),
+        name => name,
+    };
     SpanData {
         context,
         parent,

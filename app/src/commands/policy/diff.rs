@@ -21,7 +21,7 @@ use crate::server::ServerBuilder;
 /// The exit code where decisions can't be judged because the file is not what it should be.
 const BAD_FILE: u8 = 2;
 /// The maximum length of a line, in bytes. The longest events have a few thousand.
-const MAX_LINE: u64 = 256 * 1024;
+const MAX_LINE: u64 = 32 * 1024;
 /// The maximum number of groups, of examples in each, and of bad lines that are named.
 const MAX_GROUPS: usize = 1000;
 const MAX_EXAMPLES: usize = 3;

@@ -110,6 +110,7 @@ pub(super) fn read(
     let own: Vec<&str> = std::iter::once(&auth0.audience)
         .chain(endpoints.iter().filter_map(|endpoint| endpoint.audience.as_ref()))
         .map(AsRef::as_ref)
+        .chain(auth0.additional_audiences.iter().map(String::as_str))
         .collect();
     let apis = apis(read, &own);
     let client_id = read.text(&CLIENT_ID);

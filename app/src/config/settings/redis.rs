@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use redis_shared::{Address, Options};
 use serde_json::json;
+use syntax::loopback::is_loopback_host;
+use url::Url;
 
 use super::context::Context;
 use super::limits::Limits;
@@ -55,6 +57,10 @@ pub(super) fn read(read: &mut Reader, _: &Context<'_>, mcp: &Mcp, limits: &Limit
         (true, false) => (URL_FILE.name, read.secret_in_file(URL_FILE.name, &file)?),
     };
     let address = Address::parse(&url).map_err(|error| read.problem(key, error.to_string())).ok()?;
+    if is_password_in_the_clear(&url) {
+        let message = "has a password, which goes to another machine in the clear: use rediss://";
+        read.warn(key, message.to_owned());
+    }
     if mcp.state_keys.0.is_empty() {
         let message = "takes mcp.state_keys or mcp.state_keys_file, the same for all replicas: what is written to Redis is sealed and \
                        hashed with them";
@@ -62,6 +68,11 @@ pub(super) fn read(read: &mut Reader, _: &Context<'_>, mcp: &Mcp, limits: &Limit
     }
     let message_bytes = limits.http.body_bytes + ENVELOPE_BYTES;
     Some(Options { address, prefix, timeout, message_bytes })
+}
+
+fn is_password_in_the_clear(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    url.scheme() == "redis" && url.password().is_some() && !url.host_str().is_some_and(is_loopback_host)
 }
 
 /// Reads the URL, of which neither user nor password is shown.

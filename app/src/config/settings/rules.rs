@@ -335,6 +335,30 @@ fn arguments(read: &mut Reader, name: &str) -> Option<Schema> {
     schema.map_err(|message| read.problem(&shown::key(&ARGUMENTS.path(&[name])), message)).ok()
 }
 
+/// The keywords of JSON Schema 2020-12 that can refuse an object.
+const REFUSING: [&str; 20] = [
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+    "unevaluatedProperties",
+    "propertyNames",
+    "required",
+    "dependentRequired",
+    "dependentSchemas",
+    "minProperties",
+    "maxProperties",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "const",
+    "enum",
+    "$ref",
+    "$dynamicRef",
+    "dependencies",
+];
+
 /// Arguments are always an object, so the schema need not say it.
 fn schema(text: &str) -> Result<Schema, String> {
     let json = strict_json::parse::<Value>(text.as_bytes());
@@ -345,8 +369,14 @@ fn schema(text: &str) -> Result<Schema, String> {
     if members.is_empty() {
         return Err("is an empty schema, which everything fits".to_owned());
     }
+    let may_refuse = members.keys().any(|keyword| REFUSING.contains(&keyword.as_str()));
     members.entry("type").or_insert_with(|| json!("object"));
-    Schema::from_json(json).map_err(|error| error.to_string())
+    let schema = Schema::with_linear_patterns(json).map_err(|error| error.to_string())?;
+    if may_refuse {
+        Ok(schema)
+    } else {
+        Err("refuses no arguments: at its top it needs a keyword for objects, such as `properties` or `required`".to_owned())
+    }
 }
 
 fn exempting(read: &mut Reader, name: &str) -> ScopeSet {

@@ -6,6 +6,7 @@ mod rules;
 use std::time::Duration;
 
 use domain::DownstreamApi;
+use syntax::loopback::is_loopback_host;
 use upstream_mcp::Options;
 use upstream_mcp::options::{CallerIdentity, Connect, Era, Limits as UpstreamLimits, Secret};
 
@@ -204,6 +205,12 @@ fn downstream_api(
     let key = shown::key(&DOWNSTREAM.path(&[name]));
     if matches!(connect, Some(Connect::Child(_))) {
         read.problem(&key, "is for an upstream with a `url`: a program has no header fields");
+    }
+    if let Some(Connect::Http(http)) = connect
+        && http.url.scheme() == "http"
+        && !http.url.host_str().is_some_and(is_loopback_host)
+    {
+        read.problem(&key, "takes an https `url`, whatever `allow_http` says: callers' tokens would be in the clear (RFC 6750 section 5.3)");
     }
     if !apis.iter().any(|known| known.name == api) {
         let api = shown::text(&api);
