@@ -255,7 +255,6 @@ async fn without_apis_nothing_is_exchanged() {
 #[tokio::test]
 async fn the_user_learns_what_to_do_and_of_a_limit_when() {
     let rig = Rig::new().await;
-    let admin = rig.token("admin");
     let refuse = |error| ExchangeAnswer::Refuse { error };
     for (answer, expected) in [
         (
@@ -272,7 +271,8 @@ async fn the_user_learns_what_to_do_and_of_a_limit_when() {
         ),
     ] {
         rig.tenant.inject(&Fault::TokenExchange(answer));
-        let (text, is_error) = rig.probe(&admin, "orders", &["orders:read"]).await;
+        // A refusal stands for its token.
+        let (text, is_error) = rig.probe(&rig.token("admin"), "orders", &["orders:read"]).await;
         assert!(is_error && text.starts_with(expected), "{text}");
     }
     // The limit is the tenant's, for all callers.
@@ -378,7 +378,11 @@ async fn an_upstream_gets_a_token_of_the_callers_for_its_own_api() {
     assert_eq!((text.as_str(), is_error), ("the server up refuses access", true));
     assert_eq!(rig.tenant.token_exchanges(), 3);
     rig.tenant.inject(&Fault::Reset);
-    let answer = rig.call(&admin, "whoami", json!({})).await.json();
+    // Not for each call: an upstream that refuses everything would use the tenant's limit up.
+    let (text, is_error) = said(&rig.call(&admin, "whoami", json!({})).await);
+    assert_eq!((text.as_str(), is_error), ("the server up refuses access", true));
+    assert_eq!(rig.tenant.token_exchanges(), 3);
+    let answer = rig.call(&rig.token("admin"), "whoami", json!({})).await.json();
     assert_eq!(answer["result"]["structuredContent"]["user"]["sub"], "auth0|local-admin", "{answer}");
     assert_eq!(rig.tenant.token_exchanges(), 4);
     upstream.abort();
