@@ -2,8 +2,8 @@
 //! announces ([`domain::Announcer`]), and messages to the replica that waits for them (the port [`domain::Replicas`]).
 //!
 //! Nothing of it is kept for long, and nothing that a subject or a client can be known by is in Redis in the clear: the names of
-//! quotas are keyed hashes, and messages are sealed by whoever sends them. What comes from Redis is not believed: it is bounded and
-//! read strictly, and what makes no sense is dropped.
+//! quotas are keyed hashes, and messages are sealed by whoever sends them. What comes from Redis is not believed: it is
+//! read strictly, and what is too long or makes no sense is dropped, once the library has read it.
 
 mod changes;
 mod connection;
