@@ -357,7 +357,7 @@ try {
   });
 
   await check("the benchmark of quotas runs: nothing of speed", () => {
-    const args = ["--redis", `unix://${socket}`, "--server", server, "--seconds", "0.3", "--rounds", "1"];
+    const args = ["quotas", "--redis", `unix://${socket}`, "--server", server, "--seconds", "0.3", "--rounds", "1"];
     assert.match(execFileSync(load, args, { encoding: "utf8" }), /with quotas in Redis \| 32 \|/);
   });
 

@@ -123,10 +123,10 @@ fn fuzz() -> Result {
 
 fn bench() -> Result {
     build()?;
-    let few = "--seconds 0.5 --rounds 1 --tokens 200 --memory-tokens 200 --idle 64";
+    let few = "cost --seconds 0.5 --rounds 1 --tokens 200 --memory-tokens 200 --idle 64";
     let mut command = command(built("load")?, few);
     run(command.arg("--server").arg(server()?).arg("--floor").arg(built("floor")?))?;
-    let mut command = self::command(built("load")?, "--upstream --seconds 0.5 --rounds 1");
+    let mut command = self::command(built("load")?, "upstream --seconds 0.5 --rounds 1");
     run(command.arg("--server").arg(server()?).arg("--peer").arg(built("peer")?))
 }
 

@@ -1,6 +1,6 @@
 //! The client: keep-alive connections from one thread, one request under way on each, every answer checked.
 //!
-//! It is made to cost little, with requests that are bytes made beforehand, and to be always awake.
+//! It is made to cost little, with requests that are bytes made beforehand. It is always awake, or sleeps until something comes.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+
+/// How long a client sleeps at most.
+const SLEEP: Duration = Duration::from_millis(100);
 
 /// What came of a run.
 pub(crate) struct Outcome {
@@ -39,9 +42,19 @@ struct Connection {
     since: Option<Instant>,
 }
 
+/// Whether a client sleeps while it has nothing to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// No: the kernel books the waking of a client to the server that answers it.
+    Awake,
+    /// Yes, as the clients that people have do.
+    Asleep,
+}
+
 /// Connections that stay open between runs.
 pub(crate) struct Client {
     poll: Poll,
+    waits: Waits,
     connections: Vec<Connection>,
     next_request: usize,
 }
@@ -58,7 +71,11 @@ impl Client {
             Ok(Connection { stream, received: Vec::new(), since: None })
         };
         let connections = (0..connections).map(open).collect::<anyhow::Result<_>>()?;
-        Ok(Self { poll, connections, next_request: 0 })
+        Ok(Self { poll, waits: Waits::Awake, connections, next_request: 0 })
+    }
+
+    pub(crate) fn waiting(self, waits: Waits) -> Self {
+        Self { waits, ..self }
     }
 
     /// Sends until `count` requests are answered, or the time is up; then waits for the answers that are still due.
@@ -79,8 +96,8 @@ impl Client {
             if !stop {
                 sent += self.send(work, count - sent)?;
             }
-            // It never sleeps: the kernel books the waking of a client to the server that answers it.
-            self.poll.poll(&mut events, Some(Duration::ZERO))?;
+            let patience = if self.waits == Waits::Asleep { SLEEP } else { Duration::ZERO };
+            self.poll.poll(&mut events, Some(patience))?;
             for event in &events {
                 if let Some(latency) = self.receive(event.token().0, work.expected)? {
                     latencies.push(latency);

@@ -1,9 +1,7 @@
 //! The benchmark: what a request costs this server, as a ratio to what it costs bare hyper in the same run.
 //!
-//! `cargo run --profile dist --package load` builds both, runs them in turn on one core with their client on another, checks
-//! every answer, and prints a table; `--write FILE` puts it between the marks of a document. With `--upstream` it measures what
-//! this server adds to a call of another MCP server's tool, beside what a bare reverse proxy adds; with `--redis URL` what quotas
-//! add, in the process and in that Redis.
+//! `cargo run --profile dist --package load -- WHAT` builds what it measures, runs it on one core with its client on another, checks
+//! every answer, and prints a table; `--write FILE` puts that between its marks in a document.
 
 #![expect(clippy::cast_precision_loss, reason = "microseconds and kibibytes are far below 2^52")]
 
@@ -19,87 +17,118 @@ mod verify;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
 use crate::measure::Bench;
 
-/// Measures this server beside bare hyper.
+/// Measures this server.
 #[derive(Parser)]
-pub(crate) struct Arguments {
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What all measurements have in common.
+#[derive(Args)]
+pub(crate) struct Options {
     /// Seconds of each measurement
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// How often each is repeated; the table has medians
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// How many tokens a server sees that it has never seen before
-    #[arg(long, default_value_t = 20_000)]
-    tokens: usize,
-    /// How many distinct tokens the memory is measured after
-    #[arg(long, default_value_t = 20_000)]
-    memory_tokens: usize,
-    /// How many connections stay open without a request
-    #[arg(long, default_value_t = 4096)]
-    idle: usize,
+    #[arg(long, global = true, default_value_t = 2.0)]
+    pub(crate) seconds: f64,
+    /// How often each is repeated; the tables have medians
+    #[arg(long, global = true, default_value_t = 5)]
+    pub(crate) rounds: usize,
     /// Another build of the server, to be compared with; without it, it is built
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     server: Option<PathBuf>,
-    /// A build of the floor; without it, it is built
-    #[arg(long, value_name = "PATH")]
-    floor: Option<PathBuf>,
-    /// A build of the upstream and the reverse proxy; without it, it is built
-    #[arg(long, value_name = "PATH", requires = "upstream")]
-    peer: Option<PathBuf>,
-    /// Measure what this server adds to the calls of an upstream
-    #[arg(long, conflicts_with_all = ["write", "floor"])]
-    upstream: bool,
-    /// Measure what quotas add, of which this Redis has some
-    #[arg(long, value_name = "URL", conflicts_with_all = ["write", "floor", "upstream"])]
-    redis: Option<String>,
-    /// Set the document's table to this run's
-    #[arg(long, value_name = "FILE")]
+    /// Set the table in this document to this run's
+    #[arg(long, global = true, value_name = "FILE")]
     write: Option<PathBuf>,
 }
 
+#[derive(Subcommand)]
+enum What {
+    /// A request, beside bare hyper
+    Cost(CostOptions),
+    /// A call of another server's tool, beside a bare reverse proxy
+    Upstream(UpstreamOptions),
+    /// Quotas, in the process and in Redis
+    Quotas(QuotasOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct CostOptions {
+    /// How many tokens a server sees that it has never seen before
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) tokens: usize,
+    /// How many distinct tokens the memory is measured after
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) memory_tokens: usize,
+    /// How many connections stay open without a request
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) idle: usize,
+    /// A build of the floor; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    floor: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct UpstreamOptions {
+    /// A build of the upstream and the reverse proxy; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct QuotasOptions {
+    /// A Redis to measure quotas in
+    #[arg(long, value_name = "URL")]
+    redis: String,
+}
+
+impl Options {
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    fn server(&self) -> anyhow::Result<PathBuf> {
+        given_or_built(self.server.as_deref(), "fastmcp-auth0", "fastmcp-auth0")
+    }
+}
+
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let Cli { options, what } = Cli::parse();
+    let server = options.server()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    if arguments.upstream {
-        let server = given_or_built(arguments.server.clone(), "fastmcp-auth0", "fastmcp-auth0")?;
-        let peer = given_or_built(arguments.peer.clone(), "load", "peer")?;
-        report::print(&runtime.block_on(upstream::Bench::start(&arguments, server, peer))?.run()?);
-        return Ok(());
-    }
-    if let Some(redis) = &arguments.redis {
-        let server = given_or_built(arguments.server.clone(), "fastmcp-auth0", "fastmcp-auth0")?;
-        report::print(&runtime.block_on(quotas::Bench::start(&arguments, server, redis))?.run()?);
-        return Ok(());
-    }
-    let binaries = Binaries {
-        server: given_or_built(arguments.server.clone(), "fastmcp-auth0", "fastmcp-auth0")?,
-        floor: given_or_built(arguments.floor.clone(), "load", "floor")?,
+    let (mark, table) = match what {
+        What::Cost(cost) => {
+            let floor = given_or_built(cost.floor.as_deref(), "load", "floor")?;
+            let results = runtime.block_on(Bench::start(&options, cost, server, floor))?.run()?;
+            ("cost", report::render(&results))
+        }
+        What::Upstream(upstream) => {
+            let peer = given_or_built(upstream.peer.as_deref(), "load", "peer")?;
+            ("upstream", runtime.block_on(upstream::Bench::start(&options, server, peer))?.run()?)
+        }
+        What::Quotas(quotas) => {
+            ("quotas", runtime.block_on(quotas::Bench::start(&options, server, &quotas.redis))?.run()?)
+        }
     };
-    let results = runtime.block_on(Bench::start(arguments, binaries))?.run()?;
-    let table = report::render(&results);
     report::print(&table);
-    match &results.arguments.write {
-        Some(file) => report::write(file, &table),
+    match &options.write {
+        Some(file) => report::write(file, mark, &table),
         None => Ok(()),
     }
 }
 
-/// The two programs.
-pub(crate) struct Binaries {
-    pub(crate) server: PathBuf,
-    pub(crate) floor: PathBuf,
-}
-
 /// Returns the given program, or builds it with this program's own profile, beside it.
-fn given_or_built(given: Option<PathBuf>, package: &str, name: &str) -> anyhow::Result<PathBuf> {
+fn given_or_built(given: Option<&Path>, package: &str, name: &str) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
-        return Ok(given);
+        return Ok(given.to_owned());
     }
     let own = std::env::current_exe()?;
     let folder = own.parent().context("no target folder")?;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use local_tenant::LocalTenant;
 use tempfile::TempDir;
 
-use crate::client::{Client, Outcome, Work, now};
+use crate::client::{Client, Outcome, Waits, Work, now};
 use crate::process::{Process, free_port, pin};
 use crate::requests::{Era, tenant_options, tokens};
 use crate::verify;
-use crate::{Arguments, Binaries};
+use crate::{CostOptions, Options};
 
 pub(crate) const AUDIENCE: &str = "https://load.example/mcp";
 /// How many tokens a server sees over and over.
@@ -42,6 +42,7 @@ pub(crate) struct Pair {
 /// All rounds of one row of the table.
 pub(crate) struct Row {
     pub(crate) what: String,
+    pub(crate) waits: Waits,
     pub(crate) connections: usize,
     pub(crate) pairs: Vec<Pair>,
 }
@@ -62,7 +63,8 @@ pub(crate) struct ExtraRow {
 
 /// Everything that was measured.
 pub(crate) struct Results {
-    pub(crate) arguments: Arguments,
+    pub(crate) seconds: f64,
+    pub(crate) arguments: CostOptions,
     pub(crate) pinned: bool,
     pub(crate) seen: Vec<Row>,
     pub(crate) extras: Vec<ExtraRow>,
@@ -84,8 +86,11 @@ pub(crate) struct Results {
 
 /// What a run needs.
 pub(crate) struct Bench {
-    arguments: Arguments,
-    binaries: Binaries,
+    duration: Duration,
+    rounds: usize,
+    arguments: CostOptions,
+    server: PathBuf,
+    floor: PathBuf,
     tenant: LocalTenant,
     folder: TempDir,
     seen: Vec<String>,
@@ -96,13 +101,20 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn start(arguments: Arguments, binaries: Binaries) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        options: &Options,
+        arguments: CostOptions,
+        server: PathBuf,
+        floor: PathBuf,
+    ) -> anyhow::Result<Self> {
         let tenant = LocalTenant::start(tenant_options(AUDIENCE)).await?;
         let folder = tempfile::tempdir()?;
         let seen = tokens(&tenant, SEEN)?;
         let fresh = tokens(&tenant, arguments.tokens)?;
+        let (duration, rounds) = (options.duration(), options.rounds);
+        let (answers, pinned) = (Vec::new(), false);
         let mut bench =
-            Self { arguments, binaries, tenant, folder, seen, fresh, answers: Vec::new(), pinned: false };
+            Self { duration, rounds, arguments, server, floor, tenant, folder, seen, fresh, answers, pinned };
         let server = bench.server(&[SERVER_CORE])?;
         for era in Era::BOTH {
             let answer = ask(server.address, &era.request(&bench.seen[0]))?;
@@ -118,7 +130,9 @@ impl Bench {
         let (mut seen, mut extras, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
         for era in Era::BOTH {
             for connections in CONNECTIONS {
-                seen.push(self.seen(era, connections)?);
+                for waits in [Waits::Awake, Waits::Asleep] {
+                    seen.push(self.seen(era, connections, waits)?);
+                }
             }
             for extra in [Extra::LogLine, Extra::MetricsAndAudit] {
                 extras.push(self.extra(extra, era)?);
@@ -131,11 +145,10 @@ impl Bench {
         let (idle, per_connection) = self.idle_connections(self.server(&[SERVER_CORE])?)?;
         let (_, floor_per_connection) = self.idle_connections(self.floor(Era::Modern)?)?;
         let after_tokens = self.memory_after_tokens()?;
-        let pinned = self.pinned;
-        let arguments = self.arguments;
         Ok(Results {
-            arguments,
-            pinned,
+            seconds: self.duration.as_secs_f64(),
+            pinned: self.pinned,
+            arguments: self.arguments,
             seen,
             extras,
             unseen,
@@ -173,8 +186,7 @@ impl Bench {
                 ("FASTMCP__AUDIT__FILE", audit.as_str()),
             ],
         });
-        let server =
-            Process::start(&self.binaries.server, &["serve".as_ref()], &environment, port, cores, &log)?;
+        let server = Process::start(&self.server, &["serve".as_ref()], &environment, port, cores, &log)?;
         pin(None, &[CLIENT_CORE]);
         Ok(server)
     }
@@ -186,7 +198,7 @@ impl Bench {
         let port_text = port.to_string();
         let arguments: [&OsStr; 2] = [port_text.as_ref(), answer.as_os_str()];
         let log = self.folder.path().join("floor.log");
-        let floor = Process::start(&self.binaries.floor, &arguments, &[], port, &[SERVER_CORE], &log)?;
+        let floor = Process::start(&self.floor, &arguments, &[], port, &[SERVER_CORE], &log)?;
         pin(None, &[CLIENT_CORE]);
         Ok(floor)
     }
@@ -199,26 +211,23 @@ impl Bench {
         tokens.iter().map(|token| era.request(token)).collect()
     }
 
-    fn duration(&self) -> Duration {
-        Duration::from_secs_f64(self.arguments.seconds)
-    }
-
     /// Tokens that the server has seen before. Both are started anew every round: where the loader puts a program makes a
     /// difference, too.
-    fn seen(&self, era: Era, connections: usize) -> anyhow::Result<Row> {
+    fn seen(&self, era: Era, connections: usize, waits: Waits) -> anyhow::Result<Row> {
         let requests = Self::requests(era, &self.seen);
         let work = Work { requests: &requests, expected: self.answer(era) };
         let mut pairs = Vec::new();
-        for _ in 0..self.arguments.rounds {
+        for _ in 0..self.rounds {
             let (floor, server) = (self.floor(era)?, self.server(&[SERVER_CORE])?);
             let cost = |process: &Process| {
-                measured(process, &mut Client::connect(process.address, connections)?, &work, self.duration())
+                let mut client = Client::connect(process.address, connections)?.waiting(waits);
+                measured(process, &mut client, &work, self.duration)
             };
             pairs.push(Pair { floor: cost(&floor)?, server: cost(&server)? });
             server.stop()?;
             floor.stop()?;
         }
-        Ok(Row { what: format!("seen, {}", era.name()), connections, pairs })
+        Ok(Row { what: format!("seen, {}", era.name()), waits, connections, pairs })
     }
 
     /// What something besides adds to a request of a token that the server has seen before.
@@ -226,11 +235,11 @@ impl Bench {
         let requests = Self::requests(era, &self.seen);
         let work = Work { requests: &requests, expected: self.answer(era) };
         let mut rounds = Vec::new();
-        for _ in 0..self.arguments.rounds {
+        for _ in 0..self.rounds {
             let servers = (self.server(&[SERVER_CORE])?, self.server_with(Some(extra), &[SERVER_CORE])?);
             let cpu = |process: &Process| {
                 let mut client = Client::connect(process.address, CONNECTIONS[0])?;
-                Ok::<_, anyhow::Error>(measured(process, &mut client, &work, self.duration())?.cpu)
+                Ok::<_, anyhow::Error>(measured(process, &mut client, &work, self.duration)?.cpu)
             };
             rounds.push((cpu(&servers.0)?, cpu(&servers.1)?));
             servers.0.stop()?;
@@ -246,7 +255,7 @@ impl Bench {
         let known = Self::requests(era, &self.seen);
         let before = Work { requests: &known, expected: self.answer(era) };
         let mut pairs = Vec::new();
-        for _ in 0..self.arguments.rounds {
+        for _ in 0..self.rounds {
             let (floor, server) = (self.floor(era)?, self.server(&[SERVER_CORE])?);
             let cost = |process: &Process| {
                 let mut client = Client::connect(process.address, connections)?;
@@ -257,14 +266,14 @@ impl Bench {
             server.stop()?;
             floor.stop()?;
         }
-        Ok(Row { what: format!("unseen, {}", era.name()), connections, pairs })
+        Ok(Row { what: format!("unseen, {}", era.name()), waits: Waits::Awake, connections, pairs })
     }
 
     /// One RS256 verification by the library, key and token at hand.
     fn verify(&self) -> anyhow::Result<Vec<f64>> {
         let request = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
         let keys = ask(([127, 0, 0, 1], self.tenant.port()).into(), request)?;
-        verify::costs(&keys, &self.fresh, self.arguments.rounds)
+        verify::costs(&keys, &self.fresh, self.rounds)
     }
 
     /// What a request costs on one core, and on two that share everything.
@@ -277,9 +286,9 @@ impl Bench {
         let mut at_one = Client::connect(one.address, CONNECTIONS[1])?;
         let mut at_two = Client::connect(two.address, CONNECTIONS[1])?;
         let mut costs = Vec::new();
-        for _ in 0..self.arguments.rounds {
-            let on_one = measured(&one, &mut at_one, &work, self.duration())?;
-            let on_two = measured(&two, &mut at_two, &work, self.duration())?;
+        for _ in 0..self.rounds {
+            let on_one = measured(&one, &mut at_one, &work, self.duration)?;
+            let on_two = measured(&two, &mut at_two, &work, self.duration)?;
             costs.push((on_one.cpu, on_two.cpu));
         }
         pin(None, &[CLIENT_CORE]);
@@ -288,7 +297,7 @@ impl Bench {
 
     fn starts(&self) -> anyhow::Result<Vec<f64>> {
         let mut starts = Vec::new();
-        for _ in 0..self.arguments.rounds.max(5) {
+        for _ in 0..self.rounds.max(5) {
             let began = now();
             let server = self.server(&[SERVER_CORE])?;
             ask(server.address, b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")?;

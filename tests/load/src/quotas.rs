@@ -7,7 +7,7 @@ use std::time::Duration;
 use local_tenant::LocalTenant;
 use tempfile::TempDir;
 
-use crate::Arguments;
+use crate::Options;
 use crate::client::{Client, Work};
 use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, median};
 use crate::process::{Process, free_port, pin};
@@ -39,7 +39,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn start(arguments: &Arguments, server: PathBuf, redis: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(options: &Options, server: PathBuf, redis: &str) -> anyhow::Result<Self> {
         let tenant = LocalTenant::start(tenant_options(AUDIENCE)).await?;
         let kinds = [
             ("without quotas", String::new()),
@@ -52,8 +52,8 @@ impl Bench {
             ),
         ];
         Ok(Self {
-            rounds: arguments.rounds,
-            duration: Duration::from_secs_f64(arguments.seconds),
+            rounds: options.rounds,
+            duration: options.duration(),
             server,
             tokens: tokens(&tenant, SEEN)?,
             tenant,

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::client::Waits;
 use crate::measure::{Cost, Extra, Pair, Results, Row, median};
 
-const BEGIN: &str = "<!-- measured: begin -->\n";
-const END: &str = "<!-- measured: end -->\n";
+const END: &str = "<!-- /measured -->\n";
 
 fn middle(row: &Row, value: impl Fn(&Pair) -> f64) -> f64 {
     median(row.pairs.iter().map(value))
@@ -35,13 +35,12 @@ fn machine(results: &Results) -> String {
     let name = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let pinned = if results.pinned { "server and client pinned to a core each" } else { "nothing pinned" };
-    let arguments = &results.arguments;
     format!(
         "{}, {} cores in all, {pinned}; {} rounds of {} s; RS256-2048; medians, ratios within a round.\n\n",
         name.unwrap_or("unknown processor"),
         cores.max(2),
-        arguments.rounds,
-        arguments.seconds
+        results.cores.len(),
+        results.seconds
     )
 }
 
@@ -51,9 +50,10 @@ fn costs(text: &mut String, results: &Results) {
     let mut line = |row: &Row, reach: &str| {
         let (floor, server) = (middle(row, |pair| pair.floor.cpu), middle(row, |pair| pair.server.cpu));
         let ratio = ratio(row, |cost| cost.cpu);
+        let asleep = if row.waits == Waits::Asleep { ", a client that sleeps" } else { "" };
         let _ = writeln!(
             text,
-            "| {} | {} | {floor:.2} | {server:.2} | {ratio:.2} | {reach} |",
+            "| {}{asleep} | {} | {floor:.2} | {server:.2} | {ratio:.2} | {reach} |",
             row.what, row.connections
         );
     };
@@ -89,7 +89,7 @@ fn extras(text: &mut String, results: &Results) {
 fn latencies(text: &mut String, results: &Results) {
     *text +=
         "| p99 latency | connections | floor, us | server, us | ratio | reach |\n|---|---|---|---|---|---|\n";
-    for row in results.seen.iter().filter(|row| row.connections == 256) {
+    for row in results.seen.iter().filter(|row| row.connections == 256 && row.waits == Waits::Awake) {
         let (floor, server) = (middle(row, |pair| pair.floor.p99), middle(row, |pair| pair.server.p99));
         let ratio = ratio(row, |cost| cost.p99);
         let _ = writeln!(
@@ -126,14 +126,15 @@ pub(crate) fn print(table: &str) {
     let _ = writeln!(std::io::stdout(), "{table}");
 }
 
-/// Puts the table between the marks of a document.
+/// Puts a table between its marks in a document: `<!-- measured: NAME -->` and `<!-- /measured -->`.
 ///
 /// # Errors
 /// A document without the marks.
-pub(crate) fn write(file: &Path, table: &str) -> anyhow::Result<()> {
+pub(crate) fn write(file: &Path, name: &str, table: &str) -> anyhow::Result<()> {
     let document = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
-    let (before, rest) = document.split_once(BEGIN).context("the document has no place for the table")?;
+    let begin = format!("<!-- measured: {name} -->\n");
+    let (before, rest) = document.split_once(&begin).context("the document has no place for the table")?;
     let (_, after) = rest.split_once(END).context("the table's place in the document has no end")?;
-    fs::write(file, format!("{before}{BEGIN}{table}{END}{after}"))?;
+    fs::write(file, format!("{before}{begin}{table}{END}{after}"))?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use local_tenant::LocalTenant;
 use tempfile::TempDir;
 
-use crate::Arguments;
+use crate::Options;
 use crate::client::{Client, Work, now};
 use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, median};
 use crate::process::{Process, free_port, pin};
@@ -55,12 +55,12 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn start(arguments: &Arguments, server: PathBuf, peer: PathBuf) -> anyhow::Result<Self> {
+    pub(crate) async fn start(options: &Options, server: PathBuf, peer: PathBuf) -> anyhow::Result<Self> {
         let tenant = LocalTenant::start(tenant_options(AUDIENCE)).await?;
         let tokens = tokens(&tenant, SEEN)?;
-        let duration = Duration::from_secs_f64(arguments.seconds);
         let folder = tempfile::tempdir()?;
-        Ok(Self { rounds: arguments.rounds, duration, server, peer, tenant, tokens, folder })
+        let (rounds, duration) = (options.rounds, options.duration());
+        Ok(Self { rounds, duration, server, peer, tenant, tokens, folder })
     }
 
     /// Measures, and returns the table.
