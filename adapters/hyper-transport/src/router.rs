@@ -109,7 +109,7 @@ impl Shared {
                 whole.watch(delivery);
             }
             AnswerBody::Events(events) => {
-                events.watch(guard.outbox(), record.holder, Arc::clone(&self.limiter))
+                events.watch(guard.outbox(), record.holder, Arc::clone(&self.limiter));
             }
         }
         Ok(())

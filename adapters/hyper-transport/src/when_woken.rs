@@ -82,7 +82,8 @@ mod tests {
         let mut waiting = WhenWoken::new(counted);
         // Ten polls for other reasons.
         for _ in 0..10 {
-            poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut waiting).poll(cx).is_pending()))).await;
+            let is_pending = poll_fn(|cx| Poll::Ready(Pin::new(&mut waiting).poll(cx).is_pending())).await;
+            assert!(is_pending);
         }
         assert_eq!(polls.load(Ordering::Relaxed), 1);
         notify.notify_one();
