@@ -13,6 +13,11 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
 use url::Url;
 
+/// What a head of an answer may take, in bytes, and a line of a request's head. A connection has a buffer of each, which the allocator
+/// keeps afterwards; the library's own are 128 KiB.
+const INPUT_BUFFER: usize = 64 * 1024;
+const OUTPUT_BUFFER: usize = 32 * 1024;
+
 /// What requests say of who sends them.
 pub const USER_AGENT: &str = concat!("fastmcp-auth0/", env!("CARGO_PKG_VERSION"));
 
@@ -38,6 +43,8 @@ pub fn for_any() -> ConfigBuilder<AgentScope> {
         // Whoever asks judges statuses, redirects among them.
         .max_redirects_will_error(false)
         .http_status_as_error(false)
+        .input_buffer_size(INPUT_BUFFER)
+        .output_buffer_size(OUTPUT_BUFFER)
         .user_agent(USER_AGENT)
 }
 

@@ -98,7 +98,13 @@ pub(super) fn misspelled_variable(keys: Keys, name: &str, named: &[(&str, &str)]
         words.join("_").to_uppercase()
     };
     let plain_name = plain(name);
-    let distances = known.map(|known| (strsim::osa_distance(&plain_name, &plain(&known)), known));
+    let length = plain_name.chars().count();
+    let distances = known.filter_map(|known| {
+        let plain_known = plain(&known);
+        // There are as many edits at least, and this costs less, for each variable of the environment and each key.
+        let is_near = plain_known.chars().count().abs_diff(length) <= MAX_EDITS;
+        is_near.then(|| (strsim::osa_distance(&plain_name, &plain_known), known))
+    });
     distances.filter(|(edits, _)| *edits <= MAX_EDITS).min().map(|(_, known)| known)
 }
 
