@@ -1,0 +1,71 @@
+//! How cost grows: with whatever there can be more of, what it costs at several sizes, and the law that the figures follow.
+
+mod connections;
+mod law;
+mod lists;
+mod questions;
+mod replicas;
+mod report;
+mod setting;
+mod streams;
+mod subscriptions;
+mod tokens;
+mod upstreams;
+
+use crate::growth::law::{Expected, Point};
+pub(crate) use crate::growth::setting::Setting;
+
+/// Connections of a measurement, where it is not about these.
+const CONNECTIONS: usize = 32;
+
+/// What a cost is counted in.
+#[derive(Clone, Copy)]
+enum Unit {
+    Microseconds,
+    Milliseconds,
+    Kibibytes,
+}
+
+/// One way in which work grows.
+struct Way {
+    /// What costs.
+    what: &'static str,
+    /// What there is more of.
+    of: &'static str,
+    unit: Unit,
+    expected: Expected,
+    /// Empty if it could not be measured.
+    points: Vec<Point>,
+}
+
+impl Way {
+    /// A way that is measured by the time of the server on its core.
+    const fn new(what: &'static str, of: &'static str, expected: Expected, points: Vec<Point>) -> Self {
+        Self { what, of, unit: Unit::Microseconds, expected, points }
+    }
+
+    fn counted_in(self, unit: Unit) -> Self {
+        Self { unit, ..self }
+    }
+}
+
+/// Measures all of them, and returns the table.
+pub(crate) fn measure(setting: &Setting) -> anyhow::Result<String> {
+    let mut ways = Vec::new();
+    // The keys are last: those that were added stay.
+    let all: [fn(&Setting) -> anyhow::Result<Vec<Way>>; 9] = [
+        lists::measure,
+        tokens::of_scopes,
+        tokens::of_depth,
+        connections::measure,
+        subscriptions::measure,
+        upstreams::measure,
+        questions::measure,
+        replicas::measure,
+        tokens::of_keys,
+    ];
+    for measure in all {
+        ways.extend(measure(setting)?);
+    }
+    Ok(report::render(setting, &ways))
+}
