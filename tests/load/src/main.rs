@@ -102,6 +102,9 @@ pub(crate) struct GrowthOptions {
     /// A Redis that replicas share; without it, they are left out
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
+    /// Nothing but this: lists, scopes, depth, connections, subscriptions, upstreams, questions, replicas or keys
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
     /// A build of the server with many tools; without it, it is built
     #[arg(long, value_name = "PATH")]
     many: Option<PathBuf>,

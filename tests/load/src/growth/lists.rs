@@ -34,7 +34,7 @@ pub(super) fn measure(setting: &Setting) -> anyhow::Result<Vec<Way>> {
         Ok([cost(setting, &server, |token| list_from(cursor.as_deref(), token))?])
     })?;
     Ok(vec![
-        Way::new("from exec until it listens", "tools and resources", Linear, start)
+        Way::new("from exec to the first answer", "tools and resources", Linear, start)
             .counted_in(Unit::Milliseconds),
         Way::new("a call", "tools", Flat, call),
         Way::new("`tools/list`, all on a page", "tools", Linear, list),

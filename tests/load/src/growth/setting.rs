@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Work};
 use crate::growth::law::Point;
-use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, median};
+use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, median};
 use crate::process::{Process, free_port, pin};
-use crate::requests::{tenant_options, tokens_with};
+use crate::requests::{Era, tenant_options, tokens_with};
 use crate::{GrowthOptions, Options};
 
 /// The scope of everything that is on offer.
@@ -33,6 +33,7 @@ pub(crate) struct Setting {
     pub(super) seconds: f64,
     pub(super) rounds: usize,
     pub(super) redis: Option<String>,
+    pub(super) only: Option<String>,
     pub(super) tenant: LocalTenant,
     /// With the scope of everything that is on offer, and no other.
     pub(super) seen: Vec<String>,
@@ -55,6 +56,7 @@ impl Setting {
             seconds: options.seconds,
             rounds: options.rounds,
             redis: growth.redis,
+            only: growth.only,
             seen: tokens_with(Some(SCOPE), &tenant, SEEN)?,
             tenant,
             most: growth.most,
@@ -94,7 +96,7 @@ impl Setting {
         }))
     }
 
-    /// The server with many tools.
+    /// The server with many tools, once it has the tenant's keys.
     pub(super) fn server(&self, config: &str) -> anyhow::Result<Process> {
         self.configure(config)?;
         let port = free_port()?;
@@ -110,6 +112,7 @@ impl Setting {
         let log = self.folder.path().join(format!("{port}.log"));
         let server = Process::start(&self.many, &arguments, &environment, port, &[SERVER_CORE], &log)?;
         pin(None, &[CLIENT_CORE]);
+        Era::Modern.check(&ask(server.address, &Era::Modern.request(&self.seen[0]))?)?;
         Ok(server)
     }
 

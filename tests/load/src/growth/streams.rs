@@ -74,7 +74,8 @@ impl Streams {
                 return Ok(Came { first: first.unwrap_or(last), last });
             }
             if since.elapsed() > PATIENCE {
-                bail!("{text:?} never came on {left} connections");
+                let silent = waits.iter().position(|waits| *waits).map(|index| self.take(index));
+                bail!("{text:?} never came on {left} connections, but {:?}", silent.unwrap_or_default());
             }
             self.poll.poll(&mut events, Some(Duration::ZERO))?;
             ready.extend(events.iter().map(|event| event.token().0));
