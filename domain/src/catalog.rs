@@ -1,6 +1,8 @@
 //! The tools, resources, prompts and methods of a server, in the order in which they were registered.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::method::{Method, MethodSpec, MethodSpecError};
@@ -51,14 +53,17 @@ pub(crate) struct CatalogEntry {
 #[derive(Default)]
 pub struct ResourceCatalog {
     entries: Vec<(ResourceSpec, Arc<dyn Resource>)>,
-    /// Every URI and template.
-    addresses: HashSet<String>,
+    /// By URI and by template.
+    by_address: HashMap<String, usize>,
+    /// Those with a template.
+    templates: Vec<usize>,
 }
 
 /// Prompts in a stable order, found by name.
 #[derive(Default)]
 pub struct PromptCatalog {
     entries: Vec<(PromptSpec, Arc<dyn Prompt>)>,
+    by_name: HashMap<String, usize>,
 }
 
 /// Methods of the server's own, found by name.
@@ -138,6 +143,11 @@ impl ToolCatalog {
         self.entries.iter().map(|entry| &entry.spec)
     }
 
+    /// Returns the specs from this tool on, in order, the others unseen: none if there is no such tool, all without a name.
+    pub(crate) fn specs_from(&self, name: Option<&str>) -> impl Iterator<Item = &ToolSpec> + use<'_> {
+        beginning(&self.entries, &self.by_name, name).iter().map(|entry| &entry.spec)
+    }
+
     /// Returns the spec of one tool.
     #[must_use]
     pub fn spec(&self, name: &str) -> Option<&ToolSpec> {
@@ -168,10 +178,14 @@ impl ResourceCatalog {
     /// [`CatalogError`]; the catalog is as it was.
     pub fn add(&mut self, resource: Arc<dyn Resource>) -> Result<(), CatalogError> {
         let spec = resource.spec()?;
-        if self.addresses.contains(spec.address.as_str()) {
-            return Err(CatalogError::DuplicateResource(spec.address.as_str().to_owned()));
+        let (index, address) = (self.entries.len(), spec.address.as_str());
+        if self.by_address.contains_key(address) {
+            return Err(CatalogError::DuplicateResource(address.to_owned()));
         }
-        self.addresses.insert(spec.address.as_str().to_owned());
+        self.by_address.insert(address.to_owned(), index);
+        if let Address::Template(_) = spec.address {
+            self.templates.push(index);
+        }
         self.entries.push((spec, resource));
         Ok(())
     }
@@ -179,6 +193,11 @@ impl ResourceCatalog {
     /// Returns the spec of every resource, in order.
     pub fn specs(&self) -> impl Iterator<Item = &ResourceSpec> {
         self.entries.iter().map(|(spec, _)| spec)
+    }
+
+    /// Returns the specs from the one with this URI or template on, as [`ToolCatalog::specs_from`] does.
+    pub(crate) fn specs_from(&self, address: Option<&str>) -> impl Iterator<Item = &ResourceSpec> + use<'_> {
+        beginning(&self.entries, &self.by_address, address).iter().map(|(spec, _)| spec)
     }
 
     /// Returns the URI or the template of what is at this URI.
@@ -189,21 +208,22 @@ impl ResourceCatalog {
 
     /// Returns the resource at exactly this URI, or else that of the first template that it fits.
     pub(crate) fn at(&self, uri: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
-        let is_exact = |spec: &ResourceSpec| matches!(&spec.address, Address::Uri(own) if own == uri);
-        let fits = |spec: &ResourceSpec| match &spec.address {
+        let is_exact = |(spec, _): &&(ResourceSpec, _)| matches!(&spec.address, Address::Uri(_));
+        let fits = |(spec, _): &&(ResourceSpec, _)| match &spec.address {
             Address::Template(template) => template.variables(uri).is_some(),
             Address::Uri(_) => false,
         };
-        let exact = self.entries.iter().find(|(spec, _)| is_exact(spec));
-        exact.or_else(|| self.entries.iter().find(|(spec, _)| fits(spec)))
+        let templates = || self.templates.iter().map(|&index| &self.entries[index]);
+        self.with_address(uri).filter(is_exact).or_else(|| templates().find(fits))
     }
 
     /// Returns the resource with exactly this template.
     pub(crate) fn with_template(&self, template: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
-        self.entries.iter().find(|(spec, _)| match &spec.address {
-            Address::Template(own) => own.as_str() == template,
-            Address::Uri(_) => false,
-        })
+        self.with_address(template).filter(|(spec, _)| matches!(&spec.address, Address::Template(_)))
+    }
+
+    fn with_address(&self, address: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
+        self.by_address.get(address).map(|&index| &self.entries[index])
     }
 }
 
@@ -226,9 +246,10 @@ impl PromptCatalog {
     /// [`CatalogError`]; the catalog is as it was.
     pub fn add(&mut self, prompt: Arc<dyn Prompt>) -> Result<(), CatalogError> {
         let spec = prompt.spec()?;
-        if self.named(&spec.name).is_some() {
+        if self.by_name.contains_key(&spec.name) {
             return Err(CatalogError::DuplicatePrompt(spec.name));
         }
+        self.by_name.insert(spec.name.clone(), self.entries.len());
         self.entries.push((spec, prompt));
         Ok(())
     }
@@ -238,8 +259,13 @@ impl PromptCatalog {
         self.entries.iter().map(|(spec, _)| spec)
     }
 
+    /// Returns the specs from this prompt on, as [`ToolCatalog::specs_from`] does.
+    pub(crate) fn specs_from(&self, name: Option<&str>) -> impl Iterator<Item = &PromptSpec> + use<'_> {
+        beginning(&self.entries, &self.by_name, name).iter().map(|(spec, _)| spec)
+    }
+
     pub(crate) fn named(&self, name: &str) -> Option<&(PromptSpec, Arc<dyn Prompt>)> {
-        self.entries.iter().find(|(spec, _)| spec.name == name)
+        self.by_name.get(name).map(|&index| &self.entries[index])
     }
 }
 
@@ -270,6 +296,17 @@ impl MethodCatalog {
     }
 }
 
+/// Returns the entries from the named one on: none if there is no such entry, all without a name.
+fn beginning<'a, K, E>(entries: &'a [E], indices: &HashMap<K, usize>, name: Option<&str>) -> &'a [E]
+where
+    K: Borrow<str> + Eq + Hash,
+{
+    match name {
+        None => entries,
+        Some(name) => indices.get(name).and_then(|&index| entries.get(index..)).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +322,16 @@ mod tests {
         assert_eq!(names(&catalog), ["whoami", "greet"]);
         let twice = ToolCatalog::new([Arc::new(Greet) as Arc<dyn DynTool>, Arc::new(Greet)]);
         assert_eq!(twice.err(), Some(CatalogError::Duplicate(ToolName::parse("greet").unwrap())));
+    }
+
+    #[test]
+    fn a_part_begins_with_what_is_named_and_an_unknown_name_has_none() {
+        let tools: [Arc<dyn DynTool>; 3] = [Arc::new(Greet), Arc::new(Whoami), Arc::new(GetDatetime)];
+        let catalog = ToolCatalog::new(tools).unwrap();
+        let from = |name| catalog.specs_from(name).map(|spec| spec.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(from(None), ["greet", "whoami", "get_datetime"]);
+        assert_eq!(from(Some("whoami")), ["whoami", "get_datetime"]);
+        assert_eq!(from(Some("whoam")), [""; 0]);
     }
 
     #[test]

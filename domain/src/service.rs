@@ -199,14 +199,23 @@ impl Service {
         Ok(if self.downstream.is_some() { principal.with_token(token) } else { principal })
     }
 
-    /// Returns the tools that a principal may call, in the catalog's order.
-    pub fn tools_for(&self, principal: &Principal) -> impl Iterator<Item = &ToolSpec> {
-        self.catalog.tools.specs().filter(|spec| self.scopes.permits(principal, &spec.name))
+    /// Returns the tools that a principal may call, in the catalog's order: all, or from the named one on, which need not be
+    /// among them. None if there is no such tool.
+    pub fn tools_for<'a>(
+        &'a self,
+        principal: &'a Principal,
+        from: Option<&str>,
+    ) -> impl Iterator<Item = &'a ToolSpec> + use<'a> {
+        self.catalog.tools.specs_from(from).filter(|spec| self.scopes.permits(principal, &spec.name))
     }
 
-    /// Returns the resources that a principal may read, in the catalog's order.
-    pub fn resources_for(&self, principal: &Principal) -> impl Iterator<Item = &ResourceSpec> {
-        self.catalog.resources.specs().filter(|spec| principal.holds_all(&spec.scopes))
+    /// Returns the resources that a principal may read, from a URI or template on, as [`Service::tools_for`] does.
+    pub fn resources_for<'a>(
+        &'a self,
+        principal: &'a Principal,
+        from: Option<&str>,
+    ) -> impl Iterator<Item = &'a ResourceSpec> + use<'a> {
+        self.catalog.resources.specs_from(from).filter(|spec| principal.holds_all(&spec.scopes))
     }
 
     /// Returns whether there is a resource at this URI that a principal may read.
@@ -221,9 +230,13 @@ impl Service {
         self.catalog.resources.at(uri).and_then(|(_, resource)| resource.watch(uri))
     }
 
-    /// Returns the prompts that a principal may get, in the catalog's order.
-    pub fn prompts_for(&self, principal: &Principal) -> impl Iterator<Item = &PromptSpec> {
-        self.catalog.prompts.specs().filter(|spec| principal.holds_all(&spec.scopes))
+    /// Returns the prompts that a principal may get, as [`Service::tools_for`] does.
+    pub fn prompts_for<'a>(
+        &'a self,
+        principal: &'a Principal,
+        from: Option<&str>,
+    ) -> impl Iterator<Item = &'a PromptSpec> + use<'a> {
+        self.catalog.prompts.specs_from(from).filter(|spec| principal.holds_all(&spec.scopes))
     }
 
     /// Checks that requests can be authenticated now.

@@ -127,7 +127,9 @@ fn bench() -> Result {
     let mut command = command(built("load")?, few);
     run(command.arg("--server").arg(server()?).arg("--floor").arg(built("floor")?))?;
     let mut command = self::command(built("load")?, "upstream --seconds 0.5 --rounds 1");
-    run(command.arg("--server").arg(server()?).arg("--peer").arg(built("peer")?))
+    run(command.arg("--server").arg(server()?).arg("--peer").arg(built("peer")?))?;
+    let mut command = self::command(built("load")?, "growth --seconds 0.1 --rounds 1 --most 16");
+    run(command.arg("--many").arg(built("many")?).arg("--peer").arg(built("peer")?))
 }
 
 fn soak() -> Result {

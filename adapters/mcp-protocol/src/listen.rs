@@ -295,10 +295,9 @@ impl Listening {
         let service = present.service();
         let principal = service.tokens.readmit(&self.principal, service.clock.now().seconds())?;
         for (list, method) in self.filter.lists() {
-            let before = self.snapshot.listing.visible(list, self.snapshot.service(), &self.principal);
-            let now = present.listing.visible(list, service, &principal);
-            let texts = |(_, item): &(&str, &RawValue)| item.get().to_owned();
-            let differs = !before.iter().map(texts).eq(now.iter().map(texts));
+            let before = self.snapshot.listing.visible(list, self.snapshot.service(), &self.principal, None);
+            let now = present.listing.visible(list, service, &principal, None);
+            let differs = !before.map(|(_, item)| item.get()).eq(now.map(|(_, item)| item.get()));
             if differs && !self.pending.contains(&method) {
                 self.pending.push(method);
             }

@@ -104,6 +104,9 @@ impl List {
 /// A page, and the cursor of the next one.
 pub(crate) type Page<'a> = (Vec<&'a RawValue>, Option<String>);
 
+/// Something of a list: its name, URI or template, and its JSON.
+type Item<'a> = (&'a str, &'a RawValue);
+
 /// The JSON of everything in the catalog, by name, URI or template.
 pub(crate) struct Listing {
     tools: HashMap<ToolName, Box<RawValue>>,
@@ -210,69 +213,77 @@ impl Listing {
         &'a self,
         list: List,
         service: &'a Service,
-        principal: &Principal,
+        principal: &'a Principal,
         cursor: Option<&Json<'_>>,
         size: usize,
     ) -> Result<Page<'a>, Refusal> {
-        page(&self.visible(list, service, principal), cursor, size)
+        page(|from| self.visible(list, service, principal, from), cursor, size)
     }
 
-    /// Returns what a principal may see of a list, by name, in the catalog's order.
+    /// Returns what a principal may see of a list, by name, in the catalog's order: all, or from an item on that is named, which
+    /// need not be among it.
     pub(crate) fn visible<'a>(
         &'a self,
         list: List,
         service: &'a Service,
-        principal: &Principal,
-    ) -> Vec<(&'a str, &'a RawValue)> {
-        let is_template = |spec: &&ResourceSpec| matches!(spec.address, Address::Template(_));
+        principal: &'a Principal,
+        from: Option<&str>,
+    ) -> Box<dyn Iterator<Item = Item<'a>> + 'a> {
         match list {
-            List::Tools => service
-                .tools_for(principal)
-                .filter_map(|spec| self.tools.get_key_value(&spec.name))
-                .map(|(name, raw)| (name.as_str(), raw.as_ref()))
-                .collect(),
-            List::Resources => {
-                self.resources_of(service.resources_for(principal).filter(|spec| !is_template(spec)))
-            }
-            List::Templates => self.resources_of(service.resources_for(principal).filter(is_template)),
-            List::Prompts => service
-                .prompts_for(principal)
-                .filter_map(|spec| self.prompts.get_key_value(&spec.name))
-                .map(|(name, raw)| (name.as_str(), raw.as_ref()))
-                .collect(),
+            List::Tools => Box::new(
+                service
+                    .tools_for(principal, from)
+                    .filter_map(|spec| self.tools.get_key_value(&spec.name))
+                    .map(|(name, raw)| (name.as_str(), raw.as_ref())),
+            ),
+            List::Resources => Box::new(self.resources(service, principal, from, false)),
+            List::Templates => Box::new(self.resources(service, principal, from, true)),
+            List::Prompts => Box::new(
+                service
+                    .prompts_for(principal, from)
+                    .filter_map(|spec| self.prompts.get_key_value(&spec.name))
+                    .map(|(name, raw)| (name.as_str(), raw.as_ref())),
+            ),
         }
     }
 
-    fn resources_of<'a>(
+    fn resources<'a>(
         &'a self,
-        specs: impl Iterator<Item = &'a ResourceSpec>,
-    ) -> Vec<(&'a str, &'a RawValue)> {
-        let rendered = |spec: &ResourceSpec| self.resources.get_key_value(spec.address.as_str());
-        specs.filter_map(rendered).map(|(address, raw)| (address.as_str(), raw.as_ref())).collect()
+        service: &'a Service,
+        principal: &'a Principal,
+        from: Option<&str>,
+        templates: bool,
+    ) -> impl Iterator<Item = Item<'a>> + use<'a> {
+        service
+            .resources_for(principal, from)
+            .filter(move |spec| matches!(spec.address, Address::Template(_)) == templates)
+            .filter_map(|spec| self.resources.get_key_value(spec.address.as_str()))
+            .map(|(address, raw)| (address.as_str(), raw.as_ref()))
     }
 }
 
-/// Returns a page. A cursor names the last item of the page before, so that a list that changes meanwhile loses nothing but
-/// what is gone.
-fn page<'a>(
-    items: &[(&str, &'a RawValue)],
+/// Returns a page of the items that `from` returns. A cursor names the last item of the page before, so that a list that changes
+/// meanwhile loses nothing but what is gone, and the items before it need not be looked at.
+fn page<'a, I: Iterator<Item = Item<'a>>>(
+    from: impl FnOnce(Option<&str>) -> I,
     cursor: Option<&Json<'_>>,
     size: usize,
 ) -> Result<Page<'a>, Refusal> {
-    let start = match cursor {
-        None | Some(Json::Null) => 0,
+    let mut items = match cursor {
+        None | Some(Json::Null) => from(None),
         Some(cursor) => {
             let unknown = || bad_params("unknown cursor");
             let cursor = cursor.text().ok_or_else(unknown)?;
             let last = URL_SAFE_NO_PAD.decode(cursor.as_bytes()).map_err(|_| unknown())?;
-            items.iter().position(|(name, _)| name.as_bytes() == last).ok_or_else(unknown)? + 1
+            let last = str::from_utf8(&last).map_err(|_| unknown())?;
+            let mut items = from(Some(last));
+            items.next().filter(|(name, _)| *name == last).ok_or_else(unknown)?;
+            items
         }
     };
-    let rest = items.get(start..).unwrap_or_default();
-    let shown = rest.get(..size.min(rest.len())).unwrap_or_default();
-    let next =
-        shown.last().filter(|_| rest.len() > shown.len()).map(|(name, _)| URL_SAFE_NO_PAD.encode(name));
-    Ok((shown.iter().map(|(_, raw)| *raw).collect(), next))
+    let shown: Vec<Item<'_>> = items.by_ref().take(size).collect();
+    let next = shown.last().filter(|_| items.next().is_some()).map(|(name, _)| URL_SAFE_NO_PAD.encode(name));
+    Ok((shown.into_iter().map(|(_, raw)| raw).collect(), next))
 }
 
 /// Returns another server's definition under the name or the address that clients use here.
@@ -329,18 +340,23 @@ fn prompt(spec: &PromptSpec) -> PromptWire<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
     fn pages_follow_each_other_without_a_gap() {
         let raw: Vec<Box<RawValue>> = (0..5).map(|n| to_raw_value(&n).unwrap()).collect();
         let names = ["a", "b", "c", "d", "e"];
-        let items: Vec<(&str, &RawValue)> =
-            names.iter().copied().zip(raw.iter().map(AsRef::as_ref)).collect();
+        let items: Vec<Item<'_>> = names.iter().copied().zip(raw.iter().map(AsRef::as_ref)).collect();
+        let from = |from: Option<&str>| {
+            let index = from.map_or(Some(0), |from| names.iter().position(|name| *name == from));
+            items[index.unwrap_or(items.len())..].iter().copied()
+        };
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
             let given = cursor.map(|cursor: String| Json::Text(cursor.into()));
-            let Ok((shown, next)) = page(&items, given.as_ref(), 2) else { panic!("refused") };
+            let Ok((shown, next)) = page(from, given.as_ref(), 2) else { panic!("refused") };
             seen.extend(shown.iter().map(|raw| raw.get().to_owned()));
             cursor = next;
             if cursor.is_none() {
@@ -349,8 +365,26 @@ mod tests {
         }
         assert_eq!(seen, ["0", "1", "2", "3", "4"]);
         for bad in [Json::Text("x".into()), Json::Other, Json::Text("".into()), Json::Text("Zg".into())] {
-            assert!(page(&items, Some(&bad), 2).is_err(), "{bad:?}");
+            assert!(page(from, Some(&bad), 2).is_err(), "{bad:?}");
         }
-        assert!(page(&items, Some(&Json::Null), 2).is_ok_and(|(shown, _)| shown.len() == 2));
+        assert!(page(from, Some(&Json::Null), 2).is_ok_and(|(shown, _)| shown.len() == 2));
+    }
+
+    #[test]
+    fn a_page_looks_at_no_more_than_its_own_items_and_one_on_either_side() {
+        let raw = to_raw_value(&0).unwrap();
+        let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+        let looked_at = Cell::new(0);
+        let from = |from: Option<&str>| {
+            let start = from.map_or(0, |from| from.parse().unwrap());
+            let items = names[start..].iter().map(|name| (name.as_str(), raw.as_ref()));
+            items.inspect(|_| looked_at.set(looked_at.get() + 1))
+        };
+        for start in ["0", "500", "980"] {
+            looked_at.set(0);
+            let cursor = Json::Text(URL_SAFE_NO_PAD.encode(start).into());
+            assert!(page(from, Some(&cursor), 10).is_ok_and(|(shown, _)| shown.len() == 10));
+            assert_eq!(looked_at.get(), 12, "{start}");
+        }
     }
 }

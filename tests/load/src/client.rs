@@ -2,6 +2,7 @@
 //!
 //! It is made to cost little, with requests that are bytes made beforehand. It is always awake, or sleeps until something comes.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -56,22 +57,39 @@ pub(crate) struct Client {
     poll: Poll,
     waits: Waits,
     connections: Vec<Connection>,
+    /// Connections without a request under way, the one first that has been for the longest time.
+    free: VecDeque<usize>,
+    at_once: usize,
     next_request: usize,
 }
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr, connections: usize) -> anyhow::Result<Self> {
+        Self::connect_to_all(&[address], connections)
+    }
+
+    /// So many connections in all, to the servers in turn.
+    pub(crate) fn connect_to_all(addresses: &[SocketAddr], connections: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
-        let open = |index| {
-            let stream = std::net::TcpStream::connect(address).context("the server does not listen")?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
+        let open = |(index, address)| {
+            let mut stream = connected(address, &[])?;
             poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
             Ok(Connection { stream, received: Vec::new(), since: None })
         };
-        let connections = (0..connections).map(open).collect::<anyhow::Result<_>>()?;
-        Ok(Self { poll, waits: Waits::Awake, connections, next_request: 0 })
+        let addresses = addresses.iter().copied().cycle().take(connections).enumerate();
+        Ok(Self {
+            connections: addresses.map(open).collect::<anyhow::Result<_>>()?,
+            poll,
+            waits: Waits::Awake,
+            free: (0..connections).collect(),
+            at_once: connections,
+            next_request: 0,
+        })
+    }
+
+    /// With no more requests under way than these, on all connections in turn.
+    pub(crate) fn at_once(self, at_once: usize) -> Self {
+        Self { at_once, ..self }
     }
 
     pub(crate) fn waiting(self, waits: Waits) -> Self {
@@ -107,13 +125,12 @@ impl Client {
         }
     }
 
-    /// Each connection sends as soon as it has its answer.
+    /// Each connection sends as soon as it has its answer, unless others have waited for longer.
     fn send(&mut self, work: &Work<'_>, most: u64) -> anyhow::Result<u64> {
         let (now, mut sent) = (now(), 0);
-        for connection in self.connections.iter_mut().filter(|connection| connection.since.is_none()) {
-            if sent == most {
-                break;
-            }
+        while sent < most && self.connections.len() - self.free.len() < self.at_once {
+            let Some(index) = self.free.pop_front() else { break };
+            let connection = &mut self.connections[index];
             let request = &work.requests[self.next_request % work.requests.len()];
             self.next_request += 1;
             // A request fits a socket's buffer, so it is sent as a whole.
@@ -126,23 +143,38 @@ impl Client {
 
     fn receive(&mut self, index: usize, expected: &[u8]) -> anyhow::Result<Option<Duration>> {
         let connection = &mut self.connections[index];
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            match connection.stream.read(&mut buffer) {
-                Ok(0) => bail!("the server closed a connection"),
-                Ok(length) => connection.received.extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        read_all(&mut connection.stream, &mut connection.received)?;
         let Some(since) = connection.since.filter(|_| is_complete(&connection.received)) else {
             return Ok(None);
         };
         check(&connection.received, expected)?;
         connection.received.clear();
         connection.since = None;
+        self.free.push_back(index);
         Ok(Some(since.elapsed()))
+    }
+}
+
+/// A connection that has sent something first.
+pub(crate) fn connected(address: SocketAddr, first: &[u8]) -> anyhow::Result<TcpStream> {
+    let mut stream = std::net::TcpStream::connect(address).context("the server does not listen")?;
+    stream.set_nodelay(true)?;
+    stream.write_all(first)?;
+    stream.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(stream))
+}
+
+/// Reads what there is.
+pub(crate) fn read_all(stream: &mut TcpStream, received: &mut Vec<u8>) -> anyhow::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => bail!("the server closed a connection: {}", String::from_utf8_lossy(received)),
+            Ok(length) => received.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

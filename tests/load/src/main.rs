@@ -6,6 +6,7 @@
 #![expect(clippy::cast_precision_loss, reason = "microseconds and kibibytes are far below 2^52")]
 
 mod client;
+mod growth;
 mod measure;
 mod process;
 mod quotas;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use crate::growth::Setting;
 use crate::measure::Bench;
 
 /// Measures this server.
@@ -58,6 +60,8 @@ enum What {
     Upstream(UpstreamOptions),
     /// Quotas, in the process and in Redis
     Quotas(QuotasOptions),
+    /// How cost grows with whatever there can be more of
+    Growth(GrowthOptions),
 }
 
 #[derive(Args)]
@@ -90,6 +94,25 @@ struct QuotasOptions {
     redis: String,
 }
 
+#[derive(Args)]
+pub(crate) struct GrowthOptions {
+    /// The most of anything
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) most: usize,
+    /// A Redis that replicas share; without it, they are left out
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+    /// Nothing but this: lists, scopes, depth, connections, subscriptions, upstreams, questions, replicas or keys
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
+    /// A build of the server with many tools; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    many: Option<PathBuf>,
+    /// A build of the upstream; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    peer: Option<PathBuf>,
+}
+
 impl Options {
     pub(crate) fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
@@ -102,20 +125,27 @@ impl Options {
 
 fn main() -> anyhow::Result<()> {
     let Cli { options, what } = Cli::parse();
-    let server = options.server()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (mark, table) = match what {
         What::Cost(cost) => {
+            let server = options.server()?;
             let floor = given_or_built(cost.floor.as_deref(), "load", "floor")?;
             let results = runtime.block_on(Bench::start(&options, cost, server, floor))?.run()?;
             ("cost", report::render(&results))
         }
         What::Upstream(upstream) => {
+            let server = options.server()?;
             let peer = given_or_built(upstream.peer.as_deref(), "load", "peer")?;
             ("upstream", runtime.block_on(upstream::Bench::start(&options, server, peer))?.run()?)
         }
         What::Quotas(quotas) => {
+            let server = options.server()?;
             ("quotas", runtime.block_on(quotas::Bench::start(&options, server, &quotas.redis))?.run()?)
+        }
+        What::Growth(growth) => {
+            let many = given_or_built(growth.many.as_deref(), "load", "many")?;
+            let peer = given_or_built(growth.peer.as_deref(), "load", "peer")?;
+            ("growth", growth::measure(&runtime.block_on(Setting::start(&options, growth, many, peer))?)?)
         }
     };
     report::print(&table);

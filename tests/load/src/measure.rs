@@ -371,6 +371,11 @@ fn cost(outcome: &Outcome, cpu: Duration) -> Cost {
 pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(request)?;
+    answer(&mut stream)
+}
+
+/// The body of the next answer on a connection.
+pub(crate) fn answer(stream: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {

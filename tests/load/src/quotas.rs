@@ -17,8 +17,8 @@ use crate::requests::{Era, tenant_options, tokens};
 const REACH: f64 = 300.0;
 const CONNECTIONS: [usize; 2] = [1, 32];
 /// Rates that no benchmark uses up.
-const QUOTA: &str = "[quota]\nsubject = \"1000000/second\"\nclient = \"1000000/second\"\n";
-const KEYS: &str = "[mcp]\nstate_keys = [\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]\n";
+pub(crate) const QUOTA: &str = "[quota]\nsubject = \"1000000/second\"\nclient = \"1000000/second\"\n";
+pub(crate) const KEYS: &str = "[mcp]\nstate_keys = [\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]\n";
 
 /// Half and 99 of 100 answers came within, in microseconds.
 struct Latency {

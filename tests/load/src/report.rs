@@ -30,14 +30,19 @@ pub(crate) fn render(results: &Results) -> String {
     text
 }
 
-fn machine(results: &Results) -> String {
+/// The processor's name.
+pub(crate) fn processor() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    name.unwrap_or("unknown processor").to_owned()
+}
+
+fn machine(results: &Results) -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let pinned = if results.pinned { "server and client pinned to a core each" } else { "nothing pinned" };
     format!(
         "{}, {} cores in all, {pinned}; {} rounds of {} s; RS256-2048; medians, ratios within a round.\n\n",
-        name.unwrap_or("unknown processor"),
+        processor(),
         cores.max(2),
         results.cores.len(),
         results.seconds

@@ -1,0 +1,203 @@
+//! What every measurement of growth needs: the tenant, servers with a configuration, sizes, and medians of rounds.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use local_tenant::{ApiScope, LocalTenant};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tempfile::TempDir;
+
+use crate::client::{Client, Work};
+use crate::growth::law::Point;
+use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, median};
+use crate::process::{Process, free_port, pin};
+use crate::requests::{Era, tenant_options, tokens_with};
+use crate::{GrowthOptions, Options};
+
+/// The scope of everything that is on offer.
+pub(super) const SCOPE: &str = "tool:greet";
+/// How many scopes the tenant has besides, of either kind.
+pub(super) const SCOPES: usize = 500;
+pub(super) const LEVELS: usize = 100;
+/// What a file descriptor is needed for beside the connections that are counted.
+const OTHER_FILES: usize = 500;
+/// Sizes further apart than this have others between them.
+const FAR_APART: usize = 30;
+/// Limits that no measurement reaches.
+const LIMITS: &str = "[limits]\nconnections = 100000\nrequests = 100000\nstreams = 100000\nquestions = 100000\n\
+                      memory_bytes = 4294967296\nsubject_percent = 100\nclient_percent = 100\nkeep_alive_seconds = 3600\n\n";
+
+/// What a run needs.
+pub(crate) struct Setting {
+    pub(super) seconds: f64,
+    pub(super) rounds: usize,
+    pub(super) redis: Option<String>,
+    pub(super) only: Option<String>,
+    pub(super) tenant: LocalTenant,
+    /// With the scope of everything that is on offer, and no other.
+    pub(super) seen: Vec<String>,
+    most: usize,
+    many: PathBuf,
+    peer: PathBuf,
+    folder: TempDir,
+}
+
+impl Setting {
+    pub(crate) async fn start(
+        options: &Options,
+        growth: GrowthOptions,
+        many: PathBuf,
+        peer: PathBuf,
+    ) -> anyhow::Result<Self> {
+        allow_files(growth.most)?;
+        let tenant = LocalTenant::start(tenant()).await?;
+        Ok(Self {
+            seconds: options.seconds,
+            rounds: options.rounds,
+            redis: growth.redis,
+            only: growth.only,
+            seen: tokens_with(Some(SCOPE), &tenant, SEEN)?,
+            tenant,
+            most: growth.most,
+            many,
+            peer,
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    pub(super) fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// Sizes from the first to the last, or to as many as are asked for, each so many times the one before.
+    pub(super) fn sizes(&self, all: RangeInclusive<usize>) -> Vec<usize> {
+        let first = *all.start();
+        let last = (*all.end()).min(self.most.max(2 * first));
+        let steps: u32 = if last / first < FAR_APART { 1 } else { 3 };
+        let factor = (last as f64 / first as f64).powf(f64::from(steps).recip());
+        (0..=steps).map(|step| rounded(first as f64 * factor.powf(f64::from(step)))).collect()
+    }
+
+    /// The medians of every round's figures, of each size by itself.
+    pub(super) fn medians<const FIGURES: usize>(
+        &self,
+        sizes: &[usize],
+        round: impl Fn(usize) -> anyhow::Result<[f64; FIGURES]>,
+    ) -> anyhow::Result<[Vec<Point>; FIGURES]> {
+        let all = |size: &usize| {
+            Ok((*size, (0..self.rounds).map(|_| round(*size)).collect::<anyhow::Result<_>>()?))
+        };
+        let rounds: Vec<(usize, Vec<[f64; FIGURES]>)> =
+            sizes.iter().map(all).collect::<anyhow::Result<_>>()?;
+        Ok(std::array::from_fn(|figure| {
+            let cost = |rounds: &[[f64; FIGURES]]| median(rounds.iter().map(|figures| figures[figure]));
+            rounds.iter().map(|(size, rounds)| Point { size: *size as f64, cost: cost(rounds) }).collect()
+        }))
+    }
+
+    /// The server with many tools, once it has the tenant's keys.
+    pub(super) fn server(&self, config: &str) -> anyhow::Result<Process> {
+        self.configure(config)?;
+        let port = free_port()?;
+        let port_text = port.to_string();
+        let environment = [
+            ("PORT", port_text.as_str()),
+            ("AUTH0_ISSUER", self.tenant.issuer()),
+            ("AUTH0_AUDIENCE", AUDIENCE),
+            ("FASTMCP__LOG__LEVEL", "warn"),
+        ];
+        let config = self.config();
+        let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
+        let log = self.folder.path().join(format!("{port}.log"));
+        let server = Process::start(&self.many, &arguments, &environment, port, &[SERVER_CORE], &log)?;
+        pin(None, &[CLIENT_CORE]);
+        Era::Modern.check(&ask(server.address, &Era::Modern.request(&self.seen[0]))?)?;
+        Ok(server)
+    }
+
+    /// Writes the configuration that a server reads when it starts, and again when it is told to.
+    pub(super) fn configure(&self, config: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.config(), format!("{LIMITS}{config}"))?)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("many.toml")
+    }
+
+    /// Does something by this process on the server's core as well, while no server is measured.
+    pub(super) fn on_all_cores<T>(work: impl FnOnce() -> T) -> T {
+        pin(None, &[SERVER_CORE, CLIENT_CORE]);
+        let done = work();
+        pin(None, &[CLIENT_CORE]);
+        done
+    }
+
+    /// A small upstream.
+    pub(super) fn upstream(&self) -> anyhow::Result<Process> {
+        let port = free_port()?;
+        let port_text = port.to_string();
+        let arguments = ["serve".as_ref(), port_text.as_ref()];
+        let log = self.folder.path().join("peer.log");
+        let peer = Process::start(&self.peer, &arguments, &[], port, &[SERVER_CORE], &log)?;
+        pin(None, &[CLIENT_CORE]);
+        Ok(peer)
+    }
+
+    /// The time on a core for a request, of all these servers together, in microseconds; after warming up.
+    pub(super) fn cpu(
+        &self,
+        servers: &[Process],
+        client: &mut Client,
+        work: &Work<'_>,
+    ) -> anyhow::Result<f64> {
+        client.run(work, u64::MAX, WARM_UP.min(self.duration()))?;
+        let before = cpu_of(servers)?;
+        let outcome = client.run(work, u64::MAX, self.duration())?;
+        Ok((cpu_of(servers)? - before) / outcome.answers as f64)
+    }
+}
+
+/// The time on a core so far, in microseconds.
+pub(super) fn cpu_of(servers: &[Process]) -> anyhow::Result<f64> {
+    servers.iter().map(|server| Ok(server.cpu()?.as_secs_f64() * 1e6)).sum()
+}
+
+/// A tenant whose tokens can have many scopes, the one that is needed last.
+fn tenant() -> local_tenant::Options {
+    let mut options = tenant_options(AUDIENCE);
+    let others = (1..=SCOPES).map(other_scope).chain((1..=LEVELS).map(level));
+    let scope = |name| ApiScope { name, description: "One of many".to_owned() };
+    options.api.scopes = others.chain([SCOPE.to_owned()]).map(scope).collect();
+    for role in &mut options.roles {
+        role.permissions = options.api.scopes.iter().map(|scope| scope.name.clone()).collect();
+    }
+    options
+}
+
+/// A scope that nothing asks for.
+pub(super) fn other_scope(number: usize) -> String {
+    format!("other:{number}")
+}
+
+/// A scope that stands for the one of the level below.
+pub(super) fn level(number: usize) -> String {
+    format!("level:{number}")
+}
+
+/// Both this process and the server have as many files open as there are connections.
+fn allow_files(connections: usize) -> anyhow::Result<()> {
+    let needed = u64::try_from(connections + OTHER_FILES)?;
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum;
+    anyhow::ensure!(
+        most.is_none_or(|most| most >= needed),
+        "{connections} connections take `ulimit -Hn` of {needed}; or ask for less by --most"
+    );
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes are small and positive")]
+fn rounded(size: f64) -> usize {
+    size.round() as usize
+}

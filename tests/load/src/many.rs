@@ -1,0 +1,110 @@
+//! The server that growth is measured at: as many tools and resources as its section `[many]` says, a tool that asks, and one that
+//! announces a change.
+
+use std::process::ExitCode;
+
+use domain::tools::Greet;
+use fastmcp_auth0::{
+    Announcer, CallToolResult, Change, Context, DynTool, ElicitResult, Outcome, ReadCall, ReadResourceResult,
+    Resource, ResourceBody, ResourceContents, ResourceSpec, ResourceSpecError, Server, Setup, SpecError,
+    Tool, ToolCall, ToolError, ToolResult, ToolSpec, async_trait,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+/// What all of it takes.
+const SCOPE: &str = "tool:greet";
+const DEFAULTS: &str = "[many]\ntools = 0\nresources = 0\n";
+
+/// The section `[many]` of the configuration.
+#[derive(Clone, Deserialize)]
+struct Many {
+    tools: usize,
+    resources: usize,
+}
+
+/// One of many tools.
+struct Numbered(usize);
+
+#[async_trait]
+impl DynTool for Numbered {
+    fn spec(&self) -> Result<ToolSpec, SpecError> {
+        let schema =
+            json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+        let name = format!("tool_{}", self.0);
+        ToolSpec::with_schema(&name, &name, "One of many.", schema)?.requires([SCOPE])
+    }
+
+    async fn run(&self, _: ToolCall<'_>) -> ToolResult {
+        CallToolResult::of(["done"])
+    }
+}
+
+/// One of many resources.
+struct Page(usize);
+
+#[async_trait]
+impl Resource for Page {
+    fn spec(&self) -> Result<ResourceSpec, ResourceSpecError> {
+        let name = format!("page {}", self.0);
+        ResourceSpec::at(&format!("page://{}", self.0), &name, &name, "One of many.").requires([SCOPE])
+    }
+
+    async fn read(&self, call: ReadCall<'_>) -> ReadResourceResult {
+        Ok(Outcome::Complete(vec![ResourceContents {
+            uri: call.uri.to_owned(),
+            mime_type: None,
+            body: ResourceBody::Text("a page".to_owned()),
+        }]))
+    }
+}
+
+/// Asks the user.
+struct Ask;
+
+impl Tool for Ask {
+    const NAME: &'static str = "ask";
+    const DESCRIPTION: &'static str = "Asks for a name.";
+    const SCOPES: &'static [&'static str] = &[SCOPE];
+    type Input = ();
+    type Output = &'static str;
+
+    async fn call(&self, (): (), context: Context<'_>) -> Result<&'static str, ToolError> {
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+        match context.elicit("who", "Who are you?", schema)? {
+            ElicitResult::Accept(_) => Ok("answered"),
+            ElicitResult::Decline | ElicitResult::Cancel => Err(ToolError::new("nobody to greet")),
+        }
+    }
+}
+
+/// Says that the tools changed.
+struct Announce(Announcer);
+
+impl Tool for Announce {
+    const NAME: &'static str = "announce";
+    const DESCRIPTION: &'static str = "Announces that the tools changed.";
+    const SCOPES: &'static [&'static str] = &[SCOPE];
+    type Input = ();
+    type Output = &'static str;
+
+    async fn call(&self, (): (), _: Context<'_>) -> Result<&'static str, ToolError> {
+        self.0.announce(&Change::Tools);
+        Ok("announced")
+    }
+}
+
+fn main() -> ExitCode {
+    Server::builder()
+        .identity("many", env!("CARGO_PKG_VERSION"))
+        .defaults(DEFAULTS)
+        .section::<Many>("many")
+        .tool(Greet)
+        .setup(|setup: Setup| async move {
+            let (many, announcer) = (setup.section::<Many>("many")?, setup.announcer());
+            let setup = setup.tool(Ask).tool(Announce(announcer));
+            let setup = (0..many.tools).fold(setup, |setup, number| setup.tool(Numbered(number)));
+            Ok((0..many.resources).fold(setup, |setup, number| setup.resource(Page(number))))
+        })
+        .run()
+}
