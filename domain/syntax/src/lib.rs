@@ -9,6 +9,8 @@
 //! Everything here is a pure function of a text. The crate knows no HTTP and no OAuth endpoint, and depends on no other
 //! crate of the workspace.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod loopback;
 pub mod port;
 pub mod scope_token;
