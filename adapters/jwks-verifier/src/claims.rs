@@ -37,7 +37,7 @@
 
 use domain::{Actor, Claims, CustomClaims, ExtraClaims, ScopeSet, UnixSeconds, Untrusted};
 use serde_json::{Number, Value};
-use syntax::strict_json::{self, Json, MapAccess, Members, Unread};
+use syntax::strict_json::{self, Fault, Json, Members, Unread};
 
 pub use crate::jws::MAX_DEPTH;
 
@@ -130,7 +130,7 @@ struct WireExtra {
 }
 
 impl<'a, O: OwnClaims> Members<'a> for WireClaims<O> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         if name == "cnf" {
             self.has_cnf = true;
             return value.skip();

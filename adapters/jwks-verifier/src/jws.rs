@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Untrusted;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use syntax::strict_json::{self, Json, MapAccess, Members, Unread};
+use syntax::strict_json::{self, Fault, Json, Members, Unread};
 
 /// The maximum nesting of a header or payload. Registered claims nest few levels; custom ones may nest further.
 pub const MAX_DEPTH: usize = 32;
@@ -143,7 +143,7 @@ struct WireHeader<'a> {
 }
 
 impl<'a> Members<'a> for WireHeader<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         let parameter = match name {
             "alg" => &mut self.alg,
             "kid" => &mut self.kid,

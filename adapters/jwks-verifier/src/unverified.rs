@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{BearerToken, UnverifiedClaims};
 use serde_json::Value;
-use syntax::strict_json::{self, Json, MapAccess, Members, Unread};
+use syntax::strict_json::{self, Fault, Json, Members, Unread};
 
 use crate::jws::MAX_DEPTH;
 
@@ -33,7 +33,7 @@ struct LoggedClaims {
 }
 
 impl<'a> Members<'a> for LoggedClaims {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "kid" => self.kid = text(value.value()?),
             "iss" => self.iss = text(value.value()?),

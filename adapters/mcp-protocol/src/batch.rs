@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tracing::field::display;
 
 use crate::exchange::Served;
-use crate::fields::RequestFields;
+use crate::fields::{PROTOCOL_VERSION, RequestFields};
 use crate::message::{Incoming, InvalidMessage, Request};
 use crate::methods::INITIALIZE;
 use crate::reply::{Body, Failure, LogFields, Refusal, Reply, Status};
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
     mut trace: Option<&mut RequestTrace>,
 ) -> Reply {
     let log = LogFields { method: Some("batch".into()), ..LogFields::default() };
-    if let Err(failure) = version::check_batch(fields) {
+    if let Err(failure) = version::check_batch(fields.field(PROTOCOL_VERSION)) {
         return Reply::failure(None, &failure, log);
     }
     let is_malformed = parts.iter().all(Result::is_err);

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::era::Era;
 use crate::exchange::{Exchange, Served};
-use crate::fields::RequestFields;
+use crate::fields::{PROTOCOL_VERSION, RequestFields};
 use crate::job::Job;
 use crate::message::{CALL_TOOL, Request};
 use crate::methods::{self, Found, Handler, INITIALIZE, Method};
@@ -136,10 +136,14 @@ fn era(fields: &dyn RequestFields, request: &Request<'_>) -> Result<Era, Failure
         return Ok(Era::Legacy);
     }
     let names_version = request.params.meta.as_ref().is_some_and(|meta| meta.version.is_some());
-    if names_version || modern::declared_by(fields) {
+    if names_version {
         // The header is compared with the version in `_meta` before that is judged.
         return Ok(Era::Modern);
     }
-    version::check_header(fields)?;
+    let version = fields.field(PROTOCOL_VERSION);
+    if modern::declared_by(version) {
+        return Ok(Era::Modern);
+    }
+    version::check_header(version)?;
     Ok(if is_modern { Era::Modern } else { Era::Legacy })
 }

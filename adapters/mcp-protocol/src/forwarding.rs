@@ -4,7 +4,6 @@
 //! were asked goes to another replica, since the look-up is by a digest of them and of the unguessable id.
 
 use domain::{Exhausted, Memory, Operation, Principal, Unreachable};
-use serde_json::value::RawValue;
 use syntax::strict_json::Unparsed;
 
 use crate::exchange::Served;
@@ -20,7 +19,7 @@ pub(crate) async fn respond(
     served: Served<'_>,
     principal: &Principal,
     id: Option<&str>,
-    result: Option<&Unparsed<&RawValue>>,
+    result: Option<&Unparsed<&str>>,
     memory: Memory,
 ) -> Result<(), NotPassedOn> {
     let Some(id) = id else { return Ok(()) };

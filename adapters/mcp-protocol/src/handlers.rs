@@ -19,7 +19,8 @@ use crate::reply::{Failure, Refusal, RenderedResult, code};
 /// Handles `tools/list`, `resources/list`, `resources/templates/list` and `prompts/list`.
 pub(crate) fn list(exchange: &mut Exchange<'_, '_>, list: List) -> Result<RenderedResult, Refusal> {
     let snapshot = exchange.served.snapshot;
-    let (cursor, size) = (exchange.request.params.cursor.as_ref(), snapshot.settings.page_size);
+    let cursor = exchange.request.params.more().and_then(|more| more.cursor.as_ref());
+    let size = snapshot.settings.page_size;
     let (items, next) = snapshot.listing.page(list, snapshot.service(), exchange.principal, cursor, size)?;
     Ok(exchange.renderer().list(list.member(), &items, next))
 }
@@ -61,13 +62,13 @@ pub(crate) fn call_method(exchange: &mut Exchange<'_, '_>) -> Result<Target, Ref
 /// Handles `completion/complete`.
 pub(crate) async fn complete(exchange: &mut Exchange<'_, '_>) -> Result<RenderedResult, Refusal> {
     let malformed = || bad_params("params.ref or params.argument is missing or malformed");
-    let params = &mut exchange.request.params;
-    let reference = params.reference.take().and_then(Json::object).ok_or_else(malformed)?;
-    let argument = params.argument.take().and_then(Json::object).ok_or_else(malformed)?;
+    let params = exchange.request.params.take_more();
+    let reference = params.reference.and_then(Json::object).ok_or_else(malformed)?;
+    let argument = params.argument.and_then(Json::object).ok_or_else(malformed)?;
     let reference = reference.parse().ok_or_else(malformed)?;
     let (name, value) = (text(argument.name.as_ref()), text(argument.value.as_ref()));
     let (name, value) = name.zip(value).ok_or_else(malformed)?;
-    let filled = filled_arguments(params.context.take(), exchange.request.memory.as_mut())?;
+    let filled = filled_arguments(params.context, exchange.request.memory.as_mut())?;
     let context = RequestContext {
         request_id: exchange.served.request_id,
         principal: exchange.principal,

@@ -12,8 +12,7 @@ use domain::{Exhausted, Holder, InUse, Lease, Memory, Pool, Principal, Replicas}
 use futures_channel::oneshot;
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
-use syntax::strict_json::{self, MAX_DEPTH, MapAccess, Members, Unparsed, Unread};
+use syntax::strict_json::{self, Fault, MAX_DEPTH, Members, Unparsed, Unread};
 
 use crate::content::{InputParamsWire, InputRequestWire};
 use crate::seal::{Binding, SealingKeys};
@@ -64,7 +63,7 @@ pub(crate) struct PendingInputRequest {
 /// A response on its way to its job: its text, and where its memory is counted.
 pub(crate) struct InputResponse {
     /// `None` if the client answered with an error.
-    result: Result<Option<Unparsed<Box<RawValue>>>, Exhausted>,
+    result: Result<Option<Unparsed<Box<str>>>, Exhausted>,
     _memory: Memory,
 }
 
@@ -143,7 +142,7 @@ impl PendingInputRequests {
     pub(crate) fn respond(
         &self,
         key: &Key,
-        result: Option<&Unparsed<&RawValue>>,
+        result: Option<&Unparsed<&str>>,
         mut memory: Memory,
     ) -> Result<(), Memory> {
         let Some(waiting) = self.lock().remove(key) else { return Err(memory) };
@@ -184,7 +183,7 @@ impl PendingInputRequests {
 }
 
 impl Waiting {
-    fn pass_on(self, result: Result<Option<Unparsed<Box<RawValue>>>, Exhausted>, memory: Memory) {
+    fn pass_on(self, result: Result<Option<Unparsed<Box<str>>>, Exhausted>, memory: Memory) {
         // The job may be gone.
         let _ = self.response.send(InputResponse { result, _memory: memory });
     }
@@ -202,11 +201,11 @@ impl Drop for PendingInputRequest {
 /// A response as one replica seals it for another: without `result`, an error.
 #[derive(Default)]
 struct SealedResponse<'a> {
-    result: Option<Unparsed<&'a RawValue>>,
+    result: Option<Unparsed<&'a str>>,
 }
 
 impl<'a> Members<'a> for SealedResponse<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "result" => self.result = Some(value.unparsed()?),
             _ => value.skip()?,
@@ -216,7 +215,7 @@ impl<'a> Members<'a> for SealedResponse<'a> {
 }
 
 /// A response that another replica sealed: `None`, if the client answered with an error.
-struct OpenedResponse(Option<Unparsed<Box<RawValue>>>);
+struct OpenedResponse(Option<Unparsed<Box<str>>>);
 
 impl OpenedResponse {
     /// Reads what was decrypted; `None` if it is no response.
@@ -230,7 +229,7 @@ impl OpenedResponse {
 pub(crate) fn sealed_response(
     key: &Key,
     principal: &Principal,
-    result: Option<&Unparsed<&RawValue>>,
+    result: Option<&Unparsed<&str>>,
     keys: &SealingKeys,
 ) -> Option<Vec<u8>> {
     let text = match result {

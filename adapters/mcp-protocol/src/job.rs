@@ -145,7 +145,7 @@ impl Job {
         let (responses, bytes) = params.input_responses(&mut self.memory)?;
         self.input_responses = InputResponses::new(responses);
         self.input_bytes = bytes;
-        let Some(sealed) = &params.request_state else {
+        let Some(sealed) = params.more().and_then(|more| more.request_state.as_ref()) else {
             return Ok(());
         };
         let binding = Binding::new(&self.principal, self.method, self.target.name());

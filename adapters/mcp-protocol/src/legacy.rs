@@ -13,7 +13,8 @@ use crate::version::{LEGACY, capabilities, has_icons};
 
 /// Handles `initialize`. The result is `InitializeResult` in the schema.
 pub(crate) fn initialize(exchange: &mut Exchange<'_, '_>) -> Result<RenderedResult, Refusal> {
-    let requested = text(exchange.request.params.protocol_version.as_ref())
+    let more = exchange.request.params.more();
+    let requested = text(more.and_then(|more| more.protocol_version.as_ref()))
         .ok_or_else(|| bad_params("params.protocolVersion is not a string"))?;
     // 2025-11-25, basic/lifecycle: an unknown version is answered with the newest that the server has.
     let version = LEGACY.into_iter().find(|served| *served == requested).unwrap_or(LEGACY[0]);
@@ -37,7 +38,8 @@ pub(crate) fn ping() -> RenderedResult {
 
 /// Handles `logging/setLevel`: without a session nothing can be kept of it.
 pub(crate) fn set_level(exchange: &mut Exchange<'_, '_>) -> Result<RenderedResult, Refusal> {
-    let name = required_text("level", exchange.request.params.level.as_ref())?;
+    let more = exchange.request.params.more();
+    let name = required_text("level", more.and_then(|more| more.level.as_ref()))?;
     let known = level(&name).ok_or_else(|| bad_params("params.level is no log level"))?;
     tracing::debug!(?known, "a client without a session set a log level");
     Ok(rendered(&json!({})))
@@ -60,11 +62,12 @@ pub(crate) fn check_mirrors_if_present(
     request: &Request<'_>,
     mcp_name: Option<MirroredParam>,
 ) -> Result<(), Failure> {
-    if fields.field(METHOD) != Field::Absent {
-        mirror::check_method(fields, &request.method)?;
+    let (method, name) = (fields.field(METHOD), fields.field(NAME));
+    if method != Field::Absent {
+        mirror::check_method(method, &request.method)?;
     }
-    if fields.field(NAME) != Field::Absent {
-        mirror::check_name(fields, &request.params, mcp_name)?;
+    if name != Field::Absent {
+        mirror::check_name(name, &request.params, mcp_name)?;
     }
     Ok(())
 }

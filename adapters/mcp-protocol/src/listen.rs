@@ -204,7 +204,7 @@ enum Phase {
 pub(crate) fn open(exchange: &mut Exchange<'_, '_>, log: LogFields) -> Result<Reply, Refusal> {
     let (served, principal, request) = (exchange.served, exchange.principal, &mut *exchange.request);
     let service = served.snapshot.service();
-    let wanted = request.params.notifications.take();
+    let wanted = request.params.take_more().notifications;
     let wanted = wanted.ok_or_else(|| bad_params("params.notifications is missing"))?;
     let mut memory = request.memory.take().ok_or(Exhausted::Pool)?;
     memory.add(wanted.tree_bytes())?;

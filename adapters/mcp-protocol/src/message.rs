@@ -6,7 +6,7 @@ use domain::Memory;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use syntax::strict_json::{self, Json, MapAccess, Members, StrictJsonError, Unparsed, Unread};
+use syntax::strict_json::{self, Fault, Json, Members, StrictJsonError, Unparsed, Unread};
 
 use crate::params::{Params, is_id};
 use crate::reply::{Failure, code};
@@ -48,7 +48,7 @@ pub(crate) enum Incoming<'a> {
     /// A client's response to a request for input: its id, and its result unless it is an error.
     Response {
         id: Option<String>,
-        result: Option<Unparsed<&'a RawValue>>,
+        result: Option<Unparsed<&'a str>>,
     },
 }
 
@@ -71,12 +71,12 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     method: Option<Json<'a>>,
     params: Option<Json<'a, Params<'a>>>,
-    result: Option<Unparsed<&'a RawValue>>,
+    result: Option<Unparsed<&'a str>>,
     has_error: bool,
 }
 
 impl<'a> Members<'a> for Envelope<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "jsonrpc" => self.jsonrpc = Some(value.read()?),
             "id" => self.id = Some(value.raw()?),
@@ -211,10 +211,10 @@ fn text(raw: &RawValue) -> Option<String> {
 
 /// The whole of `params`.
 #[derive(Default)]
-struct AllParams<'a>(Option<Unparsed<&'a RawValue>>);
+struct AllParams<'a>(Option<Unparsed<&'a str>>);
 
 impl<'a> Members<'a> for AllParams<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "params" => self.0 = Some(value.unparsed()?),
             _ => value.skip()?,
@@ -228,7 +228,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// As [`parse`], which has read the message before.
-    pub(crate) fn all_params(&self, max_depth: usize) -> Result<Option<Unparsed<&'a RawValue>>, Failure> {
+    pub(crate) fn all_params(&self, max_depth: usize) -> Result<Option<Unparsed<&'a str>>, Failure> {
         let message = strict_json::read(self.text, max_depth).map_err(|error| refused(&error))?;
         let AllParams(params) = message.object().unwrap_or_default();
         Ok(params.filter(|params| params.text() != "null"))

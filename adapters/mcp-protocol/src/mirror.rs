@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::fields::{Field, METHOD, NAME, RequestFields, decoded};
+use crate::fields::{Field, RequestFields, decoded};
 use crate::params::{Params, text};
 use crate::reply::{Failure, code};
 
@@ -113,7 +113,7 @@ impl ParamHeader {
         {
             return Ok(());
         }
-        check(fields, &self.field, &self.shown, text.as_deref(), true)
+        check(field, &self.shown, text.as_deref(), true)
     }
 }
 
@@ -182,8 +182,8 @@ pub(crate) enum MirroredParam {
 ///
 /// # Errors
 /// -32020.
-pub(crate) fn check_method(fields: &dyn RequestFields, method: &str) -> Result<(), Failure> {
-    check(fields, METHOD, "Mcp-Method", Some(method), false)
+pub(crate) fn check_method(field: Field<'_>, method: &str) -> Result<(), Failure> {
+    check(field, "Mcp-Method", Some(method), false)
 }
 
 /// Checks `Mcp-Name`, for the methods that have one.
@@ -191,7 +191,7 @@ pub(crate) fn check_method(fields: &dyn RequestFields, method: &str) -> Result<(
 /// # Errors
 /// -32020.
 pub(crate) fn check_name(
-    fields: &dyn RequestFields,
+    field: Field<'_>,
     params: &Params<'_>,
     mirrored: Option<MirroredParam>,
 ) -> Result<(), Failure> {
@@ -200,7 +200,7 @@ pub(crate) fn check_name(
         Some(MirroredParam::Uri) => &params.uri,
         None => return Ok(()),
     };
-    check(fields, NAME, "Mcp-Name", text(param.as_ref()), true)
+    check(field, "Mcp-Name", text(param.as_ref()), true)
 }
 
 /// Checks that a header field has the value that the body has.
@@ -208,15 +208,14 @@ pub(crate) fn check_name(
 /// # Errors
 /// -32020.
 pub(crate) fn check(
-    fields: &dyn RequestFields,
-    name: &str,
+    field: Field<'_>,
     shown: &str,
     body: Option<&str>,
     encodable: bool,
 ) -> Result<(), Failure> {
     let mismatch =
         |what: &str| Err(Failure::malformed(code::HEADER_MISMATCH, format!("the {shown} header {what}")));
-    let value = match (fields.field(name), body) {
+    let value = match (field, body) {
         (Field::Value(value), Some(_)) => value,
         // Nothing to mirror; a missing member is reported by its handler.
         (Field::Absent, None) => return Ok(()),

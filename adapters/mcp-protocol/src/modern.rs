@@ -5,7 +5,7 @@ use syntax::strict_json::Json;
 
 use crate::era::Era;
 use crate::exchange::Exchange;
-use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
+use crate::fields::{Field, METHOD, NAME, PROTOCOL_VERSION, RequestFields};
 use crate::message::Request;
 use crate::mirror::{self, MirroredParam};
 use crate::params::{Params, text};
@@ -13,8 +13,8 @@ use crate::reply::{Failure, RenderedResult, code};
 use crate::version::{MODERN, capabilities, supported, unsupported_version};
 
 /// Returns whether the `MCP-Protocol-Version` header is this era's.
-pub(crate) fn declared_by(fields: &dyn RequestFields) -> bool {
-    fields.field(PROTOCOL_VERSION) == Field::Value(MODERN)
+pub(crate) fn declared_by(version: Field<'_>) -> bool {
+    version == Field::Value(MODERN)
 }
 
 /// Returns whether a request's `_meta` has a member that only this era has.
@@ -46,9 +46,9 @@ pub(crate) fn check_request(
     mcp_name: Option<MirroredParam>,
 ) -> Result<(), Failure> {
     let version = check_meta(request)?;
-    mirror::check(fields, PROTOCOL_VERSION, "MCP-Protocol-Version", Some(version), false)?;
-    mirror::check_method(fields, &request.method)?;
-    mirror::check_name(fields, &request.params, mcp_name)?;
+    mirror::check(fields.field(PROTOCOL_VERSION), "MCP-Protocol-Version", Some(version), false)?;
+    mirror::check_method(fields.field(METHOD), &request.method)?;
+    mirror::check_name(fields.field(NAME), &request.params, mcp_name)?;
     if version == MODERN { Ok(()) } else { Err(unsupported_version(version)) }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::{ClientCapabilities, CompletionRef, LogLevel, Memory, TraceContext};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use syntax::strict_json::{Json, MapAccess, Members, Nothing, Unparsed, Unread};
+use syntax::strict_json::{Fault, Json, Members, Nothing, Unparsed, Unread};
 
 use crate::reply::{Failure, Refusal, code};
 
@@ -15,34 +15,40 @@ pub(crate) struct Params<'a> {
     pub(crate) meta: Option<Meta<'a>>,
     pub(crate) name: Option<Json<'a>>,
     pub(crate) uri: Option<Json<'a>>,
-    pub(crate) arguments: Option<Unparsed<&'a RawValue>>,
+    pub(crate) arguments: Option<Unparsed<&'a str>>,
+    more: Option<Box<MoreParams<'a>>>,
+}
+
+/// Members that few requests have, in a box so that the other requests need no memory for them.
+#[derive(Default)]
+pub(crate) struct MoreParams<'a> {
     pub(crate) cursor: Option<Json<'a>>,
     pub(crate) protocol_version: Option<Json<'a>>,
     pub(crate) level: Option<Json<'a>>,
     pub(crate) reference: Option<Json<'a, Reference<'a>>>,
     pub(crate) argument: Option<Json<'a, CompletionArgument<'a>>>,
     pub(crate) context: Option<Json<'a, CompletionContext<'a>>>,
-    pub(crate) input_responses: Option<Unparsed<&'a RawValue>>,
+    pub(crate) input_responses: Option<Unparsed<&'a str>>,
     pub(crate) request_state: Option<Json<'a>>,
-    pub(crate) notifications: Option<Unparsed<&'a RawValue>>,
+    pub(crate) notifications: Option<Unparsed<&'a str>>,
 }
 
 impl<'a> Members<'a> for Params<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "_meta" => self.meta = value.read()?.object(),
             "name" => self.name = Some(value.read()?),
             "uri" => self.uri = Some(value.read()?),
             "arguments" => self.arguments = Some(value.unparsed()?),
-            "cursor" => self.cursor = Some(value.read()?),
-            "protocolVersion" => self.protocol_version = Some(value.read()?),
-            "level" => self.level = Some(value.read()?),
-            "ref" => self.reference = Some(value.read()?),
-            "argument" => self.argument = Some(value.read()?),
-            "context" => self.context = Some(value.read()?),
-            "inputResponses" => self.input_responses = Some(value.unparsed()?),
-            "requestState" => self.request_state = Some(value.read()?),
-            "notifications" => self.notifications = Some(value.unparsed()?),
+            "cursor" => self.more_mut().cursor = Some(value.read()?),
+            "protocolVersion" => self.more_mut().protocol_version = Some(value.read()?),
+            "level" => self.more_mut().level = Some(value.read()?),
+            "ref" => self.more_mut().reference = Some(value.read()?),
+            "argument" => self.more_mut().argument = Some(value.read()?),
+            "context" => self.more_mut().context = Some(value.read()?),
+            "inputResponses" => self.more_mut().input_responses = Some(value.unparsed()?),
+            "requestState" => self.more_mut().request_state = Some(value.read()?),
+            "notifications" => self.more_mut().notifications = Some(value.unparsed()?),
             _ => value.skip()?,
         }
         Ok(())
@@ -62,7 +68,7 @@ pub(crate) struct Meta<'a> {
 }
 
 impl<'a> Members<'a> for Meta<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "io.modelcontextprotocol/protocolVersion" => self.version = present(value.read()?),
             "io.modelcontextprotocol/clientCapabilities" => self.capabilities = present(value.read()?),
@@ -87,7 +93,7 @@ fn present<M>(json: Json<'_, M>) -> Option<Json<'_, M>> {
 pub(crate) struct Capabilities(ClientCapabilities);
 
 impl<'a> Members<'a> for Capabilities {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         let has = matches!(value.read::<Nothing>()?, Json::Object(_));
         match name {
             "elicitation" => self.0.elicitation = has,
@@ -108,7 +114,7 @@ pub(crate) struct Reference<'a> {
 }
 
 impl<'a> Members<'a> for Reference<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "type" => self.kind = Some(value.read()?),
             "name" => self.name = Some(value.read()?),
@@ -138,7 +144,7 @@ pub(crate) struct CompletionArgument<'a> {
 }
 
 impl<'a> Members<'a> for CompletionArgument<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "name" => self.name = Some(value.read()?),
             "value" => self.value = Some(value.read()?),
@@ -151,11 +157,11 @@ impl<'a> Members<'a> for CompletionArgument<'a> {
 /// The `context` of `CompleteRequestParams` in the schema: the arguments that are filled already.
 #[derive(Default)]
 pub(crate) struct CompletionContext<'a> {
-    pub(crate) arguments: Option<Unparsed<&'a RawValue>>,
+    pub(crate) arguments: Option<Unparsed<&'a str>>,
 }
 
 impl<'a> Members<'a> for CompletionContext<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "arguments" => self.arguments = Some(value.unparsed()?),
             _ => value.skip()?,
@@ -186,8 +192,22 @@ pub(crate) fn required_text(name: &str, member: Option<&Json<'_>>) -> Result<Str
 }
 
 impl<'a> Params<'a> {
+    /// Returns the members that few requests have; `None` if there is none of them.
+    pub(crate) fn more(&self) -> Option<&MoreParams<'a>> {
+        self.more.as_deref()
+    }
+
+    /// Takes the members that few requests have.
+    pub(crate) fn take_more(&mut self) -> MoreParams<'a> {
+        self.more.take().map(|more| *more).unwrap_or_default()
+    }
+
+    fn more_mut(&mut self) -> &mut MoreParams<'a> {
+        self.more.get_or_insert_default()
+    }
+
     /// Returns the arguments, an object; `None` for null and absence.
-    pub(crate) fn arguments(&self) -> Result<Option<&Unparsed<&'a RawValue>>, Refusal> {
+    pub(crate) fn arguments(&self) -> Result<Option<&Unparsed<&'a str>>, Refusal> {
         object("arguments", self.arguments.as_ref())
     }
 
@@ -197,7 +217,8 @@ impl<'a> Params<'a> {
         &self,
         memory: &mut Memory,
     ) -> Result<(BTreeMap<String, Value>, usize), Refusal> {
-        let Some(responses) = object("inputResponses", self.input_responses.as_ref())? else {
+        let responses = self.more().and_then(|more| more.input_responses.as_ref());
+        let Some(responses) = object("inputResponses", responses)? else {
             return Ok((BTreeMap::new(), 0));
         };
         memory.add(responses.tree_bytes())?;
@@ -208,8 +229,8 @@ impl<'a> Params<'a> {
 /// Returns a member of `params` that must be an object; `None` for null and absence.
 fn object<'r, 'a>(
     name: &str,
-    value: Option<&'r Unparsed<&'a RawValue>>,
-) -> Result<Option<&'r Unparsed<&'a RawValue>>, Refusal> {
+    value: Option<&'r Unparsed<&'a str>>,
+) -> Result<Option<&'r Unparsed<&'a str>>, Refusal> {
     let value = value.filter(|value| value.text() != "null");
     match value {
         Some(value) if !value.text().starts_with('{') => {

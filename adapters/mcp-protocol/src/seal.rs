@@ -12,7 +12,7 @@ use domain::{Exhausted, Memory, Principal, UnixSeconds};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use syntax::strict_json::{self, Json, MAX_DEPTH, MapAccess, Members, Unparsed, Unread};
+use syntax::strict_json::{self, Fault, Json, MAX_DEPTH, Members, Unparsed, Unread};
 
 /// The maximum size of a state, in bytes of JSON: it has to fit into the client's next request, beside the responses.
 pub(crate) const MAX_STATE_BYTES: usize = 64 * 1024;
@@ -96,11 +96,11 @@ pub(crate) struct Opened {
 struct Sealed<'a> {
     exp: Option<&'a RawValue>,
     arguments: Option<Json<'a>>,
-    state: Option<Unparsed<&'a RawValue>>,
+    state: Option<Unparsed<&'a str>>,
 }
 
 impl<'a> Members<'a> for Sealed<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "exp" => self.exp = Some(value.raw()?),
             "arguments" => self.arguments = Some(value.read()?),
@@ -113,7 +113,7 @@ impl<'a> Members<'a> for Sealed<'a> {
 
 impl<'a> Sealed<'a> {
     /// Reads a payload that is not expired: the digest of the arguments, and the state.
-    fn read(text: &'a [u8], now: UnixSeconds) -> Option<(ArgumentsDigest, Unparsed<&'a RawValue>)> {
+    fn read(text: &'a [u8], now: UnixSeconds) -> Option<(ArgumentsDigest, Unparsed<&'a str>)> {
         let Self { exp, arguments, state } = strict_json::read::<Self>(text, MAX_DEPTH).ok()?.object()?;
         let exp: i64 = exp?.get().parse().ok()?;
         let arguments = ArgumentsDigest(arguments.as_ref().and_then(Json::text)?.to_owned());

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use domain::{Announcer, InUse, Memory, Pool, Principal, Replicas, RequestTrace};
 
 use crate::exchange::Served;
-use crate::fields::RequestFields;
+use crate::fields::{PROTOCOL_VERSION, RequestFields};
 use crate::input_requests::PendingInputRequests;
 use crate::message::{self, Incoming, InvalidMessage, Parsed};
-use crate::reply::{LogFields, Reply};
+use crate::reply::{Failure, LogFields, Reply};
 use crate::snapshot::ProtocolSnapshot;
 use crate::subscriptions::Subscriptions;
 use crate::{batch, dispatch, forwarding, modern, version};
@@ -92,10 +92,7 @@ impl McpServer {
             Ok(Parsed::Batch(parts)) => {
                 return Box::pin(batch::answer(served, principal, fields, parts, memory, trace)).await;
             }
-            Ok(Parsed::One(Incoming::Response { .. })) if modern::declared_by(fields) => {
-                Err(modern::refused_response())
-            }
-            Ok(Parsed::One(Incoming::Response { id, result })) => match version::check_header(fields) {
+            Ok(Parsed::One(Incoming::Response { id, result })) => match may_respond(fields) {
                 Ok(()) => {
                     let respond =
                         forwarding::respond(served, principal, id.as_deref(), result.as_ref(), memory);
@@ -108,7 +105,7 @@ impl McpServer {
                 Err(failure) => Err(failure),
             },
             // Both eras answer a notification with 202 and nothing else; none changes anything here.
-            Ok(Parsed::One(Incoming::Notification)) => version::check_header(fields),
+            Ok(Parsed::One(Incoming::Notification)) => version::check_header(fields.field(PROTOCOL_VERSION)),
             Err(InvalidMessage { id, failure }) => {
                 return Reply::failure(id, &failure, LogFields::default());
             }
@@ -117,5 +114,15 @@ impl McpServer {
             Ok(()) => Reply::accepted(LogFields::default()),
             Err(failure) => Reply::failure(None, &failure, LogFields::default()),
         }
+    }
+}
+
+/// Checks that a message may be a response in the version that its header names.
+fn may_respond(fields: &dyn RequestFields) -> Result<(), Failure> {
+    let version = fields.field(PROTOCOL_VERSION);
+    if modern::declared_by(version) {
+        Err(modern::refused_response())
+    } else {
+        version::check_header(version)
     }
 }

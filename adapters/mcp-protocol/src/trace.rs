@@ -105,7 +105,7 @@ fn shown_id(id: &RawValue) -> Option<&str> {
 fn version(fields: &dyn RequestFields, request: &Request<'_>) -> Option<&'static str> {
     let params = &request.params;
     let of_params = params.meta.as_ref().and_then(|meta| text(meta.version.as_ref()));
-    let of_params = of_params.or(text(params.protocol_version.as_ref()));
+    let of_params = of_params.or_else(|| text(params.more().and_then(|more| more.protocol_version.as_ref())));
     let said = match (of_params, fields.field(PROTOCOL_VERSION)) {
         (Some(version), _) | (None, Field::Value(version)) => version,
         (None, Field::Absent | Field::Malformed) => return None,

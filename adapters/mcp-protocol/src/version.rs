@@ -4,7 +4,7 @@ use domain::{Address, Catalog, Service};
 use serde_json::{Value, json};
 
 use crate::era::Era;
-use crate::fields::{Field, PROTOCOL_VERSION, RequestFields};
+use crate::fields::Field;
 use crate::reply::{Failure, code};
 
 /// The version of the modern era.
@@ -30,8 +30,8 @@ pub(crate) fn has_icons(version: &str) -> bool {
 ///
 /// # Errors
 /// -32022 for a version that is not served; -32600 for no version at all.
-pub(crate) fn check_header(fields: &dyn RequestFields) -> Result<(), Failure> {
-    match fields.field(PROTOCOL_VERSION) {
+pub(crate) fn check_header(version: Field<'_>) -> Result<(), Failure> {
+    match version {
         // 2025-06-18, basic/transports: without the header the version is 2025-03-26.
         Field::Absent => Ok(()),
         Field::Value(version) if supported().contains(&version) => Ok(()),
@@ -44,9 +44,9 @@ pub(crate) fn check_header(fields: &dyn RequestFields) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`check_header`]; -32600 for a version without batches.
-pub(crate) fn check_batch(fields: &dyn RequestFields) -> Result<(), Failure> {
-    check_header(fields)?;
-    match fields.field(PROTOCOL_VERSION) {
+pub(crate) fn check_batch(version: Field<'_>) -> Result<(), Failure> {
+    check_header(version)?;
+    match version {
         Field::Value(version) if !WITH_BATCHES.contains(&version) => Err(Failure::invalid_request(
             "batches are not served in this protocol version: send each message alone",
         )),

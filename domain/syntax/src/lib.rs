@@ -10,6 +10,8 @@
 //! Everything here is a pure function of a text. The crate knows no HTTP and no OAuth endpoint, and depends on no other
 //! crate of the workspace.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod json_object;
 pub mod loopback;
 pub mod port;

@@ -8,16 +8,24 @@
 //! Member names that `serde_json` gives a meaning of its own ([`RESERVED_PREFIX`]) are refused, too: wherever a
 //! [`Value`] is deserialized, it parses the text of such a member as JSON, past every bound here.
 
+mod counts;
+mod fault;
+mod names;
+mod reader;
+mod scanner;
+
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 
-pub use serde::de::MapAccess;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+
+use self::counts::Counts;
+pub use self::counts::tree_bytes;
+pub use self::fault::Fault;
+use self::reader::Reader;
 
 /// The maximum depth that a caller can allow. `serde_json` refuses to build a value of more than 127 levels; what is built
 /// from a request or token lies at least one level deep in it.
@@ -65,7 +73,7 @@ pub enum StrictJsonError {
 /// # Errors
 /// [`StrictJsonError`] for the first fault in the text.
 pub fn check(text: &[u8], max_depth: usize) -> Result<(), StrictJsonError> {
-    walk::<Nothing>(text, max_depth).map(drop)
+    read::<Nothing>(text, max_depth).map(drop)
 }
 
 /// Checks `text` as [`check`] does, and returns what `M` takes of it, in one pass.
@@ -76,8 +84,7 @@ pub fn read<'de, M: Members<'de>>(
     text: &'de [u8],
     max_depth: usize,
 ) -> Result<Json<'de, M>, StrictJsonError> {
-    // Raw values are read before they are checked, so a fault in one may hide an earlier fault.
-    walk(text, max_depth).map_err(|error| check(text, max_depth).err().unwrap_or(error))
+    read_on(text, max_depth, &mut Counts::default())
 }
 
 /// Why a text is not a `T`.
@@ -113,17 +120,17 @@ pub fn read_items<'de, M: Members<'de>>(
     max_depth: usize,
     max_items: usize,
 ) -> Result<Items<'de, M>, StrictJsonError> {
-    let mut values = 1;
+    let mut counts = Counts::default();
+    // The array.
+    counts.values = 1;
     let mut read = Vec::new();
     for item in split(text, max_items)? {
-        let (item, limit) = (item.get().as_bytes(), max_depth.saturating_sub(1));
-        let mut state = State { values, ..State::default() };
-        let outcome = walk_on(item, limit, &mut state);
+        let item = item.get().as_bytes();
+        let outcome = read_on(item, max_depth.saturating_sub(1), &mut counts);
         if matches!(outcome, Err(StrictJsonError::TooManyValues)) {
             return Err(StrictJsonError::TooManyValues);
         }
-        values = state.values;
-        read.push((item, outcome.map_err(|error| check(item, limit).err().unwrap_or(error))));
+        read.push((item, outcome));
     }
     Ok(read)
 }
@@ -168,30 +175,23 @@ impl<'de> Visitor<'de> for Split<'_> {
     }
 }
 
-fn walk<'de, M: Members<'de>>(text: &'de [u8], max_depth: usize) -> Result<Json<'de, M>, StrictJsonError> {
-    walk_on(text, max_depth, &mut State::default())
-}
-
-/// Walks `text` and adds to the counts of `state`.
-fn walk_on<'de, M: Members<'de>>(
+/// Reads `text` and adds to `counts`.
+fn read_on<'de, M: Members<'de>>(
     text: &'de [u8],
     max_depth: usize,
-    state: &mut State,
+    counts: &mut Counts,
 ) -> Result<Json<'de, M>, StrictJsonError> {
-    let limit = max_depth.min(MAX_DEPTH);
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    // The walk checks the depth itself, so that the error can name the limit.
-    deserializer.disable_recursion_limit();
-    let walked = Walk::new(limit, state)
-        .deserialize(&mut deserializer)
-        .and_then(|json| deserializer.end().map(|()| json));
-    walked.map_err(|error| match state.fault {
-        Some(Fault::Depth) => StrictJsonError::TooDeep(limit),
-        Some(Fault::Duplicate) => StrictJsonError::DuplicateMember,
-        Some(Fault::Values) => StrictJsonError::TooManyValues,
-        Some(Fault::Reserved) => StrictJsonError::ReservedName,
-        None => StrictJsonError::Syntax { line: error.line(), column: error.column() },
-    })
+    let max_depth = max_depth.min(MAX_DEPTH);
+    let (valid, is_valid) = match std::str::from_utf8(text) {
+        Ok(valid) => (valid, true),
+        // What stands before the first byte that is not UTF-8 may have a fault of its own.
+        Err(_) => (text.utf8_chunks().next().map_or("", |chunk| chunk.valid()), false),
+    };
+    let mut reader = Reader::new(valid, max_depth, *counts);
+    let read = reader.read_to_end();
+    *counts = reader.counts;
+    let read = if is_valid { read } else { read.and(Err(Fault::SYNTAX)) };
+    read.map_err(|fault| fault.explained(text, reader.position(), max_depth))
 }
 
 /// A JSON value, reduced to what the caller takes of it.
@@ -226,7 +226,7 @@ pub trait Members<'de>: Default {
     /// # Errors
     /// Only those of reading `value`. A member of an unexpected type is not an error of the text; the implementation has to
     /// record it.
-    fn take<A: MapAccess<'de>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error>;
+    fn take(&mut self, name: &str, value: Unread<'_, 'de>) -> Result<(), Fault>;
 }
 
 /// Takes no member.
@@ -234,65 +234,55 @@ pub trait Members<'de>: Default {
 pub struct Nothing;
 
 impl<'de> Members<'de> for Nothing {
-    fn take<A: MapAccess<'de>>(&mut self, _: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, _: &str, value: Unread<'_, 'de>) -> Result<(), Fault> {
         value.skip()
     }
 }
 
-/// A member's value that is not read yet.
-pub struct Unread<'r, A> {
-    members: &'r mut A,
-    remaining: usize,
-    state: &'r mut State,
-}
+/// A member's value that is not read yet. What is not read at all is a fault of the text.
+pub struct Unread<'r, 'de>(&'r mut Reader<'de>);
 
-impl<'de, A: MapAccess<'de>> Unread<'_, A> {
+impl<'de> Unread<'_, 'de> {
     /// Checks the value and drops it.
     ///
     /// # Errors
     /// A fault of the text.
-    pub fn skip(self) -> Result<(), A::Error> {
-        self.read::<Nothing>().map(drop)
+    pub fn skip(self) -> Result<(), Fault> {
+        self.0.skip()
     }
 
     /// Returns a string, or what `M` takes of an object.
     ///
     /// # Errors
     /// A fault of the text.
-    pub fn read<M: Members<'de>>(self) -> Result<Json<'de, M>, A::Error> {
-        self.members.next_value_seed(Walk::new(self.remaining, self.state))
+    pub fn read<M: Members<'de>>(self) -> Result<Json<'de, M>, Fault> {
+        self.0.read()
     }
 
     /// Returns the whole value.
     ///
     /// # Errors
     /// A fault of the text.
-    pub fn value(self) -> Result<Value, A::Error> {
-        self.members.next_value_seed(Tree { remaining: self.remaining, state: self.state })
+    pub fn value(self) -> Result<Value, Fault> {
+        self.0.tree()
     }
 
     /// Returns the value's text.
     ///
     /// # Errors
     /// A fault of the text.
-    pub fn raw(self) -> Result<&'de RawValue, A::Error> {
-        let raw = self.members.next_value::<&RawValue>()?;
-        let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-        deserializer.disable_recursion_limit();
-        let walk = Walk::<Nothing>::new(self.remaining, self.state);
-        walk.deserialize(&mut deserializer).map_err(A::Error::custom)?;
-        Ok(raw)
+    pub fn raw(self) -> Result<&'de RawValue, Fault> {
+        serde_json::from_str(self.0.raw()?).map_err(|_| Fault::SYNTAX)
     }
 
     /// Returns the value's text, to be parsed later.
     ///
     /// # Errors
     /// A fault of the text.
-    pub fn unparsed(self) -> Result<Unparsed<&'de RawValue>, A::Error> {
-        let Self { members, remaining, state } = self;
-        let before = state.tree_bytes;
-        let text = Unread { members, remaining, state: &mut *state }.raw()?;
-        Ok(Unparsed { text, tree_bytes: state.tree_bytes - before })
+    pub fn unparsed(self) -> Result<Unparsed<&'de str>, Fault> {
+        let before = self.0.counts.tree_bytes;
+        let text = self.0.raw()?;
+        Ok(Unparsed { text, tree_bytes: self.0.counts.tree_bytes - before })
     }
 }
 
@@ -303,10 +293,10 @@ pub struct Unparsed<T> {
     tree_bytes: usize,
 }
 
-impl<T: Deref<Target = RawValue>> Unparsed<T> {
+impl<T: Deref<Target = str>> Unparsed<T> {
     /// Returns the text.
     pub fn text(&self) -> &str {
-        self.text.get()
+        &self.text
     }
 
     /// Returns an upper bound of the memory that [`Unparsed::parse`] allocates, in bytes.
@@ -316,292 +306,16 @@ impl<T: Deref<Target = RawValue>> Unparsed<T> {
 
     /// Builds the tree.
     pub fn parse(&self) -> Value {
-        let mut deserializer = serde_json::Deserializer::from_str(self.text());
-        deserializer.disable_recursion_limit();
-        let tree = Tree { remaining: MAX_DEPTH, state: &mut State::default() };
         // The text was checked when it was read, with no more depth and values than are allowed here.
-        tree.deserialize(&mut deserializer).unwrap_or_default()
+        Reader::new(self.text(), MAX_DEPTH, Counts::default()).tree().unwrap_or_default()
     }
 }
 
-impl Unparsed<&RawValue> {
+impl Unparsed<&str> {
     /// Returns a copy that does not borrow from the text.
     #[must_use]
-    pub fn to_owned(&self) -> Unparsed<Box<RawValue>> {
-        Unparsed { text: self.text.to_owned(), tree_bytes: self.tree_bytes }
-    }
-}
-
-/// The counts of a walk, and why it stopped.
-#[derive(Debug, Default)]
-struct State {
-    /// Why the walk stopped, if not for the syntax.
-    fault: Option<Fault>,
-    values: usize,
-    /// An upper bound of the memory of a tree, in bytes.
-    tree_bytes: usize,
-}
-
-#[derive(Debug)]
-enum Fault {
-    Depth,
-    Duplicate,
-    Values,
-    Reserved,
-}
-
-/// The memory of a value in a tree: its slot in a `Vec` that grew by doubling (a `Value` has 32 bytes).
-const VALUE_BYTES: usize = 64;
-/// A string's or vector's allocation beyond its content.
-const ALLOCATION_BYTES: usize = 32;
-/// The memory of a node of a `BTreeMap<String, Value>`: 11 slots of 56 bytes, its header, and its share of the inner nodes.
-const NODE_BYTES: usize = 704;
-/// The minimum number of members in a node, except in a tree of one node.
-const MEMBERS_PER_NODE: usize = 5;
-
-impl State {
-    fn value<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
-        self.values += 1;
-        self.tree_bytes += VALUE_BYTES + bytes;
-        if self.values > MAX_VALUES { Err(self.fail(Fault::Values)) } else { Ok(()) }
-    }
-
-    fn string<E: serde::de::Error>(&mut self, text: &str) -> Result<(), E> {
-        self.value(ALLOCATION_BYTES + text.len())
-    }
-
-    /// Counts the name of an object's `index`th member.
-    fn name<E: serde::de::Error>(&mut self, name: &str, index: usize) -> Result<(), E> {
-        let node = if index.is_multiple_of(MEMBERS_PER_NODE) { NODE_BYTES } else { 0 };
-        self.tree_bytes += node + ALLOCATION_BYTES + name.len();
-        if name.starts_with(RESERVED_PREFIX) { Err(self.fail(Fault::Reserved)) } else { Ok(()) }
-    }
-
-    fn inner<E: serde::de::Error>(&mut self, remaining: usize) -> Result<usize, E> {
-        remaining.checked_sub(1).ok_or_else(|| self.fail(Fault::Depth))
-    }
-
-    fn fail<E: serde::de::Error>(&mut self, fault: Fault) -> E {
-        self.fault = Some(fault);
-        E::custom("refused")
-    }
-}
-
-/// Returns the memory that a tree takes, in bytes, by the same count as [`Unparsed::tree_bytes`].
-#[must_use]
-pub fn tree_bytes(tree: &Value) -> usize {
-    VALUE_BYTES
-        + match tree {
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-            Value::String(text) => ALLOCATION_BYTES + text.len(),
-            Value::Array(items) => ALLOCATION_BYTES + items.iter().map(tree_bytes).sum::<usize>(),
-            Value::Object(members) => {
-                let member =
-                    |(name, value): (&String, &Value)| ALLOCATION_BYTES + name.len() + tree_bytes(value);
-                members.len().div_ceil(MEMBERS_PER_NODE) * NODE_BYTES
-                    + members.iter().map(member).sum::<usize>()
-            }
-        }
-}
-
-/// Walks a value and returns what `M` takes.
-struct Walk<'f, M> {
-    remaining: usize,
-    state: &'f mut State,
-    members: PhantomData<M>,
-}
-
-impl<'f, M> Walk<'f, M> {
-    fn new(remaining: usize, state: &'f mut State) -> Self {
-        Self { remaining, state, members: PhantomData }
-    }
-}
-
-impl<'de, M: Members<'de>> DeserializeSeed<'de> for Walk<'_, M> {
-    type Value = Json<'de, M>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, M: Members<'de>> Visitor<'de> for Walk<'_, M> {
-    type Value = Json<'de, M>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        self.state.value(0)?;
-        Ok(Json::Null)
-    }
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Self::Value, E> {
-        self.state.value(0)?;
-        Ok(Json::Other)
-    }
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        self.state.value(0)?;
-        Ok(Json::Other)
-    }
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Self::Value, E> {
-        self.state.value(0)?;
-        Ok(Json::Other)
-    }
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        self.state.value(0)?;
-        Ok(Json::Other)
-    }
-    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        self.state.string(text)?;
-        Ok(Json::Text(Cow::Borrowed(text)))
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        self.state.string(text)?;
-        Ok(Json::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let remaining = self.state.inner(self.remaining)?;
-        self.state.value(ALLOCATION_BYTES)?;
-        while items.next_element_seed(Walk::<Nothing>::new(remaining, self.state))?.is_some() {}
-        Ok(Json::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let remaining = self.state.inner(self.remaining)?;
-        self.state.value(0)?;
-        let (mut names, mut taken) = (Names::default(), M::default());
-        while let Some(name) = members.next_key_seed(Name)? {
-            self.state.name(&name, names.count())?;
-            if names.holds(&name) {
-                return Err(self.state.fail(Fault::Duplicate));
-            }
-            taken.take(&name, Unread { members: &mut members, remaining, state: self.state })?;
-            names.insert(name);
-        }
-        Ok(Json::Object(taken))
-    }
-}
-
-/// Walks a value and returns all of it.
-struct Tree<'f> {
-    remaining: usize,
-    state: &'f mut State,
-}
-
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
-    type Value = Value;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Tree<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
-        self.state.value(0)?;
-        Ok(Value::Null)
-    }
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
-        self.state.value(0)?;
-        Ok(value.into())
-    }
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
-        self.state.value(0)?;
-        Ok(value.into())
-    }
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
-        self.state.value(0)?;
-        Ok(value.into())
-    }
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        self.state.value(0)?;
-        Ok(value.into())
-    }
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
-        self.state.string(text)?;
-        Ok(text.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let remaining = self.state.inner(self.remaining)?;
-        self.state.value(ALLOCATION_BYTES)?;
-        let mut values = Vec::new();
-        while let Some(value) = items.next_element_seed(Tree { remaining, state: &mut *self.state })? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let remaining = self.state.inner(self.remaining)?;
-        self.state.value(0)?;
-        let mut object = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            self.state.name(&name, object.len())?;
-            let value = members.next_value_seed(Tree { remaining, state: &mut *self.state })?;
-            if object.insert(name, value).is_some() {
-                return Err(self.state.fail(Fault::Duplicate));
-            }
-        }
-        Ok(Value::Object(object))
-    }
-}
-
-/// A member's name, borrowed from the text where it holds no escape.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
-    }
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
-}
-
-/// The member names of an object. Few are compared one by one and many are hashed, so that no text takes quadratic time.
-#[derive(Default)]
-struct Names<'de> {
-    few: [Cow<'de, str>; Names::FEW],
-    few_count: usize,
-    many: Option<HashSet<Cow<'de, str>>>,
-}
-
-impl<'de> Names<'de> {
-    const FEW: usize = 16;
-
-    fn holds(&self, name: &str) -> bool {
-        self.few.iter().take(self.few_count).any(|few| few == name)
-            || self.many.as_ref().is_some_and(|many| many.contains(name))
-    }
-
-    fn count(&self) -> usize {
-        self.few_count + self.many.as_ref().map_or(0, HashSet::len)
-    }
-
-    fn insert(&mut self, name: Cow<'de, str>) {
-        match self.few.get_mut(self.few_count) {
-            Some(free) => {
-                *free = name;
-                self.few_count += 1;
-            }
-            None => drop(self.many.get_or_insert_default().insert(name)),
-        }
+    pub fn to_owned(&self) -> Unparsed<Box<str>> {
+        Unparsed { text: self.text.into(), tree_bytes: self.tree_bytes }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use domain::{Exhausted, Memory};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use syntax::strict_json::Unparsed;
 
@@ -20,7 +19,7 @@ pub(crate) enum Target {
 }
 
 /// Arguments as text: a tree of them can take a hundred times as much, and is made only while it is needed. `None` is `{}`.
-pub(crate) struct Arguments(Option<Unparsed<Box<RawValue>>>);
+pub(crate) struct Arguments(Option<Unparsed<Box<str>>>);
 
 impl Arguments {
     /// Copies the arguments out of a request's params.
@@ -61,8 +60,8 @@ impl Arguments {
     }
 }
 
-impl From<Option<Unparsed<&RawValue>>> for Arguments {
-    fn from(text: Option<Unparsed<&RawValue>>) -> Self {
+impl From<Option<Unparsed<&str>>> for Arguments {
+    fn from(text: Option<Unparsed<&str>>) -> Self {
         Self(text.as_ref().map(Unparsed::to_owned))
     }
 }

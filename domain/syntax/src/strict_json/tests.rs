@@ -110,7 +110,7 @@ struct Taken<'a> {
     object: Option<Json<'a, Box<Taken<'a>>>>,
     value: Option<Value>,
     raw: Option<&'a str>,
-    unparsed: Option<Unparsed<&'a RawValue>>,
+    unparsed: Option<Unparsed<&'a str>>,
 }
 
 impl PartialEq for Taken<'_> {
@@ -121,7 +121,7 @@ impl PartialEq for Taken<'_> {
 }
 
 impl<'a> Members<'a> for Taken<'a> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
             "text" => self.text = Some(value.read()?),
             "object" => self.object = Some(value.read()?),
@@ -135,7 +135,7 @@ impl<'a> Members<'a> for Taken<'a> {
 }
 
 impl<'a> Members<'a> for Box<Taken<'a>> {
-    fn take<A: MapAccess<'a>>(&mut self, name: &str, value: Unread<'_, A>) -> Result<(), A::Error> {
+    fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         self.as_mut().take(name, value)
     }
 }
