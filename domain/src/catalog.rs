@@ -37,14 +37,24 @@ impl Catalog {
 /// Tools in a stable order, found by name.
 #[derive(Default)]
 pub struct ToolCatalog {
-    entries: Vec<CatalogEntry>,
+    entries: Vec<CatalogTool>,
     by_name: HashMap<ToolName, usize>,
 }
 
-/// A tool with its spec.
-pub(crate) struct CatalogEntry {
+/// A tool of a catalog, with its spec.
+pub struct CatalogTool {
     pub(crate) spec: ToolSpec,
     pub(crate) tool: Arc<dyn DynTool>,
+    /// Its place in the order.
+    pub(crate) index: usize,
+}
+
+impl CatalogTool {
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &ToolName {
+        &self.spec.name
+    }
 }
 
 /// Resources in a stable order, found by URI.
@@ -119,17 +129,18 @@ impl ToolCatalog {
         if self.by_name.contains_key(&spec.name) {
             return Err(CatalogError::Duplicate(spec.name));
         }
-        self.by_name.insert(spec.name.clone(), self.entries.len());
-        self.entries.push(CatalogEntry { spec, tool });
+        let index = self.entries.len();
+        self.by_name.insert(spec.name.clone(), index);
+        self.entries.push(CatalogTool { spec, tool, index });
         Ok(())
     }
 
     /// Returns the catalog with only the tools for which `keep` returns true.
     #[must_use]
     pub fn retain(self, keep: impl Fn(&ToolName) -> bool) -> Self {
-        let entries: Vec<_> = self.entries.into_iter().filter(|entry| keep(&entry.spec.name)).collect();
-        let by_name =
-            entries.iter().enumerate().map(|(index, entry)| (entry.spec.name.clone(), index)).collect();
+        let kept = self.entries.into_iter().filter(|entry| keep(entry.name())).enumerate();
+        let entries: Vec<_> = kept.map(|(index, entry)| CatalogTool { index, ..entry }).collect();
+        let by_name = entries.iter().map(|entry| (entry.name().clone(), entry.index)).collect();
         Self { entries, by_name }
     }
 
@@ -141,11 +152,17 @@ impl ToolCatalog {
     /// Returns the spec of one tool.
     #[must_use]
     pub fn spec(&self, name: &str) -> Option<&ToolSpec> {
-        self.entry(name).map(|entry| &entry.spec)
+        self.named(name).map(|tool| &tool.spec)
     }
 
-    pub(crate) fn entry(&self, name: &str) -> Option<&CatalogEntry> {
+    /// Returns one tool.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&CatalogTool> {
         self.by_name.get(name).map(|&index| &self.entries[index])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CatalogTool> {
+        self.entries.iter()
     }
 }
 
