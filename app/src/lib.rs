@@ -30,8 +30,9 @@ pub use domain::{
     MethodCall, MethodError, MethodResult, MethodSpec, MethodSpecError, Outcome, Principal, Progress, Prompt,
     PromptArgument, PromptCall, PromptSpec, Provider, RawObject, ReadCall, ReadError, ReadResourceResult,
     Resource, ResourceBody, ResourceContents, ResourceLink, ResourceSpec, ResourceSpecError, Role, Schema,
-    SchemaError, Scope, ScopeSet, SpecError, TokenVerifier, Tool, ToolCall, ToolError, ToolHints, ToolName,
-    ToolOutput, ToolResult, ToolSpec, UnixMillis, UnixSeconds, Watch, async_trait, tool_fn,
+    SchemaError, Scope, ScopeSet, SpecError, StructuredContent, TokenVerifier, Tool, ToolCall, ToolError,
+    ToolHints, ToolName, ToolOutput, ToolResult, ToolSpec, UnixMillis, UnixSeconds, Watch, async_trait,
+    tool_fn,
 };
 pub use hyper_transport::Drained;
 pub use jwks_verifier::{self, IdentityProvider};

@@ -107,10 +107,8 @@ impl PolicyVersion {
         scopes: &ScopePolicy,
         access: Option<&dyn AccessRules>,
     ) -> Self {
-        let tools = catalog.tools.specs().map(|spec| {
-            let required = scopes.required(&spec.name).map(sorted);
-            (spec.name.as_str().to_owned(), required)
-        });
+        let tools = catalog.tools.iter();
+        let tools = tools.map(|tool| (tool.name().as_str(), scopes.required(tool).map(sorted)));
         let resources = catalog.resources.specs().map(|spec| (spec.address.as_str(), sorted(&spec.scopes)));
         let prompts = catalog.prompts.specs().map(|spec| (spec.name.as_str(), sorted(&spec.scopes)));
         let methods = catalog.methods.specs().map(|spec| (spec.name(), sorted(&spec.scopes)));

@@ -39,14 +39,24 @@ impl Catalog {
 /// Tools in a stable order, found by name.
 #[derive(Default)]
 pub struct ToolCatalog {
-    entries: Vec<CatalogEntry>,
+    entries: Vec<CatalogTool>,
     by_name: HashMap<ToolName, usize>,
 }
 
-/// A tool with its spec.
-pub(crate) struct CatalogEntry {
+/// A tool of a catalog, with its spec.
+pub struct CatalogTool {
     pub(crate) spec: ToolSpec,
     pub(crate) tool: Arc<dyn DynTool>,
+    /// Its place in the order.
+    pub(crate) index: usize,
+}
+
+impl CatalogTool {
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &ToolName {
+        &self.spec.name
+    }
 }
 
 /// Resources in a stable order, found by URI.
@@ -124,17 +134,18 @@ impl ToolCatalog {
         if self.by_name.contains_key(&spec.name) {
             return Err(CatalogError::Duplicate(spec.name));
         }
-        self.by_name.insert(spec.name.clone(), self.entries.len());
-        self.entries.push(CatalogEntry { spec, tool });
+        let index = self.entries.len();
+        self.by_name.insert(spec.name.clone(), index);
+        self.entries.push(CatalogTool { spec, tool, index });
         Ok(())
     }
 
     /// Returns the catalog with only the tools for which `keep` returns true.
     #[must_use]
     pub fn retain(self, keep: impl Fn(&ToolName) -> bool) -> Self {
-        let entries: Vec<_> = self.entries.into_iter().filter(|entry| keep(&entry.spec.name)).collect();
-        let by_name =
-            entries.iter().enumerate().map(|(index, entry)| (entry.spec.name.clone(), index)).collect();
+        let kept = self.entries.into_iter().filter(|entry| keep(entry.name())).enumerate();
+        let entries: Vec<_> = kept.map(|(index, entry)| CatalogTool { index, ..entry }).collect();
+        let by_name = entries.iter().map(|entry| (entry.name().clone(), entry.index)).collect();
         Self { entries, by_name }
     }
 
@@ -143,18 +154,20 @@ impl ToolCatalog {
         self.entries.iter().map(|entry| &entry.spec)
     }
 
-    /// Returns the specs from this tool on, in order, the others unseen: none if there is no such tool, all without a name.
-    pub(crate) fn specs_from(&self, name: Option<&str>) -> impl Iterator<Item = &ToolSpec> + use<'_> {
-        beginning(&self.entries, &self.by_name, name).iter().map(|entry| &entry.spec)
+    /// Returns the tools from this one on, in order, the others unseen: none if there is no such tool, all without a name.
+    pub(crate) fn iter_from(&self, name: Option<&str>) -> impl Iterator<Item = &CatalogTool> + use<'_> {
+        beginning(&self.entries, &self.by_name, name).iter()
     }
 
     /// Returns the spec of one tool.
     #[must_use]
     pub fn spec(&self, name: &str) -> Option<&ToolSpec> {
-        self.entry(name).map(|entry| &entry.spec)
+        self.named(name).map(|tool| &tool.spec)
     }
 
-    pub(crate) fn entry(&self, name: &str) -> Option<&CatalogEntry> {
+    /// Returns one tool.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&CatalogTool> {
         self.by_name.get(name).map(|&index| &self.entries[index])
     }
 }
@@ -195,7 +208,7 @@ impl ResourceCatalog {
         self.entries.iter().map(|(spec, _)| spec)
     }
 
-    /// Returns the specs from the one with this URI or template on, as [`ToolCatalog::specs_from`] does.
+    /// Returns the specs from the one with this URI or template on, as [`ToolCatalog::iter_from`] does.
     pub(crate) fn specs_from(&self, address: Option<&str>) -> impl Iterator<Item = &ResourceSpec> + use<'_> {
         beginning(&self.entries, &self.by_address, address).iter().map(|(spec, _)| spec)
     }
@@ -259,7 +272,7 @@ impl PromptCatalog {
         self.entries.iter().map(|(spec, _)| spec)
     }
 
-    /// Returns the specs from this prompt on, as [`ToolCatalog::specs_from`] does.
+    /// Returns the specs from this prompt on, as [`ToolCatalog::iter_from`] does.
     pub(crate) fn specs_from(&self, name: Option<&str>) -> impl Iterator<Item = &PromptSpec> + use<'_> {
         beginning(&self.entries, &self.by_name, name).iter().map(|(spec, _)| spec)
     }

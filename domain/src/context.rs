@@ -10,8 +10,8 @@ mod rounds;
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -278,19 +278,30 @@ impl Feedback for NoopFeedback {
 }
 
 /// Whether a call is still wanted. A tool's future is dropped when its client goes away; this is for what it has started
-/// elsewhere, such as on a blocking thread.
-#[derive(Debug, Clone, Default)]
-pub struct Cancellation(Arc<AtomicBool>);
+/// elsewhere, such as on a blocking thread, with a clone of it.
+#[derive(Debug, Default)]
+pub struct Cancellation(
+    /// What clones share; nothing before there is one, since only they outlast the call.
+    OnceLock<Arc<AtomicBool>>,
+);
+
+impl Clone for Cancellation {
+    fn clone(&self) -> Self {
+        Self(OnceLock::from(Arc::clone(self.0.get_or_init(Arc::default))))
+    }
+}
 
 impl Cancellation {
     /// Whether nobody waits for the result any more.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// From now on nobody does. What is done already stays done.
-    pub(crate) fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    pub(crate) fn cancel(self) {
+        if let Some(flag) = self.0.get() {
+            flag.store(true, Ordering::Relaxed);
+        }
     }
 }

@@ -53,7 +53,9 @@ pub use async_trait::async_trait;
 
 pub use announcer::{Announcer, Change, Subscription};
 pub use audit::{Auditor, Decision, NoopAuditor, NotRecorded, PolicyVersion, Recording};
-pub use catalog::{Catalog, CatalogError, MethodCatalog, PromptCatalog, ResourceCatalog, ToolCatalog};
+pub use catalog::{
+    Catalog, CatalogError, CatalogTool, MethodCatalog, PromptCatalog, ResourceCatalog, ToolCatalog,
+};
 pub use completion::Completion;
 pub use content::{Content, Media, ResourceBody, ResourceContents, ResourceLink};
 pub use context::{
@@ -96,8 +98,8 @@ pub use token::{
     Untrusted, UnverifiedClaims, VerifyError,
 };
 pub use tool::{
-    CallToolResult, DynTool, FnTool, Json, SpecError, Tool, ToolCall, ToolHints, ToolName, ToolOutput,
-    ToolResult, ToolSpec, tool_fn,
+    CallToolResult, DynTool, FnTool, Json, SpecError, StructuredContent, Tool, ToolCall, ToolHints, ToolName,
+    ToolOutput, ToolResult, ToolSpec, tool_fn,
 };
 pub use tool_error::{RelayedError, ToolError};
 pub use trace::{RequestTrace, Span, SpanData, SpanId, TraceContext, TraceId, Tracer};

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::catalog::{Catalog, ToolCatalog};
+use crate::catalog::{Catalog, CatalogTool, ToolCatalog};
 use crate::hierarchy::ScopeHierarchy;
 use crate::principal::Principal;
 use crate::scope::{Scope, ScopeSet};
@@ -11,7 +11,8 @@ use crate::tool::ToolName;
 /// A rule for every tool of a catalog, and for no other name.
 #[derive(Debug)]
 pub struct ScopePolicy {
-    rules: HashMap<ToolName, ScopeSet>,
+    /// In the catalog's order.
+    rules: Vec<(ToolName, ScopeSet)>,
     login: ScopeSet,
     /// Every scope that something in the catalog asks for, that a login asks for, or that the hierarchy names.
     known: HashSet<Scope>,
@@ -87,7 +88,7 @@ impl ScopePolicy {
         hierarchy: &ScopeHierarchy,
         login: LoginScopes,
     ) -> Result<Self, PolicyError> {
-        let rules: HashMap<_, _> = rules.into_iter().collect();
+        let mut rules: HashMap<_, _> = rules.into_iter().collect();
         if let Some(stray) = rules.keys().filter(|name| catalog.tools.spec(name.as_str()).is_none()).min() {
             return Err(PolicyError::UnknownTool(stray.to_string()));
         }
@@ -101,6 +102,7 @@ impl ScopePolicy {
             LoginScopes::Listed(scopes) => scopes,
         };
         known.extend(login.iter().cloned());
+        let rules = catalog.tools.specs().filter_map(|spec| rules.remove_entry(&spec.name)).collect();
         Ok(Self { rules, login, known })
     }
 
@@ -119,14 +121,15 @@ impl ScopePolicy {
 
     /// Returns the scopes that a call of a tool requires; `None` without a rule.
     #[must_use]
-    pub fn required(&self, tool: &ToolName) -> Option<&ScopeSet> {
-        self.rules.get(tool)
+    pub fn required(&self, tool: &CatalogTool) -> Option<&ScopeSet> {
+        // By the name, too: a tool of another catalog may have another's place.
+        self.rules.get(tool.index).filter(|(name, _)| name == tool.name()).map(|(_, required)| required)
     }
 
     /// Returns whether a principal may call a tool, for lists, which need no reason.
     #[must_use]
-    pub fn permits(&self, principal: &Principal, tool: &ToolName) -> bool {
-        self.rules.get(tool).is_some_and(|required| principal.holds_all(required))
+    pub fn permits(&self, principal: &Principal, tool: &CatalogTool) -> bool {
+        self.required(tool).is_some_and(|required| principal.holds_all(required))
     }
 
     /// Checks that a principal holds these scopes.
@@ -168,6 +171,7 @@ mod tests {
     use crate::properties::{self, AUDIENCES, good_claims};
     use crate::time::UnixSeconds;
     use crate::token::Claims;
+    use crate::tool::tool_fn;
     use crate::tools;
 
     fn catalog() -> Catalog {
@@ -186,7 +190,7 @@ mod tests {
         ToolName::parse(name).unwrap()
     }
 
-    fn check(policy: &ScopePolicy, principal: &Principal, tool: &ToolName) -> Result<(), Denied> {
+    fn check(policy: &ScopePolicy, principal: &Principal, tool: &CatalogTool) -> Result<(), Denied> {
         policy.check(principal, policy.required(tool).unwrap())
     }
 
@@ -227,12 +231,12 @@ mod tests {
 
     #[test]
     fn a_broader_scope_permits_and_what_is_held_or_missing_is_told_by_the_names_in_the_token_and_the_rule() {
-        let policy = policy(LoginScopes::Listed(set("start")));
-        let greet = tool("greet");
+        let (policy, catalog) = (policy(LoginScopes::Listed(set("start"))), catalog());
+        let greet = catalog.tools.named("greet").unwrap();
         for permitted in ["extra read", "write extra", "admin extra", "extra admin stray"] {
             let principal = holder(permitted);
             assert!(
-                check(&policy, &principal, &greet).is_ok() && policy.permits(&principal, &greet),
+                check(&policy, &principal, greet).is_ok() && policy.permits(&principal, greet),
                 "{permitted}"
             );
         }
@@ -245,8 +249,8 @@ mod tests {
             ("reader READ", "read extra", "", "read extra"),
         ] {
             let principal = holder(token);
-            assert!(!policy.permits(&principal, &greet), "{token}");
-            let denied = check(&policy, &principal, &greet).unwrap_err();
+            assert!(!policy.permits(&principal, greet), "{token}");
+            let denied = check(&policy, &principal, greet).unwrap_err();
             let expected = Denied {
                 required: set("read extra"),
                 missing: set(missing),
@@ -260,11 +264,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_without_a_rule_is_permitted_to_nobody() {
+    fn a_tool_of_another_catalog_is_permitted_by_no_rule_for_another_name() {
         let policy = policy(LoginScopes::All);
         let principal = holder("admin extra");
-        assert_eq!(policy.required(&tool("other")), None);
-        assert!(!policy.permits(&principal, &tool("other")));
+        let mut others = tools::shipped();
+        others.reverse();
+        others.push(Arc::new(tool_fn("other", "", |(): (), _| async { Ok("") })));
+        let others = ToolCatalog::new(others).unwrap();
+        for (name, has_rule) in
+            [("get_datetime", false), ("whoami", true), ("greet", false), ("other", false)]
+        {
+            let tool = others.named(name).unwrap();
+            assert_eq!(policy.required(tool).is_some(), has_rule, "{name}");
+            assert_eq!(policy.permits(&principal, tool), has_rule, "{name}");
+        }
     }
 
     #[test]

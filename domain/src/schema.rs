@@ -1,5 +1,8 @@
 //! A JSON Schema 2020-12 document together with the validator made from it.
 
+mod bounds;
+
+use std::any::TypeId;
 use std::fmt;
 
 use jsonschema::error::ValidationErrorKind;
@@ -8,12 +11,16 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use self::bounds::bounds_more_than_its_type;
+
 /// A schema that is shown to clients and is what validates: there is no second description of the same thing, but that
 /// [`Schema::fit`] takes null for absence.
 pub struct Schema {
     json: Value,
     /// `None` where another server validates.
     validator: Option<jsonschema::Validator>,
+    /// The type whose every value is written as what fits.
+    result: Option<TypeId>,
 }
 
 /// Not a usable schema; says why.
@@ -44,33 +51,33 @@ impl Schema {
 
     /// The document alone of [`Schema::of`], whatever type it is of.
     pub(crate) fn document_of<T: JsonSchema>() -> Value {
-        Self::document::<T>(SchemaSettings::draft2020_12())
+        published(Self::document::<T>(SchemaSettings::draft2020_12()))
     }
 
     /// The schema of what a Rust type is written as. A member may be left out if it says `skip_serializing_if`.
     ///
     /// # Errors
     /// As [`Schema::of`].
-    pub fn of_result<T: JsonSchema>() -> Result<Self, SchemaError> {
-        Self::from_json(Self::document::<T>(SchemaSettings::draft2020_12().for_serialize()))
+    pub fn of_result<T: JsonSchema + 'static>() -> Result<Self, SchemaError> {
+        let document = Self::document::<T>(SchemaSettings::draft2020_12().for_serialize());
+        let result = (!bounds_more_than_its_type(&document)).then(TypeId::of::<T>);
+        Ok(Self { result, ..Self::from_json(published(document))? })
     }
 
+    /// Whether every value of this type is written as what fits, unless the type's `JsonSchema` and its `Serialize` contradict each
+    /// other.
+    pub(crate) fn is_of_result(&self, kind: TypeId) -> bool {
+        self.result == Some(kind)
+    }
+
+    /// What `schemars` makes of a type, without what is said of the type.
     fn document<T: JsonSchema>(settings: SchemaSettings) -> Value {
         let settings = settings.with(|settings| settings.inline_subschemas = true);
         let mut schema = settings.into_generator().into_root_schema_for::<T>();
         // The name of a Rust type, and what is said of it, are for whoever reads the code: the tool has its own.
         schema.remove("title");
         schema.remove("description");
-        let mut json = schema.to_value();
-        drop_optional_nulls(&mut json);
-        drop_rust_formats(&mut json);
-        // Some clients refuse an object schema without it.
-        if let Some(schema) =
-            json.as_object_mut().filter(|schema| schema.get("type") == Some(&"object".into()))
-        {
-            schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
-        }
-        json
+        schema.to_value()
     }
 
     /// A schema written by hand. `$ref` to another document is an error: nothing is ever fetched.
@@ -94,7 +101,7 @@ impl Schema {
             return Err(SchemaError("its type is not \"object\"".into()));
         }
         let validator = options.build(&json).map_err(|error| SchemaError(error.to_string()))?;
-        Ok(Self { json, validator: Some(validator) })
+        Ok(Self { json, validator: Some(validator), result: None })
     }
 
     /// A schema of another server's, which validates by it: everything fits here.
@@ -105,7 +112,7 @@ impl Schema {
         if json.get("type").and_then(Value::as_str) != Some("object") {
             return Err(SchemaError("its type is not \"object\"".into()));
         }
-        Ok(Self { json, validator: None })
+        Ok(Self { json, validator: None, result: None })
     }
 
     /// The document.
@@ -149,6 +156,17 @@ impl Schema {
             .collect();
         Err(violations.join("; "))
     }
+}
+
+/// Returns a type's schema as clients get it.
+fn published(mut json: Value) -> Value {
+    drop_optional_nulls(&mut json);
+    drop_rust_formats(&mut json);
+    // Some clients refuse an object schema without it.
+    if let Some(schema) = json.as_object_mut().filter(|schema| schema.get("type") == Some(&"object".into())) {
+        schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+    }
+    json
 }
 
 /// Takes `null` from the types of all members that are optional.

@@ -1,6 +1,7 @@
 //! The [`DynTool`] port and its types: a tool's spec, a call, its result. Most tools are written as a [`Tool`] or made by
 //! [`tool_fn`] (`typed`).
 
+mod structured;
 mod typed;
 
 use std::borrow::Borrow;
@@ -21,6 +22,7 @@ use crate::raw::RawObject;
 use crate::schema::{Schema, SchemaError};
 use crate::scope::{InvalidScope, ScopeSet};
 use crate::tool_error::{ToolError, not_json};
+pub use structured::StructuredContent;
 pub use typed::{FnTool, Json, Tool, ToolOutput, tool_fn};
 
 /// A tool's name, cheap to clone: `[A-Za-z0-9_.-]{1,128}` (MCP 2026-07-28, server/tools, "Tool Names"). Case matters.
@@ -189,7 +191,7 @@ impl ToolSpec {
     ///
     /// # Errors
     /// [`SpecError`] for a name out of its grammar, or a type whose schema is not an object's.
-    pub fn new<A: JsonSchema, O: JsonSchema>(
+    pub fn new<A: JsonSchema, O: JsonSchema + 'static>(
         name: &str,
         title: &str,
         description: &str,
@@ -330,7 +332,7 @@ pub struct CallToolResult {
     /// Content for the model.
     pub content: Vec<Content>,
     /// Data for programs; it fits [`ToolSpec::output`].
-    pub structured_content: Option<Value>,
+    pub structured_content: Option<StructuredContent>,
     /// Whether the call failed, for a failure that needs more than the text of a [`ToolError`].
     pub is_error: bool,
 }
@@ -357,7 +359,7 @@ impl CallToolResult {
     ) -> Result<Self, ToolError> {
         let structured = serde_json::to_value(structured_content).map_err(not_json)?;
         let content = vec![Content::Text(text.into())];
-        Ok(Self { content, structured_content: Some(structured), is_error: false })
+        Ok(Self { content, structured_content: Some(structured.into()), is_error: false })
     }
 
     /// Returns content alone, as a finished call, for a tool without an output schema.

@@ -43,7 +43,7 @@ pub(crate) struct Exchange<'r, 'a> {
 
 impl Exchange<'_, '_> {
     /// Returns what renders results in the request's era.
-    pub(crate) fn renderer(&self) -> Renderer {
-        Renderer { era: self.era, snapshot: Arc::clone(self.served.snapshot) }
+    pub(crate) fn renderer(&self) -> Renderer<'_> {
+        Renderer { era: self.era, snapshot: self.served.snapshot }
     }
 }

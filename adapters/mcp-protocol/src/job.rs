@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::{
     CallError, ClientCapabilities, Denial, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
-    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, Span, ToolName,
+    MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, Span,
 };
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
@@ -188,7 +188,6 @@ impl Job {
 
     /// Runs to the end. Without a sink no message is sent before.
     pub(crate) async fn run(mut self: Box<Self>, sink: Option<Arc<Sink>>) -> Reply {
-        self.log.tool = self.known_tool();
         let outcome = self.rounds(sink.as_deref()).await;
         let log = std::mem::take(&mut self.log);
         let span = std::mem::take(&mut self.span);
@@ -201,14 +200,6 @@ impl Job {
 
     fn service(&self) -> &Service {
         self.snapshot.service()
-    }
-
-    /// Returns the tool's name for the log, which shows only names from the catalog.
-    fn known_tool(&self) -> Option<ToolName> {
-        let Target::Tool { name, .. } = &self.target else {
-            return None;
-        };
-        self.service().catalog.tools.spec(name).map(|spec| spec.name.clone())
     }
 
     async fn rounds(&mut self, sink: Option<&Sink>) -> Result<RenderedResult, Refusal> {
@@ -263,6 +254,13 @@ impl Job {
     }
 
     async fn round(&mut self, sink: Option<&Sink>) -> Result<Round, Refusal> {
+        let service = self.snapshot.service();
+        let tool = match &self.target {
+            Target::Tool { name, .. } => service.catalog.tools.named(name),
+            _ => None,
+        };
+        // The log shows only names from the catalog.
+        self.log.tool = tool.map(|tool| tool.name().clone());
         // What is called gets a copy of each response, and makes its next state of another.
         let copies = 2 * self.input_bytes;
         self.memory.add(copies)?;
@@ -280,16 +278,17 @@ impl Job {
             span: &self.span,
             would_refuse: &would_refuse,
         };
-        let (renderer, service, memory) = (self.renderer(), self.snapshot.service(), &mut self.memory);
+        let renderer = Renderer { era: self.era, snapshot: &self.snapshot };
+        let memory = &mut self.memory;
         let mut tree = 0;
         let outcome: Result<Round, JobError> = match &self.target {
-            Target::Tool { name, arguments } => {
+            Target::Tool { arguments, .. } => {
                 let parsed = || {
                     memory.add(arguments.tree_bytes())?;
                     tree = arguments.tree_bytes();
                     Ok(arguments.parse())
                 };
-                let outcome = service.call(&context, name, parsed).await;
+                let outcome = service.call(&context, tool, parsed).await;
                 self.is_error = context.span.is_recorded() && outcome.as_ref().is_ok_and(Outcome::is_error);
                 outcome.map(|outcome| {
                     round(&renderer, Caching::None, outcome, |result| renderer.tool_result(result))
@@ -340,8 +339,8 @@ impl Job {
         }
     }
 
-    fn renderer(&self) -> Renderer {
-        Renderer { era: self.era, snapshot: Arc::clone(&self.snapshot) }
+    fn renderer(&self) -> Renderer<'_> {
+        Renderer { era: self.era, snapshot: &self.snapshot }
     }
 
     /// Returns a tool's failure as its result.
@@ -467,7 +466,7 @@ fn request_id(served: Served<'_>) -> Box<str> {
 }
 
 fn round<T>(
-    renderer: &Renderer,
+    renderer: &Renderer<'_>,
     caching: Caching,
     outcome: Outcome<T>,
     render: impl FnOnce(T) -> RenderedResult,

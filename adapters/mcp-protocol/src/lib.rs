@@ -30,6 +30,7 @@ pub mod fuzzing;
 mod handlers;
 mod input_requests;
 mod job;
+mod json_text;
 mod legacy;
 mod listen;
 mod listing;

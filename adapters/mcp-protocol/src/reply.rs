@@ -10,6 +10,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::json_text::push_value;
+
 /// JSON-RPC error codes: the standard's, and MCP's own (2026-07-28, basic/index, "Error Codes").
 pub(crate) mod code {
     pub(crate) const PARSE_ERROR: i32 = -32700;
@@ -137,16 +139,20 @@ impl From<Failure> for Refusal {
 /// The `result` of a response, as JSON text.
 pub(crate) struct RenderedResult(Vec<u8>);
 
-/// The usual length of a result, in bytes: a longer one is reallocated as it grows.
-const USUAL_BYTES: usize = 512;
+impl RenderedResult {
+    /// The usual length of a result, in bytes: a longer one is reallocated as it grows.
+    pub(crate) const USUAL_BYTES: usize = 1024;
 
-/// Renders a result. Texts, numbers and values made from JSON: that can't fail, and if it did, the result would be `null`.
-pub(crate) fn rendered(result: &impl Serialize) -> RenderedResult {
-    let mut text = Vec::with_capacity(USUAL_BYTES);
-    if let Err(error) = serde_json::to_writer(&mut text, result) {
-        tracing::error!(%error, "a result could not be rendered");
-        return RenderedResult(b"null".to_vec());
+    /// Creates the result whose JSON text this is.
+    pub(crate) fn of_json(text: Vec<u8>) -> Self {
+        Self(text)
     }
+}
+
+/// Renders a result.
+pub(crate) fn rendered(result: &impl Serialize) -> RenderedResult {
+    let mut text = Vec::with_capacity(RenderedResult::USUAL_BYTES);
+    push_value(&mut text, result);
     RenderedResult(text)
 }
 

@@ -1,9 +1,8 @@
 //! The results of each method, and what the modern era adds to all of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use domain::{CallToolResult, Completion, Message, RawObject, ResourceContents};
+use domain::{CallToolResult, Completion, Content, Message, RawObject, ResourceContents};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -11,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::content::{ContentWire, ContentsWire, InputRequestWire, MessageWire};
 use crate::era::Era;
+use crate::json_text::{push_string, push_value};
 use crate::reply::{RenderedResult, rendered};
 use crate::snapshot::ProtocolSnapshot;
 
@@ -18,9 +18,9 @@ use crate::snapshot::ProtocolSnapshot;
 const MAX_VALUES: usize = 100;
 
 /// Renders results in an era's form.
-pub(crate) struct Renderer {
+pub(crate) struct Renderer<'r> {
     pub(crate) era: Era,
-    pub(crate) snapshot: Arc<ProtocolSnapshot>,
+    pub(crate) snapshot: &'r ProtocolSnapshot,
 }
 
 /// Whether a client may cache a result.
@@ -29,38 +29,6 @@ pub(crate) enum Caching {
     /// For a while, and privately, since results depend on the token.
     Private,
     None,
-}
-
-/// A result with the members that its era adds.
-#[derive(Serialize)]
-struct Complete<'a, R> {
-    #[serde(flatten)]
-    result: &'a R,
-    #[serde(flatten)]
-    modern: Modern<'a>,
-}
-
-/// `Result` and `CacheableResult` in the schema of 2026-07-28.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Modern<'a> {
-    result_type: &'static str,
-    #[serde(rename = "_meta")]
-    meta: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_scope: Option<&'static str>,
-}
-
-/// `CallToolResult` in the schema.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CallToolWire {
-    content: Vec<ContentWire>,
-    is_error: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    structured_content: Option<Value>,
 }
 
 /// `ReadResourceResult` in the schema.
@@ -120,22 +88,34 @@ struct InputRequired<'a> {
     request_state: Option<String>,
 }
 
-impl Renderer {
-    /// Renders what a tool returned.
-    pub(crate) fn tool_result(&self, output: CallToolResult) -> RenderedResult {
-        let content = output.content.into_iter().map(Into::into).collect();
-        let result = CallToolWire {
-            content,
-            is_error: output.is_error,
-            structured_content: output.structured_content,
-        };
-        self.complete(&result, Caching::None)
+impl Renderer<'_> {
+    /// Renders what a tool returned (`CallToolResult` in the schema).
+    pub(crate) fn tool_result(&self, result: CallToolResult) -> RenderedResult {
+        let mut json = Vec::with_capacity(RenderedResult::USUAL_BYTES);
+        json.extend_from_slice(br#"{"content":["#);
+        for (index, content) in result.content.into_iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            push_content(&mut json, content);
+        }
+        json.extend_from_slice(if result.is_error {
+            br#"],"isError":true"#
+        } else {
+            br#"],"isError":false"#
+        });
+        if let Some(structured) = result.structured_content {
+            json.extend_from_slice(br#","structuredContent":"#);
+            structured.write_json(&mut json);
+        }
+        json.push(b'}');
+        self.with(json, &self.snapshot.modern.complete)
     }
 
     /// Renders a tool's failure, for the model to read and to act on.
     pub(crate) fn tool_error(&self, text: String) -> RenderedResult {
-        let content = vec![ContentWire::Text { text }];
-        self.complete(&CallToolWire { content, is_error: true, structured_content: None }, Caching::None)
+        let content = vec![Content::Text(text)];
+        self.tool_result(CallToolResult { content, structured_content: None, is_error: true })
     }
 
     /// Renders what a resource holds.
@@ -222,25 +202,48 @@ impl Renderer {
 
     /// Renders what the server is and can do, with all that it says of itself.
     pub(crate) fn discovery(&self, result: &impl Serialize) -> RenderedResult {
-        self.with_meta(result, Caching::Private, &self.snapshot.introduction)
+        self.rendered_with(result, &self.snapshot.modern.introduction)
     }
 
     /// Renders a result that needs no further round.
     fn complete(&self, result: &impl Serialize, caching: Caching) -> RenderedResult {
-        self.with_meta(result, caching, &self.snapshot.meta)
+        let modern = &self.snapshot.modern;
+        self.rendered_with(
+            result,
+            match caching {
+                Caching::Private => &modern.cacheable,
+                Caching::None => &modern.complete,
+            },
+        )
     }
 
-    fn with_meta(&self, result: &impl Serialize, caching: Caching, meta: &RawValue) -> RenderedResult {
-        if self.era == Era::Legacy {
-            return rendered(result);
+    fn rendered_with(&self, result: &impl Serialize, members: &str) -> RenderedResult {
+        let mut json = Vec::with_capacity(RenderedResult::USUAL_BYTES);
+        push_value(&mut json, result);
+        self.with(json, members)
+    }
+
+    /// Adds the members of the modern era to an object, if this is it.
+    fn with(&self, mut object: Vec<u8>, members: &str) -> RenderedResult {
+        if self.era == Era::Modern && object.pop_if(|end| *end == b'}').is_some() {
+            if object != b"{" {
+                object.push(b',');
+            }
+            object.extend_from_slice(members.as_bytes());
+            object.push(b'}');
         }
-        let kept = caching == Caching::Private;
-        let modern = Modern {
-            result_type: "complete",
-            meta,
-            ttl_ms: kept.then_some(self.snapshot.settings.list_ttl_ms),
-            cache_scope: kept.then_some("private"),
-        };
-        rendered(&Complete { result, modern })
+        RenderedResult::of_json(object)
+    }
+}
+
+/// Appends a piece of content. Nearly all of it is text.
+fn push_content(json: &mut Vec<u8>, content: Content) {
+    match content {
+        Content::Text(text) => {
+            json.extend_from_slice(br#"{"type":"text","text":"#);
+            push_string(json, &text);
+            json.push(b'}');
+        }
+        other => push_value(json, &ContentWire::from(other)),
     }
 }

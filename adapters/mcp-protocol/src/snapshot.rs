@@ -19,8 +19,24 @@ pub struct ProtocolSnapshot {
     keys: Arc<SealingKeys>,
     /// The `_meta` of every modern result.
     pub(crate) meta: Box<RawValue>,
-    /// The `_meta` of the result of `server/discover`.
-    pub(crate) introduction: Box<RawValue>,
+    pub(crate) modern: ModernMembers,
+}
+
+/// The members that the modern era adds to results (`Result` and `CacheableResult` in the schema of 2026-07-28), as JSON text.
+pub(crate) struct ModernMembers {
+    pub(crate) complete: String,
+    /// Those of a result that may be kept for a while, and privately, since results depend on the token.
+    pub(crate) cacheable: String,
+    /// Those of the result of `server/discover`, with all that the server says of itself.
+    pub(crate) introduction: String,
+}
+
+impl ModernMembers {
+    fn new(meta: &RawValue, introduction: &RawValue, ttl_ms: u64) -> Self {
+        let complete = |meta: &RawValue| format!(r#""resultType":"complete","_meta":{meta}"#);
+        let cacheable = |meta| format!(r#"{},"ttlMs":{ttl_ms},"cacheScope":"private""#, complete(meta));
+        Self { complete: complete(meta), cacheable: cacheable(meta), introduction: cacheable(introduction) }
+    }
 }
 
 impl ProtocolSnapshot {
@@ -37,7 +53,8 @@ impl ProtocolSnapshot {
             to_raw_value(&json!({"io.modelcontextprotocol/serverInfo": identity}))
         };
         let (meta, introduction) = (meta(false)?, meta(true)?);
-        Ok(Self { service, listing, settings, keys, meta, introduction })
+        let modern = ModernMembers::new(&meta, &introduction, settings.list_ttl_ms);
+        Ok(Self { service, listing, settings, keys, meta, modern })
     }
 
     /// Returns the service that it was made of.

@@ -9,13 +9,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CallToolResult, DynTool, SpecError, ToolCall, ToolHints, ToolResult, ToolSpec};
+use super::{
+    CallToolResult, DynTool, SpecError, StructuredContent, ToolCall, ToolHints, ToolResult, ToolSpec,
+};
 use crate::content::Content;
 use crate::context::Context;
 use crate::input::Outcome;
 use crate::principal::Principal;
 use crate::schema::Schema;
-use crate::tool_error::{ToolError, not_json};
+use crate::tool_error::ToolError;
 
 /// A tool as a Rust type: its constants and types say what clients see, and `call` does the work.
 ///
@@ -136,28 +138,38 @@ pub trait ToolOutput: Send {
 
 /// Structured data, described by the tool's output schema. The model reads it as JSON; return `(text, Json(data))` to give it
 /// a text of its own.
+///
+/// Its `Serialize` and its `JsonSchema` are trusted to say the same, so that results need not be judged one by one, unless the schema
+/// has bounds of its own, such as `#[schemars(range(max = 9))]`. With debug assertions, such as in tests, every result is judged, which
+/// finds a type that contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-impl<T: Serialize + JsonSchema + Send> ToolOutput for Json<T> {
+impl<T: Serialize + JsonSchema + Send + 'static> ToolOutput for Json<T> {
     fn schema() -> Result<Option<Schema>, SpecError> {
         Ok(Some(Schema::of_result::<T>()?))
     }
 
     fn into_result(self) -> Result<CallToolResult, ToolError> {
-        let text = serde_json::to_string(&self.0).map_err(not_json)?;
-        CallToolResult::structured(text, &self.0)
+        let structured = StructuredContent::of(&self.0)?;
+        Ok(both(structured.to_json().into_owned(), structured))
     }
 }
 
-impl<S: Into<String> + Send, T: Serialize + JsonSchema + Send> ToolOutput for (S, Json<T>) {
+impl<S: Into<String> + Send, T: Serialize + JsonSchema + Send + 'static> ToolOutput for (S, Json<T>) {
     fn schema() -> Result<Option<Schema>, SpecError> {
         Json::<T>::schema()
     }
 
     fn into_result(self) -> Result<CallToolResult, ToolError> {
-        CallToolResult::structured(self.0, &self.1.0)
+        Ok(both(self.0.into(), StructuredContent::of(&self.1.0)?))
     }
+}
+
+/// Returns a text and data.
+fn both(text: String, structured: StructuredContent) -> CallToolResult {
+    let content = vec![Content::Text(text)];
+    CallToolResult { content, structured_content: Some(structured), is_error: false }
 }
 
 impl ToolOutput for Vec<Content> {
@@ -360,7 +372,7 @@ mod tests {
         assert_eq!(content(String::from("a").into_result().unwrap()), (text("a"), None, false));
         assert_eq!(content(().into_result().unwrap()), (Vec::new(), None, false));
         let json = Json(Output { text: "a".into() });
-        let structured = Some(json!({"text": "a"}));
+        let structured = Some(json!({"text": "a"}).into());
         assert_eq!(
             content(json.into_result().unwrap()),
             (text(r#"{"text":"a"}"#), structured.clone(), false)

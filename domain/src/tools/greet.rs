@@ -27,6 +27,10 @@ pub struct Greeting {
     sub: String,
 }
 
+const WHAT_WORKS: &str = "\n\n\
+    Authentication works: your Auth0 access token was verified.\n\
+    Scope checks work: the token holds every scope this tool asks for.";
+
 impl Tool for Greet {
     const NAME: &'static str = "greet";
     const TITLE: &'static str = "Greet User";
@@ -44,12 +48,8 @@ impl Tool for Greet {
     ) -> Result<Self::Output, ToolError> {
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "there".into());
         let sub = context.principal.subject().to_owned();
-        let greeting = format!("Hello, {name} ({sub})!");
-        let text = format!(
-            "{greeting}\n\n\
-             Authentication works: your Auth0 access token was verified.\n\
-             Scope checks work: the token holds every scope this tool asks for."
-        );
+        let greeting = ["Hello, ", &name, " (", &sub, ")!"].concat();
+        let text = [&greeting, WHAT_WORKS].concat();
         Ok((text, Json(Greeting { greeting, sub })))
     }
 }

@@ -104,7 +104,7 @@ impl Policy {
     fn needed(&self, target: Target<'_>) -> Option<&ScopeSet> {
         let catalog = &self.catalog;
         match target {
-            Target::Tool(name) => self.scopes.required(&catalog.tools.spec(name)?.name),
+            Target::Tool(name) => self.scopes.required(catalog.tools.named(name)?),
             Target::Resource(address) => {
                 let mut specs = catalog.resources.specs();
                 specs.find(|spec| spec.address.as_str() == address).map(|spec| &spec.scopes)
