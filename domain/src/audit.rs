@@ -107,7 +107,7 @@ impl PolicyVersion {
         scopes: &ScopePolicy,
         access: Option<&dyn AccessRules>,
     ) -> Self {
-        let tools = catalog.tools.iter();
+        let tools = catalog.tools.iter_from(None);
         let tools = tools.map(|tool| (tool.name().as_str(), scopes.required(tool).map(sorted)));
         let resources = catalog.resources.specs().map(|spec| (spec.address.as_str(), sorted(&spec.scopes)));
         let prompts = catalog.prompts.specs().map(|spec| (spec.name.as_str(), sorted(&spec.scopes)));

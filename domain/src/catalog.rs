@@ -341,7 +341,7 @@ mod tests {
     fn a_part_begins_with_what_is_named_and_an_unknown_name_has_none() {
         let tools: [Arc<dyn DynTool>; 3] = [Arc::new(Greet), Arc::new(Whoami), Arc::new(GetDatetime)];
         let catalog = ToolCatalog::new(tools).unwrap();
-        let from = |name| catalog.specs_from(name).map(|spec| spec.name.as_str()).collect::<Vec<_>>();
+        let from = |name| catalog.iter_from(name).map(|tool| tool.name().as_str()).collect::<Vec<_>>();
         assert_eq!(from(None), ["greet", "whoami", "get_datetime"]);
         assert_eq!(from(Some("whoami")), ["whoami", "get_datetime"]);
         assert_eq!(from(Some("whoam")), [""; 0]);
