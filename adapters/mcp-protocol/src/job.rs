@@ -27,7 +27,7 @@ use crate::feedback::Sink;
 use crate::input_requests::{
     InputResponse, NotOpened, PendingInputRequest, PendingInputRequests, json_rpc_request,
 };
-use crate::params::{Params, bad_params};
+use crate::params::{Meta, Params, bad_params};
 use crate::reply::{Failure, LogFields, Refusal, RenderedResult, Reply, code};
 use crate::results::{Caching, Renderer};
 use crate::seal::{ArgumentsDigest, Binding, MAX_STATE_BYTES};
@@ -108,7 +108,7 @@ impl Job {
         log: LogFields,
     ) -> Result<Box<Self>, Refusal> {
         let request = &mut *exchange.request;
-        let meta = request.params.meta.take().unwrap_or_default();
+        let meta = request.params.meta.take();
         let mut job = Box::new(Self {
             pending: Arc::clone(exchange.served.input_requests),
             snapshot: Arc::clone(exchange.served.snapshot),
@@ -125,7 +125,7 @@ impl Job {
             input_bytes: 0,
             rounds: 0,
             respond_by: None,
-            progress_token: meta.progress_token(),
+            progress_token: meta.as_deref().and_then(Meta::progress_token),
             log_level: Some(LEGACY_LOG_LEVEL),
             log,
             span: Span::OFF,
@@ -133,6 +133,7 @@ impl Job {
         });
         if job.era == Era::Modern {
             job.resume(&request.params)?;
+            let meta = meta.unwrap_or_default();
             job.capabilities = meta.declared();
             job.log_level = meta.log_level()?;
         }

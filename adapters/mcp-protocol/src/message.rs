@@ -20,7 +20,6 @@ pub(crate) const GET_PROMPT: &str = "prompts/get";
 pub(crate) const READ_RESOURCE: &str = "resources/read";
 
 /// The content of a body.
-#[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
 pub(crate) enum Parsed<'a> {
     One(Incoming<'a>),
     Batch(Vec<Result<Incoming<'a>, InvalidMessage<'a>>>),
@@ -41,7 +40,6 @@ impl<'a> InvalidMessage<'a> {
 }
 
 /// One JSON-RPC message from a client.
-#[expect(clippy::large_enum_variant, reason = "there is one of them, on the stack")]
 pub(crate) enum Incoming<'a> {
     Request(Request<'a>),
     Notification,

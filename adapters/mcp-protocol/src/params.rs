@@ -9,17 +9,18 @@ use syntax::strict_json::{Fault, Json, Members, Nothing, Unparsed, Unread};
 
 use crate::reply::{Failure, Refusal, code};
 
-/// The members of `params`, of whatever method.
+/// The members of `params`, of whatever method. It is moved often, so it is kept small: members that many requests don't have
+/// are in boxes.
 #[derive(Default)]
 pub(crate) struct Params<'a> {
-    pub(crate) meta: Option<Meta<'a>>,
+    pub(crate) meta: Option<Box<Meta<'a>>>,
     pub(crate) name: Option<Json<'a>>,
     pub(crate) uri: Option<Json<'a>>,
     pub(crate) arguments: Option<Unparsed<&'a str>>,
     more: Option<Box<MoreParams<'a>>>,
 }
 
-/// Members that few requests have, in a box so that the other requests need no memory for them.
+/// Members that few requests have.
 #[derive(Default)]
 pub(crate) struct MoreParams<'a> {
     pub(crate) cursor: Option<Json<'a>>,
@@ -36,7 +37,7 @@ pub(crate) struct MoreParams<'a> {
 impl<'a> Members<'a> for Params<'a> {
     fn take(&mut self, name: &str, value: Unread<'_, 'a>) -> Result<(), Fault> {
         match name {
-            "_meta" => self.meta = value.read()?.object(),
+            "_meta" => self.meta = value.read()?.object().map(Box::new),
             "name" => self.name = Some(value.read()?),
             "uri" => self.uri = Some(value.read()?),
             "arguments" => self.arguments = Some(value.unparsed()?),

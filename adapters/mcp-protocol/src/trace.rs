@@ -32,7 +32,7 @@ pub(crate) fn begin(
     let method = method.cloned().unwrap_or(Cow::Borrowed(OTHER));
     let target = target(catalog, &method, request);
     let name = target.map_or_else(|| method.clone(), |(_, target)| format!("{method} {target}").into());
-    let context = request.params.meta.as_ref().and_then(Meta::trace_context);
+    let context = request.params.meta.as_deref().and_then(Meta::trace_context);
     let mut span = trace.span(name, context.as_ref());
     span.set("mcp.method.name", method.as_ref());
     if method == CALL_TOOL {

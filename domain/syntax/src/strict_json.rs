@@ -120,9 +120,8 @@ pub fn read_items<'de, M: Members<'de>>(
     max_depth: usize,
     max_items: usize,
 ) -> Result<Items<'de, M>, StrictJsonError> {
-    let mut counts = Counts::default();
-    // The array.
-    counts.values = 1;
+    // The array is a value, too.
+    let mut counts = Counts { values: 1, ..Counts::default() };
     let mut read = Vec::new();
     for item in split(text, max_items)? {
         let item = item.get().as_bytes();

@@ -27,7 +27,7 @@ impl Fault {
         match self.0 {
             Kind::Syntax => {
                 let read = text.get(..=at).unwrap_or(text);
-                let line = 1 + read.iter().filter(|byte| **byte == b'\n').count();
+                let line = read.split(|byte| *byte == b'\n').count();
                 let column = read.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
                 StrictJsonError::Syntax { line, column }
             }
