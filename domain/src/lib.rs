@@ -90,7 +90,7 @@ pub use schema::{Schema, SchemaError};
 pub use scope::{InvalidScope, Scope, ScopeSet};
 pub use service::{AuthError, CallError, CompletionRef, RequestContext, Service};
 pub use throttle::{Allowance, Answer, Operation, Throttle, Verdict};
-pub use time::{Clock, UnixMillis, UnixSeconds};
+pub use time::{Clock, UnixMicros, UnixMillis, UnixSeconds};
 pub use token::{
     Actor, BearerToken, Claims, CustomClaimError, CustomClaims, ExtraClaims, NotReady, TokenVerifier,
     Untrusted, UnverifiedClaims, VerifyError,

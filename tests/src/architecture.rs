@@ -88,7 +88,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("fastmcp-auth0-gcra-throttle", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-admin-http", BTreeSet::from(["fastmcp-auth0-domain"])),
         ("fastmcp-auth0-redis-shared", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
-        ("fastmcp-auth0-audit-log", BTreeSet::from(["fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
+        ("fastmcp-auth0-audit-log", BTreeSet::from([SYNTAX, "fastmcp-auth0-domain", "fastmcp-auth0-fakes"])),
         ("fastmcp-auth0-otlp-traces", BTreeSet::from(["fastmcp-auth0-domain", HTTP_AGENT])),
         // The last one for its tests alone.
         (

@@ -1,88 +1,57 @@
 //! A decision as a line of JSON.
 
-use std::sync::Arc;
-
 use domain::{Decision, Principal, Scope, ScopeSet};
-use serde::{Serialize, Serializer};
+use syntax::json_object::JsonObject;
 
-/// The members of a line, in their order. What is not known is left out.
-#[derive(Serialize)]
-struct Line<'d> {
-    time: String,
-    request_id: &'d str,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<&'d str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<&'d str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<&'d str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    org_id: Option<&'d str>,
-    audience: &'d str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<&'d str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<&'d str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scopes_needed: Option<Scopes<'d>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scopes_missing: Option<Scopes<'d>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scopes_held: Option<Scopes<'d>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rules: Option<Names<'d>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    would_refuse: Option<Names<'d>>,
-    policy: &'d str,
-}
-
-/// Returns the line, with its end.
+/// Returns the line, with its end. What is not known is left out.
 pub(crate) fn line(decision: &Decision<'_>) -> Vec<u8> {
+    let mut text = String::with_capacity(512);
+    let mut line = JsonObject::begin(&mut text);
+    let time = line.name("time");
+    time.push('"');
+    decision.at.push_rfc3339(time);
+    time.push('"');
+    line.string("request_id", decision.request_id);
+    line.string("verdict", if decision.refused.is_some() { "deny" } else { "allow" });
+    line.string_if_any("reason", decision.refused);
+    if let Some(principal) = decision.principal {
+        add_principal(&mut line, principal);
+    }
+    line.string("audience", decision.audience);
+    line.string_if_any("method", decision.method);
+    line.string_if_any("target", decision.target);
+    add_scopes(&mut line, decision);
+    for (name, rules) in [("rules", decision.rules), ("would_refuse", decision.would_refuse)] {
+        if !rules.is_empty() {
+            line.strings(name, rules.iter().map(AsRef::as_ref));
+        }
+    }
+    line.string("policy", decision.policy.as_str());
+    line.end();
+    text.push('\n');
+    text.into_bytes()
+}
+
+fn add_principal(line: &mut JsonObject<'_>, principal: &Principal) {
+    line.string("sub", principal.subject());
+    line.string("client_id", principal.client());
+    line.string("iss", principal.issuer());
+    line.string_if_any("org_id", principal.organization_id());
+}
+
+fn add_scopes(line: &mut JsonObject<'_>, decision: &Decision<'_>) {
     let missing = decision.missing();
-    let principal = decision.principal;
-    let line = Line {
-        time: decision.at.to_rfc3339(),
-        request_id: decision.request_id,
-        verdict: if decision.refused.is_some() { "deny" } else { "allow" },
-        reason: decision.refused,
-        sub: principal.map(Principal::subject),
-        client_id: principal.map(Principal::client),
-        iss: principal.map(Principal::issuer),
-        org_id: principal.and_then(Principal::organization_id),
-        audience: decision.audience,
-        method: decision.method,
-        target: decision.target,
-        scopes_needed: decision.needed.map(Scopes),
-        scopes_missing: (!missing.is_empty()).then_some(Scopes(&missing)),
-        scopes_held: principal.map(|principal| Scopes(principal.scopes())),
-        rules: (!decision.rules.is_empty()).then_some(Names(decision.rules)),
-        would_refuse: (!decision.would_refuse.is_empty()).then_some(Names(decision.would_refuse)),
-        policy: decision.policy.as_str(),
-    };
-    // Texts: rendering them can't fail.
-    let mut text = Vec::with_capacity(512);
-    let _ = serde_json::to_writer(&mut text, &line);
-    text.push(b'\n');
-    text
-}
-
-/// A list of scopes.
-struct Scopes<'d>(&'d ScopeSet);
-
-impl Serialize for Scopes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(Scope::as_str))
+    if let Some(needed) = decision.needed {
+        line.strings("scopes_needed", texts(needed));
+    }
+    if !missing.is_empty() {
+        line.strings("scopes_missing", texts(&missing));
+    }
+    if let Some(principal) = decision.principal {
+        line.strings("scopes_held", texts(principal.scopes()));
     }
 }
 
-/// A list of names of rules.
-struct Names<'d>(&'d [Arc<str>]);
-
-impl Serialize for Names<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(AsRef::<str>::as_ref))
-    }
+fn texts(scopes: &ScopeSet) -> impl Iterator<Item = &str> {
+    scopes.iter().map(Scope::as_str)
 }

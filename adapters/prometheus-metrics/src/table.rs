@@ -1,6 +1,6 @@
 //! A map that many read and few add to: readers take no lock, and what was added stays.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 /// The key of what is beyond the bound. A value that has it by itself is counted together with that.
 const OTHER: &str = "other";
 
-/// Values by their keys, at most `max` of them and one for all other keys.
+/// Values by their keys, at most `max` of them and one for all other keys. Most tables have a few: to compare with them takes less
+/// than to hash.
 pub(crate) struct Table<V> {
-    entries: ArcSwap<HashMap<Box<str>, Arc<V>>>,
+    entries: ArcSwap<BTreeMap<Box<str>, Arc<V>>>,
     max: usize,
 }
 
@@ -32,7 +33,7 @@ impl<V: Default> Table<V> {
 
     /// Returns what is there, in order.
     pub(crate) fn all(&self) -> BTreeMap<Box<str>, Arc<V>> {
-        self.entries.load().iter().map(|(key, value)| (key.clone(), Arc::clone(value))).collect()
+        BTreeMap::clone(&self.entries.load())
     }
 
     /// Adds a key, which nobody does for long: their number is bounded.
@@ -41,7 +42,7 @@ impl<V: Default> Table<V> {
         let mut added = Arc::default();
         // It begins again when another thread has added one meanwhile, which may be the same.
         self.entries.rcu(|entries| {
-            let mut entries = HashMap::clone(entries);
+            let mut entries = BTreeMap::clone(entries);
             let key = if entries.len() < self.max { key } else { OTHER };
             added = Arc::clone(entries.entry(key.into()).or_default());
             entries
