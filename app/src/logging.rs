@@ -11,7 +11,6 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, registry};
 
@@ -64,6 +63,19 @@ pub(crate) fn flush() {
     }
 }
 
+/// Returns what calls [`flush`] when it is dropped, so also when a panic ends the process.
+pub(crate) fn flush_at_end() -> FlushAtEnd {
+    FlushAtEnd
+}
+
+pub(crate) struct FlushAtEnd;
+
+impl Drop for FlushAtEnd {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
 /// Returns the level of the log; `None` where the program has one of its own.
 pub(crate) fn level() -> Option<&'static LogLevel> {
     STARTED.get().map(|started| &started.level)
@@ -78,16 +90,15 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     if json {
-        Box::new(registry().with(lines.event_format(JsonLines).fmt_fields(JsonFields::new())).with(level))
-    } else {
-        let lines = match colors {
-            Some(colors) => lines.with_ansi(colors),
-            None => lines,
-        };
-        Box::new(registry().with(lines).with(level))
+        return Box::new(registry().with(JsonLines::new(writer)).with(level));
     }
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let lines = match colors {
+        Some(colors) => lines.with_ansi(colors),
+        None => lines,
+    };
+    Box::new(registry().with(lines).with(level))
 }
 
 /// The least important level that is written, which can change. Clones share it.
@@ -309,5 +320,50 @@ mod tests {
             "{lines:?}"
         );
         assert!(lines[1].ends_with(r#""message":"deeper","span":{"name":"bare"}}"#), "{lines:?}");
+    }
+
+    #[test]
+    fn of_a_field_that_a_span_is_told_twice_the_later_value_counts() {
+        use tracing::field::Empty;
+        let lines = written(|| {
+            let span = tracing::info_span!("work", id = 1, state = "new", done = Empty).entered();
+            span.record("state", "\"old\"").record("done", true);
+            tracing::info!("within");
+        });
+        let span = r#""span":{"done":true,"id":1,"state":"\"old\"","name":"work"}}"#;
+        assert!(lines[0].ends_with(span), "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_logged_by_what_is_displayed_is_a_line_of_its_own() {
+        struct Talks;
+        impl std::fmt::Display for Talks {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                tracing::info!("inner");
+                f.write_str("shown")
+            }
+        }
+        let lines = written(|| {
+            for _ in 0..2 {
+                tracing::info!(what = %Talks, long = "x".repeat(5000), "outer");
+            }
+        });
+        // `tracing` drops what is logged while it hands an event on, where it does so at all.
+        let outer = |line: &&String| line.contains(r#""message":"outer","what":"shown","long":"xx"#);
+        let inner = |line: &&String| *line == r#""level":"INFO","message":"inner"}"#;
+        assert_eq!(lines.iter().filter(outer).count(), 2, "{lines:?}");
+        assert!(lines.iter().all(|line| outer(&line) || inner(&line)), "{lines:?}");
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_were() {
+        for number in [0.0, -0.0, 0.97, 3.0, 1e-7, 1e16, 123.456, f64::MAX, f64::MIN_POSITIVE, f64::NAN] {
+            let lines = written(|| tracing::info!(number, small = i64::MIN, large = u64::MAX, "numbers"));
+            let line: serde_json::Value = serde_json::from_str(&format!("{{{}", lines[0])).unwrap();
+            assert_eq!(line["number"].as_f64(), Some(number).filter(|number| number.is_finite()));
+            assert_eq!((line["small"].as_i64(), line["large"].as_u64()), (Some(i64::MIN), Some(u64::MAX)));
+        }
+        let lines = written(|| tracing::info!(whole = 3.0, "with a point"));
+        assert!(lines[0].ends_with(r#""whole":3.0}"#), "{lines:?}");
     }
 }

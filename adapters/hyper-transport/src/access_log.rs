@@ -2,6 +2,7 @@
 //! logged together.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -161,7 +162,7 @@ impl Record {
                 tracing::event!(
                     $level,
                     id = self.id,
-                    peer = %self.peer,
+                    peer = shown_peer(self.peer),
                     method = cut(self.method.as_str(), 16),
                     path = cut(self.target.path(), 256),
                     status = code,
@@ -278,7 +279,24 @@ fn shown(text: &str, max: usize) -> String {
 
 /// Returns the beginning of a text that a client chose.
 fn cut(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        // No text has more characters than bytes.
+        return text;
+    }
     text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Returns a peer as `Display` shows it, which takes several times as long for IPv4.
+fn shown_peer(peer: Peer) -> String {
+    let Peer::Address(SocketAddr::V4(address)) = peer else { return peer.to_string() };
+    let mut text = String::with_capacity("255.255.255.255:65535".len());
+    let mut number = itoa::Buffer::new();
+    for (octet, end) in address.ip().octets().into_iter().zip(["."; 3].into_iter().chain([":"])) {
+        text.push_str(number.format(octet));
+        text.push_str(end);
+    }
+    text.push_str(number.format(address.port()));
+    text
 }
 
 #[cfg(test)]
@@ -295,6 +313,30 @@ mod tests {
         assert_eq!(shown(&"x".repeat(128), 128), "x".repeat(128));
         assert_eq!(shown(&"x".repeat(10_000), 128), format!("{}...", "x".repeat(128)));
         assert_eq!(shown(&"\n".repeat(10_000), 5), r"\n\n...");
+    }
+
+    #[test]
+    fn the_beginning_of_a_text_is_so_many_characters() {
+        for (text, max, expected) in [
+            ("", 0, ""),
+            ("abc", 3, "abc"),
+            ("abc", 2, "ab"),
+            ("\u{e9}\u{e9}", 2, "\u{e9}\u{e9}"),
+            ("\u{e9}b", 1, "\u{e9}"),
+        ] {
+            assert_eq!(cut(text, max), expected);
+        }
+    }
+
+    #[test]
+    fn a_peer_is_shown_as_it_is_displayed() {
+        assert_eq!(shown_peer(Peer::Unix), "unix");
+        for address in
+            ["0.0.0.0:0", "255.255.255.255:65535", "10.0.200.9:41862", "[::1]:80", "[2001:db8::1]:65535"]
+        {
+            let peer = Peer::Address(address.parse().unwrap());
+            assert_eq!((shown_peer(peer), peer.to_string()), (address.to_owned(), address.to_owned()));
+        }
     }
 
     #[test]

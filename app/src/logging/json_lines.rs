@@ -1,167 +1,159 @@
 //! The log for programs: JSON, an object a line.
 
-use std::fmt::{self, Write as _};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use domain::UnixMicros;
 use serde_json::value::RawValue;
+use syntax::json_object::JsonObject;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 /// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
 const LISTS: [&str; 6] = ["kids", "held_scopes", "missing_scopes", "rules", "would_refuse", "unverified_aud"];
 
+/// The memory that a thread keeps for its lines, in bytes.
+const KEPT: usize = 1024;
+
+thread_local! {
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
+
 /// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
 /// can't write lists, and takes several times as long.
-pub(super) struct JsonLines;
+pub(super) struct JsonLines<W> {
+    writer: W,
+}
 
-impl<S, N> FormatEvent<S, N> for JsonLines
+/// A span's fields: a JSON object.
+struct SpanFields(String);
+
+impl<W> JsonLines<W> {
+    pub(super) fn new(writer: W) -> Self {
+        Self { writer }
+    }
+}
+
+impl<S, W> Layer<S> for JsonLines<W>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
+    W: for<'a> MakeWriter<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = Line(String::with_capacity(512));
-        line.name("timestamp");
-        line.0.push('"');
-        SystemTime.format_time(&mut Writer::new(&mut line.0))?;
-        line.0.push('"');
-        line.text("level", event.metadata().level().as_str());
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let fields = object(|fields| attributes.record(fields));
+            span.extensions_mut().insert(SpanFields(fields));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(fields) = span.extensions_mut().get_mut::<SpanFields>() {
+            fields.0 = merged(&fields.0, &object(|fields| values.record(fields)));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        // What is logged amid this, by what is displayed, finds an empty one.
+        let mut text = TEXT.take();
+        let mut line = Line(JsonObject::begin(&mut text));
+        let time = line.0.name("timestamp");
+        time.push('"');
+        now().push_rfc3339(time);
+        time.push('"');
+        line.0.string("level", event.metadata().level().as_str());
         event.record(&mut line);
         if let Some(span) = context.lookup_current() {
-            let mut inner = Line(String::new());
-            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
-                // `JsonFields` has made an object of them.
-                inner.0.push_str(fields.trim_end().strip_suffix('}').unwrap_or_default());
+            let mut inner = JsonObject::begin(line.0.name("span"));
+            if let Some(SpanFields(fields)) = span.extensions().get() {
+                inner.members_of(fields);
             }
-            inner.text("name", span.name());
-            line.raw("span", &inner.finish());
+            inner.string("name", span.name());
+            inner.end();
         }
-        let mut line = line.finish();
-        line.push('\n');
-        writer.write_str(&line)
+        line.0.end();
+        text.push('\n');
+        // Nobody could be told.
+        let _ = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
+        text.clear();
+        text.shrink_to(KEPT);
+        TEXT.set(text);
     }
 }
 
-/// A JSON object in the making.
-struct Line(String);
-
-impl Line {
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.0.push('"');
-        push_escaped(&mut self.0, value);
-        self.0.push('"');
-    }
-
-    /// Adds a value that is JSON already.
-    fn raw(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.0.push_str(value);
-    }
-
-    /// Adds a value that is JSON as it is displayed.
-    fn displayed(&mut self, name: &str, value: impl fmt::Display) {
-        self.name(name);
-        // Writing to memory can't fail.
-        let _ = write!(self.0, "{value}");
-    }
-
-    fn name(&mut self, name: &str) {
-        match self.0.as_bytes().last() {
-            None => self.0.push('{'),
-            // The object is empty.
-            Some(b'{') => {}
-            Some(_) => self.0.push(','),
-        }
-        self.0.push('"');
-        push_escaped(&mut self.0, name);
-        self.0.push_str("\":");
-    }
-
-    fn finish(mut self) -> String {
-        self.0.push('}');
-        self.0
-    }
+/// The machine's time, which every line has.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is decided by it, and the log is there before any clock"
+)]
+fn now() -> UnixMicros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMicros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-impl Visit for Line {
+fn object(record: impl FnOnce(&mut Line<'_>)) -> String {
+    let mut text = String::with_capacity(64);
+    let mut line = Line(JsonObject::begin(&mut text));
+    record(&mut line);
+    line.0.end();
+    text
+}
+
+/// Returns the members of both objects; of those that both have, the later ones.
+fn merged(earlier: &str, later: &str) -> String {
+    let members = |text| serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(text).unwrap_or_default();
+    let mut all = members(earlier);
+    all.extend(members(later));
+    serde_json::to_string(&all).unwrap_or_default()
+}
+
+/// A line in the making.
+struct Line<'t>(JsonObject<'t>);
+
+impl Visit for Line<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let name = field.name();
         if LISTS.contains(&name) {
             let text = format!("{value:?}");
-            match serde_json::from_str::<&RawValue>(&text) {
-                Ok(json) if text.starts_with('[') => self.raw(name, json.get()),
-                _ => self.text(name, &text),
-            }
-            return;
+            return match serde_json::from_str::<&RawValue>(&text) {
+                Ok(json) if text.starts_with('[') => self.0.raw(name, json.get()),
+                _ => self.0.string(name, &text),
+            };
         }
-        self.name(name);
-        self.0.push('"');
-        let _ = write!(Escaped(&mut self.0), "{value:?}");
-        self.0.push('"');
+        self.0.displayed(name, format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field.name(), value);
+        self.0.string(field.name(), value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no infinities.
         if value.is_finite() {
             // With a point in each: who stores them may guess the type from the first.
-            self.displayed(field.name(), format_args!("{value:?}"));
+            self.0.raw(field.name(), zmij::Buffer::new().format_finite(value));
         } else {
-            self.raw(field.name(), "null");
+            self.0.raw(field.name(), "null");
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.displayed(field.name(), value);
+        self.0.integer(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.displayed(field.name(), value);
+        self.0.integer(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.displayed(field.name(), value);
-    }
-}
-
-/// What is written through this is escaped as a part of a JSON string.
-struct Escaped<'t>(&'t mut String);
-
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        push_escaped(self.0, text);
-        Ok(())
-    }
-}
-
-/// Adds a part of a JSON string (RFC 8259 section 7). Most texts have nothing to escape.
-fn push_escaped(to: &mut String, text: &str) {
-    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-        return to.push_str(text);
-    }
-    for character in text.chars() {
-        match character {
-            '"' => to.push_str("\\\""),
-            '\\' => to.push_str("\\\\"),
-            '\n' => to.push_str("\\n"),
-            '\r' => to.push_str("\\r"),
-            '\t' => to.push_str("\\t"),
-            '\u{0}'..='\u{1f}' => {
-                let _ = write!(to, "\\u{:04x}", u32::from(character));
-            }
-            other => to.push(other),
-        }
+        self.0.raw(field.name(), if value { "true" } else { "false" });
     }
 }

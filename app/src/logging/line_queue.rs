@@ -2,9 +2,8 @@
 //! whoever reads.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,23 +11,41 @@ use std::time::Duration;
 const MAX_LINES: usize = 8192;
 /// How long a line may wait for others.
 const PAUSE: Duration = Duration::from_millis(5);
-/// The size from which on lines are written without more of them, in bytes.
-const MAX_BATCH: usize = 64 * 1024;
 /// How long [`LineQueue::flush`] waits.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes lines.
 #[derive(Debug)]
-pub(super) struct LineQueue {
-    queue: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
-}
+pub(super) struct LineQueue(Arc<Queue>);
 
 #[derive(Debug)]
-enum Message {
-    Line(Vec<u8>),
-    /// To say when everything before was written.
-    Flush(Sender<()>),
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Wakes the thread that writes.
+    wakes: Condvar,
+    max_lines: usize,
+}
+
+/// What the thread has not taken yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    batch: Batch,
+    /// Whether the thread waits for a first line. It is woken for that one, and not for those after it.
+    is_idle: bool,
+    /// Whether there will be no more.
+    is_closed: bool,
+}
+
+/// What is written with one call.
+#[derive(Debug, Default)]
+struct Batch {
+    /// Whole lines, one after the other.
+    text: Vec<u8>,
+    lines: usize,
+    /// The number of lines that found no room.
+    lost: u64,
+    /// Whom to tell when it was written.
+    flushed: Vec<Sender<()>>,
 }
 
 impl LineQueue {
@@ -37,31 +54,34 @@ impl LineQueue {
         Self::with_room_for(MAX_LINES, to)
     }
 
-    fn with_room_for(lines: usize, to: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(lines);
-        let lost = Arc::new(AtomicU64::new(0));
-        let of_thread = Arc::clone(&lost);
-        thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&messages, to, &of_thread))?;
-        Ok(Self { queue, lost })
+    fn with_room_for(max_lines: usize, to: impl Write + Send + 'static) -> io::Result<Self> {
+        let queue = Arc::new(Queue { waiting: Mutex::default(), wakes: Condvar::new(), max_lines });
+        let of_thread = Arc::clone(&queue);
+        thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_all(to))?;
+        Ok(Self(queue))
     }
 
     /// Waits until everything before is written, for some seconds at most.
     pub(super) fn flush(&self) {
         let (done, written) = channel();
-        let queue = self.queue.clone();
-        // By a thread of its own: where writing has come to a stop, the queue may have no room.
-        if thread::Builder::new().spawn(move || queue.send(Message::Flush(done))).is_ok() {
-            let _ = written.recv_timeout(FLUSH_PATIENCE);
-        }
+        self.0.lock().batch.flushed.push(done);
+        self.0.wakes.notify_one();
+        let _ = written.recv_timeout(FLUSH_PATIENCE);
     }
 }
 
-/// Takes a whole line with each call, as the library writes them. A line that finds no room is lost, and counted.
+/// What waits is still written.
+impl Drop for LineQueue {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.wakes.notify_one();
+    }
+}
+
+/// Takes a whole line with each call. A line that finds no room is lost, and counted.
 impl Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.queue.try_send(Message::Line(line.to_vec())).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.0.add(line);
         Ok(line.len())
     }
 
@@ -70,45 +90,90 @@ impl Write for &LineQueue {
     }
 }
 
-/// Writes what comes until nobody can send any more.
-fn write_all(messages: &Receiver<Message>, mut to: impl Write, lost: &AtomicU64) {
-    let mut batch = Vec::new();
-    let mut flushed = Vec::new();
-    let mut has_more = false;
-    for first in messages {
-        if !std::mem::take(&mut has_more) && matches!(first, Message::Line(_)) {
-            #[expect(clippy::disallowed_methods, reason = "a thread of its own, which only writes")]
-            thread::sleep(PAUSE);
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing that is done under the lock panics.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.batch.lines >= self.max_lines {
+            waiting.batch.lost += 1;
+            return;
         }
-        for message in std::iter::once(first).chain(messages.try_iter()) {
-            match message {
-                Message::Line(line) => batch.extend_from_slice(&line),
-                Message::Flush(done) => flushed.push(done),
+        waiting.batch.text.extend_from_slice(line);
+        waiting.batch.lines += 1;
+        let was_idle = std::mem::take(&mut waiting.is_idle);
+        drop(waiting);
+        if was_idle {
+            self.wakes.notify_one();
+        }
+    }
+
+    /// Writes what comes until nothing will.
+    fn write_all(&self, mut to: impl Write) {
+        let mut batch = Batch::default();
+        while self.take(&mut batch) {
+            // Nobody could be told.
+            let _ = to.write_all(&batch.text);
+            for done in batch.flushed.drain(..) {
+                let _ = done.send(());
             }
-            if batch.len() >= MAX_BATCH {
-                has_more = true;
-                break;
+            if batch.lost > 0 {
+                tracing::error!(
+                    lost = batch.lost,
+                    "log lines were lost: whoever reads standard error is too slow"
+                );
             }
         }
-        write(&mut to, &mut batch);
-        for done in flushed.drain(..) {
-            let _ = done.send(());
-        }
-        let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            tracing::error!(lost, "log lines were lost: whoever reads standard error is too slow");
+    }
+
+    /// Takes what has come within [`PAUSE`], or else waits for a line and for what comes within that time after it. Returns
+    /// false when nothing will come. Under load the thread finds lines after each pause, and nobody has to wake it.
+    fn take(&self, batch: &mut Batch) -> bool {
+        // Its memory is used again.
+        batch.text.clear();
+        (batch.lines, batch.lost) = (0, 0);
+        let mut waiting = self.lock();
+        loop {
+            let pause = self.wakes.wait_timeout_while(waiting, PAUSE, |waiting| !waiting.hurries());
+            waiting = pause.unwrap_or_else(PoisonError::into_inner).0;
+            if !waiting.batch.is_empty() {
+                std::mem::swap(&mut waiting.batch, batch);
+                return true;
+            }
+            if waiting.is_closed {
+                return false;
+            }
+            // What an idle log keeps of its busy times is nothing.
+            *batch = Batch::default();
+            waiting.batch = Batch::default();
+            waiting.is_idle = true;
+            let first = self.wakes.wait_while(waiting, |waiting| waiting.is_idle && !waiting.hurries());
+            waiting = first.unwrap_or_else(PoisonError::into_inner);
+            waiting.is_idle = false;
         }
     }
 }
 
-/// Writes lines, if anybody reads them, and forgets them.
-fn write(to: &mut impl Write, lines: &mut Vec<u8>) {
-    let _ = to.write_all(lines);
-    lines.clear();
+impl Waiting {
+    /// Whether no more lines are to be waited for.
+    fn hurries(&self) -> bool {
+        self.is_closed || !self.batch.flushed.is_empty()
+    }
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.lines == 0 && self.lost == 0 && self.flushed.is_empty()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Receiver;
+
     use super::*;
 
     /// Hands on what is written.
@@ -165,10 +230,10 @@ mod tests {
         for _ in 0..10 {
             lines.write_all(b"line\n").unwrap();
         }
-        assert_eq!(queue.lost.load(Ordering::Relaxed), 6);
+        assert_eq!(queue.0.lock().batch.lost, 6);
         go_on.send(()).unwrap();
         assert_eq!(has_begun.recv().unwrap(), 4);
-        assert_eq!(queue.lost.load(Ordering::Relaxed), 0, "it was said");
+        assert_eq!(queue.0.lock().batch.lost, 0, "it was said");
     }
 
     #[test]
@@ -181,5 +246,55 @@ mod tests {
         queue.flush();
         lines.write_all(b"line\n").unwrap();
         queue.flush();
+    }
+
+    #[test]
+    fn lines_of_several_threads_are_whole_and_each_threads_in_their_order() {
+        let (sender, written) = channel();
+        let queue = LineQueue::start(Handed(sender)).unwrap();
+        thread::scope(|scope| {
+            for name in ["a", "b", "c", "d"] {
+                let mut lines = &queue;
+                scope.spawn(move || {
+                    for number in 0..1000 {
+                        lines.write_all(format!("{name}{number}\n").as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        queue.flush();
+        let text = String::from_utf8(written.try_iter().flatten().collect()).unwrap();
+        for name in ["a", "b", "c", "d"] {
+            let numbers: Vec<usize> =
+                text.lines().filter_map(|line| line.strip_prefix(name)?.parse().ok()).collect();
+            assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+        }
+        assert_eq!(text.lines().count(), 4000);
+    }
+
+    #[test]
+    fn what_waits_is_written_when_nobody_logs_any_more() {
+        let (sender, written) = channel();
+        let queue = LineQueue::start(Handed(sender)).unwrap();
+        let mut lines = &queue;
+        lines.write_all(b"one\n").unwrap();
+        lines.write_all(b"two\n").unwrap();
+        drop(queue);
+        // It ends with the thread.
+        assert_eq!(written.iter().flatten().collect::<Vec<u8>>(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn the_thread_is_woken_again_after_it_had_nothing_to_do() {
+        let (sender, written) = channel();
+        let queue = LineQueue::start(Handed(sender)).unwrap();
+        let mut lines = &queue;
+        for number in 0..3 {
+            lines.write_all(format!("{number}\n").as_bytes()).unwrap();
+            assert_eq!(written.recv().unwrap(), format!("{number}\n").as_bytes());
+            while !queue.0.lock().is_idle {
+                thread::yield_now();
+            }
+        }
     }
 }
