@@ -93,7 +93,7 @@ impl ServerBuilder {
 }
 
 fn run(builder: ServerBuilder) -> ExitCode {
-    let _flushes = logging::FlushAtEnd;
+    let _flushes = logging::flush_at_end();
     let command = command_line(&builder.profile);
     let arguments = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let outcome = match arguments.unwrap_or_else(|error| refuse(&error)).command {

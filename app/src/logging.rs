@@ -63,7 +63,11 @@ pub(crate) fn flush() {
     }
 }
 
-/// Waits as [`flush`] does when it is dropped: also when a panic ends the process.
+/// Returns what calls [`flush`] when it is dropped, so also when a panic ends the process.
+pub(crate) fn flush_at_end() -> FlushAtEnd {
+    FlushAtEnd
+}
+
 pub(crate) struct FlushAtEnd;
 
 impl Drop for FlushAtEnd {

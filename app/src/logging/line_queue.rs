@@ -147,7 +147,8 @@ impl Queue {
                 return false;
             }
             // What an idle log keeps of its busy times is nothing.
-            (*batch, waiting.batch) = Default::default();
+            *batch = Batch::default();
+            waiting.batch = Batch::default();
             waiting.is_idle = true;
             let first = self.wakes.wait_while(waiting, |waiting| waiting.is_idle && !waiting.hurries());
             waiting = first.unwrap_or_else(PoisonError::into_inner);

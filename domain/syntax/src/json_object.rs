@@ -135,17 +135,15 @@ fn push_by_characters(to: &mut String, text: &str) {
 
 /// Returns whether there is a byte that a JSON string has as an escape sequence only (RFC 8259 section 7).
 fn needs_escapes(text: &[u8]) -> bool {
-    let is_escaped = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    let escaped = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
     // Of an array, all bytes are compared at once; the last one may overlap the one before.
-    let has_escaped = |bytes: &[u8; 8]| bytes.iter().fold(false, |any, byte| any | is_escaped(*byte));
-    match text.last_chunk() {
-        Some(last) => has_escaped(last) || text.as_chunks().0.iter().any(has_escaped),
-        None => {
-            let mut padded = [b' '; 8];
-            padded.iter_mut().zip(text).for_each(|(to, byte)| *to = *byte);
-            has_escaped(&padded)
-        }
+    let has_escaped = |bytes: &[u8; 8]| bytes.iter().fold(0, |any, byte| any | escaped(*byte)) != 0;
+    if let Some(last) = text.last_chunk() {
+        return has_escaped(last) || text.as_chunks().0.iter().any(has_escaped);
     }
+    let mut padded = [b' '; 8];
+    padded.iter_mut().zip(text).for_each(|(to, byte)| *to = *byte);
+    has_escaped(&padded)
 }
 
 #[cfg(test)]
