@@ -6,12 +6,14 @@
 #![expect(clippy::cast_precision_loss, reason = "microseconds and kibibytes are far below 2^52")]
 
 mod client;
+mod compare;
 mod measure;
 mod process;
 mod quotas;
 mod report;
 mod requests;
 mod upstream;
+mod url;
 mod verify;
 
 use std::ffi::OsStr;
@@ -58,6 +60,10 @@ enum What {
     Upstream(UpstreamOptions),
     /// Quotas, in the process and in Redis
     Quotas(QuotasOptions),
+    /// A running MCP server, whoever made it
+    Url(url::UrlOptions),
+    /// This server beside others
+    Compare(compare::CompareOptions),
 }
 
 #[derive(Args)]
@@ -102,20 +108,26 @@ impl Options {
 
 fn main() -> anyhow::Result<()> {
     let Cli { options, what } = Cli::parse();
-    let server = options.server()?;
+    let server = || options.server();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (mark, table) = match what {
         What::Cost(cost) => {
             let floor = given_or_built(cost.floor.as_deref(), "load", "floor")?;
-            let results = runtime.block_on(Bench::start(&options, cost, server, floor))?.run()?;
+            let results = runtime.block_on(Bench::start(&options, cost, server()?, floor))?.run()?;
             ("cost", report::render(&results))
         }
         What::Upstream(upstream) => {
             let peer = given_or_built(upstream.peer.as_deref(), "load", "peer")?;
-            ("upstream", runtime.block_on(upstream::Bench::start(&options, server, peer))?.run()?)
+            ("upstream", runtime.block_on(upstream::Bench::start(&options, server()?, peer))?.run()?)
         }
         What::Quotas(quotas) => {
-            ("quotas", runtime.block_on(quotas::Bench::start(&options, server, &quotas.redis))?.run()?)
+            ("quotas", runtime.block_on(quotas::Bench::start(&options, server()?, &quotas.redis))?.run()?)
+        }
+        What::Url(server) => ("url", url::run(&options, &server)?),
+        What::Compare(compare) => {
+            let floor = given_or_built(compare.floor.as_deref(), "load", "floor")?;
+            let bench = compare::Bench::start(&options, compare, server()?, floor);
+            ("compare", runtime.block_on(bench)?.run()?)
         }
     };
     report::print(&table);

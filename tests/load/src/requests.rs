@@ -3,6 +3,8 @@
 use std::thread;
 
 use anyhow::Context as _;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use local_tenant::{Dialect, LocalTenant, Options, TokenRequest};
 use serde_json::{Value, json};
 
@@ -11,6 +13,16 @@ use serde_json::{Value, json};
 pub(crate) enum Era {
     Legacy,
     Modern,
+}
+
+impl ValueEnum for Era {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::BOTH
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 impl Era {
@@ -23,8 +35,9 @@ impl Era {
         }
     }
 
-    fn body(self, tool: &str) -> Value {
-        let mut params = json!({"name": tool, "arguments": {"name": "Ada"}});
+    /// A message that calls a tool.
+    pub(crate) fn message(self, id: u64, tool: &str, arguments: &Value) -> Value {
+        let mut params = json!({"name": tool, "arguments": arguments});
         if self == Self::Modern {
             params["_meta"] = json!({
                 "io.modelcontextprotocol/protocolVersion": self.name(),
@@ -32,7 +45,15 @@ impl Era {
                 "io.modelcontextprotocol/clientCapabilities": {},
             });
         }
-        json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
+    }
+
+    /// The header lines that repeat what such a message says.
+    pub(crate) fn mirrors(self, tool: &str) -> String {
+        match self {
+            Self::Legacy => String::new(),
+            Self::Modern => format!("mcp-method: tools/call\r\nmcp-name: {tool}\r\n"),
+        }
     }
 
     /// A whole request, as a client of this era sends it.
@@ -42,11 +63,8 @@ impl Era {
 
     /// The same for another tool.
     pub(crate) fn call(self, tool: &str, token: &str) -> Vec<u8> {
-        let body = self.body(tool).to_string();
-        let mirrors = match self {
-            Self::Legacy => String::new(),
-            Self::Modern => format!("mcp-method: tools/call\r\nmcp-name: {tool}\r\n"),
-        };
+        let body = self.message(7, tool, &json!({"name": "Ada"})).to_string();
+        let mirrors = self.mirrors(tool);
         format!(
             "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
