@@ -20,6 +20,8 @@ function run(...args) {
   return stdout.split("\n").filter((line) => line.startsWith("| "));
 }
 
+// Not a line for each of its requests.
+process.env.FASTMCP__LOG__LEVEL = "warn";
 const dev = await startDev(server);
 try {
   writeFileSync(file("token"), dev.token("admin"));

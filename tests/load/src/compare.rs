@@ -258,8 +258,9 @@ fn requests(era: Era, tokens: &[String]) -> Vec<Vec<u8>> {
     tokens.iter().map(|token| era.request(token)).collect()
 }
 
-/// The token with another signature.
+/// The token with another signature, as well-formed as its own.
 fn forged(token: &str) -> anyhow::Result<String> {
     let (signed, signature) = token.rsplit_once('.').context("a token has no signature")?;
-    Ok(format!("{signed}.{}", signature.chars().rev().collect::<String>()))
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    Ok(format!("{signed}.{first}{}", signature.get(1..).unwrap_or_default()))
 }

@@ -194,10 +194,8 @@ fn handshake(target: &Target, token: Option<&str>) -> anyhow::Result<String> {
         .context("initialize")?;
     let result: Value = serde_json::from_str(&result)?;
     let version = result["protocolVersion"].as_str().context("initialize: no version")?;
-    let mut more = format!("mcp-protocol-version: {version}\r\n");
-    if let Some(session) = session {
-        more += &format!("mcp-session-id: {session}\r\n");
-    }
+    let session = session.map(|session| format!("mcp-session-id: {session}\r\n")).unwrap_or_default();
+    let more = format!("mcp-protocol-version: {version}\r\n{session}");
     let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     let status = target.ask(&target.post(token, &more, &initialized), |answer| Ok(answer.status))?;
     ensure!((200..300).contains(&status), "notifications/initialized: status {status}");
