@@ -83,7 +83,7 @@ fn head(height: f64) -> String {
     let mut svg = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title">
 {STYLE}  <rect class="back" width="{WIDTH}" height="{height}" rx="6"/>
-  <text class="title" id="title" x="16" y="26">CPU per request in microseconds, on a logarithmic scale</text>
+  <text class="title" id="title" x="16" y="26">CPU per request in microseconds (logarithmic), from the best round to the worst</text>
   <text class="end" x="{END}" y="54">times bare hyper's</text>
 "#
     );
