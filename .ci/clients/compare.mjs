@@ -15,7 +15,7 @@ const { check, summary } = checks("benchmark");
 /** Runs `load` for a moment, and returns its tables' lines. */
 function run(...args) {
   const command = [...args, "--seconds", "0.1", "--rounds", "1"];
-  const { status, stdout, stderr } = spawnSync(load, command, { encoding: "utf8", timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(load, command, { encoding: "utf8", timeout: 120_000 });
   assert.equal(status, 0, stderr);
   return stdout.split("\n").filter((line) => line.startsWith("| "));
 }

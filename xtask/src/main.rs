@@ -326,7 +326,9 @@ fn venv(script: &str) -> Command {
 
 /// Runs a client's script. Its standard error, which is the server's log too, is shown only when it fails.
 fn client(command: &mut Command) -> Result {
-    let path = out()?.join("client.log");
+    // Its own, since stages run beside each other.
+    let script = command.get_args().next().map(Path::new).and_then(Path::file_stem).unwrap_or_default();
+    let path = out()?.join(script).with_extension("log");
     let log = File::create(&path).map_err(|error| error.to_string())?;
     run(command.stderr(log)).inspect_err(|_| {
         eprintln!("{}", String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()));

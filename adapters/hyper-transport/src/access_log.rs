@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{
-    BearerToken, Denial, Event, Observer, Principal, RequestTrace, Scope, Service, ToolName, UnverifiedClaims,
+    BearerToken, Denial, Event, Holder, Observer, Principal, RequestTrace, Scope, Service, ToolName,
+    UnverifiedClaims,
 };
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
@@ -72,6 +73,8 @@ pub(crate) struct Record {
     target: Uri,
     /// The principal of an authenticated request.
     pub(crate) principal: Option<Principal>,
+    /// Whose share its memory and its work count for.
+    pub(crate) holder: Holder,
     pub(crate) protocol: LogFields,
     /// The reason for which the transport refused.
     pub(crate) refused: Option<&'static str>,
@@ -114,6 +117,7 @@ impl Record {
             method: request.method.clone(),
             target: request.uri.clone(),
             principal: None,
+            holder: Holder::NOBODY,
             protocol: LogFields::default(),
             refused: None,
             details: None,

@@ -36,11 +36,11 @@ pub(crate) fn allow(readers: Readers, caller: Caller<'_>, response: &mut HeaderM
         Readers::Anyone => {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
+        // What is not a page's has no use for any of it, and no cache keeps these answers for one that is.
         Readers::AllowedOrigins => {
+            let Caller::AllowedOrigin(origin) = caller else { return };
             response.insert(VARY, HeaderValue::from_static("Origin"));
-            if let Caller::AllowedOrigin(origin) = caller
-                && let Ok(origin) = HeaderValue::from_str(origin)
-            {
+            if let Ok(origin) = HeaderValue::from_str(origin) {
                 response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             }
         }

@@ -23,16 +23,26 @@ use crate::shared::{Shared, Snapshot};
 use crate::socket::Peer;
 use crate::trace;
 
+/// What the official SDKs send; more of the header could add nothing to it.
+const USUAL_ACCEPT: &str = "application/json, text/event-stream";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The fields of MCP that every request may have, parsed once: to look a field up by text is to parse its name.
+static MCP_FIELDS: [HeaderName; 3] = [
+    HeaderName::from_static("mcp-protocol-version"),
+    HeaderName::from_static("mcp-method"),
+    HeaderName::from_static("mcp-name"),
+];
 
 /// Header fields for the protocol.
 struct Fields<'a>(&'a HeaderMap);
 
 impl RequestFields for Fields<'_> {
     fn field(&self, name: &str) -> Field<'_> {
-        let mut values = self.0.get_all(name).iter();
+        let known = MCP_FIELDS.iter().find(|known| known.as_str() == name);
+        let mut values = known.map_or_else(|| self.0.get_all(name), |known| self.0.get_all(known)).iter();
         match (values.next(), values.next()) {
             (None, _) => Field::Absent,
             (Some(value), None) => value.to_str().map_or(Field::Malformed, Field::Value),
@@ -69,6 +79,7 @@ pub(crate) async fn answer(
         }
     };
     let holder = Holder::of(&principal);
+    record.holder = holder;
     // A stream's record lives as long as the stream; the caller's token need not.
     record.principal = Some(principal.without_token());
     trace::authenticated(&principal, record);
@@ -136,6 +147,9 @@ fn check_media_types(headers: &HeaderMap) -> Result<Accepts, Problem> {
     let mut content_types = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().ok());
     if !content_types.next().flatten().is_some_and(is_json) || content_types.next().is_some() {
         return Err(Problem::UnsupportedMediaType);
+    }
+    if headers.get(ACCEPT).is_some_and(|accept| accept == USUAL_ACCEPT) {
+        return Ok(Accepts::JsonOrStream);
     }
     // Without the header, everything is acceptable (RFC 9110 section 12.5.1).
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());

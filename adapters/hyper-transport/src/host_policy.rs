@@ -3,13 +3,13 @@
 
 use std::str::FromStr;
 
-use hyper::header::{HOST, ORIGIN};
+use hyper::header::{HOST, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Version};
 use syntax::loopback::is_loopback_host;
 use syntax::port::parse_port;
-use url::Url;
+use url::{Position, Url};
 
 use crate::allow_list::{AllowedHost, AllowedOrigin};
 use crate::problem::Problem;
@@ -19,9 +19,18 @@ use crate::settings::{HttpSettings, PublicEndpoint};
 #[derive(Debug, Clone)]
 pub(crate) struct HostPolicy {
     own_hosts: Vec<String>,
+    /// The public endpoints' hosts and ports as clients write them.
+    own_authorities: Vec<Authority>,
     own_origins: Vec<String>,
     hosts: Vec<AllowedHost>,
     origins: Vec<AllowedOrigin>,
+}
+
+/// The host that a request names.
+pub(crate) struct NamedHost {
+    pub(crate) authority: Authority,
+    /// It is a public endpoint's, with its port, as that is written in the configuration.
+    is_own: bool,
 }
 
 /// The sender of a request, by its `Origin`.
@@ -40,9 +49,49 @@ impl HostPolicy {
                 .endpoints()
                 .map(|endpoint| endpoint.base.host_str().unwrap_or_default().to_ascii_lowercase())
                 .collect(),
+            own_authorities: settings
+                .endpoints()
+                .filter_map(|endpoint| parse(host_and_port(&endpoint.base)))
+                .collect(),
             own_origins: settings.endpoints().map(PublicEndpoint::origin).collect(),
             hosts: settings.allowed_hosts.clone(),
             origins: settings.allowed_origins.clone(),
+        }
+    }
+
+    /// Returns the host that a request names. RFC 9112 section 3.2: one `Host`, which an absolute target (or HTTP/2's
+    /// `:authority`) may repeat.
+    ///
+    /// # Errors
+    /// [`Problem::BadHost`] for none, several or contradicting ones.
+    pub(crate) fn named_host(&self, request: &Parts) -> Result<NamedHost, Problem> {
+        let mut values = request.headers.get_all(HOST).iter();
+        let (host, more) = (values.next(), values.next());
+        if more.is_some() {
+            return Err(Problem::BadHost);
+        }
+        let host = match host {
+            Some(value) => Some(self.parsed(value).ok_or(Problem::BadHost)?),
+            None => None,
+        };
+        match (host, request.uri.authority()) {
+            (Some(host), None) => Ok(host),
+            (None, Some(target)) => {
+                let authority = parse(target.as_str()).ok_or(Problem::BadHost)?;
+                Ok(NamedHost { authority, is_own: false })
+            }
+            (Some(host), Some(target)) if host.authority.as_str().eq_ignore_ascii_case(target.as_str()) => {
+                Ok(host)
+            }
+            (Some(_), Some(_)) | (None, None) => Err(Problem::BadHost),
+        }
+    }
+
+    /// Parses a host; those that nearly every request names are parsed already.
+    fn parsed(&self, host: &HeaderValue) -> Option<NamedHost> {
+        match self.own_authorities.iter().find(|own| own.as_str() == host) {
+            Some(own) => Some(NamedHost { authority: own.clone(), is_own: true }),
+            None => Some(NamedHost { authority: parse(host.to_str().ok()?)?, is_own: false }),
         }
     }
 
@@ -50,7 +99,10 @@ impl HostPolicy {
     ///
     /// # Errors
     /// [`Problem::ForeignHost`].
-    pub(crate) fn check_host(&self, authority: &Authority) -> Result<(), Problem> {
+    pub(crate) fn check_host(&self, NamedHost { authority, is_own }: &NamedHost) -> Result<(), Problem> {
+        if *is_own {
+            return Ok(());
+        }
         let host = authority.host();
         let is = |own: &str| host.eq_ignore_ascii_case(own);
         let is_listed = |allowed: &AllowedHost| allowed.matches(host, authority.port_u16());
@@ -99,27 +151,9 @@ pub(crate) fn names_none(request: &Parts) -> bool {
         && request.uri.authority().is_none()
 }
 
-/// Returns the host that a request names. RFC 9112 section 3.2: one `Host`, which an absolute target (or HTTP/2's
-/// `:authority`) may repeat.
-///
-/// # Errors
-/// [`Problem::BadHost`] for none, several or contradicting ones.
-pub(crate) fn named_authority(request: &Parts) -> Result<Authority, Problem> {
-    let mut values = request.headers.get_all(HOST).iter();
-    let (host, more) = (values.next(), values.next());
-    if more.is_some() {
-        return Err(Problem::BadHost);
-    }
-    let host = match host {
-        Some(value) => Some(value.to_str().ok().and_then(parse).ok_or(Problem::BadHost)?),
-        None => None,
-    };
-    match (host, request.uri.authority()) {
-        (Some(host), None) => Ok(host),
-        (None, Some(target)) => parse(target.as_str()).ok_or(Problem::BadHost),
-        (Some(host), Some(target)) if host.as_str().eq_ignore_ascii_case(target.as_str()) => Ok(host),
-        (Some(_), Some(_)) | (None, None) => Err(Problem::BadHost),
-    }
+/// Returns a URL's host and port, the port where it is not the scheme's own.
+fn host_and_port(url: &Url) -> &str {
+    &url[Position::BeforeHost..Position::AfterPort]
 }
 
 /// `host [ ":" port ]`, without user information.
@@ -161,7 +195,8 @@ mod tests {
         for host in hosts {
             request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
         }
-        policy().check_host(&named_authority(&request.into_parts().0)?)
+        let policy = policy();
+        policy.check_host(&policy.named_host(&request.into_parts().0)?)
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod socket;
 mod tls;
 mod trace;
 mod watched_io;
+mod when_woken;
 
 pub use allow_list::{AllowListError, AllowedHost, AllowedOrigin};
 pub use client_address::{ForwardedField, TrustedProxies};

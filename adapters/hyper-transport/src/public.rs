@@ -63,6 +63,9 @@ impl Endpoints {
     /// Returns the endpoint that a request is for: one of the host that it names, or of the main one's where that is no
     /// endpoint's. Of several the port decides, then the longest prefix that its path begins with; of equals it is the first.
     pub(crate) fn find(&self, authority: Option<&Authority>, path: &str) -> &Endpoint {
+        if self.others.is_empty() {
+            return &self.main;
+        }
         let all = self.iter().enumerate();
         // What a proxy does to the host and the path is its operator's choice, so that neither must fit. But no path leads to
         // another host's endpoint, and to the audience of that.

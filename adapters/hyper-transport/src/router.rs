@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{Exhausted, Holder};
+use domain::Exhausted;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tracing::Instrument;
@@ -17,7 +16,7 @@ use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
 use crate::error_response::error_response;
 use crate::head::check_head_size;
-use crate::host_policy::{Caller, named_authority, names_none};
+use crate::host_policy::{Caller, NamedHost, names_none};
 use crate::problem::Problem;
 use crate::public::{Endpoint, Route};
 use crate::shared::{Shared, Snapshot};
@@ -53,15 +52,16 @@ impl Shared {
         let span = tracing::info_span!("request", id);
         let snapshot = self.snapshot();
         let mut record = Record::new(id, &head, peer, &snapshot.service().observer);
-        let authority = named_authority(&head);
-        let endpoint = snapshot.endpoints.find(authority.as_ref().ok(), head.uri.path());
+        let host = snapshot.host_policy.named_host(&head);
+        let authority = host.as_ref().ok().map(|host| &host.authority);
+        let endpoint = snapshot.endpoints.find(authority, head.uri.path());
         let route = endpoint.route(head.uri.path());
         record.is_probe = route.is_some_and(Route::is_probe);
         if route == Some(Route::Endpoint) {
             trace::begin(snapshot.service(), &head, &mut record);
         }
         let admitted = check_connection(route, &guard, is_spare)
-            .and_then(|()| self.admit(&snapshot, route, &head, authority));
+            .and_then(|()| self.admit(&snapshot, route, &head, host));
         let target = Target { snapshot: &snapshot, endpoint, route };
         let mut response = match admitted {
             Err(problem) => refuse(target, &head, &problem, &mut record),
@@ -102,14 +102,15 @@ impl Shared {
         record: &Record,
         guard: &RequestGuard,
     ) -> Result<(), Problem> {
-        let holder = record.principal.as_ref().map_or(Holder::NOBODY, Holder::of);
         match response.body_mut() {
             AnswerBody::Whole(whole) => {
-                let delivery =
-                    guard.deliver(whole.len(), |bytes| self.limiter.try_acquire_unsent(holder, bytes))?;
+                let delivery = guard
+                    .deliver(whole.len(), |bytes| self.limiter.try_acquire_unsent(record.holder, bytes))?;
                 whole.watch(delivery);
             }
-            AnswerBody::Events(events) => events.watch(guard.outbox(), holder, Arc::clone(&self.limiter)),
+            AnswerBody::Events(events) => {
+                events.watch(guard.outbox(), record.holder, Arc::clone(&self.limiter));
+            }
         }
         Ok(())
     }
@@ -145,16 +146,16 @@ impl Shared {
         snapshot: &Snapshot,
         route: Option<Route>,
         head: &Parts,
-        authority: Result<Authority, Problem>,
+        host: Result<NamedHost, Problem>,
     ) -> Result<(), Problem> {
         check_head_size(head, self.limits.header_bytes)?;
         body::check_coding(&head.headers)?;
         let is_probe = route.is_some_and(Route::is_probe);
         // Every request names one host, and a probe any (RFC 9112 section 3.2).
-        match authority {
-            Ok(authority) if !is_probe => snapshot.host_policy.check_host(&authority)?,
+        match host {
+            Ok(host) if !is_probe => snapshot.host_policy.check_host(&host)?,
             Err(_) if is_probe && names_none(head) => {}
-            authority => drop(authority?),
+            host => drop(host?),
         }
         if route.is_none_or(|route| route == Route::Endpoint) {
             snapshot.host_policy.check_origin(&head.headers)?;

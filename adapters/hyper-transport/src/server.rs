@@ -5,7 +5,7 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -30,6 +30,7 @@ use crate::shared::Shared;
 use crate::socket::{Peer, Socket};
 use crate::tls::TlsIdentity;
 use crate::watched_io::{Stream, WatchedIo, WatchedSocket};
+use crate::when_woken::WhenWoken;
 
 /// How far a head may exceed the limit and still be read, so that its answer explains the refusal: hyper's own 431, for longer
 /// ones, has no body and no log line.
@@ -224,9 +225,12 @@ impl Connections {
         let (shared, draining, closing) =
             (Arc::clone(&self.shared), self.draining.clone(), self.closing.clone());
         self.tasks.spawn(async move {
+            let closed = pin!(closing.cancelled());
+            let mut closed = WhenWoken::new(closed);
             tokio::select! {
+                biased;
                 () = serve(shared, (socket, peer), permit, draining) => {}
-                () = closing.cancelled() => {}
+                () = &mut closed => {}
             }
         });
     }
@@ -271,9 +275,8 @@ async fn serve(
             Ok::<_, Infallible>(response)
         })
     });
-    let expired = activity.expired();
-    let ended = ended(&ending, &activity, &shared);
-    tokio::pin!(expired, ended);
+    let (expired, ended) = (pin!(activity.expired()), pin!(ended(&ending, &activity, &shared)));
+    let (mut expired, mut ended) = (WhenWoken::new(expired), WhenWoken::new(ended));
     let opened = tokio::select! {
         biased;
         opened = open(&shared, WatchedSocket::new(socket, Arc::clone(&activity)), patience) => opened,
@@ -333,13 +336,14 @@ async fn speaks_http1(socket: &WatchedSocket) -> bool {
 /// Serves a connection to its end.
 async fn drive<C>(
     connection: C,
-    mut expired: Pin<&mut impl Future<Output = ()>>,
-    ended: Pin<&mut impl Future<Output = ()>>,
+    mut expired: impl Future<Output = ()> + Unpin,
+    ended: impl Future<Output = ()>,
 ) where
     C: GracefulConnection<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
     tokio::pin!(connection);
     let outcome = tokio::select! {
+        biased;
         outcome = connection.as_mut() => outcome,
         () = &mut expired => return,
         () = ended => {

@@ -60,11 +60,10 @@ pub(crate) async fn answer(
     };
     for part in parts {
         match part {
-            Ok(Incoming::Request(request)) => {
+            Ok(Incoming::Request(mut request)) => {
                 let id = request.id;
-                let memory = responses.memory.part();
-                let request = Request { memory: Some(memory), ..request };
-                let reply = answer_request(served, principal, fields, request, trace.as_deref_mut());
+                request.memory = Some(responses.memory.part());
+                let reply = answer_request(served, principal, fields, &mut request, trace.as_deref_mut());
                 responses.add(Some(id), reply.await);
             }
             Ok(Incoming::Response { id, result }) => {
@@ -88,12 +87,12 @@ async fn answer_request(
     served: Served<'_>,
     principal: &Principal,
     fields: &dyn RequestFields,
-    request: Request<'_>,
+    request: &mut Request<'_>,
     traced: Option<&mut RequestTrace>,
 ) -> Reply {
     if request.method == INITIALIZE {
         let method = Some(INITIALIZE.into());
-        let span = trace::begin(traced, served.catalog(), fields, &request, method.as_ref());
+        let span = trace::begin(traced, served.catalog(), fields, request, method.as_ref());
         let log = LogFields { method, ..LogFields::default() };
         // 2025-03-26, basic/lifecycle, "Initialization".
         let failure = Failure::invalid_request("initialize must not be part of a batch: send it alone");

@@ -20,23 +20,23 @@ pub(crate) async fn answer(
     served: Served<'_>,
     principal: &Principal,
     fields: &dyn RequestFields,
-    request: Request<'_>,
+    request: &mut Request<'_>,
     may_stream: bool,
     traced: Option<&mut RequestTrace>,
 ) -> Reply {
     let id = request.id;
     let found = methods::find(&request.method, served.catalog());
     let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
-    let span = trace::begin(traced, served.catalog(), fields, &request, name.as_ref());
+    let span = trace::begin(traced, served.catalog(), fields, request, name.as_ref());
     let log = LogFields { method: name, ..LogFields::default() };
     let allowance = match served.snapshot.service().throttle.as_deref() {
         None => None,
-        Some(throttle) => match take(throttle, served, principal, &request, log.method.as_deref()).await {
+        Some(throttle) => match take(throttle, served, principal, request, log.method.as_deref()).await {
             Ok(allowance) => allowance,
             Err(exhausted) => return refused(id, span, exhausted.into(), log),
         },
     };
-    let reply = handle(served, principal, fields, (request, method, log, span), may_stream).await;
+    let reply = handle(served, principal, fields, request, (method, log, span), may_stream).await;
     Reply { allowance, ..reply }
 }
 
@@ -69,29 +69,23 @@ async fn handle(
     served: Served<'_>,
     principal: &Principal,
     fields: &dyn RequestFields,
-    (mut request, method, log, mut span): (Request<'_>, Option<&'static Method>, LogFields, Span),
+    request: &mut Request<'_>,
+    (method, log, mut span): (Option<&'static Method>, LogFields, Span),
     may_stream: bool,
 ) -> Reply {
     let id = request.id;
-    let era = match era(fields, &request) {
+    let era = match era(fields, request) {
         Ok(era) => era,
         Err(failure) => return refused(id, span, failure.into(), log),
     };
-    let mut exchange = Exchange {
-        served,
-        principal,
-        fields,
-        era,
-        request: &mut request,
-        span: &mut span,
-        would_refuse: OnceLock::new(),
-    };
+    let mut exchange =
+        Exchange { served, principal, fields, era, request, span: &mut span, would_refuse: OnceLock::new() };
     let outcome = match admit(&exchange, method).map(|method| (method, &method.handler)) {
         Ok((method, Handler::Job(target))) => {
             let job = target(&mut exchange)
                 .and_then(|target| Job::new(&mut exchange, method.name, target, log.clone()));
             match job {
-                Ok(job) => return streaming::reply(*job, may_stream).await,
+                Ok(job) => return streaming::reply(job, may_stream).await,
                 Err(refusal) => Err(refusal),
             }
         }

@@ -1,9 +1,11 @@
 //! Progress and log messages on their way to the client, as notifications on the call's own stream.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use domain::{Feedback, LogLevel, LogMessage, Progress};
-use futures_channel::mpsc;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -14,9 +16,10 @@ use crate::reply::notification;
 /// The maximum number of messages that wait for a slow client; more are dropped.
 pub(crate) const MAX_QUEUED: usize = 64;
 
-/// Sends messages to the stream of one call.
+/// Takes the messages of one call. They are put in while the call is polled, and taken out in between by whoever polls it: so
+/// nobody has to be woken for them.
 pub(crate) struct Sink {
-    messages: Mutex<mpsc::Sender<Vec<u8>>>,
+    messages: Mutex<VecDeque<Vec<u8>>>,
     /// `None` if the client did not ask for progress.
     progress_token: Option<Box<RawValue>>,
     /// `None` if the client did not ask for log messages.
@@ -24,23 +27,44 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    pub(crate) fn new(
-        messages: mpsc::Sender<Vec<u8>>,
-        progress_token: Option<Box<RawValue>>,
-        log_level: Option<LogLevel>,
-    ) -> Self {
-        Self { messages: Mutex::new(messages), progress_token, log_level }
+    pub(crate) fn new(progress_token: Option<Box<RawValue>>, log_level: Option<LogLevel>) -> Self {
+        Self { messages: Mutex::default(), progress_token, log_level }
     }
 
-    /// Returns a sender for messages that must arrive.
-    pub(crate) fn sender(&self) -> mpsc::Sender<Vec<u8>> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Sends a message that must arrive: the call waits until there is room for it.
+    pub(crate) async fn send(&self, message: Vec<u8>) {
+        let mut message = Some(message);
+        poll_fn(|_| {
+            let mut messages = self.messages();
+            if messages.len() >= MAX_QUEUED {
+                return Poll::Pending;
+            }
+            messages.extend(message.take());
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Sends a message that may be dropped: a client that reads slowly does not slow the work.
     fn try_send(&self, message: Vec<u8>) {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = messages.try_send(message);
+        let mut messages = self.messages();
+        if messages.len() < MAX_QUEUED {
+            messages.push_back(message);
+        }
+    }
+
+    /// Takes the first message, if there is one.
+    pub(crate) fn take(&self) -> Option<Vec<u8>> {
+        self.messages().pop_front()
+    }
+
+    /// Takes all messages that there are.
+    pub(crate) fn take_all(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.messages()).into()
+    }
+
+    fn messages(&self) -> MutexGuard<'_, VecDeque<Vec<u8>>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,7 +12,6 @@ use domain::{
     CallError, ClientCapabilities, Denial, Exhausted, Feedback, InputRequired, InputResponses, LogLevel,
     MAX_INPUT_ROUNDS, Memory, NoopFeedback, Outcome, Principal, RequestContext, Service, Span, ToolName,
 };
-use futures_util::SinkExt as _;
 use futures_util::future::{Either, join_all, select};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -188,9 +187,9 @@ impl Job {
     }
 
     /// Runs to the end. Without a sink no message is sent before.
-    pub(crate) async fn run(mut self, sink: Option<Sink>) -> Reply {
+    pub(crate) async fn run(mut self: Box<Self>, sink: Option<Arc<Sink>>) -> Reply {
         self.log.tool = self.known_tool();
-        let outcome = self.rounds(sink.as_ref()).await;
+        let outcome = self.rounds(sink.as_deref()).await;
         let log = std::mem::take(&mut self.log);
         let span = std::mem::take(&mut self.span);
         trace::end(span, outcome.as_ref().map(drop), self.is_error, &log);
@@ -436,7 +435,6 @@ impl Job {
         self.input_bytes = state_bytes;
         self.request_state = required.request_state;
         let mut waiting = Vec::new();
-        let mut messages = sink.sender();
         for (name, request) in required.input_requests {
             let (keys, memory) = (self.snapshot.sealing_keys(), self.memory.part());
             let opened = self.pending.open(&self.principal, keys, memory, remaining).await;
@@ -445,7 +443,7 @@ impl Job {
                 NotOpened::NoRandomness => no_randomness(),
             })?;
             // If the stream is gone, this job is dropped with it.
-            let _ = messages.send(json_rpc_request(&pending.id, input_request(request, false))).await;
+            sink.send(json_rpc_request(&pending.id, input_request(request, false))).await;
             waiting.push((name, pending));
         }
         let responses = join_all(waiting.into_iter().map(|(name, pending)| response(name, pending)));

@@ -7,7 +7,7 @@ use domain::{Announcer, InUse, Memory, Pool, Principal, Replicas, RequestTrace};
 use crate::exchange::Served;
 use crate::fields::RequestFields;
 use crate::input_requests::PendingInputRequests;
-use crate::message::{self, Incoming, InvalidMessage, Parsed, Request};
+use crate::message::{self, Incoming, InvalidMessage, Parsed};
 use crate::reply::{LogFields, Reply};
 use crate::snapshot::ProtocolSnapshot;
 use crate::subscriptions::Subscriptions;
@@ -84,9 +84,9 @@ impl McpServer {
         let (input_requests, subscriptions) = (&self.input_requests, &self.subscriptions);
         let served = Served { snapshot, request_id, input_requests, subscriptions };
         let outcome = match message::parse(body, snapshot.settings.json_depth) {
-            Ok(Parsed::One(Incoming::Request(request))) => {
-                let request = Request { memory: Some(memory), ..request };
-                return dispatch::answer(served, principal, fields, request, may_stream, trace).await;
+            Ok(Parsed::One(Incoming::Request(mut request))) => {
+                request.memory = Some(memory);
+                return dispatch::answer(served, principal, fields, &mut request, may_stream, trace).await;
             }
             // In a box of its own: rare, and no room for it in the future of every request.
             Ok(Parsed::Batch(parts)) => {

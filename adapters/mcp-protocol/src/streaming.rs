@@ -1,71 +1,69 @@
 //! A job's reply: one document if the job ends before it sends a message, otherwise a stream that begins with its messages.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
-use futures_channel::mpsc;
-use futures_util::future::{Either, select};
-use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 
-use crate::feedback::{MAX_QUEUED, Sink};
+use crate::feedback::Sink;
 use crate::job::Job;
 use crate::reply::{Body, LogFields, Messages, Reply, Source, Status};
 
 type Work = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// Runs a job, and replies with its first message or its end.
-pub(crate) async fn reply(mut job: Job, may_stream: bool) -> Reply {
+pub(crate) async fn reply(mut job: Box<Job>, may_stream: bool) -> Reply {
     if !may_stream {
         return job.run(None).await;
     }
-    let (sender, mut messages) = mpsc::channel(MAX_QUEUED);
-    let sink = Sink::new(sender, job.progress_token.take(), job.log_level);
+    let sink = Arc::new(Sink::new(job.progress_token.take(), job.log_level));
     let log = job.log.clone();
-    let work: Work = Box::pin(job.run(Some(sink)));
-    match select(work, messages.next()).await {
-        Either::Left((reply, _)) => {
-            // The sink was dropped with the work, so the channel ends after its messages.
-            let before: Vec<Vec<u8>> = messages.collect().now_or_never().unwrap_or_default();
+    let mut work: Work = Box::pin(job.run(Some(Arc::clone(&sink))));
+    let begun = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(reply) => Poll::Ready(Ok(reply)),
+        Poll::Pending => sink.take().map_or(Poll::Pending, |message| Poll::Ready(Err(message))),
+    })
+    .await;
+    match begun {
+        Ok(reply) => {
+            let before = sink.take_all();
             if before.is_empty() { reply } else { completed_stream(before, reply) }
         }
-        Either::Right((first, work)) => {
-            let first = stream::iter(first);
-            let rest = Rest { work: Some(work), messages, last: None };
-            streamed_with(Source::Call, log, |log| first.chain(rest.into_stream(log)))
-        }
+        Err(first) => streamed_with(Source::Call, log, |log| {
+            let mut rest = Rest { first: Some(first), work: Some(work), sink, log, last: None };
+            stream::poll_fn(move |cx| rest.poll_next(cx))
+        }),
     }
 }
 
-/// The rest of a stream.
+/// A stream under way.
 struct Rest {
+    first: Option<Vec<u8>>,
     work: Option<Work>,
-    messages: mpsc::Receiver<Vec<u8>>,
+    sink: Arc<Sink>,
+    log: Arc<Mutex<LogFields>>,
     last: Option<Vec<u8>>,
 }
 
 impl Rest {
-    fn into_stream(self, log: Arc<Mutex<LogFields>>) -> impl Stream<Item = Vec<u8>> + Send {
-        stream::unfold((self, log), |(mut rest, log)| async move {
-            let message = rest.next(&log).await?;
-            Some((message, (rest, log)))
-        })
-    }
-
-    /// Returns the next message. Messages come before the response, whatever is ready first.
-    async fn next(&mut self, log: &Mutex<LogFields>) -> Option<Vec<u8>> {
-        if let Some(work) = &mut self.work {
-            match select(self.messages.next(), work).await {
-                Either::Left((Some(message), _)) => return Some(message),
-                // The sink was dropped; the response is next.
-                Either::Left((None, work)) => self.last = response(work.await, log),
-                Either::Right((reply, _)) => self.last = response(reply, log),
+    /// Polls for the next message. Messages come before the response.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        loop {
+            if let Some(message) = self.first.take().or_else(|| self.sink.take()) {
+                return Poll::Ready(Some(message));
             }
-            self.work = None;
-        }
-        match self.messages.next().await {
-            Some(message) => Some(message),
-            None => self.last.take(),
+            let Some(work) = &mut self.work else { return Poll::Ready(self.last.take()) };
+            match work.as_mut().poll(cx) {
+                Poll::Ready(reply) => {
+                    self.last = response(reply, &self.log);
+                    self.work = None;
+                }
+                Poll::Pending => {
+                    return self.sink.take().map_or(Poll::Pending, |next| Poll::Ready(Some(next)));
+                }
+            }
         }
     }
 }

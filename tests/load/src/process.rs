@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -98,6 +99,8 @@ impl Process {
             if started.elapsed() > Duration::from_secs(20) {
                 bail!("the server does not listen");
             }
+            // The server may be on this core.
+            thread::yield_now();
         }
         Ok(())
     }
