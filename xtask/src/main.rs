@@ -17,7 +17,7 @@ struct Stage {
     run: fn() -> Result,
 }
 
-const STAGES: [Stage; 29] = [
+const STAGES: [Stage; 30] = [
     Stage { name: "fmt", about: "formatting", run: fmt },
     Stage { name: "lint", about: "lints, without warnings", run: lint },
     Stage { name: "docs", about: "documentation, without warnings", run: docs },
@@ -34,6 +34,11 @@ const STAGES: [Stage; 29] = [
     Stage { name: "typescript", about: "the TypeScript SDK", run: typescript },
     Stage { name: "python", about: "the Python SDK; Auth0's SDK for APIs exchanges tokens", run: python },
     Stage { name: "fastmcp", about: "the Python library fastmcp", run: fastmcp },
+    Stage {
+        name: "compare",
+        about: "that the benchmark drives other servers: nothing of speed",
+        run: compare,
+    },
     Stage { name: "management", about: "Auth0's SDKs against the local Management API", run: management },
     Stage { name: "tenant", about: "a new tenant, its traps, and logins once it is set up", run: tenant },
     Stage {
@@ -168,6 +173,14 @@ fn python() -> Result {
 fn fastmcp() -> Result {
     build()?;
     client(venv("fastmcp_client.py").arg(server()?))
+}
+
+/// Without rmcp's adapter, whose build alone takes minutes.
+fn compare() -> Result {
+    build()?;
+    let mut command = node("compare.mjs");
+    command.arg(server()?).arg(built("load")?).arg(built("floor")?).arg(python_binary());
+    client(&mut command)
 }
 
 fn management() -> Result {

@@ -29,6 +29,18 @@ impl Outcome {
 }
 
 /// What to send, and what has to come back.
+pub(crate) trait Exchange {
+    /// Returns a whole request, by its number and the connection that it is for; `buffer` is the connection's, to make it in.
+    fn request<'a>(&'a self, number: usize, connection: usize, buffer: &'a mut Vec<u8>) -> &'a [u8];
+
+    /// Tells whether what came is the whole answer to the request of this number.
+    ///
+    /// # Errors
+    /// A wrong answer.
+    fn is_answer(&self, number: usize, received: &[u8]) -> anyhow::Result<bool>;
+}
+
+/// The same answer to every request.
 pub(crate) struct Work<'a> {
     /// Whole requests; they are sent in turn, over and over.
     pub(crate) requests: &'a [Vec<u8>],
@@ -36,10 +48,26 @@ pub(crate) struct Work<'a> {
     pub(crate) expected: &'a [u8],
 }
 
+impl Exchange for Work<'_> {
+    fn request<'a>(&'a self, number: usize, _connection: usize, _buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        &self.requests[number % self.requests.len()]
+    }
+
+    fn is_answer(&self, _number: usize, received: &[u8]) -> anyhow::Result<bool> {
+        let is_whole = body(received).is_some();
+        if is_whole {
+            check(received, self.expected)?;
+        }
+        Ok(is_whole)
+    }
+}
+
 struct Connection {
     stream: TcpStream,
+    request: Vec<u8>,
     received: Vec<u8>,
-    /// When the request under way was sent.
+    /// The last request's number, and when it was sent while it is under way.
+    number: usize,
     since: Option<Instant>,
 }
 
@@ -74,7 +102,7 @@ impl Client {
         let open = |(index, address)| {
             let mut stream = connected(address, &[])?;
             poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
-            Ok(Connection { stream, received: Vec::new(), since: None })
+            Ok(Connection { stream, request: Vec::new(), received: Vec::new(), number: 0, since: None })
         };
         let addresses = addresses.iter().copied().cycle().take(connections).enumerate();
         Ok(Self {
@@ -97,7 +125,12 @@ impl Client {
     }
 
     /// Sends until `count` requests are answered, or the time is up; then waits for the answers that are still due.
-    pub(crate) fn run(&mut self, work: &Work<'_>, count: u64, most: Duration) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(
+        &mut self,
+        work: &impl Exchange,
+        count: u64,
+        most: Duration,
+    ) -> anyhow::Result<Outcome> {
         let mut events = Events::with_capacity(1024);
         let mut latencies = Vec::new();
         let (started, mut sent, mut answered) = (now(), 0, 0);
@@ -117,7 +150,7 @@ impl Client {
             let patience = if self.waits == Waits::Asleep { SLEEP } else { Duration::ZERO };
             self.poll.poll(&mut events, Some(patience))?;
             for event in &events {
-                if let Some(latency) = self.receive(event.token().0, work.expected)? {
+                if let Some(latency) = self.receive(event.token().0, work)? {
                     latencies.push(latency);
                     answered += 1;
                 }
@@ -126,28 +159,31 @@ impl Client {
     }
 
     /// Each connection sends as soon as it has its answer, unless others have waited for longer.
-    fn send(&mut self, work: &Work<'_>, most: u64) -> anyhow::Result<u64> {
+    fn send(&mut self, work: &impl Exchange, most: u64) -> anyhow::Result<u64> {
         let (now, mut sent) = (now(), 0);
         while sent < most && self.connections.len() - self.free.len() < self.at_once {
             let Some(index) = self.free.pop_front() else { break };
             let connection = &mut self.connections[index];
-            let request = &work.requests[self.next_request % work.requests.len()];
-            self.next_request += 1;
+            let request = work.request(self.next_request, index, &mut connection.request);
             // A request fits a socket's buffer, so it is sent as a whole.
             connection.stream.write_all(request).context("a request could not be sent")?;
+            connection.number = self.next_request;
             connection.since = Some(now);
+            self.next_request += 1;
             sent += 1;
         }
         Ok(sent)
     }
 
-    fn receive(&mut self, index: usize, expected: &[u8]) -> anyhow::Result<Option<Duration>> {
+    fn receive(&mut self, index: usize, work: &impl Exchange) -> anyhow::Result<Option<Duration>> {
         let connection = &mut self.connections[index];
         read_all(&mut connection.stream, &mut connection.received)?;
-        let Some(since) = connection.since.filter(|_| is_complete(&connection.received)) else {
+        let Some(since) = connection.since else {
             return Ok(None);
         };
-        check(&connection.received, expected)?;
+        if !work.is_answer(connection.number, &connection.received)? {
+            return Ok(None);
+        }
         connection.received.clear();
         connection.since = None;
         self.free.push_back(index);
@@ -187,10 +223,6 @@ fn extent(received: &[u8]) -> Option<(usize, usize)> {
     };
     let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
     Some((head, std::str::from_utf8(length.value).ok()?.parse().ok()?))
-}
-
-fn is_complete(received: &[u8]) -> bool {
-    body(received).is_some()
 }
 
 /// The body of a whole answer.

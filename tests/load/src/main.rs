@@ -6,6 +6,7 @@
 #![expect(clippy::cast_precision_loss, reason = "microseconds and kibibytes are far below 2^52")]
 
 mod client;
+mod compare;
 mod growth;
 mod measure;
 mod process;
@@ -13,6 +14,7 @@ mod quotas;
 mod report;
 mod requests;
 mod upstream;
+mod url;
 mod verify;
 
 use std::ffi::OsStr;
@@ -62,6 +64,10 @@ enum What {
     Quotas(QuotasOptions),
     /// How cost grows with whatever there can be more of
     Growth(GrowthOptions),
+    /// A running MCP server, whoever made it
+    Url(url::UrlOptions),
+    /// This server beside others
+    Compare(compare::CompareOptions),
 }
 
 #[derive(Args)]
@@ -125,22 +131,26 @@ impl Options {
 
 fn main() -> anyhow::Result<()> {
     let Cli { options, what } = Cli::parse();
+    let server = || options.server();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (mark, table) = match what {
         What::Cost(cost) => {
-            let server = options.server()?;
             let floor = given_or_built(cost.floor.as_deref(), "load", "floor")?;
-            let results = runtime.block_on(Bench::start(&options, cost, server, floor))?.run()?;
+            let results = runtime.block_on(Bench::start(&options, cost, server()?, floor))?.run()?;
             ("cost", report::render(&results))
         }
         What::Upstream(upstream) => {
-            let server = options.server()?;
             let peer = given_or_built(upstream.peer.as_deref(), "load", "peer")?;
-            ("upstream", runtime.block_on(upstream::Bench::start(&options, server, peer))?.run()?)
+            ("upstream", runtime.block_on(upstream::Bench::start(&options, server()?, peer))?.run()?)
         }
         What::Quotas(quotas) => {
-            let server = options.server()?;
-            ("quotas", runtime.block_on(quotas::Bench::start(&options, server, &quotas.redis))?.run()?)
+            ("quotas", runtime.block_on(quotas::Bench::start(&options, server()?, &quotas.redis))?.run()?)
+        }
+        What::Url(server) => ("url", url::run(&options, &server)?),
+        What::Compare(compare) => {
+            let floor = given_or_built(compare.floor.as_deref(), "load", "floor")?;
+            let bench = compare::Bench::start(&options, compare, server()?, floor);
+            ("compare", runtime.block_on(bench)?.run()?)
         }
         What::Growth(growth) => {
             let many = given_or_built(growth.many.as_deref(), "load", "many")?;

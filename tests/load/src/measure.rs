@@ -16,6 +16,8 @@ use crate::verify;
 use crate::{CostOptions, Options};
 
 pub(crate) const AUDIENCE: &str = "https://load.example/mcp";
+/// The public URL of a server that is measured, whose host requests name as behind a proxy.
+pub(crate) const PUBLIC_URL: &str = "https://load.example";
 /// How many tokens a server sees over and over.
 pub(crate) const SEEN: usize = 64;
 /// Before a measurement: connections, caches and branch predictors as they are in service.
@@ -175,6 +177,7 @@ impl Bench {
             ("PORT", port_text.as_str()),
             ("AUTH0_ISSUER", self.tenant.issuer()),
             ("AUTH0_AUDIENCE", AUDIENCE),
+            ("FASTMCP__SERVER__URL", PUBLIC_URL),
         ];
         environment.extend(match extra {
             Some(Extra::LogLine) => vec![("FASTMCP__LOG__LEVEL", "info")],

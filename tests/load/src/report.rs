@@ -22,7 +22,12 @@ fn ratio(row: &Row, value: impl Fn(&Cost) -> f64) -> f64 {
 
 /// All that was measured, as markdown.
 pub(crate) fn render(results: &Results) -> String {
-    let mut text = machine(results);
+    let mut text = format!(
+        "{}; {} rounds of {} s; RS256-2048; medians, ratios within a round.\n\n",
+        machine(results.pinned),
+        results.cores.len(),
+        results.seconds
+    );
     costs(&mut text, results);
     extras(&mut text, results);
     latencies(&mut text, results);
@@ -37,16 +42,11 @@ pub(crate) fn processor() -> String {
     name.unwrap_or("unknown processor").to_owned()
 }
 
-fn machine(results: &Results) -> String {
+/// The processor and what runs where, as the beginning of a sentence.
+pub(crate) fn machine(pinned: bool) -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let pinned = if results.pinned { "server and client pinned to a core each" } else { "nothing pinned" };
-    format!(
-        "{}, {} cores in all, {pinned}; {} rounds of {} s; RS256-2048; medians, ratios within a round.\n\n",
-        processor(),
-        cores.max(2),
-        results.cores.len(),
-        results.seconds
-    )
+    let pinned = if pinned { "server and client pinned to a core each" } else { "nothing pinned" };
+    format!("{}, {} cores in all, {pinned}", processor(), cores.max(2))
 }
 
 fn costs(text: &mut String, results: &Results) {

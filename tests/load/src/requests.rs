@@ -1,17 +1,31 @@
 //! What is sent: `tools/call` of `greet` in both eras, with tokens that are one like the other but for their `jti`.
 
-use std::fmt::Write as _;
 use std::thread;
 
 use anyhow::Context as _;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use local_tenant::{Dialect, LocalTenant, Options, TokenRequest};
 use serde_json::{Value, json};
+
+/// The public host of the servers that are measured, as clients name it.
+const HOST: &str = "load.example";
 
 /// The protocol's two eras.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Era {
     Legacy,
     Modern,
+}
+
+impl ValueEnum for Era {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::BOTH
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
 }
 
 impl Era {
@@ -21,6 +35,34 @@ impl Era {
         match self {
             Self::Legacy => "2025-11-25",
             Self::Modern => "2026-07-28",
+        }
+    }
+
+    /// A message with these params.
+    pub(crate) fn message(self, id: u64, method: &str, mut params: Value) -> Value {
+        if self == Self::Modern {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": self.name(),
+                "io.modelcontextprotocol/clientInfo": {"name": "load", "version": "1"},
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    }
+
+    /// A message that calls a tool.
+    pub(crate) fn tool_call(self, id: u64, tool: &str, arguments: &Value) -> Value {
+        self.message(id, "tools/call", json!({"name": tool, "arguments": arguments}))
+    }
+
+    /// The header lines that repeat what a message says.
+    pub(crate) fn mirrors(self, method: &str, name: Option<&str>) -> String {
+        match self {
+            Self::Legacy => String::new(),
+            Self::Modern => {
+                let name = name.map(|name| format!("mcp-name: {name}\r\n")).unwrap_or_default();
+                format!("mcp-method: {method}\r\n{name}")
+            }
         }
     }
 
@@ -35,28 +77,15 @@ impl Era {
     }
 
     /// A request of any method, for what has this name, if it is for something.
-    pub(crate) fn ask(self, method: &str, name: Option<&str>, mut params: Value, token: &str) -> Vec<u8> {
-        let mut mirrors = String::new();
-        if self == Self::Modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": self.name(),
-                "io.modelcontextprotocol/clientInfo": {"name": "load", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
-            mirrors = format!("mcp-method: {method}\r\n");
-            if let Some(name) = name {
-                let _ = write!(mirrors, "mcp-name: {name}\r\n");
-            }
-        }
-        let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-        self.post(&mirrors, &message, token)
+    pub(crate) fn ask(self, method: &str, name: Option<&str>, params: Value, token: &str) -> Vec<u8> {
+        self.post(&self.mirrors(method, name), &self.message(7, method, params), token)
     }
 
     /// Any message, with these header fields besides.
     pub(crate) fn post(self, fields: &str, message: &Value, token: &str) -> Vec<u8> {
         let body = message.to_string();
         format!(
-            "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+            "POST /mcp HTTP/1.1\r\nhost: {HOST}\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
              mcp-protocol-version: {}\r\n{fields}content-length: {}\r\n\r\n{body}",
             self.name(),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::Options;
 use crate::client::{Client, Work, now};
-use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, median};
+use crate::measure::{AUDIENCE, CLIENT_CORE, PUBLIC_URL, SEEN, SERVER_CORE, WARM_UP, ask, median};
 use crate::process::{Process, free_port, pin};
 use crate::requests::{Era, tenant_options, tokens};
 
@@ -156,6 +156,7 @@ impl Bench {
             ("PORT", port_text.as_str()),
             ("AUTH0_ISSUER", self.tenant.issuer()),
             ("AUTH0_AUDIENCE", AUDIENCE),
+            ("FASTMCP__SERVER__URL", PUBLIC_URL),
             ("FASTMCP__LOG__LEVEL", "warn"),
         ];
         let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Work};
 use crate::growth::law::Point;
-use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, median};
+use crate::measure::{AUDIENCE, CLIENT_CORE, PUBLIC_URL, SEEN, SERVER_CORE, WARM_UP, ask, median};
 use crate::process::{Process, free_port, pin};
 use crate::requests::{Era, tenant_options, tokens_with};
 use crate::{GrowthOptions, Options};
@@ -105,6 +105,7 @@ impl Setting {
             ("PORT", port_text.as_str()),
             ("AUTH0_ISSUER", self.tenant.issuer()),
             ("AUTH0_AUDIENCE", AUDIENCE),
+            ("FASTMCP__SERVER__URL", PUBLIC_URL),
             ("FASTMCP__LOG__LEVEL", "warn"),
         ];
         let config = self.config();
