@@ -4,6 +4,8 @@
 const NOISE: f64 = 0.05;
 /// What costs no more than this at the largest size, as a multiple of the smallest size's cost, does not grow.
 const FLAT: f64 = 1.25;
+/// The exponent up to which growth is that of caches which hold less of it, or of a logarithm.
+const SLOW: f64 = 0.25;
 /// The exponents of what grows in proportion. n log n is within them at these sizes.
 const LINEAR: std::ops::RangeInclusive<f64> = 0.75..=1.25;
 
@@ -45,7 +47,11 @@ impl Law {
         let [_, .., before, _] = points else { return Some(Self::Linear(each)) };
         let (sizes_before, costs_before) = more(before);
         let exponent = (costs / costs_before.max(NOISE * first.cost)).ln() / (sizes / sizes_before).ln();
-        Some(if LINEAR.contains(&exponent) { Self::Linear(each) } else { Self::Power(exponent) })
+        Some(match exponent {
+            ..=SLOW => Self::Flat,
+            _ if LINEAR.contains(&exponent) => Self::Linear(each),
+            _ => Self::Power(exponent),
+        })
     }
 
     pub(super) fn is_worse_than(self, expected: Expected) -> bool {
@@ -69,6 +75,7 @@ mod tests {
     fn laws_are_told_apart_beside_a_fixed_part() {
         assert_eq!(law(|_| 14.0), Law::Flat);
         assert_eq!(law(|size| 14.0 + size.log10()), Law::Flat);
+        assert_eq!(law(|size| 14.0 + 5.0 * size.log10()), Law::Flat);
         let Law::Linear(each) = law(|size| 14.0 + 0.05 * size) else { panic!("linear") };
         assert!((each - 0.05).abs() < 1e-9, "{each}");
         assert!(matches!(law(|size| size * size.ln()), Law::Linear(_)));
@@ -85,6 +92,7 @@ mod tests {
             Law::of(&std::array::from_fn::<_, 4, _>(|at| Point { size: sizes[at], cost: costs[at] })).unwrap()
         };
         assert_eq!(points([14.0, 13.1, 15.2, 16.0]), Law::Flat);
+        assert_eq!(points([14.0, 18.0, 21.0, 19.0]), Law::Flat);
         assert!(matches!(points([14.0, 14.0, 13.9, 18.0]), Law::Linear(_) | Law::Power(..=1.25)));
     }
 
