@@ -23,7 +23,7 @@ use crate::compare::rows::Rows;
 use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask};
 use crate::process::{Process, free_port, pin};
 use crate::report::machine;
-use crate::requests::{Era, tenant_options, tokens};
+use crate::requests::{Era, HOST, tenant_options, tokens};
 use crate::url::calls::{Calls, Target, Tool};
 use crate::url::{Figures, figures};
 
@@ -213,6 +213,8 @@ impl Bench {
         let environment = [
             ("AUTH0_ISSUER", self.tenant.issuer()),
             ("AUTH0_AUDIENCE", AUDIENCE),
+            // Some requests name the host of the other measurements.
+            ("FASTMCP__HTTP__ALLOWED_HOSTS", HOST),
             ("FASTMCP__LOG__LEVEL", "warn"),
         ];
         self.process(&self.server, &environment, |_| vec!["serve".into()])

@@ -9,7 +9,7 @@ use local_tenant::{Dialect, LocalTenant, Options, TokenRequest};
 use serde_json::{Value, json};
 
 /// The public host of the servers that are measured, as clients name it.
-const HOST: &str = "load.example";
+pub(crate) const HOST: &str = "load.example";
 
 /// The protocol's two eras.
 #[derive(Clone, Copy, PartialEq, Eq)]
