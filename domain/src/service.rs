@@ -28,7 +28,7 @@ use crate::resource::{Address, ReadCall, ReadError, ResourceSpec, Watch};
 use crate::rules::{self, AccessRequest, AccessRules, Denial, Judged, Target};
 use crate::scope::ScopeSet;
 use crate::throttle::{Operation, Throttle};
-use crate::time::{Clock, UnixSeconds};
+use crate::time::Clock;
 use crate::token::{BearerToken, NotReady, TokenVerifier, VerifyError};
 use crate::tool::{CallToolResult, ToolCall, ToolName, ToolSpec};
 use crate::tool_error::ToolError;
@@ -470,8 +470,7 @@ impl Service {
         needed: Option<&ScopeSet>,
         arguments: Option<&Value>,
     ) -> Judged {
-        // Nothing but rules asks for the time.
-        let now = if self.rules.is_some() { self.clock.now().seconds() } else { UnixSeconds(0) };
+        let now = self.clock.now().seconds();
         let request = AccessRequest { principal, is_token_whole: true, target, arguments, now };
         rules::judge(&self.scopes, self.rules.as_deref(), needed, &request)
     }
