@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use local_tenant::LocalTenant;
@@ -17,7 +17,7 @@ use crate::{CostOptions, Options};
 
 pub(crate) const AUDIENCE: &str = "https://load.example/mcp";
 /// The public URL of a server that is measured, whose host requests name as behind a proxy.
-pub(crate) const PUBLIC_URL: &str = "https://load.example";
+const PUBLIC_URL: &str = "https://load.example";
 /// How many tokens a server sees over and over.
 pub(crate) const SEEN: usize = 64;
 /// Before a measurement: connections, caches and branch predictors as they are in service.
@@ -343,6 +343,24 @@ impl Bench {
         server.stop()?;
         Ok(grown)
     }
+}
+
+/// A server on its core, configured by a file; its log is beside that.
+pub(crate) fn configured(program: &Path, issuer: &str, config: &Path) -> anyhow::Result<Process> {
+    let port = free_port()?;
+    let port_text = port.to_string();
+    let environment = [
+        ("PORT", port_text.as_str()),
+        ("AUTH0_ISSUER", issuer),
+        ("AUTH0_AUDIENCE", AUDIENCE),
+        ("FASTMCP__SERVER__URL", PUBLIC_URL),
+        ("FASTMCP__LOG__LEVEL", "warn"),
+    ];
+    let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
+    let log = config.with_extension("log");
+    let server = Process::start(program, &arguments, &environment, port, &[SERVER_CORE], &log)?;
+    pin(None, &[CLIENT_CORE]);
+    Ok(server)
 }
 
 /// After warming up, for so long.

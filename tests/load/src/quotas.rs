@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::Options;
 use crate::client::{Client, Work};
-use crate::measure::{AUDIENCE, CLIENT_CORE, PUBLIC_URL, SEEN, SERVER_CORE, WARM_UP, ask, median};
-use crate::process::{Process, free_port, pin};
+use crate::measure::{AUDIENCE, SEEN, WARM_UP, ask, configured, median};
+use crate::process::Process;
 use crate::requests::{Era, tenant_options, tokens};
 
 /// The goal for what Redis adds at one connection, in microseconds.
@@ -101,19 +101,6 @@ impl Bench {
     fn server(&self, config: &str) -> anyhow::Result<Process> {
         let file = self.folder.path().join("quotas.toml");
         std::fs::write(&file, config)?;
-        let port = free_port()?;
-        let port_text = port.to_string();
-        let environment = [
-            ("PORT", port_text.as_str()),
-            ("AUTH0_ISSUER", self.tenant.issuer()),
-            ("AUTH0_AUDIENCE", AUDIENCE),
-            ("FASTMCP__SERVER__URL", PUBLIC_URL),
-            ("FASTMCP__LOG__LEVEL", "warn"),
-        ];
-        let arguments = ["serve".as_ref(), "--config".as_ref(), file.as_os_str()];
-        let log = self.folder.path().join("server.log");
-        let server = Process::start(&self.server, &arguments, &environment, port, &[SERVER_CORE], &log)?;
-        pin(None, &[CLIENT_CORE]);
-        Ok(server)
+        configured(&self.server, self.tenant.issuer(), &file)
     }
 }

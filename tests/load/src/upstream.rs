@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::Options;
 use crate::client::{Client, Work, now};
-use crate::measure::{AUDIENCE, CLIENT_CORE, PUBLIC_URL, SEEN, SERVER_CORE, WARM_UP, ask, median};
+use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, configured, median};
 use crate::process::{Process, free_port, pin};
 use crate::requests::{Era, tenant_options, tokens};
 
@@ -150,26 +150,14 @@ impl Bench {
                  scopes = {{ read = [\"tool:greet\"] }}\n"
             ),
         )?;
-        let port = free_port()?;
-        let port_text = port.to_string();
-        let environment = [
-            ("PORT", port_text.as_str()),
-            ("AUTH0_ISSUER", self.tenant.issuer()),
-            ("AUTH0_AUDIENCE", AUDIENCE),
-            ("FASTMCP__SERVER__URL", PUBLIC_URL),
-            ("FASTMCP__LOG__LEVEL", "warn"),
-        ];
-        let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
-        let log = self.folder.path().join("server.log");
-        let server = Process::start(&self.server, &arguments, &environment, port, &[SERVER_CORE], &log)?;
-        pin(None, &[CLIENT_CORE]);
+        let server = configured(&self.server, self.tenant.issuer(), &config)?;
         let request = Era::Legacy.call("up_hello", &self.tokens[0]);
         let started = now();
         while !String::from_utf8_lossy(&ask(server.address, &request)?).contains("Hello, Ada!") {
             anyhow::ensure!(
                 started.elapsed() < READY,
                 "the server has no upstream: {}",
-                std::fs::read_to_string(&log).unwrap_or_default()
+                std::fs::read_to_string(config.with_extension("log")).unwrap_or_default()
             );
         }
         Ok(server)

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Work};
 use crate::growth::law::Point;
-use crate::measure::{AUDIENCE, CLIENT_CORE, PUBLIC_URL, SEEN, SERVER_CORE, WARM_UP, ask, median};
+use crate::measure::{AUDIENCE, CLIENT_CORE, SEEN, SERVER_CORE, WARM_UP, ask, configured, median};
 use crate::process::{Process, free_port, pin};
 use crate::requests::{Era, tenant_options, tokens_with};
 use crate::{GrowthOptions, Options};
@@ -99,20 +99,7 @@ impl Setting {
     /// The server with many tools, once it has the tenant's keys.
     pub(super) fn server(&self, config: &str) -> anyhow::Result<Process> {
         self.configure(config)?;
-        let port = free_port()?;
-        let port_text = port.to_string();
-        let environment = [
-            ("PORT", port_text.as_str()),
-            ("AUTH0_ISSUER", self.tenant.issuer()),
-            ("AUTH0_AUDIENCE", AUDIENCE),
-            ("FASTMCP__SERVER__URL", PUBLIC_URL),
-            ("FASTMCP__LOG__LEVEL", "warn"),
-        ];
-        let config = self.config();
-        let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
-        let log = self.folder.path().join(format!("{port}.log"));
-        let server = Process::start(&self.many, &arguments, &environment, port, &[SERVER_CORE], &log)?;
-        pin(None, &[CLIENT_CORE]);
+        let server = configured(&self.many, self.tenant.issuer(), &self.config())?;
         Era::Modern.check(&ask(server.address, &Era::Modern.request(&self.seen[0]))?)?;
         Ok(server)
     }
