@@ -334,7 +334,7 @@ mod tests {
             assert_eq!(ask(&principal, api, scopes), Err(cause.to_owned()), "{api} {scopes:?}");
         }
         assert!(ask(&principal, "stock", &[""]).is_err());
-        let without = principal.without_token();
+        let without = principal.clone().without_token();
         assert_eq!(
             ask(&without, "stock", &[]),
             Err("the request has no token that could be exchanged".into())

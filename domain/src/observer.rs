@@ -7,6 +7,11 @@ use crate::tool::ToolName;
 /// The port for what happens, for metrics and the like. It is called amid the work, which waits for it: it must neither
 /// block nor panic.
 pub trait Observer: Send + Sync {
+    /// Returns whether it takes note of anything; if not, nothing need be measured for it.
+    fn is_on(&self) -> bool {
+        true
+    }
+
     /// Takes note of an event.
     fn observe(&self, event: Event<'_>);
 }
@@ -71,5 +76,9 @@ pub enum Event<'e> {
 pub struct NoopObserver;
 
 impl Observer for NoopObserver {
+    fn is_on(&self) -> bool {
+        false
+    }
+
     fn observe(&self, _: Event<'_>) {}
 }

@@ -220,8 +220,8 @@ impl Principal {
 
     /// Returns the same principal without its token, for what outlasts the request.
     #[must_use]
-    pub fn without_token(&self) -> Self {
-        Self { token: None, ..self.clone() }
+    pub fn without_token(self) -> Self {
+        Self { token: None, ..self }
     }
 }
 

@@ -361,16 +361,18 @@ pub struct Judged {
     pub undecided: Vec<Arc<str>>,
 }
 
-/// Judges a request for what needs these scopes; `None`: for what nobody may have. Every decision is made by this.
+/// Judges a principal's request for what needs these scopes; `None`: for what nobody may have. Every decision is made by this.
+/// `request` is called where there are rules to judge it.
 #[must_use]
-pub fn judge(
+pub fn judge<'a>(
     scopes: &ScopePolicy,
     rules: Option<&dyn AccessRules>,
     needed: Option<&ScopeSet>,
-    request: &AccessRequest<'_>,
+    principal: &'a Principal,
+    request: impl FnOnce() -> AccessRequest<'a>,
 ) -> Judged {
     let verdict = needed.ok_or_else(Denied::default).and_then(|needed| {
-        scopes.check(request.principal, needed)?;
+        scopes.check(principal, needed)?;
         Ok(needed)
     });
     let (rules, needed) = match (verdict, rules) {
@@ -378,9 +380,8 @@ pub fn judge(
         (Ok(_), None) => return Judged::default(),
         (Ok(needed), Some(rules)) => (rules, needed),
     };
-    let RuleJudgment { refused, would_refuse, undecided } = rules.judge(request);
-    let denials =
-        refused.into_iter().map(|refused| RuleDenied::of(refused, scopes, request.principal, needed));
+    let RuleJudgment { refused, would_refuse, undecided } = rules.judge(&request());
+    let denials = refused.into_iter().map(|refused| RuleDenied::of(refused, scopes, principal, needed));
     let denial = denials.reduce(RuleDenied::and);
     Judged { denial: denial.map(|denied| Denial::Rules(Box::new(denied))), would_refuse, undecided }
 }

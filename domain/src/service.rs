@@ -162,8 +162,10 @@ struct ToolRun<'s> {
 }
 
 impl<'s> ToolRun<'s> {
-    fn begin(service: &'s Service, tool: &'s ToolName) -> Self {
-        Self { service, tool, began: service.clock.uptime(), outcome: "cancelled" }
+    /// Returns `None` where nobody observes: to look at the clock would be the most of it.
+    fn begin(service: &'s Service, tool: &'s ToolName) -> Option<Self> {
+        let begin = || Self { service, tool, began: service.clock.uptime(), outcome: "cancelled" };
+        service.observer.is_on().then(begin)
     }
 }
 
@@ -280,7 +282,9 @@ impl Service {
         let mut span = request.span.child("tool");
         span.set("gen_ai.tool.name", tool.name().as_str());
         let outcome = self.run(request, tool, &arguments, &span).await;
-        run.outcome = outcome.as_ref().map_or_else(CallError::code, |_| "ok");
+        if let Some(run) = &mut run {
+            run.outcome = outcome.as_ref().map_or_else(CallError::code, |_| "ok");
+        }
         if span.is_recorded() && outcome.as_ref().is_ok_and(Outcome::is_error) {
             span.end(Err(TOOL_ERROR.into()));
             return Ok(outcome?);
@@ -470,9 +474,10 @@ impl Service {
         needed: Option<&ScopeSet>,
         arguments: Option<&Value>,
     ) -> Judged {
-        let now = self.clock.now().seconds();
-        let request = AccessRequest { principal, is_token_whole: true, target, arguments, now };
-        rules::judge(&self.scopes, self.rules.as_deref(), needed, &request)
+        rules::judge(&self.scopes, self.rules.as_deref(), needed, principal, || {
+            let now = self.clock.now().seconds();
+            AccessRequest { principal, is_token_whole: true, target, arguments, now }
+        })
     }
 
     /// Decides whether a principal may have what is on offer, by the scopes that it takes and by rules.

@@ -319,8 +319,8 @@ fn scopes() -> ScopePolicy {
 
 fn decide(rules: &RuleSet, principal: &Principal) -> domain::Judged {
     let target = Target::Tool("pay");
-    let request = AccessRequest { principal, is_token_whole: true, target, arguments: None, now: NOW };
-    domain::rules::judge(&scopes(), Some(rules), Some(&ScopeSet::EMPTY), &request)
+    let request = || AccessRequest { principal, is_token_whole: true, target, arguments: None, now: NOW };
+    domain::rules::judge(&scopes(), Some(rules), Some(&ScopeSet::EMPTY), principal, request)
 }
 
 #[test]

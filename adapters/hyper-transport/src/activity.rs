@@ -32,8 +32,9 @@ pub(crate) struct Activity {
 
 struct State {
     phase: Phase,
-    /// The beginning of the phase, in the clock's uptime.
-    since: Duration,
+    /// The beginning of the phase, in the clock's uptime; `None`: a moment ago, in this poll of the connection. A request makes
+    /// several beginnings, and the time is looked at once, when the connection has nothing more to do.
+    since: Option<Duration>,
     /// The number of requests without an answer.
     requests: usize,
     /// The number of requests so far.
@@ -64,7 +65,7 @@ enum Phase {
 impl Activity {
     /// Creates the activity of a new connection. No phase but that of a request takes longer than `patience`.
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: &Limits, patience: Duration) -> Self {
-        let since = clock.uptime();
+        let since = Some(clock.uptime());
         let answer_stall = limits.answer_stall.min(patience);
         Self {
             outbox: Arc::new(Outbox::new(Arc::clone(&clock), answer_stall)),
@@ -104,26 +105,35 @@ impl Activity {
     fn time_left(&self) -> Option<Duration> {
         let now = self.clock.uptime();
         let outbox = self.outbox.judge(now);
-        let state = self.state();
+        let mut state = self.state();
+        let began = *state.since.get_or_insert(now);
         let until = match (state.phase, outbox) {
             (_, Stall::Close) => return None,
             // An answer is being taken: that is no idle connection, however slowly it goes.
             (Phase::Idle, Stall::Until(until)) => until,
-            (Phase::Idle, Stall::NoneSince(since)) => state.since.max(since) + self.keep_alive,
-            (phase, outbox) => self.phase_until(phase, &state, now).min(outbox.until()),
+            (Phase::Idle, Stall::NoneSince(since)) => began.max(since) + self.keep_alive,
+            (phase, outbox) => {
+                self.phase_until(phase, began, state.half_closed_until, now).min(outbox.until())
+            }
         };
         // A client that reads nothing has this long, whatever else it does.
         let blocked = state.blocked_since.map_or(Duration::MAX, |since| since + self.answer_stall);
         until.min(blocked).checked_sub(now).filter(|left| !left.is_zero())
     }
 
-    fn phase_until(&self, phase: Phase, state: &State, now: Duration) -> Duration {
+    fn phase_until(
+        &self,
+        phase: Phase,
+        began: Duration,
+        half_closed_until: Option<Duration>,
+        now: Duration,
+    ) -> Duration {
         match phase {
-            Phase::Idle => state.since + self.keep_alive,
-            Phase::Head => state.since + self.header_read,
-            Phase::Lingering => state.since + LINGER,
+            Phase::Idle => began + self.keep_alive,
+            Phase::Head => began + self.header_read,
+            Phase::Lingering => began + LINGER,
             // Without a half-close nothing ends here, and the next phase begins a new interval.
-            Phase::Busy => state.half_closed_until.unwrap_or(now + self.keep_alive),
+            Phase::Busy => half_closed_until.unwrap_or(now + self.keep_alive),
         }
     }
 
@@ -172,7 +182,7 @@ impl Activity {
         let came_too_late = is_more_there && !state.multiplexed;
         if state.phase == Phase::Head || state.left_unread || came_too_late {
             state.phase = Phase::Lingering;
-            state.since = self.clock.uptime();
+            state.since = Some(self.clock.uptime());
             self.outbox.sooner.notify_one();
         }
         state.phase == Phase::Lingering
@@ -183,13 +193,17 @@ impl Activity {
         // HTTP/2 has frames between requests that are no heads.
         if state.phase == Phase::Idle && !state.multiplexed {
             state.phase = Phase::Head;
-            state.since = self.clock.uptime();
+            state.since = None;
         }
     }
 
-    /// Notes that hyper waits for more of a head, whose deadline now matters.
+    /// Notes that hyper waits for bytes. The deadline of a head matters now.
     pub(crate) fn starved(&self) {
-        if self.state().phase == Phase::Head {
+        let mut state = self.state();
+        if state.since.is_none() {
+            state.since = Some(self.clock.uptime());
+        }
+        if state.phase == Phase::Head {
             self.outbox.sooner.notify_one();
         }
     }
@@ -199,7 +213,7 @@ impl Activity {
         let mut state = self.state();
         state.blocked_since = None;
         if state.phase == Phase::Idle && !state.multiplexed {
-            state.since = self.clock.uptime();
+            state.since = None;
         }
     }
 
@@ -281,7 +295,7 @@ impl Drop for RequestGuard {
         if state.requests == 0 {
             state.streams = false;
             state.phase = Phase::Idle;
-            state.since = self.activity.clock.uptime();
+            state.since = None;
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::answer_body::{AnswerBody, event};
 use crate::body;
 use crate::credentials::bearer_token;
 use crate::error_response::whole_seconds;
-use crate::head::head_bytes;
 use crate::problem::{Problem, SOON, limit_status};
 use crate::quota_fields;
 use crate::shared::{Shared, Snapshot};
@@ -65,7 +64,7 @@ pub(crate) async fn answer(
     shared: &Shared,
     snapshot: &Snapshot,
     resource: &Arc<str>,
-    head: &Parts,
+    (head, head_bytes): (&Parts, usize),
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
@@ -78,23 +77,36 @@ pub(crate) async fn answer(
             return Err(problem);
         }
     };
-    let holder = Holder::of(&principal);
-    record.holder = holder;
+    record.holder = Holder::of(&principal);
+    trace::authenticated(&principal, record);
+    let answered = answer_principal(shared, snapshot, &principal, (head, head_bytes), body, record).await;
     // A stream's record lives as long as the stream; the caller's token need not.
     record.principal = Some(principal.without_token());
-    trace::authenticated(&principal, record);
+    answered
+}
+
+/// Answers an authenticated request.
+async fn answer_principal(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    principal: &Principal,
+    (head, head_bytes): (&Parts, usize),
+    body: &mut Incoming,
+    record: &mut Record,
+) -> Result<Response<AnswerBody>, Problem> {
+    let holder = record.holder;
     if head.method != Method::POST {
         return Err(Problem::MethodNotAllowed { allow: "POST" });
     }
     check_content_coding(&head.headers)?;
     let accepts = check_media_types(&head.headers)?;
     record.body = BodyRead::Begun;
-    let (body, memory) = body::read(shared, body, head_bytes(head), holder).await?;
+    let (body, memory) = body::read(shared, body, head_bytes, holder).await?;
     record.body = BodyRead::Whole;
     let lease = shared.limiter.try_acquire_request(holder)?;
     let may_stream = accepts != Accepts::Json;
     let post = PostRequest {
-        principal: &principal,
+        principal,
         fields: &Fields(&head.headers),
         body: &body,
         may_stream,
@@ -144,8 +156,9 @@ fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
 fn check_media_types(headers: &HeaderMap) -> Result<Accepts, Problem> {
     let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
     // Exactly one, so that no proxy can have read another (RFC 9110 section 5.3).
-    let mut content_types = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().ok());
-    if !content_types.next().flatten().is_some_and(is_json) || content_types.next().is_some() {
+    let mut content_types = headers.get_all(CONTENT_TYPE).iter();
+    let is_good = |value: &HeaderValue| *value == JSON || value.to_str().is_ok_and(is_json);
+    if !content_types.next().is_some_and(is_good) || content_types.next().is_some() {
         return Err(Problem::UnsupportedMediaType);
     }
     if headers.get(ACCEPT).is_some_and(|accept| accept == USUAL_ACCEPT) {

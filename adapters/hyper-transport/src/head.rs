@@ -16,12 +16,12 @@ pub(crate) fn head_bytes(head: &Parts) -> usize {
     head.method.as_str().len() + target + fields
 }
 
-/// Checks the head's size: hyper bounds its buffer, which is larger than a head may be.
+/// Checks a head of this size: hyper bounds its buffer, which is larger than a head may be.
 ///
 /// # Errors
 /// [`Problem::HeadTooLarge`].
-pub(crate) fn check_head_size(head: &Parts, limit: usize) -> Result<(), Problem> {
-    if head_bytes(head) > limit || head.headers.len() > MAX_FIELDS {
+pub(crate) fn check_head_size(head: &Parts, bytes: usize, limit: usize) -> Result<(), Problem> {
+    if bytes > limit || head.headers.len() > MAX_FIELDS {
         Err(Problem::HeadTooLarge { limit })
     } else {
         Ok(())

@@ -15,7 +15,7 @@ use crate::access_log::{BodyRead, Record, is_id};
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
 use crate::error_response::error_response;
-use crate::head::check_head_size;
+use crate::head::{check_head_size, head_bytes};
 use crate::host_policy::{Caller, NamedHost, names_none};
 use crate::problem::Problem;
 use crate::public::{Endpoint, Route};
@@ -33,6 +33,8 @@ struct Target<'s> {
     snapshot: &'s Snapshot,
     endpoint: &'s Endpoint,
     route: Option<Route>,
+    /// The size of the head, in bytes.
+    head_bytes: usize,
 }
 
 impl Shared {
@@ -60,12 +62,12 @@ impl Shared {
         if route == Some(Route::Endpoint) {
             trace::begin(snapshot.service(), &head, &mut record);
         }
-        let admitted = check_connection(route, &guard, is_spare)
-            .and_then(|()| self.admit(&snapshot, route, &head, host));
-        let target = Target { snapshot: &snapshot, endpoint, route };
+        let target = Target { snapshot: &snapshot, endpoint, route, head_bytes: head_bytes(&head) };
+        let admitted =
+            check_connection(route, &guard, is_spare).and_then(|()| self.admit(target, &head, host));
         let mut response = match admitted {
             Err(problem) => refuse(target, &head, &problem, &mut record),
-            Ok(()) => self.route(target, &head, &mut body, &mut record).instrument(span).await,
+            Ok(caller) => self.route(target, caller, &head, &mut body, &mut record).instrument(span).await,
         };
         trace::end(endpoint, &head, response.status(), &mut record);
         if has_body && may_discard(&head, &record, &response, is_spare) && body::discard(&mut body).await {
@@ -118,20 +120,19 @@ impl Shared {
     async fn route(
         &self,
         target: Target<'_>,
+        caller: Caller<'_>,
         head: &Parts,
         body: &mut Incoming,
         record: &mut Record,
     ) -> Response<AnswerBody> {
-        let Target { snapshot, endpoint, route } = target;
-        let Some(route) = route else {
-            let problem = Problem::NotFound { endpoint: endpoint.public_path() };
+        let Some(route) = target.route else {
+            let problem = Problem::NotFound { endpoint: target.endpoint.public_path() };
             return refuse(target, head, &problem, record);
         };
-        let caller = snapshot.host_policy.check_origin(&head.headers).unwrap_or(Caller::Direct);
         let mut response = if head.method == Method::OPTIONS {
             preflight(route, caller, &head.headers)
         } else {
-            match self.dispatch(snapshot, endpoint, route, head, body, record).await {
+            match self.dispatch(target, route, head, body, record).await {
                 Ok(response) => response,
                 Err(problem) => refuse(target, head, &problem, record),
             }
@@ -140,15 +141,15 @@ impl Shared {
         response
     }
 
-    /// Checks what every request must fulfil, whatever its route.
-    fn admit(
+    /// Checks what every request must fulfil, whatever its route, and returns its sender.
+    fn admit<'h>(
         &self,
-        snapshot: &Snapshot,
-        route: Option<Route>,
-        head: &Parts,
+        target: Target<'_>,
+        head: &'h Parts,
         host: Result<NamedHost, Problem>,
-    ) -> Result<(), Problem> {
-        check_head_size(head, self.limits.header_bytes)?;
+    ) -> Result<Caller<'h>, Problem> {
+        let Target { snapshot, route, head_bytes, .. } = target;
+        check_head_size(head, head_bytes, self.limits.header_bytes)?;
         body::check_coding(&head.headers)?;
         let is_probe = route.is_some_and(Route::is_probe);
         // Every request names one host, and a probe any (RFC 9112 section 3.2).
@@ -157,16 +158,15 @@ impl Shared {
             Err(_) if is_probe && names_none(head) => {}
             host => drop(host?),
         }
-        if route.is_none_or(|route| route == Route::Endpoint) {
-            snapshot.host_policy.check_origin(&head.headers)?;
-        }
-        Ok(())
+        let caller = snapshot.host_policy.check_origin(&head.headers);
+        // The other routes are for any page, which may not read all of their answers.
+        let is_for_any = route.is_some_and(|route| route != Route::Endpoint);
+        if is_for_any { Ok(caller.unwrap_or(Caller::Direct)) } else { caller }
     }
 
     async fn dispatch(
         &self,
-        snapshot: &Snapshot,
-        endpoint: &Endpoint,
+        Target { snapshot, endpoint, head_bytes, .. }: Target<'_>,
         route: Route,
         head: &Parts,
         body: &mut Incoming,
@@ -175,7 +175,7 @@ impl Shared {
         let is_read = head.method == Method::GET || head.method == Method::HEAD;
         Ok(match route {
             Route::Endpoint => {
-                endpoint::answer(self, snapshot, &endpoint.resource, head, body, record).await?
+                endpoint::answer(self, snapshot, &endpoint.resource, (head, head_bytes), body, record).await?
             }
             _ if !is_read => return Err(Problem::MethodNotAllowed { allow: "GET, HEAD" }),
             Route::ProtectedResource => document(endpoint.documents.protected_resource.clone()),

@@ -265,11 +265,12 @@ async fn serve(
     let activity = Arc::new(Activity::new(shared.owned_clock(), limits, patience));
     let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
-        let (shared, ending) = (Arc::clone(&shared), ending.clone());
+        let shared = Arc::clone(&shared);
+        let ending = is_spare.then(|| ending.clone());
         // In a box of its own: what a request needs is held while there is one, not by every idle connection.
         Box::pin(async move {
             let response = shared.respond(request, guard, peer, is_spare).await;
-            if is_spare {
+            if let Some(ending) = ending {
                 ending.cancel();
             }
             Ok::<_, Infallible>(response)

@@ -227,7 +227,7 @@ pub(crate) fn open(exchange: &mut Exchange<'_, '_>, log: LogFields) -> Result<Re
         until: service.clock.uptime().saturating_add(left),
         subscriptions: Arc::clone(served.subscriptions),
         snapshot: Arc::clone(served.snapshot),
-        principal: principal.without_token(),
+        principal: principal.clone().without_token(),
         pending: Vec::new(),
         _memory: memory,
         filter,

@@ -211,8 +211,8 @@ impl OnOffer<'_> {
     fn item(&self, target: Target<'_>, scopes: &ScopeSet) -> Item {
         let judged = self.principal.map(|principal| {
             let now = self.now;
-            let request = AccessRequest { principal, is_token_whole: true, target, arguments: None, now };
-            judge(&self.policy, self.rules.as_deref(), Some(scopes), &request)
+            let request = || AccessRequest { principal, is_token_whole: true, target, arguments: None, now };
+            judge(&self.policy, self.rules.as_deref(), Some(scopes), principal, request)
         });
         let may_call = judged.as_ref().map(|judged| judged.denial.is_none());
         let Verdicts { denial, would_refuse, undecided } = judged.unwrap_or_default();

@@ -86,7 +86,7 @@ impl Policy {
     /// Judges a request; `None` if what it asks for is not on offer.
     pub(super) fn judge(&self, request: &AccessRequest<'_>) -> Option<Judged> {
         let needed = self.needed(request.target)?;
-        Some(judge(&self.scopes, self.rules.as_deref(), Some(needed), request))
+        Some(judge(&self.scopes, self.rules.as_deref(), Some(needed), request.principal, || *request))
     }
 
     /// Returns a tool's arguments as it would get them.
