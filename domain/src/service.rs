@@ -266,17 +266,8 @@ impl Service {
         let Some(tool) = tool else {
             return Err(self.unknown(request, TOOLS_CALL, CallError::UnknownTool).await.into());
         };
-        let policy = request.span.child(POLICY);
-        let (target, needed) = (Target::Tool(tool.name().as_str()), self.scopes.required(tool));
-        let mut judged = self.judge(request.principal, target, needed, None);
-        let fitted = match &judged.denial {
-            Some(denial) => Err(CallError::Denied(denial.clone()).into()),
-            None => fitted(tool, arguments),
-        };
-        if let (Ok(arguments), false) = (&fitted, judged.undecided.is_empty()) {
-            judged = self.judge(request.principal, target, needed, Some(arguments));
-        }
-        self.decide(request, policy, Asked::of(TOOLS_CALL, target.name(), needed), judged).await?;
+        let (decided, fitted) = self.judge_call(request, tool, arguments);
+        decided.await?;
         let arguments = fitted?;
         let mut run = ToolRun::begin(self, tool.name());
         let mut span = request.span.child("tool");
@@ -290,6 +281,28 @@ impl Service {
             return Ok(outcome?);
         }
         Ok(ended(span, outcome)?)
+    }
+
+    /// Judges a call, and returns what keeps the decision, and the arguments as the tool gets them. What only this needs is not part of the
+    /// future of the call.
+    fn judge_call<'s, E: From<CallError>, A: FnOnce() -> Result<Value, E>>(
+        &'s self,
+        request: &RequestContext<'_>,
+        tool: &CatalogTool,
+        arguments: A,
+    ) -> (impl Future<Output = Result<(), CallError>> + use<'s, E, A>, Result<Value, E>) {
+        let policy = request.span.child(POLICY);
+        let (target, needed) = (Target::Tool(tool.name().as_str()), self.scopes.required(tool));
+        let mut judged = self.judge(request.principal, target, needed, None);
+        let fitted = match &judged.denial {
+            Some(denial) => Err(CallError::Denied(denial.clone()).into()),
+            None => fitted(tool, arguments),
+        };
+        if let (Ok(arguments), false) = (&fitted, judged.undecided.is_empty()) {
+            judged = self.judge(request.principal, target, needed, Some(arguments));
+        }
+        let asked = Asked::of(TOOLS_CALL, target.name(), needed);
+        (self.decide(request, policy, asked, judged), fitted)
     }
 
     async fn run(
@@ -441,11 +454,8 @@ impl Service {
 
     /// Keeps that a request for the protected resource of this identifier is refused before anything is known of its sender.
     pub async fn refused(&self, request_id: &str, resource: &str, reason: &'static str) {
-        if self.auditor.is_on() {
-            let decision = self.decision(request_id, (None, resource), Asked::default(), Some(reason));
-            // It stays refused.
-            let _ = self.recorded(self.auditor.record(&decision)).await;
-        }
+        // It stays refused.
+        let _ = self.kept(request_id, (None, resource), Asked::default(), Some(reason), &[]).await;
     }
 
     /// Keeps that a request is refused because its sender asks too often.
@@ -456,14 +466,11 @@ impl Service {
         operation: Operation<'_>,
         exhausted: Exhausted,
     ) {
-        if self.auditor.is_on() {
-            let target = operation.tool.map(ToolName::as_str);
-            let asked = Asked { method: operation.method, target, ..Asked::default() };
-            let who = (Some(principal), principal.resource());
-            let decision = self.decision(request_id, who, asked, Some(exhausted.code()));
-            // It stays refused.
-            let _ = self.recorded(self.auditor.record(&decision)).await;
-        }
+        let target = operation.tool.map(ToolName::as_str);
+        let asked = Asked { method: operation.method, target, ..Asked::default() };
+        let who = (Some(principal), principal.resource());
+        // It stays refused.
+        let _ = self.kept(request_id, who, asked, Some(exhausted.code()), &[]).await;
     }
 
     /// Judges whether a principal may have what needs these scopes, and keeps nothing.
@@ -500,13 +507,14 @@ impl Service {
         verdict.err().unwrap_or(CallError::NotAudited)
     }
 
-    async fn decide(
-        &self,
+    /// Keeps what was judged, and returns it.
+    fn decide<'s>(
+        &'s self,
         request: &RequestContext<'_>,
         policy: Span,
         asked: Asked<'_>,
         judged: Judged,
-    ) -> Result<(), CallError> {
+    ) -> impl Future<Output = Result<(), CallError>> + use<'s> {
         let refusing = judged.denial.as_ref().map_or(&[][..], Denial::rules);
         for (rules, is_shadow) in [(refusing, false), (&judged.would_refuse, true)] {
             for rule in rules {
@@ -518,60 +526,66 @@ impl Service {
         }
         let asked = Asked { would_refuse: &judged.would_refuse, ..asked };
         let verdict = judged.denial.map_or(Ok(()), |denial| Err(denial.into()));
-        ended(policy, self.account(request.principal, request.request_id, asked, verdict).await)
+        let accounted = self.account(request.principal, request.request_id, asked, verdict);
+        async move { ended(policy, accounted.await) }
     }
 
     /// Keeps a decision, and returns it: what can't be kept may not be allowed.
-    async fn account(
-        &self,
+    fn account<'s>(
+        &'s self,
         principal: &Principal,
         request_id: &str,
         asked: Asked<'_>,
         verdict: Result<(), CallError>,
-    ) -> Result<(), CallError> {
-        if !self.auditor.is_on() {
-            return verdict;
-        }
+    ) -> impl Future<Output = Result<(), CallError>> + use<'s> {
         let refused = verdict.as_ref().err().map(CallError::code);
         let who = (Some(principal), principal.resource());
         let rules = if let Err(CallError::Denied(denial)) = &verdict { denial.rules() } else { &[] };
-        let decision = Decision { rules, ..self.decision(request_id, who, asked, refused) };
-        let recorded = self.recorded(self.auditor.record(&decision)).await;
-        verdict?;
-        recorded.map_err(|NotRecorded| CallError::NotAudited)
-    }
-
-    fn decision<'d>(
-        &'d self,
-        request_id: &'d str,
-        (principal, audience): (Option<&'d Principal>, &'d str),
-        Asked { method, target, needed, would_refuse }: Asked<'d>,
-        refused: Option<&'static str>,
-    ) -> Decision<'d> {
-        let (at, policy) = (self.clock.now(), &self.policy_version);
-        Decision {
-            at,
-            request_id,
-            principal,
-            audience,
-            method,
-            target,
-            refused,
-            needed,
-            rules: &[],
-            would_refuse,
-            policy,
+        let kept = self.kept(request_id, who, asked, refused, rules);
+        async move {
+            let kept = kept.await;
+            verdict?;
+            kept.map_err(|NotRecorded| CallError::NotAudited)
         }
     }
 
-    async fn recorded(&self, recording: Recording) -> Result<(), NotRecorded> {
-        match recording {
-            Recording::GoesOn => Ok(()),
-            Recording::Failed => Err(NotRecorded),
-            Recording::Waits(recorded) => match select(recorded, self.clock.sleep(AUDIT_PATIENCE)).await {
-                Either::Left((recorded, _)) => recorded,
-                Either::Right(_) => Err(NotRecorded),
-            },
+    /// Keeps a decision. What it is made of is not part of the future, which every request has room for.
+    fn kept<'s>(
+        &'s self,
+        request_id: &str,
+        (principal, audience): (Option<&Principal>, &str),
+        Asked { method, target, needed, would_refuse }: Asked<'_>,
+        refused: Option<&'static str>,
+        rules: &[Arc<str>],
+    ) -> impl Future<Output = Result<(), NotRecorded>> + use<'s> {
+        let record = || {
+            let (at, policy) = (self.clock.now(), &self.policy_version);
+            self.auditor.record(&Decision {
+                at,
+                request_id,
+                principal,
+                audience,
+                method,
+                target,
+                refused,
+                needed,
+                rules,
+                would_refuse,
+                policy,
+            })
+        };
+        let recording = if self.auditor.is_on() { record() } else { Recording::GoesOn };
+        async move {
+            match recording {
+                Recording::GoesOn => Ok(()),
+                Recording::Failed => Err(NotRecorded),
+                Recording::Waits(recorded) => {
+                    match select(recorded, self.clock.sleep(AUDIT_PATIENCE)).await {
+                        Either::Left((recorded, _)) => recorded,
+                        Either::Right(_) => Err(NotRecorded),
+                    }
+                }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! From a JSON-RPC request to its reply: its era, its method, its handler.
 
+use std::mem::take;
 use std::sync::OnceLock;
 
 use domain::{Allowance, Exhausted, Operation, Principal, RequestTrace, Span, Throttle};
@@ -27,16 +28,16 @@ pub(crate) async fn answer(
     let id = request.id;
     let found = methods::find(&request.method, served.catalog());
     let (method, name) = found.map(|Found { method, name }| (method, name)).unzip();
-    let span = trace::begin(traced, served.catalog(), fields, request, name.as_ref());
-    let log = LogFields { method: name, ..LogFields::default() };
+    let mut log = LogFields { method: name, ..LogFields::default() };
+    let span = trace::begin(traced, served.catalog(), fields, request, log.method.as_ref());
     let allowance = match served.snapshot.service().throttle.as_deref() {
         None => None,
-        Some(throttle) => match take(throttle, served, principal, request, log.method.as_deref()).await {
+        Some(throttle) => match count(throttle, served, principal, request, log.method.as_deref()).await {
             Ok(allowance) => allowance,
             Err(exhausted) => return refused(id, span, exhausted.into(), log),
         },
     };
-    let reply = handle(served, principal, fields, request, (method, log, span), may_stream).await;
+    let reply = handle(&served, principal, fields, request, (method, &mut log, span), may_stream).await;
     Reply { allowance, ..reply }
 }
 
@@ -47,7 +48,7 @@ fn refused(id: &RawValue, span: Span, refusal: Refusal, log: LogFields) -> Reply
 }
 
 /// Counts a request by its sender and, if it is a call, its tool.
-async fn take(
+async fn count(
     throttle: &dyn Throttle,
     served: Served<'_>,
     principal: &Principal,
@@ -60,59 +61,66 @@ async fn take(
     let operation = Operation { method, tool };
     let verdict = throttle.take(principal, operation).verdict().await;
     if let Err(exhausted) = verdict {
-        service.throttled(principal, served.request_id, operation, exhausted).await;
+        // In a box of its own: rare, and no room for it in the future of every request.
+        Box::pin(service.throttled(principal, served.request_id, operation, exhausted)).await;
     }
     verdict
 }
 
 async fn handle(
-    served: Served<'_>,
+    served: &Served<'_>,
     principal: &Principal,
     fields: &dyn RequestFields,
     request: &mut Request<'_>,
-    (method, log, mut span): (Option<&'static Method>, LogFields, Span),
+    (method, log, mut span): (Option<&'static Method>, &mut LogFields, Span),
     may_stream: bool,
 ) -> Reply {
     let id = request.id;
     let era = match era(fields, request) {
         Ok(era) => era,
-        Err(failure) => return refused(id, span, failure.into(), log),
+        Err(failure) => return refused(id, span, failure.into(), take(log)),
     };
     let mut exchange =
-        Exchange { served, principal, fields, era, request, span: &mut span, would_refuse: OnceLock::new() };
-    let outcome = match admit(&exchange, method).map(|method| (method, &method.handler)) {
-        Ok((method, Handler::Job(target))) => {
-            let job = target(&mut exchange)
-                .and_then(|target| Job::new(&mut exchange, method.name, target, log.clone()));
-            match job {
-                Ok(job) => return streaming::reply(job, may_stream).await,
-                Err(refusal) => Err(refusal),
-            }
+        Exchange { served: *served, principal, fields, era, request, span: &mut span, would_refuse: OnceLock::new() };
+    let method = match admit(&exchange, method) {
+        Ok(method) => method,
+        Err(refusal) => return refused(id, span, refusal, take(log)),
+    };
+    let outcome = match &method.handler {
+        Handler::Job(target) => {
+            let target = target(&mut exchange);
+            let mut job = match target.and_then(|target| Job::new(&mut exchange, method.name, target)) {
+                Ok(job) => job,
+                Err(refusal) => return refused(id, span, refusal, take(log)),
+            };
+            job.log = take(log);
+            return streaming::reply(job, may_stream).await;
         }
-        Ok((_, Handler::Immediate(handle))) => {
-            handle(&mut exchange).map(|result| Reply::success(id, &result, log.clone()))
+        Handler::Immediate(handle) => {
+            handle(&mut exchange).map(|result| Reply::success(id, &result, take(log)))
         }
-        Ok((_, Handler::Waiting(handle))) => handle(&mut exchange).await.map(|result| {
+        Handler::Waiting(handle) => handle(&mut exchange).await.map(|result| {
             let would_refuse = exchange.would_refuse.take().unwrap_or_default();
-            Reply::success(id, &result, LogFields { would_refuse, ..log.clone() })
+            Reply::success(id, &result, LogFields { would_refuse, ..take(log) })
         }),
-        Ok((method, Handler::Stream(open))) if may_stream => {
-            match served.snapshot.service().listen(principal, served.request_id, method.name).await {
+        Handler::Stream(open) if may_stream => {
+            let listen = served.snapshot.service().listen(principal, served.request_id, method.name);
+            // In a box of its own: rare, and no room for it in the future of every request.
+            match Box::pin(listen).await {
                 Ok(()) => open(&mut exchange, log.clone()),
                 Err(_) => Err(Failure::not_audited().into()),
             }
         }
-        Ok((method, Handler::Stream(_))) => {
+        Handler::Stream(_) => {
             Err(bad_params(format!("{} answers with a stream: accept text/event-stream", method.name)))
         }
-        Err(refusal) => Err(refusal),
     };
     match outcome {
         Ok(reply) => {
             trace::end(span, Ok(()), false, &reply.log);
             reply
         }
-        Err(refusal) => refused(id, span, refusal, log),
+        Err(refusal) => refused(id, span, refusal, take(log)),
     }
 }
 

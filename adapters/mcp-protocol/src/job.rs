@@ -100,12 +100,11 @@ enum Round {
 }
 
 impl Job {
-    /// Creates a job out of a request.
+    /// Creates a job out of a request; the fields of its log line come later.
     pub(crate) fn new(
         exchange: &mut Exchange<'_, '_>,
         method: &'static str,
         target: Target,
-        log: LogFields,
     ) -> Result<Box<Self>, Refusal> {
         let request = &mut *exchange.request;
         let meta = request.params.meta.take();
@@ -127,7 +126,7 @@ impl Job {
             respond_by: None,
             progress_token: meta.as_deref().and_then(Meta::progress_token),
             log_level: Some(LEGACY_LOG_LEVEL),
-            log,
+            log: LogFields::default(),
             span: Span::OFF,
             is_error: false,
         });

@@ -83,13 +83,16 @@ impl McpServer {
         let PostRequest { principal, fields, body, may_stream, request_id, memory, trace } = post;
         let (input_requests, subscriptions) = (&self.input_requests, &self.subscriptions);
         let served = Served { snapshot, request_id, input_requests, subscriptions };
-        let outcome = match message::parse(body, snapshot.settings.json_depth) {
-            Ok(Parsed::One(Incoming::Request(mut request))) => {
+        // Matched in its place: what is moved takes its room twice.
+        let mut parsed = message::parse(body, snapshot.settings.json_depth);
+        let outcome = match &mut parsed {
+            Ok(Parsed::One(Incoming::Request(request))) => {
                 request.memory = Some(memory);
-                return dispatch::answer(served, principal, fields, &mut request, may_stream, trace).await;
+                return dispatch::answer(served, principal, fields, request, may_stream, trace).await;
             }
             // In a box of its own: rare, and no room for it in the future of every request.
             Ok(Parsed::Batch(parts)) => {
+                let parts = std::mem::take(parts);
                 return Box::pin(batch::answer(served, principal, fields, parts, memory, trace)).await;
             }
             Ok(Parsed::One(Incoming::Response { id, result })) => match may_respond(fields) {
@@ -107,7 +110,7 @@ impl McpServer {
             // Both eras answer a notification with 202 and nothing else; none changes anything here.
             Ok(Parsed::One(Incoming::Notification)) => version::check_header(fields.field(PROTOCOL_VERSION)),
             Err(InvalidMessage { id, failure }) => {
-                return Reply::failure(id, &failure, LogFields::default());
+                return Reply::failure(*id, failure, LogFields::default());
             }
         };
         match outcome {

@@ -16,7 +16,8 @@ type Work = Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// Runs a job, and replies with its first message or its end.
 pub(crate) async fn reply(mut job: Box<Job>, may_stream: bool) -> Reply {
     if !may_stream {
-        return job.run(None).await;
+        // In a box here, too: no room for it in the future of every request.
+        return Box::pin(job.run(None)).await;
     }
     let sink = Arc::new(Sink::new(job.progress_token.take(), job.log_level));
     let log = job.log.clone();
