@@ -12,7 +12,7 @@ use crate::time::UnixSeconds;
 
 /// The credentials of an `Authorization: Bearer` header. Nothing prints it: `Debug` redacts, there is no `Display`.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct BearerToken(Box<str>);
+pub struct BearerToken(Box<[u8]>);
 
 impl BearerToken {
     /// The longest token that is looked at, in bytes. Auth0's are in practice under 8 KiB.
@@ -22,12 +22,16 @@ impl BearerToken {
     ///
     /// # Errors
     /// [`Untrusted::TooLarge`] or [`Untrusted::Malformed`].
-    pub fn new(text: &str) -> Result<Self, Untrusted> {
+    pub fn new(text: impl AsRef<[u8]>) -> Result<Self, Untrusted> {
+        let text = text.as_ref();
         if text.len() > Self::MAX_BYTES {
             return Err(Untrusted::TooLarge);
         }
-        let body = text.trim_end_matches('=');
-        let strangers = body.bytes().fold(0, |strangers, byte| strangers | u8::from(!is_b64token_byte(byte)));
+        let mut body = text;
+        while let [rest @ .., b'='] = body {
+            body = rest;
+        }
+        let strangers = body.iter().fold(0, |strangers, byte| strangers | u8::from(!is_b64token_byte(*byte)));
         if body.is_empty() || strangers > 0 {
             return Err(Untrusted::Malformed);
         }
@@ -37,6 +41,13 @@ impl BearerToken {
     /// The token itself, for the verifier only.
     #[must_use]
     pub fn expose(&self) -> &str {
+        // Of the grammar, all of which is ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The same as bytes.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8] {
         &self.0
     }
 }

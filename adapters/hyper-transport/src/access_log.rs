@@ -17,6 +17,7 @@ use hyper::{HeaderMap, Method, StatusCode, Uri};
 use mcp_protocol::LogFields;
 
 use crate::credentials::bearer_token;
+use crate::head::Fields;
 use crate::problem::{Cause, ErrorFacts};
 use crate::socket::Peer;
 
@@ -142,7 +143,7 @@ impl Record {
             Cause::Host => Details { host: host(request), ..Details::default() },
             Cause::Origin => Details { origin: header(&request.headers, &ORIGIN), ..Details::default() },
             Cause::Denied(denial) => Details::denied(denial, self.principal.as_ref()),
-            Cause::Token => match bearer_token(&request.headers) {
+            Cause::Token => match bearer_token(&Fields::of(&request.headers)) {
                 Ok(Some(token)) => Details::unverified(&token, service),
                 _ => return,
             },

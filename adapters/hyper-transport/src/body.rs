@@ -7,10 +7,9 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use domain::{Exhausted, Holder, Memory};
 use http_body_util::BodyExt;
-use hyper::HeaderMap;
 use hyper::body::{Body, Incoming};
-use hyper::header::TRANSFER_ENCODING;
 
+use crate::head::Single;
 use crate::problem::Problem;
 use crate::shared::Shared;
 
@@ -24,12 +23,11 @@ const MAX_DISCARDED: usize = 16 * 1024;
 ///
 /// # Errors
 /// [`Problem::BadCoding`].
-pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Problem::BadCoding),
+pub(crate) fn check_coding(transfer_encoding: Single<'_>) -> Result<(), Problem> {
+    match transfer_encoding {
+        Single::Absent => Ok(()),
+        Single::Once(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Single::Once(_) | Single::Repeated => Err(Problem::BadCoding),
     }
 }
 

@@ -1,23 +1,19 @@
 //! The `Authorization` header (RFC 9110 section 11.6.2, RFC 6750 section 2.1). Tokens come from nowhere else.
 
-use domain::{AuthError, BearerToken, Rejection, Untrusted};
-use hyper::HeaderMap;
-use hyper::header::AUTHORIZATION;
-
+use crate::head::{Fields, Single};
 use crate::problem::Problem;
+use domain::{AuthError, BearerToken, Rejection};
 
 /// Returns the bearer token of a request; `None` without an `Authorization` header or with another scheme.
 ///
 /// # Errors
 /// [`Problem::BadAuthorization`] for more than one header, [`Rejection::Untrusted`] for what can't be a token.
-pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<BearerToken>, Problem> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
+pub(crate) fn bearer_token(fields: &Fields<'_>) -> Result<Option<BearerToken>, Problem> {
+    let value = match fields.authorization {
+        Single::Absent => return Ok(None),
+        Single::Once(value) => value,
+        Single::Repeated => return Err(Problem::BadAuthorization),
     };
-    if values.next().is_some() {
-        return Err(Problem::BadAuthorization);
-    }
     let malformed = |reason| Problem::Unauthenticated(AuthError::Rejected(Rejection::Untrusted(reason)));
     let value = value.as_bytes();
     let end_of_scheme = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
@@ -25,13 +21,21 @@ pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<BearerToken>, P
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(None);
     }
-    let credentials = std::str::from_utf8(credentials).map_err(|_| malformed(Untrusted::Malformed))?;
-    BearerToken::new(credentials.trim_matches(' ')).map(Some).map_err(malformed)
+    BearerToken::new(without_spaces(credentials)).map(Some).map_err(malformed)
+}
+
+fn without_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
+        text = rest;
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
+    use domain::Untrusted;
+    use hyper::HeaderMap;
+    use hyper::header::{AUTHORIZATION, HeaderValue};
 
     use super::*;
 
@@ -40,7 +44,7 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
-        bearer_token(&headers).map(|token| token.map(|token| token.expose().to_owned()))
+        bearer_token(&Fields::of(&headers)).map(|token| token.map(|token| token.expose().to_owned()))
     }
 
     #[test]

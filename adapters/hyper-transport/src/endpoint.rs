@@ -8,14 +8,15 @@ use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Response, StatusCode};
-use mcp_protocol::{Body, Field, PostRequest, Reply, RequestFields, Source, Status};
+use hyper::{Method, Response, StatusCode};
+use mcp_protocol::{Body, PostRequest, Reply, Source, Status};
 
 use crate::access_log::{BodyRead, Record};
 use crate::answer_body::{AnswerBody, event};
 use crate::body;
 use crate::credentials::bearer_token;
 use crate::error_response::whole_seconds;
+use crate::head::{Fields, Single};
 use crate::problem::{Problem, SOON, limit_status};
 use crate::quota_fields;
 use crate::shared::{Shared, Snapshot};
@@ -27,28 +28,6 @@ const USUAL_ACCEPT: &str = "application/json, text/event-stream";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// The fields of MCP that every request may have, parsed once: to look a field up by text is to parse its name.
-static MCP_FIELDS: [HeaderName; 3] = [
-    HeaderName::from_static("mcp-protocol-version"),
-    HeaderName::from_static("mcp-method"),
-    HeaderName::from_static("mcp-name"),
-];
-
-/// Header fields for the protocol.
-struct Fields<'a>(&'a HeaderMap);
-
-impl RequestFields for Fields<'_> {
-    fn field(&self, name: &str) -> Field<'_> {
-        let known = MCP_FIELDS.iter().find(|known| known.as_str() == name);
-        let mut values = known.map_or_else(|| self.0.get_all(name), |known| self.0.get_all(known)).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Field::Absent,
-            (Some(value), None) => value.to_str().map_or(Field::Malformed, Field::Value),
-            (Some(_), Some(_)) => Field::Malformed,
-        }
-    }
-}
 
 /// The media types that the client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +43,13 @@ pub(crate) async fn answer(
     shared: &Shared,
     snapshot: &Snapshot,
     resource: &Arc<str>,
-    (head, head_bytes): (&Parts, usize),
+    (head, fields): (&Parts, &Fields<'_>),
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
     count_address(snapshot, head, record.peer).await?;
     let trace = record.trace.as_deref_mut();
-    let principal = match authenticate(snapshot, resource, &head.headers, trace).await {
+    let principal = match authenticate(snapshot, resource, fields, trace).await {
         Ok(principal) => principal,
         Err(problem) => {
             snapshot.service().refused(&record.id, resource, problem.facts().reason).await;
@@ -79,7 +58,7 @@ pub(crate) async fn answer(
     };
     record.holder = Holder::of(&principal);
     trace::authenticated(&principal, record);
-    let answered = answer_principal(shared, snapshot, &principal, (head, head_bytes), body, record).await;
+    let answered = answer_principal(shared, snapshot, &principal, (head, fields), body, record).await;
     // A stream's record lives as long as the stream; the caller's token need not.
     record.principal = Some(principal.without_token());
     answered
@@ -90,7 +69,7 @@ async fn answer_principal(
     shared: &Shared,
     snapshot: &Snapshot,
     principal: &Principal,
-    (head, head_bytes): (&Parts, usize),
+    (head, fields): (&Parts, &Fields<'_>),
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
@@ -98,16 +77,16 @@ async fn answer_principal(
     if head.method != Method::POST {
         return Err(Problem::MethodNotAllowed { allow: "POST" });
     }
-    check_content_coding(&head.headers)?;
-    let accepts = check_media_types(&head.headers)?;
+    check_content_coding(fields)?;
+    let accepts = check_media_types(fields)?;
     record.body = BodyRead::Begun;
-    let (body, memory) = body::read(shared, body, head_bytes, holder).await?;
+    let (body, memory) = body::read(shared, body, fields.head_bytes(&head.method, &head.uri), holder).await?;
     record.body = BodyRead::Whole;
     let lease = shared.limiter.try_acquire_request(holder)?;
     let may_stream = accepts != Accepts::Json;
     let post = PostRequest {
         principal,
-        fields: &Fields(&head.headers),
+        fields,
         body: &body,
         may_stream,
         request_id: &record.id,
@@ -131,16 +110,19 @@ async fn count_address(snapshot: &Snapshot, head: &Parts, peer: Peer) -> Result<
 async fn authenticate(
     snapshot: &Snapshot,
     resource: &Arc<str>,
-    headers: &HeaderMap,
+    fields: &Fields<'_>,
     trace: Option<&mut RequestTrace>,
 ) -> Result<Principal, Problem> {
-    let token = bearer_token(headers)?;
+    let token = bearer_token(fields)?;
     snapshot.service().authenticate(token.as_ref(), resource, trace).await.map_err(Problem::Unauthenticated)
 }
 
 /// Checks that the body has no content coding: nothing is decompressed here, so that no body is larger than what was sent of
 /// it.
-fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_content_coding(fields: &Fields<'_>) -> Result<(), Problem> {
+    if fields.content_encoding == Single::Absent {
+        return Ok(());
+    }
     let is_identity = |value: &HeaderValue| {
         value.to_str().is_ok_and(|list| {
             list.split(',')
@@ -148,24 +130,24 @@ fn check_content_coding(headers: &HeaderMap) -> Result<(), Problem> {
                 .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
         })
     };
-    let good = headers.get_all(CONTENT_ENCODING).iter().all(is_identity);
+    let good = fields.all().get_all(CONTENT_ENCODING).iter().all(is_identity);
     if good { Ok(()) } else { Err(Problem::UnsupportedContentCoding) }
 }
 
 /// Checks the body's media type, and returns those that the client accepts.
-fn check_media_types(headers: &HeaderMap) -> Result<Accepts, Problem> {
+fn check_media_types(fields: &Fields<'_>) -> Result<Accepts, Problem> {
     let is_json = |value: &str| essence(value).eq_ignore_ascii_case("application/json");
     // Exactly one, so that no proxy can have read another (RFC 9110 section 5.3).
-    let mut content_types = headers.get_all(CONTENT_TYPE).iter();
-    let is_good = |value: &HeaderValue| *value == JSON || value.to_str().is_ok_and(is_json);
-    if !content_types.next().is_some_and(is_good) || content_types.next().is_some() {
-        return Err(Problem::UnsupportedMediaType);
+    match fields.content_type {
+        Single::Once(value) if *value == JSON || value.to_str().is_ok_and(is_json) => {}
+        _ => return Err(Problem::UnsupportedMediaType),
     }
-    if headers.get(ACCEPT).is_some_and(|accept| accept == USUAL_ACCEPT) {
-        return Ok(Accepts::JsonOrStream);
+    match fields.accept {
+        Single::Once(accept) if accept == USUAL_ACCEPT => return Ok(Accepts::JsonOrStream),
+        _ => {}
     }
     // Without the header, everything is acceptable (RFC 9110 section 12.5.1).
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = fields.all().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let (mut takes_all, mut takes_json, mut takes_stream) = (true, false, false);
     for range in accepted.flat_map(|list| list.split(',')).map(essence) {
         takes_all = false;
@@ -247,6 +229,8 @@ fn respond(
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+
     use super::*;
 
     fn check(content_type: Option<&str>, accept: &[&str]) -> Result<Accepts, Problem> {
@@ -257,7 +241,7 @@ mod tests {
         for value in accept {
             headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
         }
-        check_media_types(&headers)
+        check_media_types(&Fields::of(&headers))
     }
 
     #[test]
@@ -298,7 +282,7 @@ mod tests {
             for value in values {
                 headers.append(CONTENT_ENCODING, HeaderValue::from_static(value));
             }
-            check_content_coding(&headers)
+            check_content_coding(&Fields::of(&headers))
         };
         for good in [&[][..], &["identity"], &["Identity"], &["identity", "identity , identity"], &[""]] {
             assert_eq!(check(good), Ok(()), "{good:?}");

@@ -5,6 +5,7 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 
 use crate::credentials::bearer_token;
+use crate::head::Fields;
 use crate::problem::Problem;
 
 /// One `Authorization` header a line: a token is what follows one `Bearer`, whole, and within its grammar and bound.
@@ -23,7 +24,7 @@ pub fn authorization_header(data: &[u8]) {
         let scheme = value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"));
         scheme && value.get(6).is_none_or(|byte| *byte == b' ')
     };
-    match (bearer_token(&headers), values.as_slice()) {
+    match (bearer_token(&Fields::of(&headers)), values.as_slice()) {
         (Ok(Some(token)), [value]) => assert_is_whole(token.expose(), value),
         (Ok(Some(_)), _) => panic!("a token of {} headers", values.len()),
         (Ok(None), values) => assert!(values.iter().all(|value| !is_bearer(value)) && values.len() < 2),

@@ -3,15 +3,15 @@
 
 use std::str::FromStr;
 
-use hyper::header::{HOST, HeaderValue, ORIGIN};
-use hyper::http::request::Parts;
+use hyper::Uri;
+use hyper::header::HeaderValue;
 use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Version};
 use syntax::loopback::is_loopback_host;
 use syntax::port::parse_port;
 use url::{Position, Url};
 
 use crate::allow_list::{AllowedHost, AllowedOrigin};
+use crate::head::Single;
 use crate::problem::Problem;
 use crate::settings::{HttpSettings, PublicEndpoint};
 
@@ -64,17 +64,13 @@ impl HostPolicy {
     ///
     /// # Errors
     /// [`Problem::BadHost`] for none, several or contradicting ones.
-    pub(crate) fn named_host(&self, request: &Parts) -> Result<NamedHost, Problem> {
-        let mut values = request.headers.get_all(HOST).iter();
-        let (host, more) = (values.next(), values.next());
-        if more.is_some() {
-            return Err(Problem::BadHost);
-        }
+    pub(crate) fn named_host(&self, host: Single<'_>, target: &Uri) -> Result<NamedHost, Problem> {
         let host = match host {
-            Some(value) => Some(self.parsed(value).ok_or(Problem::BadHost)?),
-            None => None,
+            Single::Absent => None,
+            Single::Once(value) => Some(self.parsed(value).ok_or(Problem::BadHost)?),
+            Single::Repeated => return Err(Problem::BadHost),
         };
-        match (host, request.uri.authority()) {
+        match (host, target.authority()) {
             (Some(host), None) => Ok(host),
             (None, Some(target)) => {
                 let authority = parse(target.as_str()).ok_or(Problem::BadHost)?;
@@ -116,14 +112,13 @@ impl HostPolicy {
     ///
     /// # Errors
     /// [`Problem::ForeignOrigin`], for `null` and malformed ones too.
-    pub(crate) fn check_origin<'h>(&self, headers: &'h HeaderMap) -> Result<Caller<'h>, Problem> {
-        let mut values = headers.get_all(ORIGIN).iter();
-        let (origin, more) = (values.next(), values.next());
-        match (origin.map(|value| value.to_str()), more) {
-            (None, _) => Ok(Caller::Direct),
-            (Some(Ok(origin)), None) if self.allows_origin(origin) => Ok(Caller::AllowedOrigin(origin)),
-            _ => Err(Problem::ForeignOrigin),
-        }
+    pub(crate) fn check_origin<'h>(&self, origin: Single<'h>) -> Result<Caller<'h>, Problem> {
+        let origin = match origin {
+            Single::Absent => return Ok(Caller::Direct),
+            Single::Once(value) => value.to_str().ok().filter(|origin| self.allows_origin(origin)),
+            Single::Repeated => None,
+        };
+        origin.map(Caller::AllowedOrigin).ok_or(Problem::ForeignOrigin)
     }
 
     fn allows_origin(&self, origin: &str) -> bool {
@@ -144,13 +139,6 @@ impl HostPolicy {
     }
 }
 
-/// Returns whether a request names no host, as HTTP/1.0 permits: load balancers still probe with it.
-pub(crate) fn names_none(request: &Parts) -> bool {
-    request.version < Version::HTTP_11
-        && !request.headers.contains_key(HOST)
-        && request.uri.authority().is_none()
-}
-
 /// Returns a URL's host and port, the port where it is not the scheme's own.
 fn host_and_port(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
@@ -166,10 +154,11 @@ fn parse(text: &str) -> Option<Authority> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::Request;
-    use hyper::header::HeaderValue;
+    use hyper::HeaderMap;
+    use hyper::header::HOST;
 
     use super::*;
+    use crate::head::Fields;
 
     fn policy() -> HostPolicy {
         HostPolicy::new(&HttpSettings {
@@ -191,12 +180,12 @@ mod tests {
     }
 
     fn host(hosts: &[&str], target: &str) -> Result<(), Problem> {
-        let mut request = Request::builder().uri(target).body(()).unwrap();
+        let mut headers = HeaderMap::new();
         for host in hosts {
-            request.headers_mut().append(HOST, HeaderValue::from_str(host).unwrap());
+            headers.append(HOST, HeaderValue::from_str(host).unwrap());
         }
         let policy = policy();
-        policy.check_host(&policy.named_host(&request.into_parts().0)?)
+        policy.check_host(&policy.named_host(Fields::of(&headers).host, &target.parse().unwrap())?)
     }
 
     #[test]

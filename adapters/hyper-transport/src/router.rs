@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::Exhausted;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
@@ -15,8 +15,8 @@ use crate::access_log::{BodyRead, Record, is_id};
 use crate::activity::RequestGuard;
 use crate::answer_body::AnswerBody;
 use crate::error_response::error_response;
-use crate::head::{check_head_size, head_bytes};
-use crate::host_policy::{Caller, NamedHost, names_none};
+use crate::head::{Fields, Single};
+use crate::host_policy::{Caller, NamedHost};
 use crate::problem::Problem;
 use crate::public::{Endpoint, Route};
 use crate::shared::{Shared, Snapshot};
@@ -33,8 +33,7 @@ struct Target<'s> {
     snapshot: &'s Snapshot,
     endpoint: &'s Endpoint,
     route: Option<Route>,
-    /// The size of the head, in bytes.
-    head_bytes: usize,
+    fields: &'s Fields<'s>,
 }
 
 impl Shared {
@@ -49,12 +48,13 @@ impl Shared {
     ) -> Response<AnswerBody> {
         let started = self.clock().uptime();
         let (head, mut body) = request.into_parts();
-        let id = incoming_id(&head.headers).unwrap_or_else(|| self.ids.next());
+        let fields = Fields::of(&head.headers);
+        let id = incoming_id(fields.request_id).unwrap_or_else(|| self.ids.next());
         let has_body = !body.is_end_stream();
         let span = tracing::info_span!("request", id);
         let snapshot = self.snapshot();
         let mut record = Record::new(id, &head, peer, &snapshot.service().observer);
-        let host = snapshot.host_policy.named_host(&head);
+        let host = snapshot.host_policy.named_host(fields.host, &head.uri);
         let authority = host.as_ref().ok().map(|host| &host.authority);
         let endpoint = snapshot.endpoints.find(authority, head.uri.path());
         let route = endpoint.route(head.uri.path());
@@ -62,7 +62,7 @@ impl Shared {
         if route == Some(Route::Endpoint) {
             trace::begin(snapshot.service(), &head, &mut record);
         }
-        let target = Target { snapshot: &snapshot, endpoint, route, head_bytes: head_bytes(&head) };
+        let target = Target { snapshot: &snapshot, endpoint, route, fields: &fields };
         let admitted =
             check_connection(route, &guard, is_spare).and_then(|()| self.admit(target, &head, host));
         let mut response = match admitted {
@@ -70,7 +70,10 @@ impl Shared {
             Ok(caller) => self.route(target, caller, &head, &mut body, &mut record).instrument(span).await,
         };
         trace::end(endpoint, &head, response.status(), &mut record);
-        if has_body && may_discard(&head, &record, &response, is_spare) && body::discard(&mut body).await {
+        if has_body
+            && may_discard(&head, &fields, &record, &response, is_spare)
+            && body::discard(&mut body).await
+        {
             record.body = BodyRead::Whole;
         }
         if head.method == Method::HEAD {
@@ -142,23 +145,23 @@ impl Shared {
     }
 
     /// Checks what every request must fulfil, whatever its route, and returns its sender.
-    fn admit<'h>(
+    fn admit<'t>(
         &self,
-        target: Target<'_>,
-        head: &'h Parts,
+        target: Target<'t>,
+        head: &Parts,
         host: Result<NamedHost, Problem>,
-    ) -> Result<Caller<'h>, Problem> {
-        let Target { snapshot, route, head_bytes, .. } = target;
-        check_head_size(head, head_bytes, self.limits.header_bytes)?;
-        body::check_coding(&head.headers)?;
+    ) -> Result<Caller<'t>, Problem> {
+        let Target { snapshot, route, fields, .. } = target;
+        fields.check_head_size(head, self.limits.header_bytes)?;
+        body::check_coding(fields.transfer_encoding)?;
         let is_probe = route.is_some_and(Route::is_probe);
         // Every request names one host, and a probe any (RFC 9112 section 3.2).
         match host {
             Ok(host) if !is_probe => snapshot.host_policy.check_host(&host)?,
-            Err(_) if is_probe && names_none(head) => {}
+            Err(_) if is_probe && names_none(head, fields) => {}
             host => drop(host?),
         }
-        let caller = snapshot.host_policy.check_origin(&head.headers);
+        let caller = snapshot.host_policy.check_origin(fields.origin);
         // The other routes are for any page, which may not read all of their answers.
         let is_for_any = route.is_some_and(|route| route != Route::Endpoint);
         if is_for_any { Ok(caller.unwrap_or(Caller::Direct)) } else { caller }
@@ -166,7 +169,7 @@ impl Shared {
 
     async fn dispatch(
         &self,
-        Target { snapshot, endpoint, head_bytes, .. }: Target<'_>,
+        Target { snapshot, endpoint, fields, .. }: Target<'_>,
         route: Route,
         head: &Parts,
         body: &mut Incoming,
@@ -175,7 +178,7 @@ impl Shared {
         let is_read = head.method == Method::GET || head.method == Method::HEAD;
         Ok(match route {
             Route::Endpoint => {
-                endpoint::answer(self, snapshot, &endpoint.resource, (head, head_bytes), body, record).await?
+                endpoint::answer(self, snapshot, &endpoint.resource, (head, fields), body, record).await?
             }
             _ if !is_read => return Err(Problem::MethodNotAllowed { allow: "GET, HEAD" }),
             Route::ProtectedResource => document(endpoint.documents.protected_resource.clone()),
@@ -199,10 +202,14 @@ impl Shared {
 
 /// Returns the request id that a proxy or a client has given already, so that their logs and ours have one. It is a client's
 /// text: not well formed, or there twice, it is not taken.
-fn incoming_id(headers: &HeaderMap) -> Option<String> {
-    let mut values = headers.get_all(X_REQUEST_ID).iter();
-    let id = values.next()?.to_str().ok()?;
-    (values.next().is_none() && is_id(id)).then(|| id.to_owned())
+fn incoming_id(field: Single<'_>) -> Option<String> {
+    let Single::Once(id) = field else { return None };
+    id.to_str().ok().filter(|id| is_id(id)).map(ToOwned::to_owned)
+}
+
+/// Returns whether a request names no host, as HTTP/1.0 permits: load balancers still probe with it.
+fn names_none(head: &Parts, fields: &Fields<'_>) -> bool {
+    head.version < Version::HTTP_11 && fields.host == Single::Absent && head.uri.authority().is_none()
 }
 
 /// Checks that the connection may have a request answered now.
@@ -215,10 +222,16 @@ fn check_connection(route: Option<Route>, guard: &RequestGuard, is_spare: bool) 
 
 /// Returns whether an unread body may be thrown away, so that the connection can be kept. Never after a part of it was
 /// read, since what is wrong with it may be known already; nor where its client waits for the go-ahead to send it.
-fn may_discard(head: &Parts, record: &Record, response: &Response<AnswerBody>, is_spare: bool) -> bool {
+fn may_discard(
+    head: &Parts,
+    fields: &Fields<'_>,
+    record: &Record,
+    response: &Response<AnswerBody>,
+    is_spare: bool,
+) -> bool {
     let is_kept = !is_spare && !response.headers().contains_key(CONNECTION);
     let is_http1 = head.version <= Version::HTTP_11;
-    is_kept && is_http1 && record.body == BodyRead::Nothing && !head.headers.contains_key(EXPECT)
+    is_kept && is_http1 && record.body == BodyRead::Nothing && fields.expect == Single::Absent
 }
 
 fn refuse(target: Target<'_>, head: &Parts, problem: &Problem, record: &mut Record) -> Response<AnswerBody> {
@@ -266,6 +279,8 @@ fn finish(response: &mut Response<AnswerBody>, id: &str, version: Version, close
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::EXPECT;
+
     use super::*;
 
     #[test]
@@ -281,7 +296,7 @@ mod tests {
             if closes {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            may_discard(&head, &record, &response, is_spare)
+            may_discard(&head, &Fields::of(&head.headers), &record, &response, is_spare)
         };
         let old = Version::HTTP_11;
         assert!(ask(old, None, BodyRead::Nothing, false, false));

@@ -22,7 +22,7 @@ pub(crate) struct TokenDigest([u8; SHA256_OUTPUT_LEN]);
 
 impl TokenDigest {
     pub(crate) fn of(token: &BearerToken) -> Self {
-        let digest = digest(&SHA256, token.expose().as_bytes());
+        let digest = digest(&SHA256, token.expose_bytes());
         let mut bytes = [0; SHA256_OUTPUT_LEN];
         bytes.copy_from_slice(digest.as_ref());
         Self(bytes)
@@ -84,7 +84,7 @@ impl Proofs {
     /// Keeps the claims of a token, whose signature must have been proved.
     pub(crate) fn insert(&self, digest: TokenDigest, token: &BearerToken, claims: &Arc<Claims>) {
         if let Some(cache) = &self.0 {
-            let weight = token.expose().len().div_ceil(UNIT) as u64;
+            let weight = token.expose_bytes().len().div_ceil(UNIT) as u64;
             cache.insert(digest, Proof { claims: Arc::clone(claims), weight });
         }
     }

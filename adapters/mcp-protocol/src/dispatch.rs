@@ -80,8 +80,15 @@ async fn handle(
         Ok(era) => era,
         Err(failure) => return refused(id, span, failure.into(), take(log)),
     };
-    let mut exchange =
-        Exchange { served: *served, principal, fields, era, request, span: &mut span, would_refuse: OnceLock::new() };
+    let mut exchange = Exchange {
+        served: *served,
+        principal,
+        fields,
+        era,
+        request,
+        span: &mut span,
+        would_refuse: OnceLock::new(),
+    };
     let method = match admit(&exchange, method) {
         Ok(method) => method,
         Err(refusal) => return refused(id, span, refusal, take(log)),
