@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::{UnixSeconds, tool_fn};
 use fakes::{Behaviour, RecordingTool};
 use http_body_util::Full;
 use serde_json::json;
+use system_clock::SystemClock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{ADMIN, Choices, Harness, read_to_end, soon};
@@ -143,6 +145,22 @@ async fn a_tool_that_takes_too_long_fails_and_the_server_lives() {
         json!({"content": [{"type": "text", "text": text}], "isError": true})
     );
     still_serves(&harness).await;
+}
+
+#[tokio::test]
+async fn a_tool_that_is_always_busy_fails_at_its_deadline() {
+    let busy = tool_fn("busy", "Never waits for anything.", |(): (), _| async {
+        for _ in 0..u64::MAX {
+            tokio::task::coop::consume_budget().await;
+        }
+        Ok("done")
+    });
+    let choices = Choices::new().set("limits.tool_seconds", 1).tool(Arc::new(busy));
+    let harness = choices.ports_with(|ports| ports.clock = Arc::new(SystemClock::start())).start().await;
+    harness.token("lasting", |claims| claims.expires_at = UnixSeconds(i64::MAX));
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "busy"}});
+    let answer = harness.legacy("lasting", &call).await;
+    assert_eq!(answer.json()["result"]["content"][0]["text"], "the tool took longer than 1 s");
 }
 
 #[tokio::test]

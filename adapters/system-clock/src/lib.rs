@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use domain::{Clock, UnixMillis};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 /// Calendar time from the system, intervals and waiting from tokio's monotonic timer.
@@ -36,7 +37,9 @@ impl Clock for SystemClock {
     }
 
     async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        // Without a part in the task's cooperative budget: a timer with one never fires in a task where something else, polled
+        // before it, spends the budget in every poll, and a deadline has to end just that.
+        unconstrained(tokio::time::sleep(duration)).await;
     }
 }
 
@@ -57,5 +60,22 @@ mod tests {
         clock.sleep(Duration::from_secs(90)).await;
         let slept = clock.uptime();
         assert!(slept >= Duration::from_secs(90) && slept < Duration::from_secs(91), "{slept:?}");
+    }
+
+    #[tokio::test]
+    async fn sleeping_ends_beside_work_that_is_always_ready() {
+        let clock = SystemClock::start();
+        // Far longer than the deadline, and not for ever.
+        let busy = async {
+            for _ in 0..10_000_000 {
+                tokio::task::coop::consume_budget().await;
+            }
+        };
+        let ended_by_the_deadline = tokio::select! {
+            biased;
+            () = busy => false,
+            () = clock.sleep(Duration::from_millis(10)) => true,
+        };
+        assert!(ended_by_the_deadline);
     }
 }
