@@ -7,8 +7,10 @@ use super::{MAX_VALUES, RESERVED_PREFIX};
 
 /// The memory of a value in a tree: its slot in a `Vec` that grew by doubling (a `Value` has 32 bytes).
 const VALUE_BYTES: usize = 64;
-/// A string's or vector's allocation beyond its content.
+/// A string's allocation beyond its content.
 const ALLOCATION_BYTES: usize = 32;
+/// An array's allocation beyond its items' slots: the first item makes it four slots at once, of which two are the item's.
+const ARRAY_BYTES: usize = 64 + ALLOCATION_BYTES;
 /// The memory of a node of a `BTreeMap<String, Value>`: 11 slots of 56 bytes, its header, and its share of the inner nodes.
 const NODE_BYTES: usize = 704;
 /// The minimum number of members in a node, except in a tree of one node.
@@ -31,10 +33,16 @@ impl Counts {
         if self.values > MAX_VALUES { Err(Fault::VALUES) } else { Ok(()) }
     }
 
-    /// Counts an array, or a string of this length.
+    /// Counts a string of this length.
     #[inline]
-    pub(super) fn allocated(&mut self, length: usize) -> Result<(), Fault> {
+    pub(super) fn text(&mut self, length: usize) -> Result<(), Fault> {
         self.tree_bytes += ALLOCATION_BYTES + length;
+        self.value()
+    }
+
+    /// Counts an array.
+    pub(super) fn array(&mut self) -> Result<(), Fault> {
+        self.tree_bytes += ARRAY_BYTES;
         self.value()
     }
 
@@ -54,7 +62,7 @@ pub fn tree_bytes(tree: &Value) -> usize {
         + match tree {
             Value::Null | Value::Bool(_) | Value::Number(_) => 0,
             Value::String(text) => ALLOCATION_BYTES + text.len(),
-            Value::Array(items) => ALLOCATION_BYTES + items.iter().map(tree_bytes).sum::<usize>(),
+            Value::Array(items) => ARRAY_BYTES + items.iter().map(tree_bytes).sum::<usize>(),
             Value::Object(members) => {
                 let member =
                     |(name, value): (&String, &Value)| ALLOCATION_BYTES + name.len() + tree_bytes(value);

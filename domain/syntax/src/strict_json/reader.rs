@@ -123,7 +123,7 @@ impl<'de> Reader<'de> {
     #[inline]
     fn text(&mut self) -> Result<Text<'de>, Fault> {
         let text = self.scanner.string()?;
-        self.counts.allocated(text.len())?;
+        self.counts.text(text.len())?;
         Ok(text)
     }
 
@@ -146,7 +146,7 @@ impl<'de> Reader<'de> {
 
     fn enter_array(&mut self) -> Result<(), Fault> {
         self.enter(b'[')?;
-        self.counts.allocated(0)
+        self.counts.array()
     }
 
     #[inline]

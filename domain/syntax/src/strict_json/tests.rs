@@ -74,6 +74,10 @@ fn allocated(value: &Value) -> usize {
 fn a_tree_takes_no_more_than_was_said() {
     let many = |item: &str| format!("[{}]", vec![item; 1000].join(","));
     let members: Vec<String> = (0..1000).map(|n| format!("\"k{n}\":{n}")).collect();
+    let nested = |open: &str, inner: &str, close: &str| {
+        let levels = 100 / open.matches(['[', '{']).count();
+        format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
+    };
     for inner in [
         "1".to_owned(),
         "null".to_owned(),
@@ -85,6 +89,9 @@ fn a_tree_takes_no_more_than_was_said() {
         many(r#""""#),
         many(r#"[[[{"a":{"b":{}}}]]]"#),
         format!("{{{}}}", members.join(",")),
+        nested("[", "0", "]"),
+        nested(r#"{"a":["#, r#""\u0061\n""#, "]}"),
+        nested(r#"{"\u0061":"#, "[]", "}"),
     ] {
         let text = format!(r#"{{"unparsed":{inner}}}"#);
         let Ok(Json::Object(taken)) = read::<Taken<'_>>(text.as_bytes(), MAX_DEPTH) else { panic!("{text}") };
