@@ -92,6 +92,6 @@ impl From<InputRequired> for ToolError {
 }
 
 /// What can't be given as JSON, as a failure.
-pub(crate) fn not_json(error: serde_json::Error) -> ToolError {
+pub(crate) fn not_json(error: impl Error + Send + Sync + 'static) -> ToolError {
     ToolError::caused_by("the result can't be given as JSON", error)
 }

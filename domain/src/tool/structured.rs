@@ -3,9 +3,12 @@
 use std::any::TypeId;
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::ser::Formatter;
+use serde_json::{Serializer, Value};
+use syntax::strict_json::{self, MAX_PARSED_DEPTH, StrictJsonError};
 
 use crate::schema::Schema;
 use crate::tool_error::{ToolError, not_json};
@@ -22,9 +25,19 @@ enum Form {
 }
 
 impl StructuredContent {
+    /// The deepest nesting of what is written of a type. Around it an answer has three levels, in a batch, and many clients read no more
+    /// than `serde_json` does.
+    const MAX_DEPTH: usize = MAX_PARSED_DEPTH - 3;
+
     /// Writes a type's JSON.
+    ///
+    /// # Errors
+    /// [`ToolError`] for what JSON can't hold, and for what nests too deep to be read.
     pub(crate) fn of<T: Serialize + 'static>(data: &T) -> Result<Self, ToolError> {
-        let json = serde_json::to_string(data).map_err(not_json)?;
+        let mut json = Vec::with_capacity(128);
+        let mut serializer = Serializer::with_formatter(&mut json, Shallow::default());
+        data.serialize(&mut serializer).map_err(not_json)?;
+        let json = String::from_utf8(json).map_err(not_json)?;
         Ok(Self(Form::Text { json, of: TypeId::of::<T>() }))
     }
 
@@ -51,7 +64,7 @@ impl StructuredContent {
     pub fn to_value(&self) -> Cow<'_, Value> {
         match &self.0 {
             Form::Tree(value) => Cow::Borrowed(value),
-            // The text is JSON; what nests too deep to be read again fits no schema.
+            // The text is JSON, and no deeper than is read.
             Form::Text { json, .. } => Cow::Owned(serde_json::from_str(json).unwrap_or_default()),
         }
     }
@@ -60,6 +73,56 @@ impl StructuredContent {
     pub(crate) fn fits(&self, schema: &Schema, trusts_types: bool) -> bool {
         let is_of_its_type = matches!(self.0, Form::Text { of, .. } if schema.is_of_result(of));
         (is_of_its_type && trusts_types) || schema.is_valid(&self.to_value())
+    }
+}
+
+const TOO_DEEP: StrictJsonError = StrictJsonError::TooDeep(StructuredContent::MAX_DEPTH);
+
+/// Writes JSON without white space, at most [`StructuredContent::MAX_DEPTH`] levels deep.
+#[derive(Default)]
+struct Shallow {
+    /// The number of arrays and objects that are open.
+    depth: usize,
+}
+
+impl Shallow {
+    fn enter(&mut self) -> io::Result<()> {
+        if self.depth == StructuredContent::MAX_DEPTH {
+            return Err(io::Error::other(TOO_DEEP));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+}
+
+impl Formatter for Shallow {
+    fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"}")
+    }
+
+    fn write_raw_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, json: &str) -> io::Result<()> {
+        let levels = StructuredContent::MAX_DEPTH - self.depth;
+        strict_json::check(json.as_bytes(), levels).map_err(|error| match error {
+            StrictJsonError::TooDeep(_) => io::Error::other(TOO_DEEP),
+            error => io::Error::other(error),
+        })?;
+        writer.write_all(json.as_bytes())
     }
 }
 
@@ -89,8 +152,11 @@ impl fmt::Debug for StructuredContent {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use schemars::JsonSchema;
     use serde_json::json;
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -129,6 +195,42 @@ mod tests {
             format!("{text:?} {tree:?}"),
             r#"StructuredContent({"sum":3}) StructuredContent({"sum":3})"#
         );
+    }
+
+    /// Lists in lists, and in the innermost a text that is JSON.
+    struct Nested<'a> {
+        lists: usize,
+        inner: &'a str,
+    }
+
+    impl Serialize for Nested<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.lists.checked_sub(1) {
+                None => RawValue::from_string(self.inner.to_owned()).unwrap().serialize(serializer),
+                Some(lists) => serializer.collect_seq([Nested { lists, ..*self }]),
+            }
+        }
+    }
+
+    #[test]
+    fn no_result_nests_deeper_than_is_read_in_a_batch() {
+        const DEEPEST: usize = StructuredContent::MAX_DEPTH;
+        let text = r#""[[[[{{{{""#;
+        for (lists, inner) in [(DEEPEST, text), (DEEPEST - 1, r#"{"a":"["}"#), (DEEPEST - 3, "[[[]]]")] {
+            let content = StructuredContent::of(&Nested { lists, inner }).unwrap();
+            let answer = format!(r#"[{{"result":{{"structuredContent":{}}}}}]"#, content.to_json());
+            let read: Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!(read[0]["result"]["structuredContent"], *content.to_value());
+        }
+        let beside_each_other = vec![json!([{"a": []}]); 2 * DEEPEST];
+        assert_eq!(StructuredContent::of(&beside_each_other).unwrap(), Value::from(beside_each_other));
+        // One level deeper, of either kind; and so many that the stack would overflow, were they written.
+        for (lists, inner) in [(DEEPEST, r#"{"a":1}"#), (DEEPEST - 2, "[[[]]]"), (1_000_000, text)] {
+            let error = StructuredContent::of(&Nested { lists, inner }).unwrap_err();
+            let cause = error.source().map(ToString::to_string);
+            assert_eq!(error.to_string(), "the result can't be given as JSON");
+            assert_eq!(cause.as_deref(), Some("nested deeper than 124 levels"), "{lists} {inner}");
+        }
     }
 
     #[test]
