@@ -113,3 +113,29 @@ impl Feedback for Sink {
         self.log_level
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use futures_util::future::poll_immediate;
+
+    use super::*;
+
+    #[test]
+    fn what_must_arrive_waits_for_room_and_the_rest_is_dropped() {
+        let sink = Sink::new(RawValue::from_string("1".into()).ok(), None);
+        for n in 0..MAX_QUEUED {
+            assert_eq!(sink.send(n.to_string().into()).now_or_never(), Some(()), "{n}");
+        }
+        let mut waiting = pin!(sink.send("last".into()));
+        assert_eq!(poll_immediate(&mut waiting).now_or_never(), Some(None), "there is no room");
+        sink.progress(Progress::new(1.0));
+        assert_eq!(sink.messages().len(), MAX_QUEUED);
+        assert_eq!(sink.take(), Some("0".into()));
+        assert_eq!(waiting.now_or_never(), Some(()));
+        let sent = sink.take_all();
+        assert_eq!((sent.len(), sent.last()), (MAX_QUEUED, Some(&"last".into())));
+    }
+}
