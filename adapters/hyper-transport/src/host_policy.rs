@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn the_own_host_is_contradicted_as_any_other_is() {
+        let own = "mcp.example.com";
+        for same in ["/mcp", "http://mcp.example.com/mcp", "http://MCP.example.com/mcp"] {
+            assert_eq!(host(&[own], same), Ok(()), "{same}");
+        }
+        for other in ["http://evil.com/mcp", "http://localhost/mcp", "http://mcp.example.com:81/mcp"] {
+            assert_eq!(host(&[own], other), Err(Problem::BadHost), "{other}");
+        }
+        assert_eq!(host(&[own, own], "/mcp"), Err(Problem::BadHost));
+    }
+
+    #[test]
     fn loopback_own_and_configured_origins_may_call() {
         let policy = policy();
         for good in
