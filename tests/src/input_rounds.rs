@@ -49,6 +49,28 @@ impl DynTool for ByHand {
     }
 }
 
+/// Asks for this many things at once.
+struct Many(usize);
+
+#[async_trait]
+impl DynTool for Many {
+    fn spec(&self) -> Result<ToolSpec, SpecError> {
+        ToolSpec::with_schema("many", "Many", "Asks for much.", json!({"type": "object"}))
+    }
+
+    async fn run(&self, call: ToolCall<'_>) -> ToolResult {
+        let names = (0..self.0).map(|n| n.to_string());
+        let is_answered = |name: &String| call.context.input_responses.elicit_result(name).is_some();
+        let (answered, missing): (Vec<_>, Vec<_>) = names.partition(is_answered);
+        if missing.is_empty() {
+            return CallToolResult::of([format!("{} answers", answered.len())]);
+        }
+        let request = InputRequest::Elicit { message: "?".into(), schema: json!({"type": "object"}) };
+        let all = missing.iter().fold(InputRequired::default(), |all, name| all.and(name, request.clone()));
+        all.into()
+    }
+}
+
 async fn start() -> Harness {
     Choices::new().tool(Arc::new(Helped)).tool(Arc::new(ByHand(1))).start().await
 }
@@ -124,6 +146,15 @@ async fn modern(harness: &Harness, tool: &str, responses: Value, state: &Value) 
         params["requestState"] = state.clone();
     }
     harness.modern(ADMIN, "tools/call", params).await.json()
+}
+
+#[tokio::test]
+async fn more_questions_than_may_be_queued_arrive_one_after_the_other() {
+    let choices = Choices::new().set("limits.subject_percent", 50).tool(Arc::new(Many(100)));
+    let harness = choices.start().await;
+    let call = Legacy::call(&harness, "many").await;
+    let (asked, end) = call.always("result", &accept(json!({}))).await;
+    assert_eq!((asked, text(&end)), (100, "100 answers"));
 }
 
 #[tokio::test]

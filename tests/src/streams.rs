@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{
     CallToolResult, Change, Completion, DynTool, ElicitResult, GetPromptResult, InputRequest, InputRequired,
     LogLevel, LogMessage, Message, Outcome, Progress, Prompt, PromptCall, PromptSpec, ReadCall, ReadError,
@@ -585,6 +587,29 @@ async fn lists_come_in_pages() {
     }
     assert_eq!(names, ["greet", "whoami", "get_datetime", "asker", "other"]);
     assert_eq!(modern(&harness, ADMIN, "tools/list", json!({"cursor": "x"})).await.code(), -32602);
+}
+
+#[tokio::test]
+async fn a_cursor_of_what_is_hidden_is_a_cursor_of_nothing() {
+    let harness = everything().set("mcp.page_size", 2).start().await;
+    let list = async |token, method, name: &str| {
+        let cursor = URL_SAFE_NO_PAD.encode(name);
+        modern(&harness, token, method, json!({"cursor": cursor})).await
+    };
+    // What follows it in the catalog is visible.
+    let answer = list(ADMIN, "tools/list", "greet").await.json();
+    assert_eq!(answer["result"]["tools"][0]["name"], "whoami");
+    for name in ["greet", "nothing"] {
+        assert_eq!(list(USER, "tools/list", name).await.code(), -32602, "{name}");
+    }
+    let answer = list(USER, "tools/list", "whoami").await.json();
+    assert_eq!(answer["result"]["tools"][0]["name"], "get_datetime");
+    for (method, hidden) in [("resources/list", "note://one"), ("prompts/list", "poem")] {
+        for name in [hidden, "nothing"] {
+            assert_eq!(list(USER, method, name).await.code(), -32602, "{name}");
+        }
+        assert_eq!(list(ADMIN, method, hidden).await.status, 200, "{hidden}");
+    }
 }
 
 // Subscriptions.
