@@ -19,7 +19,7 @@ pub struct Schema {
     json: Value,
     /// `None` where another server validates.
     validator: Option<jsonschema::Validator>,
-    /// The type whose every value is written as what fits.
+    /// The type whose every value that has no null is written as what fits.
     result: Option<TypeId>,
 }
 
@@ -64,8 +64,8 @@ impl Schema {
         Ok(Self { result, ..Self::from_json(published(document))? })
     }
 
-    /// Whether every value of this type is written as what fits, unless the type's `JsonSchema` and its `Serialize` contradict each
-    /// other.
+    /// Whether every value of this type that has no null is written as what fits, unless the type's `JsonSchema` and its `Serialize`
+    /// contradict each other.
     pub(crate) fn is_of_result(&self, kind: TypeId) -> bool {
         self.result == Some(kind)
     }

@@ -69,11 +69,24 @@ impl StructuredContent {
         }
     }
 
-    /// Returns whether it fits the schema. With `trusts_types`, what was written of a type fits the schema that the same type made.
+    /// Returns whether it fits the schema. With `trusts_types`, what was written of a type without a null fits the schema that the same
+    /// type made.
     pub(crate) fn fits(&self, schema: &Schema, trusts_types: bool) -> bool {
-        let is_of_its_type = matches!(self.0, Form::Text { of, .. } if schema.is_of_result(of));
-        (is_of_its_type && trusts_types) || schema.is_valid(&self.to_value())
+        match &self.0 {
+            Form::Tree(value) => schema.is_valid(value),
+            Form::Text { json, of } => {
+                // Types write null where their schemas have none: an optional member that is not left out, a `#[schemars(required)]`
+                // one, a number that is not finite. In a text it is no more than a reason to look.
+                let is_trusted = trusts_types && schema.is_of_result(*of) && !json.contains("null");
+                is_trusted || (!has_duplicates(json) && schema.is_valid(&self.to_value()))
+            }
+        }
     }
+}
+
+/// Returns whether an object has two members of one name, as several `#[serde(flatten)]` may write them: a tree shows one of them.
+fn has_duplicates(json: &str) -> bool {
+    strict_json::check(json.as_bytes(), MAX_PARSED_DEPTH) == Err(StrictJsonError::DuplicateMember)
 }
 
 const TOO_DEEP: StrictJsonError = StrictJsonError::TooDeep(StructuredContent::MAX_DEPTH);
@@ -152,6 +165,7 @@ impl fmt::Debug for StructuredContent {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::error::Error;
 
     use schemars::JsonSchema;
@@ -177,6 +191,120 @@ mod tests {
     struct Contradictory {
         #[schemars(with = "String")]
         sum: u8,
+    }
+
+    /// Writes null for numbers that are not finite.
+    #[derive(Serialize, JsonSchema)]
+    struct Float {
+        sum: f64,
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    struct Optional {
+        note: Option<String>,
+    }
+
+    /// Writes null where it is optional, so that clients' schema has none there.
+    #[derive(Serialize, JsonSchema)]
+    #[expect(clippy::option_option, reason = "null beside absence")]
+    struct Nullable {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<Option<String>>,
+        #[serde(skip_serializing_if = "is_zero")]
+        count: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        choice: Option<Choice>,
+    }
+
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+    fn is_zero(count: &Option<u32>) -> bool {
+        *count == Some(0)
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Choice {
+        Nothing,
+        Text(String),
+    }
+
+    /// Says that there always is a note.
+    #[derive(Serialize, JsonSchema)]
+    struct Required {
+        #[schemars(required)]
+        note: Option<String>,
+    }
+
+    /// Writes `sum` twice if there is more of it.
+    #[derive(Serialize, JsonSchema)]
+    struct Twice {
+        sum: u8,
+        #[serde(flatten)]
+        more: BTreeMap<String, u8>,
+    }
+
+    /// Returns whether a result fits its own type's schema: with trust in types, and without.
+    fn fits<T: Serialize + JsonSchema + 'static>(data: &T) -> [bool; 2] {
+        let (content, schema) = (StructuredContent::of(data).unwrap(), Schema::of_result::<T>().unwrap());
+        [true, false].map(|trusts_types| content.fits(&schema, trusts_types))
+    }
+
+    #[test]
+    fn a_null_that_the_schema_lacks_is_found_however_types_are_trusted() {
+        let nullable = |note, count, choice| fits(&Nullable { note, count, choice });
+        let (some, note) = (|text: &str| Some(text.to_owned()), Some(Some("null".to_owned())));
+        assert_eq!(nullable(None, Some(0), None), [true; 2]);
+        assert_eq!(nullable(note, Some(1), some("null").map(Choice::Text)), [true; 2]);
+        assert_eq!(nullable(Some(None), Some(1), None), [false; 2]);
+        assert_eq!(nullable(None, None, None), [false; 2]);
+        assert_eq!(nullable(None, Some(1), Some(Choice::Nothing)), [false; 2]);
+        assert_eq!(
+            (fits(&Required { note: some("a") }), fits(&Required { note: None })),
+            ([true; 2], [false; 2])
+        );
+        assert_eq!(
+            (fits(&Optional { note: some("a") }), fits(&Optional { note: None })),
+            ([true; 2], [true; 2])
+        );
+        assert_eq!(fits(&Float { sum: 0.5 }), [true; 2]);
+        for sum in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(fits(&Float { sum }), [false; 2], "{sum}");
+        }
+    }
+
+    /// Demands by attributes what types could say, too.
+    #[derive(Serialize, JsonSchema, Default)]
+    #[schemars(extend("additionalProperties" = false, "required" = ["note"]))]
+    struct Demanding {
+        #[schemars(extend("enum" = ["", "a"]))]
+        text: String,
+        #[schemars(extend("const" = 0))]
+        sum: u8,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        #[serde(flatten)]
+        more: BTreeMap<String, u8>,
+    }
+
+    #[test]
+    fn what_attributes_demand_as_types_do_is_found_without_trust_alone() {
+        let demanding = || Demanding { note: Some(String::new()), ..Demanding::default() };
+        assert_eq!(fits(&demanding()), [true; 2]);
+        for breach in [
+            Demanding { text: "b".into(), ..demanding() },
+            Demanding { sum: 1, ..demanding() },
+            Demanding { note: None, ..demanding() },
+            Demanding { more: BTreeMap::from([("more".into(), 1)]), ..demanding() },
+        ] {
+            assert_eq!(fits(&breach), [true, false], "{}", StructuredContent::of(&breach).unwrap().to_json());
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_written_twice_is_found_where_results_are_judged() {
+        let with = |name: &str| Twice { sum: 1, more: BTreeMap::from([(name.to_owned(), 1)]) };
+        assert_eq!(*StructuredContent::of(&with("sum")).unwrap().to_json(), *r#"{"sum":1,"sum":1}"#);
+        assert_eq!((fits(&with("sum")), fits(&with("more"))), ([true, false], [true; 2]));
     }
 
     #[test]

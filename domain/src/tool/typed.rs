@@ -139,9 +139,13 @@ pub trait ToolOutput: Send {
 /// Structured data, described by the tool's output schema. The model reads it as JSON; return `(text, Json(data))` to give it
 /// a text of its own.
 ///
-/// Its `Serialize` and its `JsonSchema` are trusted to say the same, so that results need not be judged one by one, unless the schema
-/// has bounds of its own, such as `#[schemars(range(max = 9))]`. With debug assertions, such as in tests, every result is judged, which
-/// finds a type that contradicts itself.
+/// Its `Serialize` and its `JsonSchema` are trusted to say the same, so that results need not be judged one by one. A result is judged
+/// if the schema has bounds of its own, such as `#[schemars(range(max = 9))]`, and if there is a null in it. What `#[schemars(extend(...))]`
+/// demands by `enum`, `const`, `required` and `additionalProperties` is not told apart from what types say by themselves. Nor is it seen
+/// that a `#[serde(flatten)]` writes a member a second time.
+///
+/// With debug assertions, such as in tests, every result is judged, and must not have two members of one name in an object: that finds a
+/// type that contradicts itself. In every build a result that nests deeper than 124 levels fails, since clients could not read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
