@@ -178,7 +178,13 @@ fn drop_optional_nulls(schema: &mut Value) {
                 let optional = properties.iter_mut().filter(|(name, _)| !names(&required, name));
                 optional.filter_map(|(_, property)| property.as_object_mut()).for_each(drop_null);
             }
-            schema.values_mut().for_each(drop_optional_nulls);
+            schema.iter_mut().for_each(|(keyword, value)| match (keyword.as_str(), value) {
+                // Their names are no keywords: a member may be called `properties`.
+                ("properties" | "$defs", Value::Object(schemas)) => {
+                    schemas.values_mut().for_each(drop_optional_nulls);
+                }
+                (_, value) => drop_optional_nulls(value),
+            });
         }
         Value::Array(items) => items.iter_mut().for_each(drop_optional_nulls),
         _ => {}
@@ -386,6 +392,20 @@ mod tests {
         assert_eq!(result.as_json()["required"], json!(["always"]));
         assert_eq!(result.as_json()["properties"]["always"]["type"], json!(["integer", "null"]));
         assert_eq!(result.as_json()["properties"]["sometimes"]["type"], json!("integer"));
+    }
+
+    #[test]
+    fn members_that_are_called_as_keywords_are_members() {
+        #[derive(JsonSchema)]
+        #[allow(dead_code)]
+        struct Keywords {
+            properties: Vec<Option<u8>>,
+            required: Option<u8>,
+        }
+        let schema = Schema::of::<Keywords>().unwrap();
+        let properties = &schema.as_json()["properties"];
+        assert_eq!(properties["properties"]["items"]["type"], json!(["integer", "null"]));
+        assert_eq!(properties["required"]["type"], json!("integer"));
     }
 
     #[test]
