@@ -150,7 +150,7 @@ mod tests {
 
     async fn offline(header: &str) -> Inspection {
         let header = URL_SAFE_NO_PAD.encode(header);
-        inspect_offline(&TestProvider, &BearerToken::new(&format!("{header}.e30.AA")).unwrap()).await
+        inspect_offline(&TestProvider, &BearerToken::new(format!("{header}.e30.AA")).unwrap()).await
     }
 
     #[tokio::test]

@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn token(name: &str, length: usize) -> BearerToken {
-        BearerToken::new(&format!("{name:x<length$}")).unwrap()
+        BearerToken::new(format!("{name:x<length$}")).unwrap()
     }
 
     fn cache(proofs: &Proofs, token: &BearerToken) {
