@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use domain::InUse;
 use prometheus_client::collector::Collector;
@@ -85,8 +85,8 @@ impl Scrape {
         let mut requests = page.family("fastmcp_auth0_http_requests", help, None, MetricType::Counter)?;
         let classes = || CLASSES.iter().zip(&self.counts.answers);
         for (class, answers) in classes() {
-            for (reason, count) in answers.reasons.all() {
-                counter(&mut requests, &[("status_class", *class), ("reason", &*reason)], &count)?;
+            for (reason, count) in answers.by_reason() {
+                counter(&mut requests, &[("status_class", *class), ("reason", &*reason)], count)?;
             }
         }
         let help = "How long requests took whose answers are no streams";
@@ -105,8 +105,8 @@ impl Scrape {
         let help = "Runs of tools, by how they ended: ok, cancelled or a reason code";
         let mut calls = page.family("fastmcp_auth0_tool_calls", help, None, MetricType::Counter)?;
         for (tool, of_tool) in &tools {
-            for (outcome, count) in of_tool.outcomes.all() {
-                counter(&mut calls, &[("tool", &**tool), ("outcome", &*outcome)], &count)?;
+            for (outcome, count) in of_tool.by_outcome() {
+                counter(&mut calls, &[("tool", &**tool), ("outcome", &*outcome)], count)?;
             }
         }
         let help = "How long tools ran";
@@ -130,7 +130,8 @@ impl Scrape {
         let mut refusals = page.family("fastmcp_auth0_rule_refusals", help, None, MetricType::Counter)?;
         for (mode, rules) in [("enforced", &self.counts.refused), ("shadow", &self.counts.would_refuse)] {
             for (rule, count) in rules.all() {
-                counter(&mut refusals, &[("rule", &*rule), ("mode", mode)], &count)?;
+                let count = count.load(Ordering::Relaxed);
+                counter(&mut refusals, &[("rule", &*rule), ("mode", mode)], count)?;
             }
         }
         Ok(())
@@ -139,8 +140,10 @@ impl Scrape {
     fn keys(&self, page: &mut Page<'_>) -> fmt::Result {
         let help = "Fetches of the issuer's keys";
         let mut fetches = page.family("fastmcp_auth0_key_fetches", help, None, MetricType::Counter)?;
-        counter(&mut fetches, &[("result", "success")], &self.counts.fetched)?;
-        counter(&mut fetches, &[("result", "failure")], &self.counts.fetches_failed)?;
+        let counts = &self.counts;
+        for (result, count) in [("success", &counts.fetched), ("failure", &counts.fetches_failed)] {
+            counter(&mut fetches, &[("result", result)], count.load(Ordering::Relaxed))?;
+        }
         if let Some(age) = self.sample.keys_age {
             let help = "How long ago the issuer's keys were fetched; absent before the first";
             page.family("fastmcp_auth0_keys_age", help, SECONDS, MetricType::Gauge)?
@@ -174,7 +177,7 @@ impl Scrape {
         let help = "Requests that could not be counted in Redis, by what was done instead";
         let mut requests = page.family("fastmcp_auth0_quota_not_shared", help, None, MetricType::Counter)?;
         for (outcome, count) in self.counts.quotas_not_shared.all() {
-            counter(&mut requests, &[("outcome", &*outcome)], &count)?;
+            counter(&mut requests, &[("outcome", &*outcome)], count.load(Ordering::Relaxed))?;
         }
         Ok(())
     }
@@ -226,8 +229,7 @@ impl Page<'_> {
     }
 }
 
-fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, count: &AtomicU64) -> fmt::Result {
-    let count = count.load(Ordering::Relaxed);
+fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, count: u64) -> fmt::Result {
     family.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)
 }
 

@@ -8,6 +8,7 @@ mod durations;
 mod exposition;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -28,6 +29,8 @@ const MAX_WORDS: usize = 100;
 const MAX_RULES: usize = 200;
 /// The label of a request that has no reason.
 const NO_REASON: &str = "none";
+/// The outcome of a call that ended well.
+const OK: &str = "ok";
 
 /// Counts what happens. Clones share everything.
 #[derive(Debug, Clone)]
@@ -72,12 +75,16 @@ struct Counts {
 
 /// Answers of one class of statuses.
 struct Answers {
+    /// Those without a reason, which most are.
+    plain: AtomicU64,
     reasons: Table<AtomicU64>,
     durations: Durations,
 }
 
 /// The calls of a tool.
 struct Calls {
+    /// Those that ended well, as most do.
+    ok: AtomicU64,
     outcomes: Table<AtomicU64>,
     durations: Durations,
 }
@@ -122,13 +129,19 @@ impl Observer for Metrics {
                 // No status is outside: hyper has none below 100, and the server makes none from 600 on.
                 let class = usize::from(status / 100).clamp(1, counts.answers.len());
                 let answers = &counts.answers[class - 1];
-                answers.reasons.with(reason.unwrap_or(NO_REASON), add_one);
+                match reason {
+                    None => add_one(&answers.plain),
+                    Some(reason) => answers.reasons.with(reason, add_one),
+                }
                 if !is_stream {
                     answers.durations.add(took);
                 }
             }
             Event::ToolCalled { tool, outcome, took } => counts.tools.with(tool.as_str(), |calls| {
-                calls.outcomes.with(outcome, add_one);
+                match outcome {
+                    OK => add_one(&calls.ok),
+                    _ => calls.outcomes.with(outcome, add_one),
+                }
                 calls.durations.add(took);
             }),
             Event::RuleRefused { rule, is_shadow: false } => counts.refused.with(rule, add_one),
@@ -142,15 +155,29 @@ impl Observer for Metrics {
     }
 }
 
+impl Answers {
+    /// Returns the counts by the reason, in the order of their names.
+    fn by_reason(&self) -> BTreeMap<Box<str>, u64> {
+        by_label(&self.reasons, NO_REASON, &self.plain)
+    }
+}
+
+impl Calls {
+    /// Returns the counts by the outcome, in the order of their names.
+    fn by_outcome(&self) -> BTreeMap<Box<str>, u64> {
+        by_label(&self.outcomes, OK, &self.ok)
+    }
+}
+
 impl Default for Answers {
     fn default() -> Self {
-        Self { reasons: words(), durations: Durations::default() }
+        Self { plain: AtomicU64::new(0), reasons: words(), durations: Durations::default() }
     }
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { outcomes: words(), durations: Durations::default() }
+        Self { ok: AtomicU64::new(0), outcomes: words(), durations: Durations::default() }
     }
 }
 
@@ -158,6 +185,13 @@ impl fmt::Debug for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counts").finish_non_exhaustive()
     }
+}
+
+/// Returns the counts of a table, and that of the label which is counted apart, if there is anything to count.
+fn by_label(table: &Table<AtomicU64>, apart: &str, count: &AtomicU64) -> BTreeMap<Box<str>, u64> {
+    let labels = table.all().into_iter().map(|(label, count)| (label, count.load(Ordering::Relaxed)));
+    let apart = (Box::from(apart), count.load(Ordering::Relaxed));
+    labels.chain(Some(apart).filter(|(_, count)| *count > 0)).collect()
 }
 
 fn words() -> Table<AtomicU64> {
