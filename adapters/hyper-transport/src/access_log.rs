@@ -160,12 +160,11 @@ impl Record {
         let trace = self.trace.as_deref().and_then(RequestTrace::context);
         let [rules, would_refuse] =
             [&self.protocol.rules, &self.protocol.would_refuse].map(|names| names_list(names));
-        let none = Details::default();
-        let details = self.details.as_deref().unwrap_or(&none);
         macro_rules! line {
-            ($level:expr) => {
+            ($level:expr $(, $more:ident = $value:expr)*) => {
                 tracing::event!(
                     $level,
+                    message = "request",
                     id = self.id,
                     peer = shown_peer(self.peer),
                     method = cut(self.method.as_str(), 16),
@@ -178,23 +177,25 @@ impl Record {
                     tool = self.protocol.tool.as_ref().map(ToolName::as_str),
                     reason,
                     trace_id = trace.map(|trace| display(trace.trace_id())),
-                    host = details.host.as_deref(),
-                    origin = details.origin.as_deref(),
-                    held_scopes = details.held_scopes.as_ref().map(display),
-                    missing_scopes = details.missing_scopes.as_ref().map(display),
                     rules = rules.as_ref().map(display),
                     would_refuse = would_refuse.as_ref().map(display),
-                    unverified_iss = details.unverified_iss.as_deref(),
-                    unverified_aud = details.unverified_aud.as_ref().map(display),
-                    unverified_kid = details.unverified_kid.as_deref(),
-                    "request"
+                    $($more = $value,)*
                 )
             };
         }
-        if self.is_probe && self.refused.is_none() {
-            line!(tracing::Level::DEBUG);
-        } else {
-            line!(tracing::Level::INFO);
+        match &self.details {
+            None if self.is_probe && self.refused.is_none() => line!(tracing::Level::DEBUG),
+            None => line!(tracing::Level::INFO),
+            Some(details) => line!(
+                tracing::Level::INFO,
+                host = details.host.as_deref(),
+                origin = details.origin.as_deref(),
+                held_scopes = details.held_scopes.as_ref().map(display),
+                missing_scopes = details.missing_scopes.as_ref().map(display),
+                unverified_iss = details.unverified_iss.as_deref(),
+                unverified_aud = details.unverified_aud.as_ref().map(display),
+                unverified_kid = details.unverified_kid.as_deref()
+            ),
         }
     }
 }
