@@ -2,6 +2,7 @@
 
 mod json_lines;
 mod line_queue;
+mod spans;
 
 use std::io::{self, IsTerminal, stderr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,7 +92,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     if json {
-        return Box::new(registry().with(JsonLines::new(writer)).with(level));
+        return Box::new(JsonLines::new(writer).with(level));
     }
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     let lines = match colors {
@@ -305,6 +306,22 @@ mod tests {
         assert_eq!(lines[0], format!(r#""level":"INFO","message":"lists","kids":{list},"other":{list:?}}}"#));
         let members = r#""kids":"[\"a\"","missing_scopes":"[]","held_scopes":"{}"}"#;
         assert_eq!(lines[1], format!(r#""level":"INFO","message":"no lists",{members}"#));
+    }
+
+    #[test]
+    fn names_are_escaped_where_one_has_to_be_whichever_line_was_before() {
+        let lines = written(|| {
+            for _ in 0..2 {
+                let _span = tracing::info_span!("odd", "a\"b" = 1).entered();
+                tracing::info!(plain = 1, "plain");
+                tracing::info!("a\"b" = 1, "odd");
+            }
+        });
+        for pair in lines.chunks(2) {
+            let span = r#""span":{"a\"b":1,"name":"odd"}}"#;
+            assert_eq!(pair[0], format!(r#""level":"INFO","message":"plain","plain":1,{span}"#));
+            assert_eq!(pair[1], format!(r#""level":"INFO","message":"odd","a\"b":1,{span}"#));
+        }
     }
 
     #[test]

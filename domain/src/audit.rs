@@ -73,7 +73,7 @@ impl Decision<'_> {
     #[must_use]
     pub fn missing(&self) -> ScopeSet {
         match (self.principal, self.needed) {
-            (Some(principal), Some(needed)) => principal.missing(needed),
+            (Some(principal), Some(needed)) if !principal.holds_all(needed) => principal.missing(needed),
             _ => ScopeSet::EMPTY,
         }
     }

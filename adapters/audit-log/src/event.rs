@@ -1,54 +1,59 @@
 //! A decision as a line of JSON.
 
 use domain::{Decision, Principal, Scope, ScopeSet};
-use syntax::json_object::JsonObject;
+use syntax::json_object::{self, JsonObject};
 
-/// Returns the line, with its end. What is not known is left out.
-pub(crate) fn line(decision: &Decision<'_>) -> Vec<u8> {
-    let mut text = String::with_capacity(512);
-    let mut line = JsonObject::begin(&mut text);
-    let time = line.name("time");
-    time.push('"');
-    decision.at.push_rfc3339(time);
-    time.push('"');
-    line.string("request_id", decision.request_id);
-    line.string("verdict", if decision.refused.is_some() { "deny" } else { "allow" });
-    line.string_if_any("reason", decision.refused);
-    if let Some(principal) = decision.principal {
-        add_principal(&mut line, principal);
+/// Has the line handed on, with its end. What is not known is left out.
+pub(crate) fn with_line<T>(decision: &Decision<'_>, hand_on: impl FnOnce(&str) -> T) -> T {
+    json_object::with_line(|line| add_all(line, decision), hand_on)
+}
+
+fn add_all(line: &mut JsonObject<'_>, decision: &Decision<'_>) {
+    line.member("time").plain(|text| decision.at.push_rfc3339(text));
+    line.member("request_id").string(decision.request_id);
+    line.member("verdict").json(if decision.refused.is_some() { "\"deny\"" } else { "\"allow\"" });
+    if let Some(reason) = decision.refused {
+        line.member("reason").string(reason);
     }
-    line.string("audience", decision.audience);
-    line.string_if_any("method", decision.method);
-    line.string_if_any("target", decision.target);
-    add_scopes(&mut line, decision);
+    if let Some(principal) = decision.principal {
+        add_principal(line, principal);
+    }
+    line.member("audience").string(decision.audience);
+    if let Some(method) = decision.method {
+        line.member("method").string(method);
+    }
+    if let Some(target) = decision.target {
+        line.member("target").string(target);
+    }
+    add_scopes(line, decision);
     for (name, rules) in [("rules", decision.rules), ("would_refuse", decision.would_refuse)] {
         if !rules.is_empty() {
-            line.strings(name, rules.iter().map(AsRef::as_ref));
+            line.member(name).strings(rules.iter().map(AsRef::as_ref));
         }
     }
-    line.string("policy", decision.policy.as_str());
-    line.end();
-    text.push('\n');
-    text.into_bytes()
+    // Hexadecimal digits.
+    line.member("policy").plain(|text| text.push_str(decision.policy.as_str()));
 }
 
 fn add_principal(line: &mut JsonObject<'_>, principal: &Principal) {
-    line.string("sub", principal.subject());
-    line.string("client_id", principal.client());
-    line.string("iss", principal.issuer());
-    line.string_if_any("org_id", principal.organization_id());
+    line.member("sub").string(principal.subject());
+    line.member("client_id").string(principal.client());
+    line.member("iss").string(principal.issuer());
+    if let Some(organization) = principal.organization_id() {
+        line.member("org_id").string(organization);
+    }
 }
 
 fn add_scopes(line: &mut JsonObject<'_>, decision: &Decision<'_>) {
-    let missing = decision.missing();
     if let Some(needed) = decision.needed {
-        line.strings("scopes_needed", texts(needed));
+        line.member("scopes_needed").strings(texts(needed));
     }
+    let missing = decision.missing();
     if !missing.is_empty() {
-        line.strings("scopes_missing", texts(&missing));
+        line.member("scopes_missing").strings(texts(&missing));
     }
     if let Some(principal) = decision.principal {
-        line.strings("scopes_held", texts(principal.scopes()));
+        line.member("scopes_held").strings(texts(principal.scopes()));
     }
 }
 

@@ -1,16 +1,17 @@
 //! The [`Auditor`] port by lines of JSON, to a file or to standard output: an event for each decision.
 //!
 //! `event.rs` says what a line has, `output.rs` writes lines with one call, and a thread of its own does that, so that no request
-//! waits for the disk unless it may not go on without its event. What waits for the thread is bounded.
+//! waits for the disk unless it may not go on without its event. What waits for the thread, in `queue.rs`, is bounded.
 
 mod event;
 mod output;
+mod queue;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -18,11 +19,10 @@ use domain::{Auditor, Decision, Event, NotRecorded, Observer, Recording};
 use futures_channel::oneshot;
 
 use crate::output::Output;
+use crate::queue::{Batch, Queue};
 
-/// How long an event may wait for others, where no request waits for it.
-const PAUSE: Duration = Duration::from_millis(5);
-/// The size from which on events are written without more of them, in bytes.
-const MAX_BATCH: usize = 64 * 1024;
+/// The most that is written with one call, in bytes, unless one line has more.
+const MAX_WRITE: usize = 64 * 1024;
 /// How long [`AuditLog::flush`] waits for what is left.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,49 +58,33 @@ pub enum OnFailure {
 /// Writes events. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct AuditLog {
-    queue: SyncSender<Message>,
+    entrance: Arc<Entrance>,
     shared: Arc<Shared>,
     on_failure: OnFailure,
-    /// How many events about nobody may wait.
-    anonymous_limit: usize,
 }
 
-/// What the writing thread is told.
+/// Where events get into the queue. When it is gone, the thread ends.
 #[derive(Debug)]
-enum Message {
-    /// A line to write.
-    Line(Line),
-    /// To open the file anew: what came before is written to the one before.
-    Reopen,
-    /// To say when everything before was written.
-    Flush(Sender<()>),
-}
+struct Entrance(Arc<Queue>);
 
-#[derive(Debug)]
-struct Line {
-    text: Vec<u8>,
-    /// Whom to tell whether it was written.
-    asks: Option<oneshot::Sender<bool>>,
-    /// The place that it takes among those about nobody, if it is one.
-    place: Option<Place>,
-}
-
-/// A place among the events about nobody that wait.
-#[derive(Debug)]
-struct Place(Arc<Shared>);
-
-impl Drop for Place {
+impl Drop for Entrance {
     fn drop(&mut self) {
-        self.0.anonymous.fetch_sub(1, Ordering::Relaxed);
+        self.0.close();
+    }
+}
+
+/// Where the thread takes events. When it is gone, so after a panic as well, nobody waits for it.
+struct Exit(Arc<Queue>);
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
 /// What requests and the writing thread have in common.
 struct Shared {
     observer: Arc<dyn Observer>,
-    must_reopen: AtomicBool,
-    /// The number of events about nobody that wait.
-    anonymous: AtomicUsize,
     /// The number of events lost since one was written.
     lost: AtomicU64,
 }
@@ -112,59 +96,36 @@ impl AuditLog {
     /// When the file can't be opened, or no thread started.
     pub fn start(options: &Options, observer: &Arc<dyn Observer>) -> io::Result<Self> {
         let output = Output::open(&options.to)?;
-        let (queue, messages) = sync_channel(options.queued_events);
-        let shared = Arc::new(Shared {
-            observer: Arc::clone(observer),
-            must_reopen: AtomicBool::new(false),
-            anonymous: AtomicUsize::new(0),
-            lost: AtomicU64::new(0),
-        });
-        let of_thread = Arc::clone(&shared);
+        let queue = Arc::new(Queue::with_room_for(options.queued_events));
+        let shared = Arc::new(Shared { observer: Arc::clone(observer), lost: AtomicU64::new(0) });
+        let (exit, of_thread) = (Exit(Arc::clone(&queue)), Arc::clone(&shared));
+        let entrance = Arc::new(Entrance(queue));
         thread::Builder::new()
             .name("audit-log".to_owned())
-            .spawn(move || write_all(&messages, output, &of_thread))?;
-        let anonymous_limit = options.queued_events / 2;
-        Ok(Self { queue, shared, on_failure: options.on_failure, anonymous_limit })
+            .spawn(move || write_all(&exit.0, output, &of_thread))?;
+        Ok(Self { entrance, shared, on_failure: options.on_failure })
     }
 
     /// Has the file opened anew, since it may have been renamed.
     pub fn reopen(&self) {
-        if self.queue.try_send(Message::Reopen).is_err() {
-            // The queue is full: the thread is at work, and sees it.
-            self.shared.must_reopen.store(true, Ordering::Relaxed);
-        }
+        self.entrance.0.reopen();
     }
 
     /// Waits until what is queued was written, for some seconds at most.
     pub fn flush(&self) {
         let (done, written) = channel();
-        let queue = self.queue.clone();
-        // Of its own: where writing has come to a stop, the queue may have no room.
-        if thread::Builder::new().spawn(move || queue.send(Message::Flush(done))).is_ok() {
-            let _ = written.recv_timeout(FLUSH_PATIENCE);
-        }
+        self.entrance.0.flush(done);
+        let _ = written.recv_timeout(FLUSH_PATIENCE);
     }
 
-    /// Queues an event, and returns whether it had a place; one that has none is lost. Those about nobody cost their senders
-    /// nothing, so that a flood of them is easy: they get half of the places, and no other event is lost by them.
+    /// Queues an event, and returns whether it had a place; one that has none is lost.
     fn queue(&self, decision: &Decision<'_>, asks: Option<oneshot::Sender<bool>>) -> bool {
         let is_anonymous = decision.principal.is_none();
-        let place = if is_anonymous { self.place() } else { None };
-        let is_queued = place.is_some() == is_anonymous && {
-            let line = Line { text: event::line(decision), asks, place };
-            self.queue.try_send(Message::Line(line)).is_ok()
-        };
+        let is_queued = event::with_line(decision, |line| self.entrance.0.add(line, is_anonymous, asks));
         if !is_queued {
             self.shared.lose(&"as many as audit.queued_events has places for wait to be written");
         }
         is_queued
-    }
-
-    /// Takes a place among the events about nobody, if there is one.
-    fn place(&self) -> Option<Place> {
-        let place = Place(Arc::clone(&self.shared));
-        let taken = self.shared.anonymous.fetch_add(1, Ordering::Relaxed);
-        (taken < self.anonymous_limit).then_some(place)
     }
 }
 
@@ -215,33 +176,12 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Writes what comes until nobody can send any more: what waits together, and without a request that waits for it, what comes
-/// within [`PAUSE`].
-fn write_all(messages: &Receiver<Message>, mut output: Output, shared: &Shared) {
+/// Writes what comes until nothing will.
+fn write_all(queue: &Queue, mut output: Output, shared: &Shared) {
     let mut batch = Batch::default();
-    let mut has_more = false;
-    for first in messages {
-        let may_wait = matches!(&first, Message::Line(line) if line.asks.is_none());
-        if !std::mem::take(&mut has_more) && may_wait {
-            #[expect(clippy::disallowed_methods, reason = "a thread of its own, which only writes")]
-            thread::sleep(PAUSE);
-        }
-        for message in std::iter::once(first).chain(messages.try_iter()) {
-            match message {
-                Message::Line(line) => batch.add(line),
-                Message::Reopen => {
-                    batch.write(&mut output, shared);
-                    reopen(&mut output);
-                }
-                Message::Flush(done) => batch.flushed.push(done),
-            }
-            if batch.text.len() >= MAX_BATCH {
-                has_more = true;
-                break;
-            }
-        }
-        batch.write(&mut output, shared);
-        if shared.must_reopen.swap(false, Ordering::Relaxed) {
+    while queue.take(&mut batch) {
+        write(&mut batch, &mut output, shared);
+        if batch.reopens {
             reopen(&mut output);
         }
     }
@@ -253,43 +193,37 @@ fn reopen(output: &mut Output) {
     }
 }
 
-/// Lines that are written with one call: all of them, or none.
-#[derive(Default)]
-struct Batch {
-    text: Vec<u8>,
-    lines: usize,
-    places: Vec<Place>,
-    asks: Vec<oneshot::Sender<bool>>,
-    flushed: Vec<Sender<()>>,
+/// Writes a batch, and tells whoever asked.
+fn write(batch: &mut Batch, output: &mut Output, shared: &Shared) {
+    let mut rest = &batch.text[..];
+    while !rest.is_empty() {
+        let (lines, later) = rest.split_at(for_one_call(rest));
+        rest = later;
+        let outcome = output.write(lines);
+        let count = || lines.split_inclusive(|byte| *byte == b'\n').count();
+        match &outcome {
+            Ok(()) => shared.written(),
+            Err(error) => (0..count()).for_each(|_| shared.lose(error)),
+        }
+        // Where one asks, each does.
+        let asked = if batch.asks.is_empty() { 0 } else { count().min(batch.asks.len()) };
+        for asks in batch.asks.drain(..asked) {
+            let _ = asks.send(outcome.is_ok());
+        }
+    }
+    for done in batch.flushed.drain(..) {
+        let _ = done.send(());
+    }
 }
 
-impl Batch {
-    fn add(&mut self, line: Line) {
-        self.text.extend_from_slice(&line.text);
-        self.lines += 1;
-        self.places.extend(line.place);
-        self.asks.extend(line.asks);
+/// Returns how many bytes of lines are written with one call.
+fn for_one_call(lines: &[u8]) -> usize {
+    if lines.len() <= MAX_WRITE {
+        return lines.len();
     }
-
-    /// Writes what there is, and tells whoever asked.
-    fn write(&mut self, output: &mut Output, shared: &Shared) {
-        if self.lines > 0 {
-            let outcome = output.write(&self.text);
-            self.places.clear();
-            match &outcome {
-                Ok(()) => shared.written(),
-                Err(error) => (0..self.lines).for_each(|_| shared.lose(error)),
-            }
-            for asks in self.asks.drain(..) {
-                let _ = asks.send(outcome.is_ok());
-            }
-            self.text.clear();
-            self.lines = 0;
-        }
-        for done in self.flushed.drain(..) {
-            let _ = done.send(());
-        }
-    }
+    let is_end = |byte: &u8| *byte == b'\n';
+    let last = lines[..MAX_WRITE].iter().rposition(is_end);
+    last.or_else(|| lines.iter().position(is_end)).map_or(lines.len(), |end| end + 1)
 }
 
 #[cfg(test)]

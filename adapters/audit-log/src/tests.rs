@@ -1,7 +1,9 @@
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 use std::sync::mpsc;
+use std::task::{self, Poll, Wake, Waker};
 
 use domain::Principal;
 use fakes::ManualClock;
@@ -9,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-struct Lost(Sender<()>);
+struct Lost(mpsc::Sender<()>);
 
 impl Observer for Lost {
     fn observe(&self, event: Event<'_>) {
@@ -128,12 +130,10 @@ fn what_can_not_be_written_is_told_and_counted() {
     let options =
         Options { to: Destination::File("/dev/full".into()), on_failure: OnFailure::Count, queued_events: 4 };
     let log = AuditLog::start(&options, &observer).unwrap();
-    assert_eq!(log.anonymous_limit, 2);
     let told: Vec<_> = (0..3)
         .map(|_| {
             let (asks, told) = oneshot::channel();
-            let line = Line { text: b"one\n".to_vec(), asks: Some(asks), place: None };
-            log.queue.send(Message::Line(line)).unwrap();
+            assert!(log.entrance.0.add("one\n", false, Some(asks)));
             told
         })
         .collect();
@@ -145,16 +145,12 @@ fn what_can_not_be_written_is_told_and_counted() {
 }
 
 /// A log of so many places whose thread does not write.
-fn stopped(places: usize) -> (AuditLog, Receiver<Message>, mpsc::Receiver<()>) {
+fn stopped(places: usize) -> (AuditLog, Exit, mpsc::Receiver<()>) {
     let (sender, lost) = mpsc::channel();
-    let (queue, messages) = sync_channel(places);
-    let shared = Arc::new(Shared {
-        observer: Arc::new(Lost(sender)),
-        must_reopen: AtomicBool::new(false),
-        anonymous: AtomicUsize::new(0),
-        lost: AtomicU64::new(0),
-    });
-    (AuditLog { queue, shared, on_failure: OnFailure::Count, anonymous_limit: places / 2 }, messages, lost)
+    let queue = Arc::new(Queue::with_room_for(places));
+    let shared = Arc::new(Shared { observer: Arc::new(Lost(sender)), lost: AtomicU64::new(0) });
+    let entrance = Arc::new(Entrance(Arc::clone(&queue)));
+    (AuditLog { entrance, shared, on_failure: OnFailure::Count }, Exit(queue), lost)
 }
 
 fn decision<'d>(principal: Option<&'d Principal>, policy: &'d domain::PolicyVersion) -> Decision<'d> {
@@ -175,7 +171,7 @@ fn decision<'d>(principal: Option<&'d Principal>, policy: &'d domain::PolicyVers
 
 #[test]
 fn what_is_beyond_the_queue_is_lost_at_once() {
-    let (count, _messages, lost) = stopped(2);
+    let (count, _exit, lost) = stopped(2);
     let refuse = AuditLog { on_failure: OnFailure::Refuse, ..count.clone() };
     let (principal, policy) = (principal(), policy());
     let decision = decision(Some(&principal), &policy);
@@ -191,19 +187,20 @@ fn what_is_beyond_the_queue_is_lost_at_once() {
 
 #[test]
 fn an_event_that_nobody_writes_any_more_is_not_written() {
-    let (log, messages, _lost) = stopped(2);
+    let (log, exit, _lost) = stopped(2);
     let log = AuditLog { on_failure: OnFailure::Refuse, ..log };
     let (principal, policy) = (principal(), policy());
     let Recording::Waits(written) = log.record(&decision(Some(&principal), &policy)) else {
         panic!("it has a place")
     };
-    drop(messages);
+    drop(exit);
     assert_eq!(futures_util::FutureExt::now_or_never(written), Some(Err(NotRecorded)));
+    assert!(matches!(log.record(&decision(Some(&principal), &policy)), Recording::Failed));
 }
 
 #[test]
 fn a_flood_of_events_about_nobody_leaves_places_for_others() {
-    let (log, messages, lost) = stopped(4);
+    let (log, exit, lost) = stopped(4);
     let log = AuditLog { on_failure: OnFailure::Refuse, ..log };
     let (principal, policy) = (principal(), policy());
     let nobody = decision(None, &policy);
@@ -212,16 +209,16 @@ fn a_flood_of_events_about_nobody_leaves_places_for_others() {
     assert_eq!([0; 100].map(|_| goes_on(&nobody)).iter().filter(|goes_on| **goes_on).count(), 2);
     assert_eq!(lost.try_iter().count(), 98);
     assert!(goes_on(&somebody) && goes_on(&somebody) && !goes_on(&somebody));
-    // What was written frees its place.
-    drop(messages.try_recv().unwrap());
-    assert!(goes_on(&nobody) && !goes_on(&nobody));
+    // What is written frees its place.
+    assert!(exit.0.take(&mut Batch::default()));
+    assert!(goes_on(&nobody) && goes_on(&nobody) && !goes_on(&nobody));
 }
 
 #[test]
 fn an_event_about_nobody_names_nobody() {
     let policy = policy();
     assert_eq!(
-        String::from_utf8(event::line(&decision(None, &policy))).unwrap(),
+        event::with_line(&decision(None, &policy), str::to_owned),
         format!(
             "{{\"time\":\"1970-01-01T00:00:00.000Z\",\"request_id\":\"id\",\"verdict\":\"deny\",\"reason\":\"no_token\",\
              \"audience\":\"a\",\"policy\":\"{policy}\"}}\n"
@@ -234,13 +231,107 @@ fn a_text_of_a_token_breaks_no_line() {
     let policy = policy();
     let subject = "x\n{\"verdict\":\"allow\"}\r\u{85}\u{2028}\u{1b}[2J";
     let principal = principal_of(subject);
-    let line = event::line(&decision(Some(&principal), &policy));
-    let line = String::from_utf8(line).unwrap();
+    let line = event::with_line(&decision(Some(&principal), &policy), str::to_owned);
     let (line, end) = line.split_at(line.len() - 1);
     assert!(end == "\n" && !line.chars().any(|char| char.is_ascii_control()), "{line:?}");
     let event: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!(event["sub"], subject);
     assert_eq!(event["verdict"], "deny");
+}
+
+/// A log to a file of this folder.
+fn log_to(folder: &TempDir, on_failure: OnFailure, queued_events: usize) -> (PathBuf, AuditLog) {
+    let path = folder.path().join("audit");
+    let options = Options { to: Destination::File(path.clone()), on_failure, queued_events };
+    let (sender, _) = mpsc::channel();
+    let observer: Arc<dyn Observer> = Arc::new(Lost(sender));
+    (path, AuditLog::start(&options, &observer).unwrap())
+}
+
+#[test]
+fn events_are_written_in_order_and_all_of_them_when_flush_returns() {
+    let folder = TempDir::new().unwrap();
+    let (path, log) = log_to(&folder, OnFailure::Count, 100_000);
+    let lines: Vec<String> = (0..10_000).map(|number| format!("{number} {}\n", "x".repeat(100))).collect();
+    for line in &lines {
+        assert!(log.entrance.0.add(line, false, None));
+    }
+    log.flush();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), lines.concat());
+}
+
+#[test]
+fn events_before_a_reopening_are_in_the_file_of_before() {
+    let folder = TempDir::new().unwrap();
+    let (path, log) = log_to(&folder, OnFailure::Count, 8);
+    let rotated = folder.path().join("rotated");
+    assert!(log.entrance.0.add("one\n", false, None));
+    std::fs::rename(&path, &rotated).unwrap();
+    log.reopen();
+    assert!(log.entrance.0.add("two\n", false, None));
+    log.flush();
+    assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "one\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+}
+
+#[test]
+fn what_waits_is_written_when_the_log_is_gone() {
+    let folder = TempDir::new().unwrap();
+    let (path, log) = log_to(&folder, OnFailure::Count, 8);
+    assert!(log.entrance.0.add("one\n", false, None));
+    let (done, written) = mpsc::channel();
+    log.entrance.0.flush(done);
+    drop(log);
+    written.recv().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\n");
+}
+
+struct Unparks(thread::Thread);
+
+impl Wake for Unparks {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn outcome(
+    mut written: Pin<Box<dyn Future<Output = Result<(), NotRecorded>> + Send>>,
+) -> Result<(), NotRecorded> {
+    let waker = Waker::from(Arc::new(Unparks(thread::current())));
+    loop {
+        match written.as_mut().poll(&mut task::Context::from_waker(&waker)) {
+            Poll::Ready(outcome) => return outcome,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[test]
+fn an_event_that_is_waited_for_is_written_without_others_and_the_thread_is_woken_each_time() {
+    let folder = TempDir::new().unwrap();
+    let (path, log) = log_to(&folder, OnFailure::Refuse, 8);
+    let (principal, policy) = (principal(), policy());
+    for count in 1..=3 {
+        let Recording::Waits(written) = log.record(&decision(Some(&principal), &policy)) else {
+            panic!("it has a place")
+        };
+        assert_eq!(outcome(written), Ok(()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), count);
+    }
+}
+
+#[test]
+fn what_is_written_with_one_call_is_whole_lines() {
+    let (short, long) = ("x".repeat(999) + "\n", "x".repeat(MAX_WRITE) + "\n");
+    for (lines, expected) in [
+        (short.repeat(65), 65_000),
+        (short.repeat(66), 65_000),
+        (short.clone() + &long, 1000),
+        (long.clone() + &short, MAX_WRITE + 1),
+        (String::new(), 0),
+    ] {
+        assert_eq!(for_one_call(lines.as_bytes()), expected);
+    }
 }
 
 fn tokens() -> domain::TokenPolicy {

@@ -8,84 +8,101 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::UnixMicros;
 use serde_json::value::RawValue;
-use syntax::json_object::JsonObject;
+use syntax::json_object::{self, JsonObject, Place};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::Layer;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_core::callsite::Identifier;
+use tracing_core::span::Current;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+
+use super::spans::{self, Spans};
 
 /// The fields that are JSON lists. `tracing` has no lists: their text, which people see as it is, is JSON.
 const LISTS: [&str; 6] = ["kids", "held_scopes", "missing_scopes", "rules", "would_refuse", "unverified_aud"];
 
-/// The memory that a thread keeps for its lines, in bytes.
-const KEPT: usize = 1024;
-
 thread_local! {
-    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+    /// The place in the code that a thread's latest event is of, and whether its names are plain.
+    static LATEST: Cell<Option<(Identifier, bool)>> = const { Cell::new(None) };
 }
 
 /// One JSON object a line: the time, the level, the event's fields, and the span that it is in. The library's own format
 /// can't write lists, and takes several times as long.
 pub(super) struct JsonLines<W> {
     writer: W,
+    spans: Spans,
 }
-
-/// A span's fields: a JSON object.
-struct SpanFields(String);
 
 impl<W> JsonLines<W> {
     pub(super) fn new(writer: W) -> Self {
-        Self { writer }
+        Self { writer, spans: Spans::default() }
+    }
+
+    fn add_members(&self, line: &mut JsonObject<'_>, event: &Event<'_>) {
+        line.member("timestamp").plain(|text| now().push_rfc3339(text));
+        line.member("level").string(event.metadata().level().as_str());
+        event.record(&mut Line { object: line, has_plain_names: has_plain_names(event.metadata()) });
+        self.spans.with_current(|_, span| {
+            let mut inner = line.member("span").object();
+            inner.members_of(&span.fields);
+            inner.member("name").string(span.metadata.name());
+            inner.end();
+        });
     }
 }
 
-impl<S, W> Layer<S> for JsonLines<W>
+/// What is written is up to a layer above this.
+impl<W> Subscriber for JsonLines<W>
 where
-    S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,
 {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if let Some(span) = context.span(id) {
-            let fields = object(|fields| attributes.record(fields));
-            span.extensions_mut().insert(SpanFields(fields));
-        }
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
     }
 
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let Some(span) = context.span(id) else { return };
-        if let Some(fields) = span.extensions_mut().get_mut::<SpanFields>() {
-            fields.0 = merged(&fields.0, &object(|fields| values.record(fields)));
-        }
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        // Before it is there: what is displayed may log.
+        let fields = object(|fields| attributes.record(fields));
+        self.spans.add(attributes.metadata(), fields)
     }
 
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        // What is logged amid this, by what is displayed, finds an empty one.
-        let mut text = TEXT.take();
-        let mut line = Line(JsonObject::begin(&mut text));
-        let time = line.0.name("timestamp");
-        time.push('"');
-        now().push_rfc3339(time);
-        time.push('"');
-        line.0.string("level", event.metadata().level().as_str());
-        event.record(&mut line);
-        if let Some(span) = context.lookup_current() {
-            let mut inner = JsonObject::begin(line.0.name("span"));
-            if let Some(SpanFields(fields)) = span.extensions().get() {
-                inner.members_of(fields);
-            }
-            inner.string("name", span.name());
-            inner.end();
-        }
-        line.0.end();
-        text.push('\n');
-        // Nobody could be told.
-        let _ = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
-        text.clear();
-        text.shrink_to(KEPT);
-        TEXT.set(text);
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        let added = object(|fields| values.record(fields));
+        self.spans.with(id, |span| span.fields = merged(&span.fields, &added));
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        json_object::with_line(
+            |line| self.add_members(line, event),
+            |line| {
+                // Nobody could be told.
+                let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
+            },
+        );
+    }
+
+    fn enter(&self, id: &Id) {
+        spans::enter(id);
+    }
+
+    fn exit(&self, id: &Id) {
+        spans::exit(id);
+    }
+
+    fn clone_span(&self, id: &Id) -> Id {
+        self.spans.share(id);
+        id.clone()
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        self.spans.release(&id)
+    }
+
+    fn current_span(&self) -> Current {
+        let current = self.spans.with_current(|id, span| Current::new(id.clone(), span.metadata));
+        current.unwrap_or_else(Current::none)
     }
 }
 
@@ -99,12 +116,23 @@ fn now() -> UnixMicros {
     UnixMicros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-fn object(record: impl FnOnce(&mut Line<'_>)) -> String {
+/// Returns an object of a span's fields.
+fn object(record: impl FnOnce(&mut Line<'_, '_>)) -> String {
     let mut text = String::with_capacity(64);
-    let mut line = Line(JsonObject::begin(&mut text));
-    record(&mut line);
-    line.0.end();
+    let mut object = JsonObject::begin(&mut text);
+    record(&mut Line { object: &mut object, has_plain_names: false });
+    object.end();
     text
+}
+
+/// Returns whether no field's name has anything to escape. Most events are of the same place in the code as the one before.
+fn has_plain_names(metadata: &Metadata<'_>) -> bool {
+    let place = metadata.callsite();
+    let latest = LATEST.take().filter(|(latest, _)| *latest == place);
+    let is_plain = || metadata.fields().iter().all(|field| json_object::is_plain(field.name()));
+    let (place, has_plain_names) = latest.unwrap_or_else(|| (place, is_plain()));
+    LATEST.set(Some((place, has_plain_names)));
+    has_plain_names
 }
 
 /// Returns the members of both objects; of those that both have, the later ones.
@@ -116,44 +144,59 @@ fn merged(earlier: &str, later: &str) -> String {
 }
 
 /// A line in the making.
-struct Line<'t>(JsonObject<'t>);
+struct Line<'l, 't> {
+    object: &'l mut JsonObject<'t>,
+    /// Whether its names are known to have nothing to escape.
+    has_plain_names: bool,
+}
 
-impl Visit for Line<'_> {
+impl Line<'_, '_> {
+    fn member(&mut self, field: &Field) -> Place<'_> {
+        if self.has_plain_names {
+            self.object.member(field.name())
+        } else {
+            self.object.any_member(field.name())
+        }
+    }
+}
+
+impl Visit for Line<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let name = field.name();
-        if LISTS.contains(&name) {
+        let place = self.member(field);
+        if LISTS.contains(&field.name()) {
             let text = format!("{value:?}");
             return match serde_json::from_str::<&RawValue>(&text) {
-                Ok(json) if text.starts_with('[') => self.0.raw(name, json.get()),
-                _ => self.0.string(name, &text),
+                Ok(json) if text.starts_with('[') => place.json(json.get()),
+                _ => place.string(&text),
             };
         }
-        self.0.displayed(name, format_args!("{value:?}"));
+        place.displayed(format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.string(field.name(), value);
+        self.member(field).string(value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
+        let place = self.member(field);
         // JSON has no infinities.
         if value.is_finite() {
             // With a point in each: who stores them may guess the type from the first.
-            self.0.raw(field.name(), zmij::Buffer::new().format_finite(value));
+            place.json(zmij::Buffer::new().format_finite(value));
         } else {
-            self.0.raw(field.name(), "null");
+            place.json("null");
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.integer(field.name(), value);
+        self.member(field).integer(value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.integer(field.name(), value);
+        self.member(field).integer(value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.raw(field.name(), if value { "true" } else { "false" });
+        self.member(field).json(if value { "true" } else { "false" });
     }
 }

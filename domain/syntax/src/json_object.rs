@@ -1,6 +1,35 @@
 //! JSON objects that are written member by member: lines of a log, of which there are many.
 
+use std::cell::Cell;
 use std::fmt::{self, Write as _};
+
+/// The memory that a thread keeps for its lines, in bytes.
+const KEPT: usize = 1024;
+
+thread_local! {
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Has a line made that is an object, and handed on with its end. The memory for it is used again.
+pub fn with_line<T>(make: impl FnOnce(&mut JsonObject<'_>), hand_on: impl FnOnce(&str) -> T) -> T {
+    // A line that is made amid this, by what is displayed, finds an empty one.
+    let mut text = LINE.take();
+    let mut object = JsonObject::begin(&mut text);
+    make(&mut object);
+    object.end();
+    text.push('\n');
+    let outcome = hand_on(&text);
+    text.clear();
+    text.shrink_to(KEPT);
+    LINE.set(text);
+    outcome
+}
+
+/// Returns whether a text has nothing to escape in JSON.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    !needs_escapes(text.as_bytes())
+}
 
 /// A JSON object in the making, at the end of a text.
 #[derive(Debug)]
@@ -8,6 +37,11 @@ pub struct JsonObject<'t> {
     text: &'t mut String,
     is_empty: bool,
 }
+
+/// Where a member's value goes, which has to come.
+#[derive(Debug)]
+#[must_use]
+pub struct Place<'t>(&'t mut String);
 
 impl<'t> JsonObject<'t> {
     /// Begins an object.
@@ -21,50 +55,23 @@ impl<'t> JsonObject<'t> {
         self.text.push('}');
     }
 
-    /// Adds a string.
-    pub fn string(&mut self, name: &str, value: &str) {
-        self.name(name);
-        push_string(self.text, value);
+    /// Begins a member with a name that is written in the source, and [plain](is_plain).
+    #[inline]
+    pub fn member(&mut self, name: &'static str) -> Place<'_> {
+        debug_assert!(is_plain(name), "{name}");
+        self.text.push_str(if self.is_empty { "\"" } else { ",\"" });
+        self.is_empty = false;
+        self.text.push_str(name);
+        self.text.push_str("\":");
+        Place(self.text)
     }
 
-    /// Adds a string, if there is one.
-    pub fn string_if_any(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.string(name, value);
-        }
-    }
-
-    /// Adds what is displayed, as a string.
-    pub fn displayed(&mut self, name: &str, value: impl fmt::Display) {
-        self.name(name);
-        self.text.push('"');
-        // Writing to memory can't fail.
-        let _ = write!(Escaping(self.text), "{value}");
-        self.text.push('"');
-    }
-
-    /// Adds a list of strings.
-    pub fn strings<'s>(&mut self, name: &str, values: impl IntoIterator<Item = &'s str>) {
-        self.name(name);
-        self.text.push('[');
-        for (index, value) in values.into_iter().enumerate() {
-            if index > 0 {
-                self.text.push(',');
-            }
-            push_string(self.text, value);
-        }
-        self.text.push(']');
-    }
-
-    /// Adds an integer.
-    pub fn integer(&mut self, name: &str, value: impl itoa::Integer) {
-        self.raw(name, itoa::Buffer::new().format(value));
-    }
-
-    /// Adds a value that is JSON already.
-    pub fn raw(&mut self, name: &str, json: &str) {
-        self.name(name);
-        self.text.push_str(json);
+    /// Begins a member with any name.
+    pub fn any_member(&mut self, name: &str) -> Place<'_> {
+        self.separate();
+        push_string(self.text, name);
+        self.text.push(':');
+        Place(self.text)
     }
 
     /// Adds the members of another object.
@@ -76,18 +83,60 @@ impl<'t> JsonObject<'t> {
         }
     }
 
-    /// Adds a member's name, and returns the text that its value, as JSON, goes to.
-    pub fn name(&mut self, name: &str) -> &mut String {
-        self.separate();
-        push_string(self.text, name);
-        self.text.push(':');
-        self.text
-    }
-
     fn separate(&mut self) {
         if !std::mem::take(&mut self.is_empty) {
             self.text.push(',');
         }
+    }
+}
+
+impl<'t> Place<'t> {
+    /// Puts a string there.
+    pub fn string(self, value: &str) {
+        push_string(self.0, value);
+    }
+
+    /// Puts there what is displayed, as a string.
+    pub fn displayed(self, value: impl fmt::Display) {
+        self.0.push('"');
+        // Writing to memory can't fail.
+        let _ = write!(Escaping(self.0), "{value}");
+        self.0.push('"');
+    }
+
+    /// Puts a list of strings there.
+    pub fn strings<'s>(self, values: impl IntoIterator<Item = &'s str>) {
+        self.0.push('[');
+        for (index, value) in values.into_iter().enumerate() {
+            if index > 0 {
+                self.0.push(',');
+            }
+            push_string(self.0, value);
+        }
+        self.0.push(']');
+    }
+
+    /// Puts an integer there.
+    pub fn integer(self, value: impl itoa::Integer) {
+        self.json(itoa::Buffer::new().format(value));
+    }
+
+    /// Puts a value there that is JSON already.
+    pub fn json(self, json: &str) {
+        self.0.push_str(json);
+    }
+
+    /// Puts a string there that is added to a text, and [plain](is_plain).
+    pub fn plain(self, add: impl FnOnce(&mut String)) {
+        self.0.push('"');
+        add(self.0);
+        self.0.push('"');
+    }
+
+    /// Begins an object there.
+    #[must_use]
+    pub fn object(self) -> JsonObject<'t> {
+        JsonObject::begin(self.0)
     }
 }
 
@@ -163,21 +212,42 @@ mod tests {
         assert_eq!(object(|_| {}), "{}");
         let text = object(|object| {
             object.members_of("{}");
-            object.string("a", "b");
-            object.string_if_any("none", None);
-            object.integer("n", -7);
-            object.strings("empty", []);
-            object.strings("list", ["x", "\""]);
-            object.displayed("shown", format_args!("{}\"", 1));
-            object.raw("raw", "{");
-            object.name("named").push_str("null");
+            object.member("a").string("b");
+            object.any_member("\"").integer(-7);
+            object.member("empty").strings([]);
+            object.member("list").strings(["x", "\""]);
+            object.member("shown").displayed(format_args!("{}\"", 1));
+            object.member("json").json("null");
+            object.member("plain").plain(|text| text.push('7'));
+            object.member("object").object().end();
             object.members_of(r#"{"c":1,"d":2}"#);
+            object.any_member("last").string("");
         });
         let list = r#""empty":[],"list":["x","\""]"#;
         assert_eq!(
             text,
-            format!(r#"{{"a":"b","n":-7,{list},"shown":"1\"","raw":{{,"named":null,"c":1,"d":2}}"#)
+            format!(
+                r#"{{"a":"b","\"":-7,{list},"shown":"1\"","json":null,"plain":"7","object":{{}},"c":1,"d":2,"last":""}}"#
+            )
         );
+    }
+
+    #[test]
+    fn a_line_is_an_object_with_its_end_also_amid_another() {
+        let line = |name: &'static str| with_line(|object| object.member(name).integer(1), str::to_owned);
+        for _ in 0..2 {
+            let mut inner = String::new();
+            let outer = with_line(
+                |object| {
+                    inner = line("inner");
+                    object.member("outer").string(&"x".repeat(2 * KEPT));
+                },
+                str::to_owned,
+            );
+            assert_eq!(inner, "{\"inner\":1}\n");
+            assert_eq!(outer, format!("{{\"outer\":\"{}\"}}\n", "x".repeat(2 * KEPT)));
+        }
+        assert!(LINE.take().capacity() <= KEPT);
     }
 
     #[test]
@@ -189,7 +259,7 @@ mod tests {
         }
         texts.push(all);
         for text in texts {
-            let json = object(|object| object.string(&text, &text));
+            let json = object(|object| object.any_member(&text).string(&text));
             let read: serde_json::Value = serde_json::from_str(&json).unwrap();
             assert_eq!(read[&text], text.as_str());
             assert!(!json.chars().any(|character| character < ' '), "{json:?}");
