@@ -7,8 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many lines may wait.
+/// How many lines may wait, and how many bytes of them.
 const MAX_LINES: usize = 8192;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The most that is written with one call, and that is lost where it fails, in bytes; a longer line is written alone.
+const PIECE: usize = 64 * 1024;
+/// The memory that is kept from one batch for the next, in bytes.
+const KEPT: usize = 1024 * 1024;
 /// How long a line may wait for others.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long [`LineQueue::flush`] waits.
@@ -36,7 +41,7 @@ struct Waiting {
     is_closed: bool,
 }
 
-/// What is written with one call.
+/// What is written at a time.
 #[derive(Debug, Default)]
 struct Batch {
     /// Whole lines, one after the other.
@@ -98,7 +103,7 @@ impl Queue {
 
     fn add(&self, line: &[u8]) {
         let mut waiting = self.lock();
-        if waiting.batch.lines >= self.max_lines {
+        if waiting.batch.lines >= self.max_lines || waiting.batch.text.len() + line.len() > MAX_BYTES {
             waiting.batch.lost += 1;
             return;
         }
@@ -114,17 +119,24 @@ impl Queue {
     /// Writes what comes until nothing will.
     fn write_all(&self, mut to: impl Write) {
         let mut batch = Batch::default();
+        let mut lost = 0;
         while self.take(&mut batch) {
-            // Nobody could be told.
-            let _ = to.write_all(&batch.text);
+            lost += batch.lost;
+            let written = batch.pieces().filter(|piece| match to.write_all(piece) {
+                Ok(()) => true,
+                Err(_) => {
+                    lost += lines_of(piece);
+                    false
+                }
+            });
+            let reads_on = written.count() > 0;
             for done in batch.flushed.drain(..) {
                 let _ = done.send(());
             }
-            if batch.lost > 0 {
-                tracing::error!(
-                    lost = batch.lost,
-                    "log lines were lost: whoever reads standard error is too slow"
-                );
+            // Nobody could be told where nothing can be written.
+            if lost > 0 && reads_on {
+                tracing::error!(lost, "log lines were lost: whoever reads standard error is too slow");
+                lost = 0;
             }
         }
     }
@@ -134,6 +146,7 @@ impl Queue {
     fn take(&self, batch: &mut Batch) -> bool {
         // Its memory is used again.
         batch.text.clear();
+        batch.text.shrink_to(KEPT);
         (batch.lines, batch.lost) = (0, 0);
         let mut waiting = self.lock();
         loop {
@@ -168,6 +181,23 @@ impl Batch {
     fn is_empty(&self) -> bool {
         self.lines == 0 && self.lost == 0 && self.flushed.is_empty()
     }
+
+    /// Returns the lines in pieces of at most [`PIECE`] bytes.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.text.as_slice();
+        std::iter::from_fn(move || {
+            let most = rest.get(..PIECE).unwrap_or(rest);
+            let end = most.iter().rposition(|byte| *byte == b'\n');
+            let end = end.or_else(|| rest.iter().position(|byte| *byte == b'\n'));
+            let (piece, others) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+            rest = others;
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+}
+
+fn lines_of(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]
@@ -234,6 +264,90 @@ mod tests {
         go_on.send(()).unwrap();
         assert_eq!(has_begun.recv().unwrap(), 4);
         assert_eq!(queue.0.lock().batch.lost, 0, "it was said");
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_too() {
+        let (began, has_begun) = channel();
+        let (go_on, waits) = channel();
+        let queue = LineQueue::start(Stuck(began, waits)).unwrap();
+        let mut lines = &queue;
+        lines.write_all(b"first\n").unwrap();
+        assert_eq!(has_begun.recv().unwrap(), 1);
+        let line = [vec![b'x'; MAX_BYTES / 2 - 1], b"\n".to_vec()].concat();
+        for lost in [0, 0, 1, 2] {
+            lines.write_all(&line).unwrap();
+            assert_eq!(queue.0.lock().batch.lost, lost);
+        }
+        drop(go_on);
+    }
+
+    #[test]
+    fn pieces_are_of_whole_lines_and_a_long_one_is_alone() {
+        let line = |length: usize| [vec![b'x'; length - 1], b"\n".to_vec()].concat();
+        let lines = [line(PIECE - 10), line(10), line(PIECE + 1), line(3), line(PIECE - 2)];
+        let batch = Batch { text: lines.concat(), ..Batch::default() };
+        let lengths: Vec<_> = batch.pieces().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [PIECE, PIECE + 1, 3, PIECE - 2]);
+        assert_eq!(batch.pieces().collect::<Vec<_>>().concat(), batch.text);
+        assert_eq!(Batch::default().pieces().count(), 0);
+    }
+
+    /// Fails so many times, then hands on what is written.
+    struct Failing(usize, Sender<Vec<u8>>);
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(left) = self.0.checked_sub(1) {
+                self.0 = left;
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.1.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_could_not_be_written_are_counted_and_told_when_one_can_be() {
+        let (sender, written) = channel();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(Told(Arc::clone(&told))).finish();
+        let queue = Queue { waiting: Mutex::default(), wakes: Condvar::new(), max_lines: MAX_LINES };
+        for line in [&b"one\n"[..], b"two\n", &[b"x".repeat(PIECE), b"\n".to_vec()].concat(), b"four\n"] {
+            queue.add(line);
+        }
+        queue.lock().is_closed = true;
+        tracing::subscriber::with_default(log, || queue.write_all(Failing(2, sender)));
+        assert_eq!(written.iter().flatten().collect::<Vec<u8>>(), b"four\n");
+        let told = String::from_utf8(told.lock().unwrap().clone()).unwrap();
+        assert!(told.contains("lost=3"), "{told}");
+    }
+
+    /// Keeps what is logged.
+    #[derive(Clone)]
+    struct Told(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Told {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
     }
 
     #[test]
