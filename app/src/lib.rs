@@ -14,6 +14,7 @@ mod live;
 mod logging;
 pub mod server;
 mod signals;
+mod specified_tool;
 mod systemd;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -21,6 +21,7 @@ use upstream_mcp::{StartError, Upstream};
 use crate::admin::{self, Admin};
 use crate::config::{OwnSections, Section, Settings, Sources, merged_defaults};
 use crate::live::{Changes, Live};
+use crate::specified_tool::SpecifiedTool;
 use crate::upstream_rules::RuleWarnings;
 use crate::wiring::{self, Offer, Ports};
 
@@ -113,7 +114,7 @@ macro_rules! adds_to_offer {
         /// Adds a tool: a [`Tool`](domain::Tool), one made by [`tool_fn`](domain::tool_fn), or a [`DynTool`].
         #[must_use]
         pub fn tool(mut self, tool: impl DynTool + 'static) -> Self {
-            self.offer.tools.push(Arc::new(tool));
+            self.offer.tools.push(Arc::new(SpecifiedTool::new(tool)));
             self
         }
 
@@ -277,7 +278,7 @@ impl ServerBuilder {
     /// Adds a tool that shows what tools are: it is on offer as long as no upstream is configured.
     #[must_use]
     pub fn sample(mut self, tool: impl DynTool + 'static) -> Self {
-        self.samples.push(Arc::new(tool));
+        self.samples.push(Arc::new(SpecifiedTool::new(tool)));
         self
     }
 

@@ -1,6 +1,6 @@
 //! Notifications of changes to the catalog, for subscribers: of this replica, and of the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What has changed.
@@ -31,7 +31,10 @@ struct Listeners {
     next: u64,
     /// [`Change::Ending`] was announced; later listeners get it at once.
     is_ending: bool,
-    listening: HashMap<u64, Listener>,
+    /// In the order in which they came, which is commonly that of their memory.
+    listening: BTreeMap<u64, Listener>,
+    /// Who listens to which resource, so that an update of one calls nobody else.
+    of_resource: HashMap<Arc<str>, BTreeSet<u64>>,
     /// Those that bring changes to other replicas.
     sharing: HashMap<u64, Listener>,
 }
@@ -40,6 +43,8 @@ struct Listeners {
 pub struct Subscription {
     announcer: Announcer,
     id: u64,
+    /// The resources that it listens to.
+    resources: Vec<Arc<str>>,
 }
 
 impl Announcer {
@@ -55,8 +60,12 @@ impl Announcer {
     pub fn deliver(&self, change: &Change) {
         let mut listeners = self.lock();
         listeners.is_ending |= *change == Change::Ending;
-        for listener in listeners.listening.values() {
-            listener(change);
+        match change {
+            Change::Resource(uri) => {
+                let ids = listeners.of_resource.get(uri.as_str()).into_iter().flatten();
+                ids.filter_map(|id| listeners.listening.get(id)).for_each(|listener| listener(change));
+            }
+            _ => listeners.listening.values().for_each(|listener| listener(change)),
         }
     }
 
@@ -67,20 +76,26 @@ impl Announcer {
         let mut listeners = self.lock();
         let id = listeners.new_id();
         listeners.sharing.insert(id, Box::new(share));
-        Subscription { announcer: self.clone(), id }
+        Subscription { announcer: self.clone(), id, resources: Vec::new() }
     }
 
-    /// Registers a listener, which is called with every change from now on, for as long as the subscription is kept. It must
-    /// not block, and must not announce or subscribe itself.
+    /// Registers a listener, which is called with every change from now on, for as long as the subscription is kept; of the updates
+    /// of resources, with those of these alone, each of which is named once. It must not block, and must not announce or subscribe
+    /// itself.
     #[must_use]
-    pub fn subscribe(&self, listener: impl Fn(&Change) + Send + Sync + 'static) -> Subscription {
+    pub fn subscribe<'a>(
+        &self,
+        resources: impl IntoIterator<Item = &'a str>,
+        listener: impl Fn(&Change) + Send + Sync + 'static,
+    ) -> Subscription {
         let mut listeners = self.lock();
         if listeners.is_ending {
             listener(&Change::Ending);
         }
         let id = listeners.new_id();
         listeners.listening.insert(id, Box::new(listener));
-        Subscription { announcer: self.clone(), id }
+        let resources = resources.into_iter().map(|uri| listeners.listens_to(uri, id)).collect();
+        Subscription { announcer: self.clone(), id, resources }
     }
 
     fn lock(&self) -> MutexGuard<'_, Listeners> {
@@ -93,11 +108,29 @@ impl Listeners {
         self.next += 1;
         self.next
     }
+
+    fn listens_to(&mut self, uri: &str, id: u64) -> Arc<str> {
+        let known = self.of_resource.get_key_value(uri).map(|(uri, _)| Arc::clone(uri));
+        let uri = known.unwrap_or_else(|| uri.into());
+        self.of_resource.entry(Arc::clone(&uri)).or_default().insert(id);
+        uri
+    }
+
+    fn listens_no_more_to(&mut self, uri: &str, id: u64) {
+        let Some(ids) = self.of_resource.get_mut(uri) else { return };
+        ids.remove(&id);
+        if ids.is_empty() {
+            self.of_resource.remove(uri);
+        }
+    }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut listeners = self.announcer.lock();
+        for uri in &self.resources {
+            listeners.listens_no_more_to(uri, self.id);
+        }
         let gone = (listeners.listening.remove(&self.id), listeners.sharing.remove(&self.id));
         // Without the lock: what a listener holds may be dropped with it.
         drop(listeners);
@@ -114,12 +147,42 @@ mod tests {
         let announcer = Announcer::default();
         let received = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&received);
-        let subscription = announcer.subscribe(move |change| log.lock().unwrap().push(change.clone()));
+        let subscription = announcer.subscribe([], move |change| log.lock().unwrap().push(change.clone()));
         announcer.announce(&Change::Tools);
-        announcer.clone().announce(&Change::Resource("a:b".into()));
+        announcer.clone().announce(&Change::Prompts);
         drop(subscription);
-        announcer.announce(&Change::Prompts);
-        assert_eq!(*received.lock().unwrap(), [Change::Tools, Change::Resource("a:b".into())]);
+        announcer.announce(&Change::Resources);
+        assert_eq!(*received.lock().unwrap(), [Change::Tools, Change::Prompts]);
+    }
+
+    #[test]
+    fn updates_of_a_resource_are_for_those_that_listen_to_it_for_as_long_as_they_do() {
+        let announcer = Announcer::default();
+        let update = |uri: &str| announcer.announce(&Change::Resource(uri.to_owned()));
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let listen = |name: &'static str, resources: &[&'static str]| {
+            let log = Arc::clone(&received);
+            let logged = move |change: &Change| log.lock().unwrap().push((name, change.clone()));
+            announcer.subscribe(resources.iter().copied(), logged)
+        };
+        let (both, second, _none) =
+            (listen("both", &["a:1", "a:2"]), listen("second", &["a:2"]), listen("none", &[]));
+        let heard = |uri: &str| {
+            update(uri);
+            let expected = Change::Resource(uri.to_owned());
+            let heard: Vec<_> = received.lock().unwrap().drain(..).collect();
+            assert!(heard.iter().all(|(_, change)| *change == expected), "{heard:?}");
+            heard.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (heard("a:1"), heard("a:2"), heard("a:3")),
+            (vec!["both"], vec!["both", "second"], vec![])
+        );
+        drop(both);
+        assert_eq!((heard("a:1"), heard("a:2")), (vec![], vec!["second"]));
+        drop(second);
+        assert_eq!(heard("a:2"), [""; 0]);
+        assert!(announcer.lock().of_resource.is_empty());
     }
 
     #[test]
@@ -131,7 +194,7 @@ mod tests {
             (log, move |change: &Change| logged.lock().unwrap().push(change.clone()))
         };
         let ((heard, listener), (shared, share)) = (log(), log());
-        let _subscription = announcer.subscribe(listener);
+        let _subscription = announcer.subscribe([], listener);
         let sharing = announcer.share(share);
         announcer.announce(&Change::Tools);
         announcer.deliver(&Change::Prompts);
@@ -147,7 +210,7 @@ mod tests {
         announcer.announce(&Change::Ending);
         let received = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&received);
-        let _subscription = announcer.subscribe(move |change| log.lock().unwrap().push(change.clone()));
+        let _subscription = announcer.subscribe([], move |change| log.lock().unwrap().push(change.clone()));
         assert_eq!(*received.lock().unwrap(), [Change::Ending]);
     }
 }

@@ -1,7 +1,7 @@
 //! The tools, resources, prompts and methods of a server, in the order in which they were registered.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -65,8 +65,10 @@ pub struct ResourceCatalog {
     entries: Vec<(ResourceSpec, Arc<dyn Resource>)>,
     /// By URI and by template.
     by_address: HashMap<String, usize>,
-    /// Those with a template.
-    templates: Vec<usize>,
+    /// The places of templates, by the text that they begin with.
+    templates: HashMap<String, Vec<usize>>,
+    /// How long these texts are: few lengths, however many templates there are.
+    lengths: BTreeSet<usize>,
 }
 
 /// Prompts in a stable order, found by name.
@@ -156,7 +158,7 @@ impl ToolCatalog {
 
     /// Returns the tools from this one on, in order, the others unseen: none if there is no such tool, all without a name.
     pub(crate) fn iter_from(&self, name: Option<&str>) -> impl Iterator<Item = &CatalogTool> + use<'_> {
-        beginning(&self.entries, &self.by_name, name).iter()
+        beginning(&self.entries, &self.by_name, name).map(|(_, tool)| tool)
     }
 
     /// Returns the spec of one tool.
@@ -196,8 +198,10 @@ impl ResourceCatalog {
             return Err(CatalogError::DuplicateResource(address.to_owned()));
         }
         self.by_address.insert(address.to_owned(), index);
-        if let Address::Template(_) = spec.address {
-            self.templates.push(index);
+        if let Address::Template(template) = &spec.address {
+            let beginning = template.beginning();
+            self.lengths.insert(beginning.len());
+            self.templates.entry(beginning.to_owned()).or_default().push(index);
         }
         self.entries.push((spec, resource));
         Ok(())
@@ -209,8 +213,11 @@ impl ResourceCatalog {
     }
 
     /// Returns the specs from the one with this URI or template on, as [`ToolCatalog::iter_from`] does.
-    pub(crate) fn specs_from(&self, address: Option<&str>) -> impl Iterator<Item = &ResourceSpec> + use<'_> {
-        beginning(&self.entries, &self.by_address, address).iter().map(|(spec, _)| spec)
+    pub(crate) fn specs_from(
+        &self,
+        address: Option<&str>,
+    ) -> impl Iterator<Item = (usize, &ResourceSpec)> + use<'_> {
+        beginning(&self.entries, &self.by_address, address).map(|(place, (spec, _))| (place, spec))
     }
 
     /// Returns the URI or the template of what is at this URI.
@@ -222,12 +229,18 @@ impl ResourceCatalog {
     /// Returns the resource at exactly this URI, or else that of the first template that it fits.
     pub(crate) fn at(&self, uri: &str) -> Option<&(ResourceSpec, Arc<dyn Resource>)> {
         let is_exact = |(spec, _): &&(ResourceSpec, _)| matches!(&spec.address, Address::Uri(_));
-        let fits = |(spec, _): &&(ResourceSpec, _)| match &spec.address {
+        self.with_address(uri).filter(is_exact).or_else(|| self.entries.get(self.template_for(uri)?))
+    }
+
+    /// Returns the place of the first template that a URI fits. Others than those that begin as it does are not looked at.
+    fn template_for(&self, uri: &str) -> Option<usize> {
+        let fits = |place: &&usize| match &self.entries[**place].0.address {
             Address::Template(template) => template.variables(uri).is_some(),
             Address::Uri(_) => false,
         };
-        let templates = || self.templates.iter().map(|&index| &self.entries[index]);
-        self.with_address(uri).filter(is_exact).or_else(|| templates().find(fits))
+        let beginnings = self.lengths.iter().filter_map(|length| uri.get(..*length));
+        let found = beginnings.filter_map(|beginning| self.templates.get(beginning)?.iter().find(fits));
+        found.min().copied()
     }
 
     /// Returns the resource with exactly this template.
@@ -273,8 +286,11 @@ impl PromptCatalog {
     }
 
     /// Returns the specs from this prompt on, as [`ToolCatalog::iter_from`] does.
-    pub(crate) fn specs_from(&self, name: Option<&str>) -> impl Iterator<Item = &PromptSpec> + use<'_> {
-        beginning(&self.entries, &self.by_name, name).iter().map(|(spec, _)| spec)
+    pub(crate) fn specs_from(
+        &self,
+        name: Option<&str>,
+    ) -> impl Iterator<Item = (usize, &PromptSpec)> + use<'_> {
+        beginning(&self.entries, &self.by_name, name).map(|(place, (spec, _))| (place, spec))
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&(PromptSpec, Arc<dyn Prompt>)> {
@@ -309,20 +325,25 @@ impl MethodCatalog {
     }
 }
 
-/// Returns the entries from the named one on: none if there is no such entry, all without a name.
-fn beginning<'a, K, E>(entries: &'a [E], indices: &HashMap<K, usize>, name: Option<&str>) -> &'a [E]
+/// Returns the entries from the named one on, with their places: none if there is no such entry, all without a name.
+fn beginning<'a, K, E>(
+    entries: &'a [E],
+    indices: &HashMap<K, usize>,
+    name: Option<&str>,
+) -> impl Iterator<Item = (usize, &'a E)> + use<'a, K, E>
 where
     K: Borrow<str> + Eq + Hash,
 {
-    match name {
-        None => entries,
-        Some(name) => indices.get(name).and_then(|&index| entries.get(index..)).unwrap_or_default(),
-    }
+    let first = name.map_or(Some(0), |name| indices.get(name).copied());
+    entries.iter().enumerate().skip(first.unwrap_or(entries.len()))
 }
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+
     use super::*;
+    use crate::resource::{ReadCall, ReadError, ReadResourceResult};
     use crate::tools::{GetDatetime, Greet, Whoami};
 
     fn names(catalog: &ToolCatalog) -> Vec<&str> {
@@ -345,6 +366,48 @@ mod tests {
         assert_eq!(from(None), ["greet", "whoami", "get_datetime"]);
         assert_eq!(from(Some("whoami")), ["whoami", "get_datetime"]);
         assert_eq!(from(Some("whoam")), [""; 0]);
+    }
+
+    struct Pages(&'static str);
+
+    #[async_trait]
+    impl Resource for Pages {
+        fn spec(&self) -> Result<ResourceSpec, ResourceSpecError> {
+            if self.0.contains('{') {
+                ResourceSpec::template(self.0, "pages", "Pages", "Some pages.")
+            } else {
+                Ok(ResourceSpec::at(self.0, "page", "Page", "A page."))
+            }
+        }
+
+        async fn read(&self, _: ReadCall<'_>) -> ReadResourceResult {
+            Err(ReadError::NotFound)
+        }
+    }
+
+    #[test]
+    fn a_uri_is_at_itself_or_else_at_the_first_template_that_it_fits_however_that_begins() {
+        let addresses =
+            ["a:x/{b}", "a:{b}", "a:x/{b}/c", "a:x/1", "a:x{b}/2", "ä:{b}", "{b}:é", "a:x/{b}c", "{b}"];
+        let pages = addresses.map(|address| Arc::new(Pages(address)) as Arc<dyn Resource>);
+        let catalog = ResourceCatalog::new(pages).unwrap();
+        for (uri, expected) in [
+            ("a:x/1", Some("a:x/1")),
+            ("a:x/2", Some("a:x/{b}")),
+            ("a:x/2c", Some("a:x/{b}")),
+            ("a:x/2/c", Some("a:x/{b}/c")),
+            ("a:xy/2", Some("a:x{b}/2")),
+            ("a:x", Some("a:{b}")),
+            ("a:é", Some("a:{b}")),
+            ("ä:1", Some("ä:{b}")),
+            ("ä", Some("{b}")),
+            ("b:é", Some("{b}:é")),
+            ("b", Some("{b}")),
+            ("b/c", None),
+            ("", None),
+        ] {
+            assert_eq!(catalog.address_of(uri).map(Address::as_str), expected, "{uri}");
+        }
     }
 
     #[test]

@@ -63,6 +63,15 @@ impl ScopeHierarchy {
         self.broader.get(scope).into_iter().flat_map(ScopeSet::iter)
     }
 
+    /// Whether one of these scopes implies `scope`, directly or through others.
+    #[must_use]
+    pub fn implies(&self, granted: &ScopeSet, scope: &Scope) -> bool {
+        let Some(broader) = self.broader.get(scope) else { return false };
+        let (fewer, more) =
+            if granted.len() < broader.len() { (granted, broader) } else { (broader, granted) };
+        fewer.iter().any(|scope| more.contains(scope))
+    }
+
     /// Every scope that implies another or is implied, in alphabetical order.
     #[must_use]
     pub fn names(&self) -> BTreeSet<&Scope> {
@@ -141,6 +150,29 @@ mod tests {
         let names: Vec<&str> = notes.names().into_iter().map(Scope::as_str).collect();
         assert_eq!(names, ["admin", "audit", "other", "read", "write"]);
         assert_eq!(ScopeHierarchy::default().names().len(), 0);
+    }
+
+    #[test]
+    fn one_of_few_or_of_many_scopes_implies_a_scope() {
+        let lines: Vec<String> =
+            (1..100).map(|number| format!("step:{number} > step:{}", number - 1)).collect();
+        let steps = hierarchy(&lines.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let others: Vec<String> = (0..100).map(|number| format!("other:{number}")).collect();
+        let others = others.join(" ");
+        for (granted, implied) in [
+            ("step:99", true),
+            ("step:51", true),
+            ("step:50", false),
+            ("step:0", false),
+            ("", false),
+            (others.as_str(), false),
+            (&format!("{others} step:60"), true),
+            (&format!("{others} step:40"), false),
+        ] {
+            let granted = ScopeSet::granted_by(granted.split_whitespace());
+            assert_eq!(steps.implies(&granted, &scope("step:50")), implied, "{granted}");
+            assert!(!steps.implies(&granted, &scope("unnamed")), "{granted}");
+        }
     }
 
     #[test]

@@ -102,8 +102,15 @@ impl ScopePolicy {
             LoginScopes::Listed(scopes) => scopes,
         };
         known.extend(login.iter().cloned());
-        let rules = catalog.tools.specs().filter_map(|spec| rules.remove_entry(&spec.name)).collect();
-        Ok(Self { rules, login, known })
+        // Equal sets are one, which stays in the caches while a list is gone through.
+        let mut sets = HashSet::new();
+        let mut shared = |(name, set): (ToolName, ScopeSet)| {
+            let set = sets.get(&set).cloned().unwrap_or(set);
+            sets.insert(set.clone());
+            (name, set)
+        };
+        let rules = catalog.tools.specs().filter_map(|spec| rules.remove_entry(&spec.name).map(&mut shared));
+        Ok(Self { rules: rules.collect(), login, known })
     }
 
     /// Returns the rules that the tools themselves ask for.
@@ -123,7 +130,7 @@ impl ScopePolicy {
     #[must_use]
     pub fn required(&self, tool: &CatalogTool) -> Option<&ScopeSet> {
         // By the name, too: a tool of another catalog may have another's place.
-        self.rules.get(tool.index).filter(|(name, _)| name == tool.name()).map(|(_, required)| required)
+        self.rules.get(tool.index).filter(|(name, _)| name.is(tool.name())).map(|(_, required)| required)
     }
 
     /// Returns whether a principal may call a tool, for lists, which need no reason.

@@ -182,7 +182,7 @@ impl Principal {
     #[must_use]
     pub fn holds(&self, scope: &Scope) -> bool {
         let granted = self.scopes();
-        granted.contains(scope) || self.hierarchy.broader(scope).any(|broader| granted.contains(broader))
+        granted.contains(scope) || self.hierarchy.implies(granted, scope)
     }
 
     /// Returns whether the token grants all of these scopes.

@@ -138,6 +138,14 @@ impl UriTemplate {
         &self.text
     }
 
+    /// Returns the text before the first variable.
+    pub(crate) fn beginning(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Literal(literal)) => literal,
+            _ => "",
+        }
+    }
+
     /// Returns the variables' values as they are in `uri`; `None` if it does not fit.
     #[must_use]
     pub fn variables(&self, uri: &str) -> Option<BTreeMap<String, String>> {

@@ -4,6 +4,7 @@ mod bounds;
 
 use std::any::TypeId;
 use std::fmt;
+use std::sync::Arc;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationOptions};
@@ -14,11 +15,12 @@ use serde_json::{Map, Value, json};
 use self::bounds::bounds_more_than_its_type;
 
 /// A schema that is shown to clients and is what validates: there is no second description of the same thing, but that
-/// [`Schema::fit`] takes null for absence.
+/// [`Schema::fit`] takes null for absence. Clones are cheap.
+#[derive(Clone)]
 pub struct Schema {
-    json: Value,
+    json: Arc<Value>,
     /// `None` where another server validates.
-    validator: Option<jsonschema::Validator>,
+    validator: Option<Arc<jsonschema::Validator>>,
     /// The type whose every value that has no null is written as what fits.
     result: Option<TypeId>,
 }
@@ -101,7 +103,7 @@ impl Schema {
             return Err(SchemaError("its type is not \"object\"".into()));
         }
         let validator = options.build(&json).map_err(|error| SchemaError(error.to_string()))?;
-        Ok(Self { json, validator: Some(validator), result: None })
+        Ok(Self { json: Arc::new(json), validator: Some(Arc::new(validator)), result: None })
     }
 
     /// A schema of another server's, which validates by it: everything fits here.
@@ -112,7 +114,7 @@ impl Schema {
         if json.get("type").and_then(Value::as_str) != Some("object") {
             return Err(SchemaError("its type is not \"object\"".into()));
         }
-        Ok(Self { json, validator: None, result: None })
+        Ok(Self { json: Arc::new(json), validator: None, result: None })
     }
 
     /// The document.

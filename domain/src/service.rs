@@ -202,15 +202,15 @@ impl Service {
     }
 
     /// Returns the tools that a principal may call, in the catalog's order: all, or from the named one on, which need not be
-    /// among them. None if there is no such tool.
+    /// among them. None if there is no such tool. Each comes with its place in the catalog.
     pub fn tools_for<'a>(
         &'a self,
         principal: &'a Principal,
         from: Option<&str>,
-    ) -> impl Iterator<Item = &'a ToolSpec> + use<'a> {
+    ) -> impl Iterator<Item = (usize, &'a ToolSpec)> + use<'a> {
         let permitted =
             self.catalog.tools.iter_from(from).filter(|tool| self.scopes.permits(principal, tool));
-        permitted.map(|tool| &tool.spec)
+        permitted.map(|tool| (tool.index, &tool.spec))
     }
 
     /// Returns the resources that a principal may read, from a URI or template on, as [`Service::tools_for`] does.
@@ -218,8 +218,8 @@ impl Service {
         &'a self,
         principal: &'a Principal,
         from: Option<&str>,
-    ) -> impl Iterator<Item = &'a ResourceSpec> + use<'a> {
-        self.catalog.resources.specs_from(from).filter(|spec| principal.holds_all(&spec.scopes))
+    ) -> impl Iterator<Item = (usize, &'a ResourceSpec)> + use<'a> {
+        self.catalog.resources.specs_from(from).filter(|(_, spec)| principal.holds_all(&spec.scopes))
     }
 
     /// Returns whether there is a resource at this URI that a principal may read.
@@ -239,8 +239,8 @@ impl Service {
         &'a self,
         principal: &'a Principal,
         from: Option<&str>,
-    ) -> impl Iterator<Item = &'a PromptSpec> + use<'a> {
-        self.catalog.prompts.specs_from(from).filter(|spec| principal.holds_all(&spec.scopes))
+    ) -> impl Iterator<Item = (usize, &'a PromptSpec)> + use<'a> {
+        self.catalog.prompts.specs_from(from).filter(|(_, spec)| principal.holds_all(&spec.scopes))
     }
 
     /// Checks that requests can be authenticated now.

@@ -49,6 +49,11 @@ impl ToolName {
         }
     }
 
+    /// Returns whether the two are equal; of clones without reading them.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self == other
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -97,7 +102,7 @@ impl SpecError {
 }
 
 /// A tool's description for clients, and the scopes that a call requires.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ToolSpec {
     /// The name, unique in a catalog.
@@ -394,7 +399,7 @@ impl Outcome<CallToolResult> {
     note = "or make one from a function with `tool_fn`"
 )]
 pub trait DynTool: Send + Sync {
-    /// Returns the tool's spec. Called when a catalog is built.
+    /// Returns the tool's spec. Called once, before the server is ready; of a provider's tool, whenever the lists are made anew.
     ///
     /// # Errors
     /// [`SpecError`]; it stops the start.

@@ -674,6 +674,21 @@ async fn silence_is_broken_so_that_proxies_stay() {
 }
 
 #[tokio::test]
+async fn what_breaks_the_silence_is_put_off_by_an_event() {
+    let harness = everything().start().await;
+    let mut stream = listen(&harness, ADMIN, json!({"toolsListChanged": true})).await;
+    harness.sleeping_until(Duration::from_secs(15)).await;
+    harness.clock.advance(Duration::from_secs(10));
+    harness.announcer.announce(&Change::Tools);
+    stream.until("tools/list_changed").await;
+    harness.clock.advance(Duration::from_secs(5));
+    harness.sleeping_until(Duration::from_secs(10)).await;
+    harness.clock.advance(Duration::from_secs(10));
+    let all = stream.until(": keep-alive").await;
+    assert_eq!(all.matches(": keep-alive").count(), 1, "{all}");
+}
+
+#[tokio::test]
 async fn a_subscription_ends_with_its_token() {
     let harness = everything().start().await;
     harness.token("short", |claims| claims.expires_at = UnixSeconds(NOW.0 / 1000 + 60));

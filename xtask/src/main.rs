@@ -134,7 +134,8 @@ fn bench() -> Result {
     let mut command = self::command(built("load")?, "upstream --seconds 0.5 --rounds 1");
     run(command.arg("--server").arg(server()?).arg("--peer").arg(built("peer")?))?;
     let mut command = self::command(built("load")?, "growth --seconds 0.1 --rounds 1 --most 8");
-    run(command.arg("--many").arg(built("many")?).arg("--peer").arg(built("peer")?))
+    command.arg("--many").arg(built("many")?).arg("--floor").arg(built("floor")?);
+    run(command.arg("--peer").arg(built("peer")?))
 }
 
 fn soak() -> Result {

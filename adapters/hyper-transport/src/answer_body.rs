@@ -46,9 +46,12 @@ pub(crate) struct Whole {
 pub(crate) struct Events {
     messages: Messages,
     clock: Arc<dyn Clock>,
+    /// Passes no later than a sign of life is due.
     silence: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// When something was sent last, in uptime.
+    silent_since: Duration,
     watch: Option<Watch>,
-    /// The event that is on its way; there is one at most.
+    /// The last event that is on its way.
     delivery: Option<Arc<Delivery>>,
     ending: Option<Ending>,
     /// Held for its drop.
@@ -81,11 +84,12 @@ impl AnswerBody {
     }
 
     pub(crate) fn events(messages: Messages, clock: Arc<dyn Clock>, lease: Lease) -> Self {
-        let silence = silence(&clock);
+        let (silence, silent_since) = (sleep(&clock, KEEP_ALIVE), clock.uptime());
         Self::Events(Box::new(Events {
             messages,
             clock,
             silence,
+            silent_since,
             watch: None,
             delivery: None,
             ending: None,
@@ -133,27 +137,40 @@ impl Events {
         self.watch = Some(Watch { outbox, holder, limiter });
     }
 
-    /// Returns the next event, once the one before was taken: no more than one is held.
+    /// Returns the next event, once the one before was taken, or while there is little unsent: no more is held.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         if let Some(delivery) = &self.delivery {
-            ready!(delivery.poll_taken(cx));
+            if !delivery.may_be_followed() {
+                ready!(delivery.poll_taken(cx));
+            }
             self.delivery = None;
         }
         match self.messages.stream.as_mut().poll_next(cx) {
             Poll::Ready(Some(message)) => {
-                self.silence = silence(&self.clock);
+                self.silent_since = self.clock.uptime();
                 Poll::Ready(self.watched(event(&message)))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
-                if self.silence.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                self.silence = silence(&self.clock);
-                // The new timer must be polled, too.
-                cx.waker().wake_by_ref();
+                ready!(self.poll_silence(cx));
                 Poll::Ready(self.watched(COMMENT))
             }
+        }
+    }
+
+    /// Returns ready when a sign of life is due. The timer is set again when it has passed, and not with each event.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.silence.as_mut().poll(cx));
+            let now = self.clock.uptime();
+            let left = (self.silent_since + KEEP_ALIVE).saturating_sub(now);
+            if left.is_zero() {
+                (self.silence, self.silent_since) = (sleep(&self.clock, KEEP_ALIVE), now);
+                // The new timer must be polled, too.
+                cx.waker().wake_by_ref();
+                return Poll::Ready(());
+            }
+            self.silence = sleep(&self.clock, left);
         }
     }
 
@@ -211,9 +228,9 @@ impl Body for AnswerBody {
     }
 }
 
-fn silence(clock: &Arc<dyn Clock>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn sleep(clock: &Arc<dyn Clock>, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     let clock = Arc::clone(clock);
-    Box::pin(async move { clock.sleep(KEEP_ALIVE).await })
+    Box::pin(async move { clock.sleep(duration).await })
 }
 
 /// Returns an event. A message is JSON, and one `data` field: what ends lines in it, as another server may have written it, is

@@ -91,6 +91,7 @@ impl Outbox {
         lease: Option<Lease>,
         stream: Option<StreamHandle>,
     ) -> Arc<Delivery> {
+        let is_multiplexed = stream.is_some();
         let mut state = self.state();
         state.last_id += 1;
         let id = state.last_id;
@@ -98,14 +99,16 @@ impl Outbox {
         // One is all that HTTP/1.1 has at a time; a vector makes room for four.
         state.waiting.reserve_exact(1);
         state.waiting.push(Waiting { id, bytes, since: self.clock.uptime(), stream });
-        // The first deadline is the nearest; later ones are looked up when it passes.
-        if state.waiting.len() == 1 {
+        // The first deadline is the nearest; later ones are looked up when it passes. In HTTP/1.1 an answer waits only where the
+        // socket takes nothing, which is noted by itself.
+        if state.waiting.len() == 1 && is_multiplexed {
             self.sooner.notify_one();
         }
         drop(state);
         Arc::new(Delivery {
             outbox: Arc::clone(self),
             id,
+            is_multiplexed,
             chunks: AtomicUsize::new(0),
             taken: AtomicWaker::new(),
             _lease: lease,
@@ -150,6 +153,7 @@ impl Outbox {
 pub(crate) struct Delivery {
     outbox: Arc<Outbox>,
     id: u64,
+    is_multiplexed: bool,
     /// The number of chunks that hyper or h2 hold.
     chunks: AtomicUsize,
     /// Wakes the task that waits for them to be taken.
@@ -162,6 +166,12 @@ impl Delivery {
     pub(crate) fn chunk(self: &Arc<Self>, bytes: Bytes) -> Chunk {
         self.chunks.fetch_add(1, Ordering::AcqRel);
         Chunk { bytes, delivery: Some(Arc::clone(self)) }
+    }
+
+    /// Returns whether another answer may be on its way beside this one: in HTTP/1.1, with so little unsent that it needs no
+    /// lease. Whoever waits until it was taken is woken once more for each answer.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        !self.is_multiplexed && self.outbox.unsent() <= FREE_UNSENT
     }
 
     /// Returns ready when no part is on its way.

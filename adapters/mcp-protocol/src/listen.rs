@@ -2,6 +2,8 @@
 //! token expires, or the server ends. Every change is judged by the snapshot that is present when it is sent.
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -84,9 +86,9 @@ impl Filter {
         Ok(wanted)
     }
 
-    /// Returns the memory that it takes, in bytes, with room for a set's nodes.
+    /// Returns the memory that it takes, in bytes: here and where it is announced, with room for the nodes of sets.
     fn bytes(&self) -> usize {
-        self.resource_subscriptions.iter().map(|uri| uri.len() + 128).sum()
+        self.resource_subscriptions.iter().map(|uri| 2 * (uri.len() + 128)).sum()
     }
 
     /// Returns the part of it that can be served: resources only as far as the principal may read them.
@@ -118,6 +120,11 @@ impl Filter {
             | Change::Reloaded
             | Change::Ending => None,
         }
+    }
+
+    /// Returns whether a subscription has something to do at a change.
+    fn concerns(&self, change: &Change) -> bool {
+        matches!(change, Change::Reloaded | Change::Ending) || self.notification(change).is_some()
     }
 
     /// Returns the lists that were asked for, each with the notification for a change of it.
@@ -182,14 +189,14 @@ struct Listening {
     /// Where the memory of the filter is counted.
     _memory: Memory,
     id: Box<RawValue>,
-    filter: Filter,
+    filter: Arc<Filter>,
     changes: mpsc::Receiver<Change>,
     /// Held for its drop.
     _subscription: Subscription,
     /// Held for their drop: of the resources that were asked for.
     _watches: Vec<Watch>,
-    /// In the clock's uptime.
-    until: Duration,
+    /// Completes when the token expires.
+    expired: Pin<Box<dyn Future<Output = ()> + Send>>,
     phase: Phase,
 }
 
@@ -213,8 +220,14 @@ pub(crate) fn open(exchange: &mut Exchange<'_, '_>, log: LogFields) -> Result<Re
     memory.remove(wanted.tree_bytes());
     let (sender, changes) = mpsc::channel(MAX_QUEUED);
     let sender = Mutex::new(sender);
-    let subscription = served.subscriptions.announcer.subscribe(move |change| {
-        if let Ok(mut sender) = sender.lock() {
+    let filter = Arc::new(filter);
+    let wanted = Arc::clone(&filter);
+    let resources = filter.resource_subscriptions.iter().map(String::as_str);
+    let subscription = served.subscriptions.announcer.subscribe(resources, move |change| {
+        // What was not asked for wakes nobody.
+        if wanted.concerns(change)
+            && let Ok(mut sender) = sender.lock()
+        {
             // A client that does not read loses notifications, as it would by reconnecting.
             let _ = sender.try_send(change.clone());
         }
@@ -223,8 +236,10 @@ pub(crate) fn open(exchange: &mut Exchange<'_, '_>, log: LogFields) -> Result<Re
     let now = service.clock.now();
     let left = principal.expires_at().0.saturating_mul(1000).saturating_sub(now.0);
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+    let clock = Arc::clone(&service.clock);
+    let until = clock.uptime().saturating_add(left);
     let listening = Listening {
-        until: service.clock.uptime().saturating_add(left),
+        expired: Box::pin(async move { clock.sleep(until.saturating_sub(clock.uptime())).await }),
         subscriptions: Arc::clone(served.subscriptions),
         snapshot: Arc::clone(served.snapshot),
         principal: principal.clone().without_token(),
@@ -256,7 +271,7 @@ impl Listening {
                     return Some(self.ending());
                 }
                 self.phase = Phase::Listening;
-                let params = Params { notifications: Some(&self.filter), ..Params::default() };
+                let params = Params { notifications: Some(self.filter.as_ref()), ..Params::default() };
                 return Some(self.notification("notifications/subscriptions/acknowledged", params));
             }
             Phase::Listening => {}
@@ -265,9 +280,7 @@ impl Listening {
             if let Some(method) = self.pending.pop() {
                 return Some(self.notification(method, Params::default()));
             }
-            let left = self.until.saturating_sub(self.snapshot.service().clock.uptime());
-            let expired = self.snapshot.service().clock.sleep(left);
-            let change = match select(self.changes.next(), expired).await {
+            let change = match select(self.changes.next(), &mut self.expired).await {
                 Either::Left((Some(change), _)) if change != Change::Ending => change,
                 Either::Left(_) | Either::Right(_) => {
                     self.phase = Phase::Ended;
@@ -295,9 +308,7 @@ impl Listening {
         let service = present.service();
         let principal = service.tokens.readmit(&self.principal, service.clock.now().seconds())?;
         for (list, method) in self.filter.lists() {
-            let before = self.snapshot.listing.visible(list, self.snapshot.service(), &self.principal, None);
-            let now = present.listing.visible(list, service, &principal, None);
-            let differs = !before.map(|(_, item)| item.get()).eq(now.map(|(_, item)| item.get()));
+            let differs = self.snapshot.view(list, &self.principal) != present.view(list, &principal);
             if differs && !self.pending.contains(&method) {
                 self.pending.push(method);
             }

@@ -82,7 +82,7 @@ struct ArgumentWire<'a> {
 }
 
 /// A list of the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum List {
     Tools,
     Resources,
@@ -102,18 +102,37 @@ impl List {
 }
 
 /// A page, and the cursor of the next one.
-pub(crate) type Page<'a> = (Vec<&'a RawValue>, Option<String>);
+pub(crate) type Page<'a> = (Vec<&'a str>, Option<String>);
 
 /// Something of a list: its name, URI or template, and its JSON.
-type Item<'a> = (&'a str, &'a RawValue);
+type Item<'a> = (&'a str, &'a str);
 
-/// The JSON of everything in the catalog, by name, URI or template.
+/// The JSON of everything in the catalog.
 pub(crate) struct Listing {
-    tools: HashMap<ToolName, Box<RawValue>>,
-    resources: HashMap<String, Box<RawValue>>,
-    prompts: HashMap<String, Box<RawValue>>,
+    tools: Texts,
+    resources: Texts,
+    prompts: Texts,
     /// The header fields that mirror a tool's arguments.
     pub(crate) param_headers: HashMap<ToolName, ParamHeaders>,
+}
+
+/// Texts in the catalog's order, one behind the other: a long list is read from memory as it is written.
+#[derive(Default)]
+struct Texts {
+    all: String,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &RawValue) {
+        self.all.push_str(text.get());
+        self.ends.push(self.all.len());
+    }
+
+    fn get(&self, place: usize) -> Option<&str> {
+        let begin = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
+        self.all.get(begin..*self.ends.get(place)?)
+    }
 }
 
 /// Why something can't be listed; for the developer who wrote it.
@@ -171,9 +190,9 @@ impl Listing {
     pub(crate) fn render(service: &Service) -> Result<Self, ListingError> {
         let catalog = &service.catalog;
         let mut listing = Self {
-            tools: HashMap::new(),
-            resources: HashMap::new(),
-            prompts: HashMap::new(),
+            tools: Texts::default(),
+            resources: Texts::default(),
+            prompts: Texts::default(),
             param_headers: HashMap::new(),
         };
         for spec in catalog.tools.specs() {
@@ -182,7 +201,7 @@ impl Listing {
                 Some(definition) => named(definition, "name", spec.name.as_str())?,
                 None => to_raw_value(&tool(spec))?,
             };
-            listing.tools.insert(spec.name.clone(), definition);
+            listing.tools.push(&definition);
             listing.param_headers.insert(spec.name.clone(), param_headers(spec)?);
         }
         for spec in catalog.resources.specs() {
@@ -195,7 +214,7 @@ impl Listing {
                 Some(definition) => named(definition, member, address)?,
                 None => to_raw_value(&resource(spec))?,
             };
-            listing.resources.insert(address.to_owned(), definition);
+            listing.resources.push(&definition);
         }
         for spec in catalog.prompts.specs() {
             check_icons(&spec.name, &spec.icons)?;
@@ -203,7 +222,7 @@ impl Listing {
                 Some(definition) => named(definition, "name", &spec.name)?,
                 None => to_raw_value(&prompt(spec))?,
             };
-            listing.prompts.insert(spec.name.clone(), definition);
+            listing.prompts.push(&definition);
         }
         Ok(listing)
     }
@@ -233,16 +252,14 @@ impl Listing {
             List::Tools => Box::new(
                 service
                     .tools_for(principal, from)
-                    .filter_map(|spec| self.tools.get_key_value(&spec.name))
-                    .map(|(name, raw)| (name.as_str(), raw.as_ref())),
+                    .filter_map(|(place, spec)| Some((spec.name.as_str(), self.tools.get(place)?))),
             ),
             List::Resources => Box::new(self.resources(service, principal, from, false)),
             List::Templates => Box::new(self.resources(service, principal, from, true)),
             List::Prompts => Box::new(
                 service
                     .prompts_for(principal, from)
-                    .filter_map(|spec| self.prompts.get_key_value(&spec.name))
-                    .map(|(name, raw)| (name.as_str(), raw.as_ref())),
+                    .filter_map(|(place, spec)| Some((spec.name.as_str(), self.prompts.get(place)?))),
             ),
         }
     }
@@ -256,9 +273,8 @@ impl Listing {
     ) -> impl Iterator<Item = Item<'a>> + use<'a> {
         service
             .resources_for(principal, from)
-            .filter(move |spec| matches!(spec.address, Address::Template(_)) == templates)
-            .filter_map(|spec| self.resources.get_key_value(spec.address.as_str()))
-            .map(|(address, raw)| (address.as_str(), raw.as_ref()))
+            .filter(move |(_, spec)| matches!(spec.address, Address::Template(_)) == templates)
+            .filter_map(|(place, spec)| Some((spec.address.as_str(), self.resources.get(place)?)))
     }
 }
 
@@ -283,7 +299,7 @@ fn page<'a, I: Iterator<Item = Item<'a>>>(
     };
     let shown: Vec<Item<'_>> = items.by_ref().take(size).collect();
     let next = shown.last().filter(|_| items.next().is_some()).map(|(name, _)| URL_SAFE_NO_PAD.encode(name));
-    Ok((shown.into_iter().map(|(_, raw)| raw).collect(), next))
+    Ok((shown.into_iter().map(|(_, text)| text).collect(), next))
 }
 
 /// Returns another server's definition under the name or the address that clients use here.
@@ -342,13 +358,25 @@ fn prompt(spec: &PromptSpec) -> PromptWire<'_> {
 mod tests {
     use std::cell::Cell;
 
+    use serde_json::json;
+
     use super::*;
 
     #[test]
+    fn texts_are_at_their_places() {
+        let mut texts = Texts::default();
+        for text in [json!({"a": "é"}), json!(1), json!("b")] {
+            texts.push(&to_raw_value(&text).unwrap());
+        }
+        let found: Vec<Option<&str>> = (0..4).map(|place| texts.get(place)).collect();
+        assert_eq!(found, [Some(r#"{"a":"é"}"#), Some("1"), Some(r#""b""#), None]);
+        assert_eq!(Texts::default().get(0), None);
+    }
+
+    #[test]
     fn pages_follow_each_other_without_a_gap() {
-        let raw: Vec<Box<RawValue>> = (0..5).map(|n| to_raw_value(&n).unwrap()).collect();
         let names = ["a", "b", "c", "d", "e"];
-        let items: Vec<Item<'_>> = names.iter().copied().zip(raw.iter().map(AsRef::as_ref)).collect();
+        let items: Vec<Item<'_>> = names.into_iter().zip(["0", "1", "2", "3", "4"]).collect();
         let from = |from: Option<&str>| {
             let index = from.map_or(Some(0), |from| names.iter().position(|name| *name == from));
             items[index.unwrap_or(items.len())..].iter().copied()
@@ -357,7 +385,7 @@ mod tests {
         loop {
             let given = cursor.map(|cursor: String| Json::Text(cursor.into()));
             let Ok((shown, next)) = page(from, given.as_ref(), 2) else { panic!("refused") };
-            seen.extend(shown.iter().map(|raw| raw.get().to_owned()));
+            seen.extend(shown);
             cursor = next;
             if cursor.is_none() {
                 break;
@@ -372,12 +400,11 @@ mod tests {
 
     #[test]
     fn a_page_looks_at_no_more_than_its_own_items_and_one_on_either_side() {
-        let raw = to_raw_value(&0).unwrap();
         let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
         let looked_at = Cell::new(0);
         let from = |from: Option<&str>| {
             let start = from.map_or(0, |from| from.parse().unwrap());
-            let items = names[start..].iter().map(|name| (name.as_str(), raw.as_ref()));
+            let items = names[start..].iter().map(|name| (name.as_str(), "0"));
             items.inspect(|_| looked_at.set(looked_at.get() + 1))
         };
         for start in ["0", "500", "980"] {

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{CallToolResult, Completion, Content, Message, RawObject, ResourceContents};
-use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
@@ -55,24 +54,6 @@ struct CompletionWire {
     values: Vec<String>,
     total: u64,
     has_more: bool,
-}
-
-/// `ListToolsResult` and the like, whose items are in a member that is named after them.
-struct Listed<'a> {
-    member: &'static str,
-    items: &'a [&'a RawValue],
-    next: Option<String>,
-}
-
-impl Serialize for Listed<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = serializer.serialize_map(None)?;
-        members.serialize_entry(self.member, self.items)?;
-        if let Some(next) = &self.next {
-            members.serialize_entry("nextCursor", next)?;
-        }
-        members.end()
-    }
 }
 
 /// `InputRequiredResult` in the schema.
@@ -176,14 +157,27 @@ impl Renderer<'_> {
         self.complete(&Completed { completion }, Caching::None)
     }
 
-    /// Renders a page of a list.
-    pub(crate) fn list(
-        &self,
-        member: &'static str,
-        items: &[&RawValue],
-        next: Option<String>,
-    ) -> RenderedResult {
-        self.complete(&Listed { member, items, next }, Caching::Private)
+    /// Renders a page of a list (`ListToolsResult` and the like), whose items are in a member that is named after them. It may be
+    /// large, and is written into memory that is allocated once.
+    pub(crate) fn list(&self, member: &'static str, items: &[&str], next: Option<String>) -> RenderedResult {
+        let bytes: usize = items.iter().map(|item| item.len() + 1).sum();
+        let mut json = Vec::with_capacity(RenderedResult::USUAL_BYTES + bytes);
+        json.push(b'{');
+        push_string(&mut json, member);
+        json.extend_from_slice(b":[");
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            json.extend_from_slice(item.as_bytes());
+        }
+        json.push(b']');
+        if let Some(next) = next {
+            json.extend_from_slice(br#","nextCursor":"#);
+            push_string(&mut json, &next);
+        }
+        json.push(b'}');
+        self.with(json, &self.snapshot.modern.cacheable)
     }
 
     /// Renders requests for input, which come before a result.

@@ -1,12 +1,14 @@
 //! What requests are judged and answered by, rendered once: replaced as a whole, never changed.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::Service;
+use domain::{Principal, Scope, Service};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::listing::{Listing, ListingError, check_icons};
+use crate::listing::{List, Listing, ListingError, check_icons};
 use crate::seal::SealingKeys;
 use crate::settings::McpSettings;
 
@@ -20,6 +22,16 @@ pub struct ProtocolSnapshot {
     /// The `_meta` of every modern result.
     pub(crate) meta: Box<RawValue>,
     pub(crate) modern: ModernMembers,
+    views: Views,
+}
+
+/// What principals see of the lists, as hashes that are the same only where that is: of a list, and by a hash of the scopes, on
+/// which nothing else of a principal has a bearing. Many subscriptions have few sets of scopes.
+#[derive(Default)]
+struct Views {
+    known: Mutex<HashMap<(List, u64), u64>>,
+    /// With keys of its own, so that no client finds scopes with another's hash.
+    scopes: RandomState,
 }
 
 /// The members that the modern era adds to results (`Result` and `CacheableResult` in the schema of 2026-07-28), as JSON text.
@@ -54,7 +66,21 @@ impl ProtocolSnapshot {
         };
         let (meta, introduction) = (meta(false)?, meta(true)?);
         let modern = ModernMembers::new(&meta, &introduction, settings.list_ttl_ms);
-        Ok(Self { service, listing, settings, keys, meta, modern })
+        Ok(Self { service, listing, settings, keys, meta, modern, views: Views::default() })
+    }
+
+    /// Returns a hash of what a principal sees of a list, to be compared with that of another snapshot.
+    pub(crate) fn view(&self, list: List, principal: &Principal) -> u64 {
+        let scopes: Vec<&Scope> = principal.scopes().iter().collect();
+        let key = (list, self.views.scopes.hash_one(scopes));
+        let mut known = self.views.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(key).or_insert_with(|| {
+            let mut hasher = DefaultHasher::new();
+            for (_, item) in self.listing.visible(list, &self.service, principal, None) {
+                item.hash(&mut hasher);
+            }
+            hasher.finish()
+        })
     }
 
     /// Returns the service that it was made of.

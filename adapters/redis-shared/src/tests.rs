@@ -331,7 +331,8 @@ fn announcer(
 ) -> (Announcer, tokio::sync::mpsc::UnboundedReceiver<Change>, domain::Subscription) {
     let announcer = Announcer::default();
     let (sender, heard) = tokio::sync::mpsc::unbounded_channel();
-    let subscription = announcer.subscribe(move |change| drop(sender.send(change.clone())));
+    let subscription =
+        announcer.subscribe(["note://1", "a:b"], move |change| drop(sender.send(change.clone())));
     redis.share(&announcer);
     (announcer, heard, subscription)
 }

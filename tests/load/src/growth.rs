@@ -13,7 +13,8 @@ mod tokens;
 mod upstreams;
 
 use crate::growth::law::{Expected, Point};
-pub(crate) use crate::growth::setting::Setting;
+use crate::growth::setting::Beside;
+pub(crate) use crate::growth::setting::{Programs, Setting};
 
 /// Connections of a measurement, where it is not about these.
 const CONNECTIONS: usize = 32;
@@ -36,12 +37,20 @@ struct Way {
     expected: Expected,
     /// Empty if it could not be measured.
     points: Vec<Point>,
+    /// What the same costs bare hyper in the same rounds, and how many times that the server costs.
+    floor: Option<[Vec<Point>; 2]>,
 }
 
 impl Way {
     /// A way that is measured by the time of the server on its core.
     const fn new(what: &'static str, of: &'static str, expected: Expected, points: Vec<Point>) -> Self {
-        Self { what, of, unit: Unit::Microseconds, expected, points }
+        Self { what, of, unit: Unit::Microseconds, expected, points, floor: None }
+    }
+
+    /// The same beside bare hyper.
+    fn beside(what: &'static str, of: &'static str, expected: Expected, figures: Beside) -> Self {
+        let Beside { server, floor, ratios } = figures;
+        Self { floor: Some([floor, ratios]), ..Self::new(what, of, expected, server) }
     }
 
     fn counted_in(self, unit: Unit) -> Self {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::growth::Setting;
+use crate::growth::{Programs, Setting};
 use crate::measure::Bench;
 
 /// Measures this server.
@@ -114,6 +114,9 @@ pub(crate) struct GrowthOptions {
     /// A build of the server with many tools; without it, it is built
     #[arg(long, value_name = "PATH")]
     many: Option<PathBuf>,
+    /// A build of the floor; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    floor: Option<PathBuf>,
     /// A build of the upstream; without it, it is built
     #[arg(long, value_name = "PATH")]
     peer: Option<PathBuf>,
@@ -154,8 +157,11 @@ fn main() -> anyhow::Result<()> {
         }
         What::Growth(growth) => {
             let many = given_or_built(growth.many.as_deref(), "load", "many")?;
+            let floor = given_or_built(growth.floor.as_deref(), "load", "floor")?;
             let peer = given_or_built(growth.peer.as_deref(), "load", "peer")?;
-            ("growth", growth::measure(&runtime.block_on(Setting::start(&options, growth, many, peer))?)?)
+            let setting =
+                runtime.block_on(Setting::start(&options, growth, Programs { many, floor, peer }))?;
+            ("growth", growth::measure(&setting)?)
         }
     };
     report::print(&table);

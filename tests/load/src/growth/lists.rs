@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, Work, now};
+use crate::client::{Client, Work};
 use crate::growth::law::Expected::{Flat, Linear};
+use crate::growth::law::Point;
+use crate::growth::setting::{Pair, cpu_of};
 use crate::growth::{CONNECTIONS, Setting, Unit, Way};
 use crate::measure::ask;
 use crate::process::Process;
@@ -13,20 +15,22 @@ use crate::requests::Era;
 const PAGE: usize = 10;
 
 pub(super) fn measure(setting: &Setting) -> anyhow::Result<Vec<Way>> {
-    let [start, call, list, read] = setting.medians(&setting.sizes(3..=3000), |size| {
-        let began = now();
-        let server = [setting
-            .server(&format!("[many]\ntools = {size}\nresources = {size}\n[mcp]\npage_size = 10000\n"))?];
-        let start = began.elapsed().as_secs_f64() * 1e3;
+    let sizes = setting.sizes(3..=3000);
+    let [start, call, read] = setting.medians(&sizes, |size| {
+        let server = [setting.server(&with_all_on_a_page(size))?];
+        let start = cpu_of(&server)? / 1e3;
         let uri = format!("page://{}", size - 1);
         let call = |token: &String| Era::Modern.request(token);
         let read = |token: &String| Era::Modern.ask("resources/read", Some(&uri), json!({"uri": uri}), token);
-        Ok([
-            start,
-            cost(setting, &server, call)?,
-            cost(setting, &server, |token| list_from(None, token))?,
-            cost(setting, &server, read)?,
-        ])
+        Ok([start, cost(setting, &server, call)?, cost(setting, &server, read)?])
+    })?;
+    let [list] = setting.medians_beside(&sizes, |size| {
+        let server = [setting.server(&with_all_on_a_page(size))?];
+        let all = |token: &String| list_from(None, token);
+        let answer = ask(server[0].address, &all(&setting.seen[0]))?;
+        let of_server = cost(setting, &server, all)?;
+        drop(server);
+        Ok(Pair::each([of_server], [cost(setting, &[setting.floor(&answer)?], all)?]))
     })?;
     let [page] = setting.medians(&setting.sizes(30..=3000), |size| {
         let server = [setting.server(&format!("[many]\ntools = {size}\n[mcp]\npage_size = {PAGE}\n"))?];
@@ -34,13 +38,29 @@ pub(super) fn measure(setting: &Setting) -> anyhow::Result<Vec<Way>> {
         Ok([cost(setting, &server, |token| list_from(cursor.as_deref(), token))?])
     })?;
     Ok(vec![
-        Way::new("from exec to the first answer", "tools and resources", Linear, start)
+        Way::new("from exec to the first answer, time on the core", "tools and resources", Linear, start)
             .counted_in(Unit::Milliseconds),
         Way::new("a call", "tools", Flat, call),
-        Way::new("`tools/list`, all on a page", "tools", Linear, list),
+        Way::beside("`tools/list`, all on a page", "tools", Linear, list),
         Way::new("`tools/list`, the last full page of 10", "tools", Flat, page),
         Way::new("`resources/read`", "resources", Flat, read),
+        Way::new("`resources/read`, by the last template", "templates", Linear, of_templates(setting)?),
     ])
+}
+
+fn with_all_on_a_page(size: usize) -> String {
+    format!("[many]\ntools = {size}\nresources = {size}\n[mcp]\npage_size = 10000\n")
+}
+
+/// The templates are tried in turn.
+fn of_templates(setting: &Setting) -> anyhow::Result<Vec<Point>> {
+    let [read] = setting.medians(&setting.sizes(3..=3000), |size| {
+        let server = [setting.server(&format!("[many]\ntemplates = {size}\n"))?];
+        let uri = format!("pages://{}/1", size - 1);
+        let read = |token: &String| Era::Modern.ask("resources/read", Some(&uri), json!({"uri": uri}), token);
+        Ok([cost(setting, &server, read)?])
+    })?;
+    Ok(read)
 }
 
 /// The time on a core for a request, all of which have one answer.
@@ -50,11 +70,16 @@ pub(super) fn cost(
     request: impl Fn(&String) -> Vec<u8>,
 ) -> anyhow::Result<f64> {
     let requests: Vec<Vec<u8>> = setting.seen.iter().map(request).collect();
+    cost_of(setting, server, &requests)
+}
+
+/// The same of these requests.
+pub(super) fn cost_of(setting: &Setting, server: &[Process; 1], requests: &[Vec<u8>]) -> anyhow::Result<f64> {
     let expected = ask(server[0].address, &requests[0])?;
     let text = String::from_utf8_lossy(&expected);
     anyhow::ensure!(text.contains(r#""result":"#), "a wrong answer: {text}");
     let mut client = Client::connect(server[0].address, CONNECTIONS)?;
-    setting.cpu(server, &mut client, &Work { requests: &requests, expected: &expected })
+    setting.cpu(server, &mut client, &Work { requests, expected: &expected })
 }
 
 pub(super) fn list_from(cursor: Option<&str>, token: &str) -> Vec<u8> {

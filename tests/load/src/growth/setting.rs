@@ -1,7 +1,8 @@
 //! What every measurement of growth needs: the tenant, servers with a configuration, sizes, and medians of rounds.
 
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use local_tenant::{ApiScope, LocalTenant};
@@ -38,17 +39,22 @@ pub(crate) struct Setting {
     /// With the scope of everything that is on offer, and no other.
     pub(super) seen: Vec<String>,
     most: usize,
-    many: PathBuf,
-    peer: PathBuf,
+    programs: Programs,
     folder: TempDir,
+}
+
+/// Builds of what is measured.
+pub(crate) struct Programs {
+    pub(crate) many: PathBuf,
+    pub(crate) floor: PathBuf,
+    pub(crate) peer: PathBuf,
 }
 
 impl Setting {
     pub(crate) async fn start(
         options: &Options,
         growth: GrowthOptions,
-        many: PathBuf,
-        peer: PathBuf,
+        programs: Programs,
     ) -> anyhow::Result<Self> {
         allow_files(growth.most)?;
         let tenant = LocalTenant::start(tenant()).await?;
@@ -60,14 +66,18 @@ impl Setting {
             seen: tokens_with(Some(SCOPE), &tenant, SEEN)?,
             tenant,
             most: growth.most,
-            many,
-            peer,
+            programs,
             folder: tempfile::tempdir()?,
         })
     }
 
     pub(super) fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    /// As many as this, unless fewer are asked for.
+    pub(super) fn at_most(&self, count: usize) -> usize {
+        count.min(self.most)
     }
 
     /// Sizes from the first to the last, or to as many as are asked for, each so many times the one before.
@@ -85,21 +95,40 @@ impl Setting {
         sizes: &[usize],
         round: impl Fn(usize) -> anyhow::Result<[f64; FIGURES]>,
     ) -> anyhow::Result<[Vec<Point>; FIGURES]> {
+        let rounds = self.rounds(sizes, round)?;
+        Ok(std::array::from_fn(|figure| points(&rounds, |figures| figures[figure])))
+    }
+
+    /// The same of figures that bare hyper has, too.
+    pub(super) fn medians_beside<const FIGURES: usize>(
+        &self,
+        sizes: &[usize],
+        round: impl Fn(usize) -> anyhow::Result<[Pair; FIGURES]>,
+    ) -> anyhow::Result<[Beside; FIGURES]> {
+        let rounds = self.rounds(sizes, round)?;
+        Ok(std::array::from_fn(|figure| Beside {
+            server: points(&rounds, |pairs| pairs[figure].server),
+            floor: points(&rounds, |pairs| pairs[figure].floor),
+            ratios: points(&rounds, |pairs| pairs[figure].server / pairs[figure].floor),
+        }))
+    }
+
+    /// Each size with what its rounds came to.
+    fn rounds<T>(
+        &self,
+        sizes: &[usize],
+        round: impl Fn(usize) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Vec<(usize, Vec<T>)>> {
         let all = |size: &usize| {
             Ok((*size, (0..self.rounds).map(|_| round(*size)).collect::<anyhow::Result<_>>()?))
         };
-        let rounds: Vec<(usize, Vec<[f64; FIGURES]>)> =
-            sizes.iter().map(all).collect::<anyhow::Result<_>>()?;
-        Ok(std::array::from_fn(|figure| {
-            let cost = |rounds: &[[f64; FIGURES]]| median(rounds.iter().map(|figures| figures[figure]));
-            rounds.iter().map(|(size, rounds)| Point { size: *size as f64, cost: cost(rounds) }).collect()
-        }))
+        sizes.iter().map(all).collect()
     }
 
     /// The server with many tools, once it has the tenant's keys.
     pub(super) fn server(&self, config: &str) -> anyhow::Result<Process> {
         self.configure(config)?;
-        let server = configured(&self.many, self.tenant.issuer(), &self.config())?;
+        let server = configured(&self.programs.many, self.tenant.issuer(), &self.config())?;
         Era::Modern.check(&ask(server.address, &Era::Modern.request(&self.seen[0]))?)?;
         Ok(server)
     }
@@ -123,13 +152,37 @@ impl Setting {
 
     /// A small upstream.
     pub(super) fn upstream(&self) -> anyhow::Result<Process> {
+        self.start_beside(&self.programs.peer, &["serve".as_ref()], &[])
+    }
+
+    /// Bare hyper with a fixed answer.
+    pub(super) fn floor(&self, answer: &[u8]) -> anyhow::Result<Process> {
+        self.start_beside(&self.programs.floor, &[], &[&self.file("answer", answer)?])
+    }
+
+    /// Bare hyper whose listeners get one event at first, and another one with every other request.
+    pub(super) fn listening_floor(&self, first: &[u8], event: &[u8]) -> anyhow::Result<Process> {
+        let files = [self.file("first", first)?, self.file("event", event)?];
+        self.start_beside(&self.programs.floor, &[], &files.each_ref())
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> anyhow::Result<PathBuf> {
+        let file = self.folder.path().join(name);
+        std::fs::write(&file, content)?;
+        Ok(file)
+    }
+
+    /// Starts another program on the server's core, with a port between these arguments.
+    fn start_beside(&self, program: &Path, before: &[&OsStr], after: &[&PathBuf]) -> anyhow::Result<Process> {
         let port = free_port()?;
         let port_text = port.to_string();
-        let arguments = ["serve".as_ref(), port_text.as_ref()];
-        let log = self.folder.path().join("peer.log");
-        let peer = Process::start(&self.peer, &arguments, &[], port, &[SERVER_CORE], &log)?;
+        let after = after.iter().map(|file| file.as_os_str());
+        let arguments: Vec<&OsStr> =
+            before.iter().copied().chain([port_text.as_ref()]).chain(after).collect();
+        let log = self.folder.path().join("beside.log");
+        let process = Process::start(program, &arguments, &[], port, &[SERVER_CORE], &log)?;
         pin(None, &[CLIENT_CORE]);
-        Ok(peer)
+        Ok(process)
     }
 
     /// The time on a core for a request, of all these servers together, in microseconds; after warming up.
@@ -144,6 +197,33 @@ impl Setting {
         let outcome = client.run(work, u64::MAX, self.duration())?;
         Ok((cpu_of(servers)? - before) / outcome.answers as f64)
     }
+}
+
+/// What the server costs, and what the same costs bare hyper.
+pub(super) struct Pair {
+    pub(super) server: f64,
+    pub(super) floor: f64,
+}
+
+/// The medians of that at each size; the ratios' are those of the rounds' ratios.
+pub(super) struct Beside {
+    pub(super) server: Vec<Point>,
+    pub(super) floor: Vec<Point>,
+    pub(super) ratios: Vec<Point>,
+}
+
+impl Pair {
+    pub(super) fn each<const FIGURES: usize>(
+        server: [f64; FIGURES],
+        floor: [f64; FIGURES],
+    ) -> [Self; FIGURES] {
+        std::array::from_fn(|figure| Self { server: server[figure], floor: floor[figure] })
+    }
+}
+
+fn points<T>(rounds: &[(usize, Vec<T>)], figure: impl Fn(&T) -> f64) -> Vec<Point> {
+    let cost = |rounds: &[T]| median(rounds.iter().map(&figure));
+    rounds.iter().map(|(size, rounds)| Point { size: *size as f64, cost: cost(rounds) }).collect()
 }
 
 /// The time on a core so far, in microseconds.
