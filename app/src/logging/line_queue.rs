@@ -122,14 +122,14 @@ impl Queue {
         let mut lost = 0;
         while self.take(&mut batch) {
             lost += batch.lost;
-            let written = batch.pieces().filter(|piece| match to.write_all(piece) {
-                Ok(()) => true,
-                Err(_) => {
+            let mut reads_on = false;
+            for piece in batch.pieces() {
+                if to.write_all(piece).is_ok() {
+                    reads_on = true;
+                } else {
                     lost += lines_of(piece);
-                    false
                 }
-            });
-            let reads_on = written.count() > 0;
+            }
             for done in batch.flushed.drain(..) {
                 let _ = done.send(());
             }
@@ -197,7 +197,7 @@ impl Batch {
 }
 
 fn lines_of(text: &[u8]) -> u64 {
-    text.iter().filter(|byte| **byte == b'\n').count() as u64
+    text.split_inclusive(|byte| *byte == b'\n').count() as u64
 }
 
 #[cfg(test)]
