@@ -44,7 +44,7 @@ pub(super) fn measure(setting: &Setting) -> anyhow::Result<Vec<Way>> {
         Way::beside("`tools/list`, all on a page", "tools", Linear, list),
         Way::new("`tools/list`, the last full page of 10", "tools", Flat, page),
         Way::new("`resources/read`", "resources", Flat, read),
-        Way::new("`resources/read`, by the last template", "templates", Linear, of_templates(setting)?),
+        Way::new("`resources/read`, by the last template", "templates", Flat, of_templates(setting)?),
     ])
 }
 
@@ -52,7 +52,7 @@ fn with_all_on_a_page(size: usize) -> String {
     format!("[many]\ntools = {size}\nresources = {size}\n[mcp]\npage_size = 10000\n")
 }
 
-/// The templates are tried in turn.
+/// The templates begin with a text of their own each.
 fn of_templates(setting: &Setting) -> anyhow::Result<Vec<Point>> {
     let [read] = setting.medians(&setting.sizes(3..=3000), |size| {
         let server = [setting.server(&format!("[many]\ntemplates = {size}\n"))?];

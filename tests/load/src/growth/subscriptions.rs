@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::client::now;
-use crate::growth::law::Expected::Linear;
+use crate::growth::law::Expected::{Flat, Linear};
 use crate::growth::law::Point;
 use crate::growth::setting::{Pair, cpu_of};
 use crate::growth::streams::{Came, Streams};
@@ -42,7 +42,7 @@ pub(super) fn measure(setting: &Setting) -> anyhow::Result<Vec<Way>> {
         Way::new(
             "an update of a resource, to its only listener",
             "subscriptions",
-            Linear,
+            Flat,
             of_updates(setting)?,
         )
         .counted_in(Unit::Milliseconds),
