@@ -520,9 +520,18 @@ fn dev_has_the_listener_only_where_it_is_configured_and_on_loopback_alone() {
     assert!(!log.contains("admin listener"), "{log}");
     let mut dev = Dev::start_in(&[], &[("FASTMCP__ADMIN__BIND", "127.0.0.1:0")]);
     let address = logged_address(&mut BufReader::new(dev.take_log()).lines());
-    let shown = text(&shell(&format!("curl -s http://{address}/metrics")).stdout);
+    // The keys come a moment after the listener.
+    let shown = loop {
+        let shown = text(&shell(&format!("curl -s http://{address}/metrics")).stdout);
+        match sample(&shown, r#"fastmcp_auth0_key_fetches_total{result="success"}"#) {
+            Some("0") => {}
+            fetches => {
+                assert_eq!(fetches, Some("1"), "{shown}");
+                break shown;
+            }
+        }
+    };
     assert!(sample(&shown, "fastmcp_auth0_keys_age_seconds").is_some(), "{shown}");
-    assert!(sample(&shown, r#"fastmcp_auth0_key_fetches_total{result="success"}"#) == Some("1"), "{shown}");
     let upstream = ["--", env!("CARGO_BIN_EXE_upstream-server")];
     let mut dev = Dev::start_in(&upstream, &[("FASTMCP__ADMIN__BIND", "127.0.0.1:0")]);
     let address = logged_address(&mut BufReader::new(dev.take_log()).lines());
