@@ -121,6 +121,11 @@ impl Listeners {
         ids.remove(&id);
         if ids.is_empty() {
             self.of_resource.remove(uri);
+            let length = self.of_resource.len();
+            // What is kept of a busy time is little.
+            if self.of_resource.capacity() > 8 * length + 64 {
+                self.of_resource.shrink_to(2 * length);
+            }
         }
     }
 }

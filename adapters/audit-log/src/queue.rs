@@ -26,12 +26,14 @@ struct Waiting {
     /// Batches that end with the file being opened anew: what comes later goes to the next one.
     ended: VecDeque<Batch>,
     batch: Batch,
-    /// The number of lines in all of them, and of those about nobody.
+    /// The number of lines in all of them and in the batch that is being written, and of those about nobody.
     lines: usize,
     anonymous: usize,
     thread: Thread,
     /// Whether there will be no more.
     is_closed: bool,
+    /// Whether nobody writes any more.
+    is_abandoned: bool,
 }
 
 /// What the thread does.
@@ -93,9 +95,12 @@ impl Queue {
         self.wake(waiting);
     }
 
-    /// Has it said when everything before was written.
+    /// Has it said when everything before was written; at once where nobody writes any more.
     pub(crate) fn flush(&self, done: Sender<()>) {
         let mut waiting = self.lock();
+        if waiting.is_abandoned {
+            return;
+        }
         waiting.batch.flushed.push(done);
         self.wake(waiting);
     }
@@ -109,16 +114,22 @@ impl Queue {
 
     /// Drops what waits, and takes nothing from now on: nobody writes any more.
     pub(crate) fn abandon(&self) {
-        let left = std::mem::replace(&mut *self.lock(), Waiting { is_closed: true, ..Waiting::default() });
+        let left = std::mem::replace(
+            &mut *self.lock(),
+            Waiting { is_closed: true, is_abandoned: true, ..Waiting::default() },
+        );
         drop(left);
     }
 
     /// Takes what is to be written next: what has come within [`PAUSE`], or at once where somebody waits for it. Returns false
-    /// when nothing will come. Under load the thread finds lines after each pause, and nobody has to wake it.
+    /// when nothing will come. Under load the thread finds lines after each pause, and nobody has to wake it. `batch` is the one
+    /// that was written last, whose lines had their places until now.
     pub(crate) fn take(&self, batch: &mut Batch) -> bool {
+        let mut waiting = self.lock();
+        waiting.lines -= batch.lines;
+        waiting.anonymous -= batch.anonymous;
         // Its memory is used again.
         batch.clear();
-        let mut waiting = self.lock();
         loop {
             waiting.thread = Thread::Gathers;
             let pause = self.wakes.wait_timeout_while(waiting, PAUSE, |waiting| !self.hurries(waiting));
@@ -129,8 +140,6 @@ impl Queue {
             } else {
                 std::mem::swap(&mut waiting.batch, batch);
             }
-            waiting.lines -= batch.lines;
-            waiting.anonymous -= batch.anonymous;
             if !batch.is_empty() {
                 return true;
             }

@@ -179,8 +179,8 @@ impl Events {
         let Some(Watch { outbox, holder, limiter }) = &self.watch else {
             return Some(Chunk::plain(event));
         };
-        let large = event.len() > FREE_UNSENT;
-        let lease = if large { Some(limiter.try_acquire_unsent(*holder, event.len()).ok()?) } else { None };
+        let is_much = outbox.unsent() + event.len() > FREE_UNSENT;
+        let lease = if is_much { Some(limiter.try_acquire_unsent(*holder, event.len()).ok()?) } else { None };
         let delivery = outbox.deliver(event.len(), lease, StreamHandle::current());
         let chunk = delivery.chunk(event);
         self.delivery = Some(delivery);

@@ -130,9 +130,9 @@ impl Outbox {
 
     fn progress(&self, id: u64) {
         let now = self.clock.uptime();
-        if let Some(waiting) = self.state().waiting.iter_mut().find(|waiting| waiting.id == id) {
-            waiting.since = now;
-        }
+        // In HTTP/1.1 all that waits is one sequence of bytes.
+        let goes_on = |waiting: &&mut Waiting| waiting.id == id || waiting.stream.is_none();
+        self.state().waiting.iter_mut().filter(goes_on).for_each(|waiting| waiting.since = now);
     }
 
     fn done(&self, id: u64) {
@@ -168,8 +168,8 @@ impl Delivery {
         Chunk { bytes, delivery: Some(Arc::clone(self)) }
     }
 
-    /// Returns whether another answer may be on its way beside this one: in HTTP/1.1, with so little unsent that it needs no
-    /// lease. Whoever waits until it was taken is woken once more for each answer.
+    /// Returns whether another answer may be on its way beside this one: in HTTP/1.1, while little is
+    /// unsent. Whoever waits until it was taken is woken once more for each answer.
     pub(crate) fn may_be_followed(&self) -> bool {
         !self.is_multiplexed && self.outbox.unsent() <= FREE_UNSENT
     }

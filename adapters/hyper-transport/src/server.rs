@@ -5,7 +5,7 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -289,10 +289,13 @@ async fn serve(
     };
     let io = WatchedIo::new(stream, Arc::clone(&activity));
     if is_http1 {
-        drive(http1(limits).serve_connection(io, requests), expired, ended).await;
+        // Pinned here: a connection that is moved takes its room twice.
+        drive(pin!(http1(limits).serve_connection(io, requests)), expired, ended).await;
     } else {
         // In a box of its own: larger than what HTTP/1.1 needs, and rare.
-        Box::pin(drive(either(limits).serve_connection(io, requests), expired, ended)).await;
+        let either = either(limits);
+        let mut connection = Box::pin(either.serve_connection(io, requests));
+        drive(connection.as_mut(), expired, ended).await;
     }
 }
 
@@ -336,13 +339,12 @@ async fn speaks_http1(socket: &WatchedSocket) -> bool {
 
 /// Serves a connection to its end.
 async fn drive<C>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     mut expired: impl Future<Output = ()> + Unpin,
     ended: impl Future<Output = ()>,
 ) where
     C: GracefulConnection<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
-    tokio::pin!(connection);
     let outcome = tokio::select! {
         biased;
         outcome = connection.as_mut() => outcome,

@@ -88,7 +88,7 @@ impl Filter {
 
     /// Returns the memory that it takes, in bytes: here and where it is announced, with room for the nodes of sets.
     fn bytes(&self) -> usize {
-        self.resource_subscriptions.iter().map(|uri| 2 * (uri.len() + 128)).sum()
+        self.resource_subscriptions.iter().map(|uri| (uri.len() + 128) + (uri.len() + 192)).sum()
     }
 
     /// Returns the part of it that can be served: resources only as far as the principal may read them.

@@ -73,14 +73,18 @@ impl ProtocolSnapshot {
     pub(crate) fn view(&self, list: List, principal: &Principal) -> u64 {
         let scopes: Vec<&Scope> = principal.scopes().iter().collect();
         let key = (list, self.views.scopes.hash_one(scopes));
-        let mut known = self.views.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known.entry(key).or_insert_with(|| {
-            let mut hasher = DefaultHasher::new();
-            for (_, item) in self.listing.visible(list, &self.service, principal, None) {
-                item.hash(&mut hasher);
-            }
-            hasher.finish()
-        })
+        let known = || self.views.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = known().get(&key) {
+            return *view;
+        }
+        // Without the lock, which all subscriptions of all threads take: at worst some of them do the same.
+        let mut hasher = DefaultHasher::new();
+        for (_, item) in self.listing.visible(list, &self.service, principal, None) {
+            item.hash(&mut hasher);
+        }
+        let view = hasher.finish();
+        known().insert(key, view);
+        view
     }
 
     /// Returns the service that it was made of.

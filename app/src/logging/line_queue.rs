@@ -117,18 +117,17 @@ impl Queue {
     }
 
     /// Writes what comes until nothing will.
-    fn write_all(&self, mut to: impl Write) {
+    fn write_all(&self, to: impl Write) {
         let mut batch = Batch::default();
+        let mut output = Output { to, is_torn: false };
         let mut lost = 0;
         while self.take(&mut batch) {
             lost += batch.lost;
             let mut reads_on = false;
             for piece in batch.pieces() {
-                if to.write_all(piece).is_ok() {
-                    reads_on = true;
-                } else {
-                    lost += lines_of(piece);
-                }
+                let unwritten = output.write(piece);
+                reads_on |= unwritten.len() < piece.len();
+                lost += lines_of(unwritten);
             }
             for done in batch.flushed.drain(..) {
                 let _ = done.send(());
@@ -193,6 +192,33 @@ impl Batch {
             rest = others;
             (!piece.is_empty()).then_some(piece)
         })
+    }
+}
+
+/// What lines are written to, which may fail amid a line.
+struct Output<W> {
+    to: W,
+    /// Whether the last line is incomplete.
+    is_torn: bool,
+}
+
+impl<W: Write> Output<W> {
+    /// Writes a piece, as far as that succeeds, and returns the lines that were not written, or not whole.
+    fn write<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
+        if self.is_torn && self.to.write_all(b"\n").is_err() {
+            return piece;
+        }
+        let mut written = 0;
+        while written < piece.len() {
+            match self.to.write(&piece[written..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+                Ok(more) => written += more,
+            }
+        }
+        let whole = piece[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.is_torn = whole < written;
+        &piece[whole..]
     }
 }
 
@@ -325,6 +351,36 @@ mod tests {
         assert_eq!(written.iter().flatten().collect::<Vec<u8>>(), b"four\n");
         let told = String::from_utf8(told.lock().unwrap().clone()).unwrap();
         assert!(told.contains("lost=3"), "{told}");
+    }
+
+    /// Takes so many bytes, fails once, then takes all.
+    struct Narrow(Option<usize>, Vec<u8>);
+
+    impl Write for &mut Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = self.0.map_or(bytes.len(), |room| room.min(bytes.len()));
+            if room == 0 {
+                self.0 = None;
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.1.extend_from_slice(&bytes[..room]);
+            self.0 = self.0.map(|left| left - room);
+            Ok(room)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_broke_off_is_lost_and_no_other_is_glued_to_it() {
+        let mut written = Narrow(Some(6), Vec::new());
+        let mut output = Output { to: &mut written, is_torn: false };
+        assert_eq!(output.write(b"one\ntwo\nthree\n"), b"two\nthree\n");
+        assert_eq!(output.write(b"four\n"), b"");
+        assert_eq!(output.write(b"five\n"), b"");
+        assert_eq!(written.1, b"one\ntw\nfour\nfive\n");
     }
 
     /// Keeps what is logged.

@@ -145,7 +145,8 @@ pub trait ToolOutput: Send {
 /// that a `#[serde(flatten)]` writes a member a second time.
 ///
 /// With debug assertions, such as in tests, every result is judged, and must not have two members of one name in an object: that finds a
-/// type that contradicts itself. In every build a result that nests deeper than 124 levels fails, since clients could not read it.
+/// type that contradicts itself. In every build a result that nests deeper than 124 levels fails, since clients could not read it, and so does
+/// a `RawValue` in it that is no strict JSON: with two members of one name, or more than 100,000 values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
