@@ -1,12 +1,12 @@
 //! The processes under test: started on their cores, asked by the kernel's own books what they cost.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -52,14 +52,24 @@ pub(crate) fn family(pid: u32) -> anyhow::Result<Vec<u32>> {
     Ok(family)
 }
 
-/// Time on a core so far, of all threads of a process.
+/// Time on a core so far, of all threads of a process that have not ended.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let mut nanoseconds = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        nanoseconds += text.split(' ').next().context("no schedstat")?.parse::<u64>()?;
+        match fs::read_to_string(task?.path().join("schedstat")) {
+            Ok(text) => nanoseconds += text.split(' ').next().context("no schedstat")?.parse::<u64>()?,
+            // It ended meanwhile.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Returns whether a thread has ended: before its file was opened, or before that was read (`ESRCH`).
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 /// Resident memory of a process, in KiB.
