@@ -96,7 +96,7 @@ impl Outbox {
         state.last_id += 1;
         let id = state.last_id;
         state.unsent += bytes;
-        // One is all that HTTP/1.1 has at a time; a vector makes room for four.
+        // Mostly one is all that HTTP/1.1 has at a time; a vector makes room for four.
         state.waiting.reserve_exact(1);
         state.waiting.push(Waiting { id, bytes, since: self.clock.uptime(), stream });
         // The first deadline is the nearest; later ones are looked up when it passes. In HTTP/1.1 an answer waits only where the
@@ -168,8 +168,8 @@ impl Delivery {
         Chunk { bytes, delivery: Some(Arc::clone(self)) }
     }
 
-    /// Returns whether another answer may be on its way beside this one: in HTTP/1.1, while little is
-    /// unsent. Whoever waits until it was taken is woken once more for each answer.
+    /// Returns whether another answer may be on its way beside this one: in HTTP/1.1, while little is unsent. Whoever waits until it was
+    /// taken is woken once more for each answer.
     pub(crate) fn may_be_followed(&self) -> bool {
         !self.is_multiplexed && self.outbox.unsent() <= FREE_UNSENT
     }
