@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -31,8 +30,8 @@ pub(crate) enum DocumentError {
 }
 
 /// Public keys by their `kid`, each parsed once.
-#[derive(Debug, Default)]
-pub(crate) struct KeySet(BTreeMap<Box<str>, Arc<DecodingKey>>);
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct KeySet(BTreeMap<Box<str>, Arc<RsaKey>>);
 
 impl KeySet {
     /// Parses a document, and returns its keys and those that were skipped.
@@ -57,7 +56,7 @@ impl KeySet {
         let mut set = BTreeMap::new();
         for (kid, candidate) in keys {
             match candidate {
-                Candidate::One(key) => drop(set.insert(kid, Arc::new(key.decoding_key()))),
+                Candidate::One(key) => drop(set.insert(kid, key)),
                 Candidate::Ambiguous => {
                     let reason = "several keys have this kid";
                     skipped.push(SkippedKey { kid: Some(kid.into()), reason });
@@ -68,18 +67,8 @@ impl KeySet {
     }
 
     /// Returns the key with that `kid`.
-    pub(crate) fn key(&self, kid: &str) -> Option<&Arc<DecodingKey>> {
+    pub(crate) fn key(&self, kid: &str) -> Option<&Arc<RsaKey>> {
         self.0.get(kid)
-    }
-
-    /// Returns whether both contain the same keys under the same kids.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self.0.iter().all(|(kid, key)| {
-                other
-                    .key(kid)
-                    .is_some_and(|same| components(key).is_some_and(|n_e| Some(n_e) == components(same)))
-            })
     }
 
     /// Returns the kids, in order.
@@ -100,7 +89,7 @@ struct Contents {
 /// The usable keys of one `kid`.
 enum Candidate {
     /// One key, one or more times.
-    One(RsaKey),
+    One(Arc<RsaKey>),
     /// Different keys.
     Ambiguous,
 }
@@ -109,7 +98,7 @@ impl Contents {
     fn add(&mut self, raw: &RawValue) {
         match RsaKey::parse(raw) {
             Ok((kid, key)) => {
-                let candidate = self.keys.entry(kid).or_insert_with(|| Candidate::One(key.clone()));
+                let candidate = self.keys.entry(kid).or_insert_with(|| Candidate::One(Arc::clone(&key)));
                 if matches!(candidate, Candidate::One(other) if *other != key) {
                     *candidate = Candidate::Ambiguous;
                 }
@@ -185,13 +174,6 @@ impl<'de> Visitor<'de> for Keys<'_> {
             self.0.add(raw);
         }
         Ok(())
-    }
-}
-
-fn components(key: &DecodingKey) -> Option<(&[u8], &[u8])> {
-    match key.kind() {
-        DecodingKeyKind::RsaModulusExponent { n, e } => Some((n, e)),
-        DecodingKeyKind::SecretOrDer(_) => None,
     }
 }
 

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Untrusted;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::signature::Verifier as _;
 use syntax::strict_json::{self, Fault, Json, Members, Unread};
+
+use crate::jwk::RsaKey;
 
 /// The maximum nesting of a header or payload. Registered claims nest few levels; custom ones may nest further.
 pub const MAX_DEPTH: usize = 32;
@@ -85,14 +86,10 @@ impl<'t> Jws<'t> {
     }
 
     /// Proves that the holder of `key` signed exactly this header and payload.
-    pub(crate) fn prove(&self, key: &DecodingKey) -> Result<Proved<'t>, Untrusted> {
-        let verified =
-            jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), key, Algorithm::RS256);
-        match verified {
-            Ok(true) => Ok(Proved { payload: self.payload }),
-            Err(error) if matches!(error.kind(), ErrorKind::Base64(_)) => Err(Untrusted::Malformed),
-            Ok(false) | Err(_) => Err(Untrusted::Signature),
-        }
+    pub(crate) fn prove(&self, key: &RsaKey) -> Result<Proved<'t>, Untrusted> {
+        let signature = decoded(self.signature)?;
+        key.verify(self.signed.as_bytes(), &signature).map_err(|_| Untrusted::Signature)?;
+        Ok(Proved { payload: self.payload })
     }
 }
 

@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use domain::{Claims, Clock, NotReady, Untrusted, VerifyError};
-use jsonwebtoken::DecodingKey;
+use domain::{BearerToken, Claims, Clock, NotReady, Untrusted, VerifyError};
 use tokio::select;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -20,8 +19,9 @@ use tracing::{debug, info, warn};
 
 use crate::Options;
 use crate::fetch::{FetchError, Fetcher};
+use crate::jwk::RsaKey;
 use crate::jwks::KeySet;
-use crate::proofs::{Proofs, TokenDigest};
+use crate::proofs::{Fingerprint, Fingerprints, Proofs};
 use crate::schedule::{FetchNumber, KidHash, PendingRequest, Schedule, Verdict};
 use crate::skipped::{SkippedKeys, json_list};
 
@@ -58,6 +58,8 @@ pub(crate) struct KeyStore {
     fetcher: Arc<Fetcher>,
     keep_through_outage: Duration,
     remembered_tokens: usize,
+    /// `None` where no token is remembered.
+    fingerprints: Option<Fingerprints>,
     snapshot: ArcSwapOption<Snapshot>,
     /// Locked for a decision only, never across an await.
     schedule: Mutex<Schedule>,
@@ -78,7 +80,7 @@ struct Snapshot {
 
 /// The key of a token, and the store for proofs by it.
 pub(crate) struct ResolvedKey {
-    pub(crate) key: Arc<DecodingKey>,
+    pub(crate) key: Arc<RsaKey>,
     pub(crate) proofs: Arc<Proofs>,
 }
 
@@ -95,6 +97,7 @@ impl KeyStore {
             fetcher: Arc::new(Fetcher::new(options)),
             keep_through_outage: options.keep_through_outage,
             remembered_tokens: options.remembered_tokens,
+            fingerprints: (options.remembered_tokens > 0).then(Fingerprints::with_random_key).flatten(),
             snapshot: ArcSwapOption::empty(),
             schedule: Mutex::new(Schedule::new(options)),
             demand: Notify::new(),
@@ -112,11 +115,16 @@ impl KeyStore {
         }
     }
 
+    /// Returns what a token is remembered by.
+    pub(crate) fn fingerprint(&self, token: &BearerToken) -> Option<Fingerprint> {
+        self.fingerprints.as_ref()?.of(token)
+    }
+
     /// Returns the claims of a token that was proved with a key of the snapshot, while the snapshot may be used.
-    pub(crate) fn proved_claims(&self, digest: &TokenDigest) -> Option<Arc<Claims>> {
+    pub(crate) fn proved_claims(&self, fingerprint: &Fingerprint) -> Option<Arc<Claims>> {
         let snapshot = self.snapshot.load();
         let snapshot = snapshot.as_ref().filter(|snapshot| self.is_usable(snapshot))?;
-        snapshot.proofs.get(digest)
+        snapshot.proofs.get(fingerprint)
     }
 
     /// Returns `Ok` while there are keys that may be used.
@@ -238,7 +246,7 @@ impl KeyStore {
         let skipped = skipped.to_string();
         let old = self.snapshot.load();
         log_keys(old.as_deref(), &keys, &skipped);
-        let unchanged = old.as_ref().filter(|old| old.keys.same_as(&keys));
+        let unchanged = old.as_ref().filter(|old| old.keys == keys);
         let proofs = unchanged.map_or_else(
             || Arc::new(Proofs::with_capacity(self.remembered_tokens)),
             |old| Arc::clone(&old.proofs),
@@ -279,7 +287,7 @@ impl KeyStore {
 
 fn log_keys(old: Option<&Snapshot>, keys: &KeySet, skipped: &str) {
     let count = keys.kids().count();
-    if old.is_some_and(|old| old.keys.same_as(keys)) {
+    if old.is_some_and(|old| old.keys == *keys) {
         debug!(count, "the issuer's keys are unchanged");
     } else {
         info!(count, kids = %json_list(keys.kids()), "the issuer's keys changed");

@@ -1,7 +1,7 @@
 //! The `TokenVerifier` port by the keys that an issuer publishes (JWKS): RS256 and nothing else, whatever a token's header
 //! says. What differs between identity providers is behind [`IdentityProvider`].
 //!
-//! A token whose signature was proved before is found by its digest (`proofs`). Any other is judged in this order, cheapest
+//! A token whose signature was proved before is found by its fingerprint (`proofs`). Any other is judged in this order, cheapest
 //! first, and no claim is read before its signature is proved:
 //!
 //! 1. the parts and the header (`jws`): strict base64url, strict JSON, RS256, no `crit`, a `kid`;
@@ -13,7 +13,7 @@
 //!
 //! `inspect` makes the same checks for people, each for itself.
 //!
-//! Nothing here logs any part of a token, and what is kept of one is its digest and its claims. Of a refused token,
+//! Nothing here logs any part of a token, and what is kept of one is its fingerprint and its claims. Of a refused token,
 //! `unverified` reads what the log line of the refusal may show.
 
 pub mod claims;
@@ -47,7 +47,6 @@ pub use provider::{Hints, IdentityProvider};
 
 use jws::Jws;
 use keys::KeyStore;
-use proofs::TokenDigest;
 
 /// Verifies the tokens of a provider `P` with the keys that its issuer publishes. Its background task ends when it is
 /// dropped.
@@ -106,8 +105,9 @@ impl<P> Drop for JwksVerifier<P> {
 #[async_trait]
 impl<P: IdentityProvider> TokenVerifier for JwksVerifier<P> {
     async fn verify(&self, token: &BearerToken) -> Result<Arc<Claims>, VerifyError> {
-        let digest = TokenDigest::of(token);
-        if let Some(claims) = self.keys.proved_claims(&digest) {
+        let fingerprint = self.keys.fingerprint(token);
+        let proved = fingerprint.as_ref().and_then(|fingerprint| self.keys.proved_claims(fingerprint));
+        if let Some(claims) = proved {
             return Ok(claims);
         }
         let jws = Jws::split(token.expose())?;
@@ -115,7 +115,9 @@ impl<P: IdentityProvider> TokenVerifier for JwksVerifier<P> {
         let resolved = self.keys.resolve(&header.kid).await?;
         let payload = jws.prove(&resolved.key)?.payload()?;
         let claims = Arc::new(self.provider.claims(&payload, header.token_type)?);
-        resolved.proofs.insert(digest, token, &claims);
+        if let Some(fingerprint) = fingerprint {
+            resolved.proofs.insert(fingerprint, token, &claims);
+        }
         Ok(claims)
     }
 
