@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{Either, poll_immediate, select};
+use futures_util::future::{BoxFuture, Either, Ready, poll_immediate, ready, select};
 use serde_json::{Map, Value};
 
 use crate::audit::{Auditor, Decision, NotRecorded, PolicyVersion, Recording};
@@ -283,14 +283,13 @@ impl Service {
         Ok(ended(span, outcome)?)
     }
 
-    /// Judges a call, and returns what keeps the decision, and the arguments as the tool gets them. What only this needs is not part of the
-    /// future of the call.
+    /// Judges a call, and returns whether it may be done, and the arguments as the tool gets them.
     fn judge_call<'s, E: From<CallError>, A: FnOnce() -> Result<Value, E>>(
         &'s self,
         request: &RequestContext<'_>,
         tool: &CatalogTool,
         arguments: A,
-    ) -> (impl Future<Output = Result<(), CallError>> + use<'s, E, A>, Result<Value, E>) {
+    ) -> (Kept<'s, CallError>, Result<Value, E>) {
         let policy = request.span.child(POLICY);
         let (target, needed) = (Target::Tool(tool.name().as_str()), self.scopes.required(tool));
         let mut judged = self.judge(request.principal, target, needed, None);
@@ -514,7 +513,7 @@ impl Service {
         policy: Span,
         asked: Asked<'_>,
         judged: Judged,
-    ) -> impl Future<Output = Result<(), CallError>> + use<'s> {
+    ) -> Kept<'s, CallError> {
         let refusing = judged.denial.as_ref().map_or(&[][..], Denial::rules);
         for (rules, is_shadow) in [(refusing, false), (&judged.would_refuse, true)] {
             for rule in rules {
@@ -527,7 +526,7 @@ impl Service {
         let asked = Asked { would_refuse: &judged.would_refuse, ..asked };
         let verdict = judged.denial.map_or(Ok(()), |denial| Err(denial.into()));
         let accounted = self.account(request.principal, request.request_id, asked, verdict);
-        async move { ended(policy, accounted.await) }
+        then(accounted, |accounted| ended(policy, accounted))
     }
 
     /// Keeps a decision, and returns it: what can't be kept may not be allowed.
@@ -537,19 +536,15 @@ impl Service {
         request_id: &str,
         asked: Asked<'_>,
         verdict: Result<(), CallError>,
-    ) -> impl Future<Output = Result<(), CallError>> + use<'s> {
+    ) -> Kept<'s, CallError> {
         let refused = verdict.as_ref().err().map(CallError::code);
         let who = (Some(principal), principal.resource());
         let rules = if let Err(CallError::Denied(denial)) = &verdict { denial.rules() } else { &[] };
         let kept = self.kept(request_id, who, asked, refused, rules);
-        async move {
-            let kept = kept.await;
-            verdict?;
-            kept.map_err(|NotRecorded| CallError::NotAudited)
-        }
+        then(kept, |kept| verdict.and(kept.map_err(|NotRecorded| CallError::NotAudited)))
     }
 
-    /// Keeps a decision. What it is made of is not part of the future, which every request has room for.
+    /// Keeps a decision.
     fn kept<'s>(
         &'s self,
         request_id: &str,
@@ -557,7 +552,7 @@ impl Service {
         Asked { method, target, needed, would_refuse }: Asked<'_>,
         refused: Option<&'static str>,
         rules: &[Arc<str>],
-    ) -> impl Future<Output = Result<(), NotRecorded>> + use<'s> {
+    ) -> Kept<'s, NotRecorded> {
         let record = || {
             let (at, policy) = (self.clock.now(), &self.policy_version);
             self.auditor.record(&Decision {
@@ -575,17 +570,15 @@ impl Service {
             })
         };
         let recording = if self.auditor.is_on() { record() } else { Recording::GoesOn };
-        async move {
-            match recording {
-                Recording::GoesOn => Ok(()),
-                Recording::Failed => Err(NotRecorded),
-                Recording::Waits(recorded) => {
-                    match select(recorded, self.clock.sleep(AUDIT_PATIENCE)).await {
-                        Either::Left((recorded, _)) => recorded,
-                        Either::Right(_) => Err(NotRecorded),
-                    }
+        match recording {
+            Recording::GoesOn => Either::Left(ready(Ok(()))),
+            Recording::Failed => Either::Left(ready(Err(NotRecorded))),
+            Recording::Waits(recorded) => Either::Right(Box::pin(async move {
+                match select(recorded, self.clock.sleep(AUDIT_PATIENCE)).await {
+                    Either::Left((recorded, _)) => recorded,
+                    Either::Right(_) => Err(NotRecorded),
                 }
-            }
+            })),
         }
     }
 
@@ -635,6 +628,21 @@ fn fitted<E: From<CallError>>(
 /// Input that is required is an outcome, in whichever way it was asked for.
 fn settle<T>(result: Result<Outcome<T>, ToolError>) -> Result<Outcome<T>, CallError> {
     result.or_else(|error| Ok(Outcome::InputRequired(error.into_input_required()?)))
+}
+
+/// Whether something may be done, once that is kept: most often at once. What has to wait for it is in a box, so that the future of
+/// a request has no room for it.
+type Kept<'s, E> = Either<Ready<Result<(), E>>, BoxFuture<'s, Result<(), E>>>;
+
+/// Makes something of a decision once it is kept.
+fn then<'s, E: Send + 's, F: Send + 's>(
+    kept: Kept<'s, E>,
+    make: impl FnOnce(Result<(), E>) -> Result<(), F> + Send + 's,
+) -> Kept<'s, F> {
+    match kept {
+        Either::Left(kept) => Either::Left(ready(make(kept.into_inner()))),
+        Either::Right(kept) => Either::Right(Box::pin(async move { make(kept.await) })),
+    }
 }
 
 /// Begins a step of a request that is traced.

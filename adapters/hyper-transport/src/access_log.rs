@@ -66,13 +66,11 @@ pub(crate) fn is_id(text: &str) -> bool {
 /// The content of a request's line. It has nothing of the query and the body, and of the headers only what a refusal is about.
 /// When it is dropped, the request is over.
 pub(crate) struct Record {
-    /// The id of the request.
+    /// The id of the request, once it has one.
     pub(crate) id: String,
     observer: Arc<dyn Observer>,
     /// The other end of the connection: the client, or the proxy before the server.
     pub(crate) peer: Peer,
-    method: Method,
-    target: Uri,
     /// The principal of an authenticated request.
     pub(crate) principal: Option<Principal>,
     /// Whose share its memory and its work count for.
@@ -110,14 +108,12 @@ struct Details {
 }
 
 impl Record {
-    pub(crate) fn new(id: String, request: &Parts, peer: Peer, observer: &Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(peer: Peer, observer: &Arc<dyn Observer>) -> Self {
         observer.observe(Event::RequestBegan);
         Self {
-            id,
+            id: String::new(),
             observer: Arc::clone(observer),
             peer,
-            method: request.method.clone(),
-            target: request.uri.clone(),
             principal: None,
             holder: Holder::NOBODY,
             protocol: LogFields::default(),
@@ -151,15 +147,16 @@ impl Record {
         self.details = Some(Box::new(details));
     }
 
-    /// Writes the line, at debug level for successful probes, which come every few seconds.
-    pub(crate) fn log(&self, status: StatusCode, took: Duration) {
+    /// Writes the line of a request for this target, at debug level for successful probes, which come every few seconds.
+    pub(crate) fn log(&self, (method, target): (&Method, &Uri), status: StatusCode, took: Duration) {
         let reason = self.reason();
         let (code, is_probe, is_stream) = (status.as_u16(), self.is_probe, self.is_stream);
         self.observer.observe(Event::RequestAnswered { status: code, reason, is_probe, is_stream, took });
         let principal = self.principal.as_ref();
         let trace = self.trace.as_deref().and_then(RequestTrace::context);
-        let [rules, would_refuse] =
-            [&self.protocol.rules, &self.protocol.would_refuse].map(|names| names_list(names));
+        let named = self.protocol.rules.as_deref();
+        let rules = named.and_then(|rules| names_list(&rules.refused));
+        let would_refuse = named.and_then(|rules| names_list(&rules.would_refuse));
         macro_rules! line {
             ($level:expr $(, $more:ident = $value:expr)*) => {
                 tracing::event!(
@@ -167,8 +164,8 @@ impl Record {
                     message = "request",
                     id = self.id,
                     peer = shown_peer(self.peer),
-                    method = cut(self.method.as_str(), 16),
-                    path = cut(self.target.path(), 256),
+                    method = cut(method.as_str(), 16),
+                    path = cut(target.path(), 256),
                     status = code,
                     ms = (took.as_secs_f64() * 1e6).round() / 1e3,
                     sub = principal.map(Principal::subject),

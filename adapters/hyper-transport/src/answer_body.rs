@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{Clock, Holder, Lease};
-use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::{Method, StatusCode, Uri};
 use mcp_protocol::Messages;
 
 use crate::access_log::Record;
@@ -68,6 +68,8 @@ struct Watch {
 /// What happens when a stream ends, however it ends: its line is logged, and its connection's activity ends.
 struct Ending {
     record: Record,
+    method: Method,
+    target: Uri,
     clock: Arc<dyn Clock>,
     started: Duration,
     /// Held for its drop.
@@ -125,11 +127,17 @@ impl Whole {
 
 impl Events {
     /// Logs the request and ends its activity when the stream ends, not before.
-    pub(crate) fn at_end(&mut self, mut record: Record, started: Duration, guard: RequestGuard) {
+    pub(crate) fn at_end(
+        &mut self,
+        mut record: Record,
+        (method, target): (Method, Uri),
+        started: Duration,
+        guard: RequestGuard,
+    ) {
         guard.streams();
         record.is_stream = true;
         let clock = Arc::clone(&self.clock);
-        self.ending = Some(Ending { record, clock, started, _guard: guard });
+        self.ending = Some(Ending { record, method, target, clock, started, _guard: guard });
     }
 
     /// Watches each event until it was taken.
@@ -193,7 +201,7 @@ impl Drop for Events {
         if let Some(mut ending) = self.ending.take() {
             ending.record.protocol = self.messages.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let took = ending.clock.uptime().saturating_sub(ending.started);
-            ending.record.log(StatusCode::OK, took);
+            ending.record.log((&ending.method, &ending.target), StatusCode::OK, took);
         }
     }
 }

@@ -50,22 +50,29 @@ pub(crate) async fn read(
     let mut memory = limiter.memory(holder);
     let exhausted = |exhausted| limiter.refused("limits.memory_bytes", exhausted);
     memory.add(head_bytes).map_err(exhausted)?;
-    // In place, not in a variable: a future that is moved into its `await` takes its room twice, for every request.
-    let body = async {
+    let body = {
         let mut reading = pin!(collect(body, limits.body_bytes, &mut memory, &exhausted));
-        // A body that follows its head at once needs no timer, and is not among the slow ones.
-        if let Some(read) = at_once(reading.as_mut()).await {
-            return read;
+        match at_once(reading.as_mut()).await {
+            Some(read) => read?,
+            // In a box of its own: a body that follows its head at once needs no timer, and is not among the slow ones.
+            None => Box::pin(slowly(shared, holder, reading)).await?,
         }
-        let _receiving = limiter.try_acquire_receiving(holder)?;
-        tokio::select! {
-            biased;
-            read = reading => read,
-            () = shared.clock().sleep(limits.body_read) => Err(Problem::BodyTooSlow),
-        }
-    }
-    .await?;
+    };
     Ok((body, memory))
+}
+
+/// Reads a body that its client is still sending.
+async fn slowly(
+    shared: &Shared,
+    holder: Holder,
+    reading: impl Future<Output = Result<Bytes, Problem>>,
+) -> Result<Bytes, Problem> {
+    let _receiving = shared.limiter.try_acquire_receiving(holder)?;
+    tokio::select! {
+        biased;
+        read = reading => read,
+        () = shared.clock().sleep(shared.limits.body_read) => Err(Problem::BodyTooSlow),
+    }
 }
 
 /// Returns the output of a future that is ready within two polls: hyper reads a body only after it was asked for.

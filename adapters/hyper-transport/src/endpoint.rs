@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::{Holder, Lease, Principal, RequestTrace};
+use domain::{Holder, Lease, Principal, RequestTrace, Service};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use mcp_protocol::{Body, PostRequest, Reply, Source, Status};
 
@@ -19,7 +18,8 @@ use crate::error_response::whole_seconds;
 use crate::head::{Fields, Single};
 use crate::problem::{Problem, SOON, limit_status};
 use crate::quota_fields;
-use crate::shared::{Shared, Snapshot};
+use crate::router::Target;
+use crate::shared::Shared;
 use crate::socket::Peer;
 use crate::trace;
 
@@ -41,24 +41,23 @@ enum Accepts {
 /// with a GET, HEAD or DELETE as much as with a POST.
 pub(crate) async fn answer(
     shared: &Shared,
-    snapshot: &Snapshot,
-    resource: &Arc<str>,
-    (head, fields): (&Parts, &Fields<'_>),
+    target: &Target<'_>,
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
-    count_address(snapshot, head, record.peer).await?;
-    let trace = record.trace.as_deref_mut();
-    let principal = match authenticate(snapshot, resource, fields, trace).await {
+    let (service, resource) = (target.snapshot.service(), &target.endpoint.resource);
+    count_address(target, record.peer).await?;
+    let principal = match authenticate(service, resource, target.fields, record.trace.as_deref_mut()).await {
         Ok(principal) => principal,
         Err(problem) => {
-            snapshot.service().refused(&record.id, resource, problem.facts().reason).await;
+            // In a box of its own: no room for it in the future of every request.
+            Box::pin(service.refused(&record.id, resource, problem.facts().reason)).await;
             return Err(problem);
         }
     };
     record.holder = Holder::of(&principal);
     trace::authenticated(&principal, record);
-    let answered = answer_principal(shared, snapshot, &principal, (head, fields), body, record).await;
+    let answered = answer_principal(shared, target, &principal, body, record).await;
     // A stream's record lives as long as the stream; the caller's token need not.
     record.principal = Some(principal.without_token());
     answered
@@ -67,12 +66,12 @@ pub(crate) async fn answer(
 /// Answers an authenticated request.
 async fn answer_principal(
     shared: &Shared,
-    snapshot: &Snapshot,
+    target: &Target<'_>,
     principal: &Principal,
-    (head, fields): (&Parts, &Fields<'_>),
     body: &mut Incoming,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Problem> {
+    let &Target { head, fields, snapshot, .. } = target;
     let holder = record.holder;
     if head.method != Method::POST {
         return Err(Problem::MethodNotAllowed { allow: "POST" });
@@ -99,22 +98,22 @@ async fn answer_principal(
 }
 
 /// Counts a request by its address, before it costs anything.
-async fn count_address(snapshot: &Snapshot, head: &Parts, peer: Peer) -> Result<(), Problem> {
-    let Some(throttle) = &snapshot.service().throttle else { return Ok(()) };
-    let address = snapshot.trusted_proxies.client(peer, &head.headers);
+async fn count_address(target: &Target<'_>, peer: Peer) -> Result<(), Problem> {
+    let Some(throttle) = &target.snapshot.service().throttle else { return Ok(()) };
+    let address = target.snapshot.trusted_proxies.client(peer, &target.head.headers);
     throttle.take_address(address).verdict().await.map_err(Problem::Exhausted)?;
     Ok(())
 }
 
 /// Authenticates a request before any of its body is read, so that a refused one costs no more than a head.
 async fn authenticate(
-    snapshot: &Snapshot,
+    service: &Service,
     resource: &Arc<str>,
     fields: &Fields<'_>,
     trace: Option<&mut RequestTrace>,
 ) -> Result<Principal, Problem> {
     let token = bearer_token(fields)?;
-    snapshot.service().authenticate(token.as_ref(), resource, trace).await.map_err(Problem::Unauthenticated)
+    service.authenticate(token.as_ref(), resource, trace).await.map_err(Problem::Unauthenticated)
 }
 
 /// Checks that the body has no content coding: nothing is decompressed here, so that no body is larger than what was sent of

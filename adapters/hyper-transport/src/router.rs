@@ -1,5 +1,7 @@
 //! From a request to its route: `Host` and `Origin` first, then CORS, then the method.
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderV
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::access_log::{BodyRead, Record, is_id};
@@ -27,62 +30,75 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a metadata document may be cached: a change is visible within minutes.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// The endpoint and the route of a request, and the snapshot that it is judged by.
+/// A request's head, with where it goes and the snapshot that it is judged by.
 #[derive(Clone, Copy)]
-struct Target<'s> {
-    snapshot: &'s Snapshot,
-    endpoint: &'s Endpoint,
+pub(crate) struct Target<'r> {
+    pub(crate) head: &'r Parts,
+    pub(crate) fields: &'r Fields<'r>,
+    pub(crate) snapshot: &'r Snapshot,
+    pub(crate) endpoint: &'r Endpoint,
     route: Option<Route>,
-    fields: &'s Fields<'s>,
 }
 
-impl Shared {
-    /// Answers a request: the id, the conversion of a problem and the log line are made here, once. On a spare connection only
-    /// probes are answered, and only one request.
-    pub(crate) async fn respond(
-        &self,
-        request: Request<Incoming>,
-        guard: RequestGuard,
-        peer: Peer,
-        is_spare: bool,
-    ) -> Response<AnswerBody> {
-        let started = self.clock().uptime();
-        let (head, mut body) = request.into_parts();
+/// Answers a request: the id, the conversion of a problem and the log line are made here, once. On a spare connection, which
+/// `ending` ends, only probes are answered, and only one request.
+///
+/// No async fn: it would have room for its arguments twice, and all of it is copied into its box.
+pub(crate) fn respond(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    guard: RequestGuard,
+    peer: Peer,
+    ending: Option<CancellationToken>,
+) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
+    let started = shared.clock().uptime();
+    let snapshot = shared.snapshot();
+    let (head, mut body) = request.into_parts();
+    let mut record = Record::new(peer, &snapshot.service().observer);
+    async move {
+        let is_spare = ending.is_some();
         let fields = Fields::of(&head.headers);
-        let id = incoming_id(fields.request_id).unwrap_or_else(|| self.ids.next());
         let has_body = !body.is_end_stream();
-        let span = tracing::info_span!("request", id);
-        let snapshot = self.snapshot();
-        let mut record = Record::new(id, &head, peer, &snapshot.service().observer);
-        let host = snapshot.host_policy.named_host(fields.host, &head.uri);
-        let authority = host.as_ref().ok().map(|host| &host.authority);
-        let endpoint = snapshot.endpoints.find(authority, head.uri.path());
-        let route = endpoint.route(head.uri.path());
-        record.is_probe = route.is_some_and(Route::is_probe);
-        if route == Some(Route::Endpoint) {
+        record.id = incoming_id(fields.request_id).unwrap_or_else(|| shared.ids.next());
+        let (target, host) = Target::of(&snapshot, &head, &fields);
+        record.is_probe = target.route.is_some_and(Route::is_probe);
+        if target.route == Some(Route::Endpoint) {
             trace::begin(snapshot.service(), &head, &mut record);
         }
-        let target = Target { snapshot: &snapshot, endpoint, route, fields: &fields };
-        let admitted =
-            check_connection(route, &guard, is_spare).and_then(|()| self.admit(target, &head, host));
-        let mut response = match admitted {
-            Err(problem) => refuse(target, &head, &problem, &mut record),
-            Ok(caller) => self.route(target, caller, &head, &mut body, &mut record).instrument(span).await,
+        let mut response = 'answered: {
+            let admitted = check_connection(target.route, &guard, is_spare);
+            let caller = match admitted.and_then(|()| admit(target, host, shared.limits.header_bytes)) {
+                Ok(caller) => caller,
+                Err(problem) => break 'answered refuse(target, &problem, &mut record),
+            };
+            let answered = if target.route == Some(Route::Endpoint) && head.method != Method::OPTIONS {
+                let span = tracing::info_span!("request", id = record.id);
+                // In a box of its own: an allocation of more than 1 KiB takes the allocator several times as long as two.
+                Box::pin(endpoint::answer(&shared, &target, &mut body, &mut record).instrument(span)).await
+            } else {
+                shared.answer_at_once(target, caller)
+            };
+            let mut response = answered.unwrap_or_else(|problem| refuse(target, &problem, &mut record));
+            if let Some(route) = target.route {
+                cors::allow(route.readers(), caller, response.headers_mut());
+            }
+            response
         };
-        trace::end(endpoint, &head, response.status(), &mut record);
+        trace::end(target.endpoint, &head, response.status(), &mut record);
         if has_body
             && may_discard(&head, &fields, &record, &response, is_spare)
-            && body::discard(&mut body).await
+            // In a box of its own: rare.
+            && Box::pin(body::discard(&mut body)).await
         {
             record.body = BodyRead::Whole;
         }
         if head.method == Method::HEAD {
             *response.body_mut() = AnswerBody::empty();
         }
-        if let Err(problem) = self.hold(&mut response, &record, &guard) {
-            response = refuse(target, &head, &problem, &mut record);
+        if let Err(problem) = shared.hold(&mut response, &record, &guard) {
+            response = refuse(target, &problem, &mut record);
             // The status and the headers are always sent; the body only where there is memory for it.
-            if self.hold(&mut response, &record, &guard).is_err() {
+            if shared.hold(&mut response, &record, &guard).is_err() {
                 *response.body_mut() = AnswerBody::empty();
             }
         }
@@ -90,16 +106,39 @@ impl Shared {
         if is_unread {
             guard.left_unread();
         }
-        finish(&mut response, &record.id, head.version, is_spare || is_unread || self.is_draining());
+        finish(&mut response, &record.id, head.version, is_spare || is_unread || shared.is_draining());
         match response.body_mut() {
-            AnswerBody::Events(events) => events.at_end(record, started, guard),
+            AnswerBody::Events(events) => {
+                events.at_end(record, (head.method.clone(), head.uri.clone()), started, guard);
+            }
             AnswerBody::Whole(_) => {
-                record.log(response.status(), self.clock().uptime().saturating_sub(started));
+                let took = shared.clock().uptime().saturating_sub(started);
+                record.log((&head.method, &head.uri), response.status(), took);
             }
         }
-        response
+        if let Some(ending) = ending {
+            ending.cancel();
+        }
+        Ok(response)
     }
+}
 
+impl<'r> Target<'r> {
+    /// Returns where a request goes, and the host that it names.
+    fn of(
+        snapshot: &'r Snapshot,
+        head: &'r Parts,
+        fields: &'r Fields<'r>,
+    ) -> (Self, Result<NamedHost, Problem>) {
+        let host = snapshot.host_policy.named_host(fields.host, &head.uri);
+        let authority = host.as_ref().ok().map(|host| &host.authority);
+        let endpoint = snapshot.endpoints.find(authority, head.uri.path());
+        let route = endpoint.route(head.uri.path());
+        (Self { head, fields, snapshot, endpoint, route }, host)
+    }
+}
+
+impl Shared {
     /// Watches the answer until its client has taken it, and leases the memory that it needs until then.
     fn hold(
         &self,
@@ -120,71 +159,26 @@ impl Shared {
         Ok(())
     }
 
-    async fn route(
+    /// Answers what needs no authentication.
+    fn answer_at_once(
         &self,
         target: Target<'_>,
         caller: Caller<'_>,
-        head: &Parts,
-        body: &mut Incoming,
-        record: &mut Record,
-    ) -> Response<AnswerBody> {
-        let Some(route) = target.route else {
-            let problem = Problem::NotFound { endpoint: target.endpoint.public_path() };
-            return refuse(target, head, &problem, record);
-        };
-        let mut response = if head.method == Method::OPTIONS {
-            preflight(route, caller, &head.headers)
-        } else {
-            match self.dispatch(target, route, head, body, record).await {
-                Ok(response) => response,
-                Err(problem) => refuse(target, head, &problem, record),
-            }
-        };
-        cors::allow(route.readers(), caller, response.headers_mut());
-        response
-    }
-
-    /// Checks what every request must fulfil, whatever its route, and returns its sender.
-    fn admit<'t>(
-        &self,
-        target: Target<'t>,
-        head: &Parts,
-        host: Result<NamedHost, Problem>,
-    ) -> Result<Caller<'t>, Problem> {
-        let Target { snapshot, route, fields, .. } = target;
-        fields.check_head_size(head, self.limits.header_bytes)?;
-        body::check_coding(fields.transfer_encoding)?;
-        let is_probe = route.is_some_and(Route::is_probe);
-        // Every request names one host, and a probe any (RFC 9112 section 3.2).
-        match host {
-            Ok(host) if !is_probe => snapshot.host_policy.check_host(&host)?,
-            Err(_) if is_probe && names_none(head, fields) => {}
-            host => drop(host?),
-        }
-        let caller = snapshot.host_policy.check_origin(fields.origin);
-        // The other routes are for any page, which may not read all of their answers.
-        let is_for_any = route.is_some_and(|route| route != Route::Endpoint);
-        if is_for_any { Ok(caller.unwrap_or(Caller::Direct)) } else { caller }
-    }
-
-    async fn dispatch(
-        &self,
-        Target { snapshot, endpoint, fields, .. }: Target<'_>,
-        route: Route,
-        head: &Parts,
-        body: &mut Incoming,
-        record: &mut Record,
     ) -> Result<Response<AnswerBody>, Problem> {
+        let Target { head, endpoint, .. } = target;
+        let Some(route) = target.route else {
+            return Err(Problem::NotFound { endpoint: endpoint.public_path() });
+        };
         let is_read = head.method == Method::GET || head.method == Method::HEAD;
         Ok(match route {
-            Route::Endpoint => {
-                endpoint::answer(self, snapshot, &endpoint.resource, (head, fields), body, record).await?
-            }
+            _ if head.method == Method::OPTIONS => preflight(route, caller, &head.headers),
+            // Only after authentication: `endpoint`.
+            Route::Endpoint => return Err(Problem::MethodNotAllowed { allow: "POST" }),
             _ if !is_read => return Err(Problem::MethodNotAllowed { allow: "GET, HEAD" }),
             Route::ProtectedResource => document(endpoint.documents.protected_resource.clone()),
             Route::AuthorizationServer => document(endpoint.documents.authorization_server.clone()),
             Route::Health => plain(StatusCode::OK, json!({"status": "ok"}).to_string()),
-            Route::Ready => self.ready(snapshot),
+            Route::Ready => self.ready(target.snapshot),
             Route::Ping => plain(StatusCode::OK, json!({"status": "pong"}).to_string()),
         })
     }
@@ -198,6 +192,27 @@ impl Shared {
             }
         }
     }
+}
+
+/// Checks what every request must fulfil, whatever its route, and returns its sender.
+fn admit(
+    Target { head, fields, snapshot, route, .. }: Target<'_>,
+    host: Result<NamedHost, Problem>,
+    max_head: usize,
+) -> Result<Caller<'_>, Problem> {
+    fields.check_head_size(head, max_head)?;
+    body::check_coding(fields.transfer_encoding)?;
+    let is_probe = route.is_some_and(Route::is_probe);
+    // Every request names one host, and a probe any (RFC 9112 section 3.2).
+    match host {
+        Ok(host) if !is_probe => snapshot.host_policy.check_host(&host)?,
+        Err(_) if is_probe && names_none(head, fields) => {}
+        host => drop(host?),
+    }
+    let caller = snapshot.host_policy.check_origin(fields.origin);
+    // The other routes are for any page, which may not read all of their answers.
+    let is_for_any = route.is_some_and(|route| route != Route::Endpoint);
+    if is_for_any { Ok(caller.unwrap_or(Caller::Direct)) } else { caller }
 }
 
 /// Returns the request id that a proxy or a client has given already, so that their logs and ours have one. It is a client's
@@ -234,9 +249,9 @@ fn may_discard(
     is_kept && is_http1 && record.body == BodyRead::Nothing && fields.expect == Single::Absent
 }
 
-fn refuse(target: Target<'_>, head: &Parts, problem: &Problem, record: &mut Record) -> Response<AnswerBody> {
+fn refuse(target: Target<'_>, problem: &Problem, record: &mut Record) -> Response<AnswerBody> {
     let facts = problem.facts();
-    record.refuse(&facts, head, target.snapshot.service());
+    record.refuse(&facts, target.head, target.snapshot.service());
     error_response(&facts, &target.endpoint.challenges)
 }
 
@@ -290,7 +305,7 @@ mod tests {
             let request = expect.into_iter().fold(request, |request, value| request.header(EXPECT, value));
             let (head, ()) = request.body(()).unwrap().into_parts();
             let observer: Arc<dyn domain::Observer> = Arc::new(domain::NoopObserver);
-            let mut record = Record::new(String::new(), &head, Peer::Unix, &observer);
+            let mut record = Record::new(Peer::Unix, &observer);
             record.body = body;
             let mut response = Response::new(AnswerBody::empty());
             if closes {

@@ -1,6 +1,5 @@
 //! Accepting connections, serving them, and ending in order.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -25,6 +24,7 @@ use crate::activity::Activity;
 use crate::limiter::{ConnectionPermit, SPARE_PATIENCE, Usage};
 use crate::listener::Listener;
 use crate::outbox::StreamExecutor;
+use crate::router::respond;
 use crate::settings::{HttpSettings, Limits};
 use crate::shared::Shared;
 use crate::socket::{Peer, Socket};
@@ -265,16 +265,9 @@ async fn serve(
     let activity = Arc::new(Activity::new(shared.owned_clock(), limits, patience));
     let requests = service_fn(|request: Request<Incoming>| {
         let guard = activity.request_began(request.version() == hyper::Version::HTTP_2);
-        let shared = Arc::clone(&shared);
         let ending = is_spare.then(|| ending.clone());
         // In a box of its own: what a request needs is held while there is one, not by every idle connection.
-        Box::pin(async move {
-            let response = shared.respond(request, guard, peer, is_spare).await;
-            if let Some(ending) = ending {
-                ending.cancel();
-            }
-            Ok::<_, Infallible>(response)
-        })
+        Box::pin(respond(Arc::clone(&shared), request, guard, peer, ending))
     });
     let (expired, ended) = (pin!(activity.expired()), pin!(ended(&ending, &activity, &shared)));
     let (mut expired, mut ended) = (WhenWoken::new(expired), WhenWoken::new(ended));

@@ -47,6 +47,7 @@ pub use provider::{Hints, IdentityProvider};
 
 use jws::Jws;
 use keys::KeyStore;
+use proofs::Fingerprint;
 
 /// Verifies the tokens of a provider `P` with the keys that its issuer publishes. Its background task ends when it is
 /// dropped.
@@ -86,6 +87,23 @@ impl<P: IdentityProvider> JwksVerifier<P> {
     pub async fn inspect(&self, token: &BearerToken) -> Inspection {
         inspect::inspect(&self.provider, token, Some(&self.keys)).await
     }
+
+    /// Verifies a token that is not remembered, and remembers it.
+    async fn prove(
+        &self,
+        token: &BearerToken,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Arc<Claims>, VerifyError> {
+        let jws = Jws::split(token.expose())?;
+        let header = jws.header()?;
+        let resolved = self.keys.resolve(&header.kid).await?;
+        let payload = jws.prove(&resolved.key)?.payload()?;
+        let claims = Arc::new(self.provider.claims(&payload, header.token_type)?);
+        if let Some(fingerprint) = fingerprint {
+            resolved.proofs.insert(fingerprint, token, &claims);
+        }
+        Ok(claims)
+    }
 }
 
 impl<P> JwksVerifier<P> {
@@ -110,15 +128,8 @@ impl<P: IdentityProvider> TokenVerifier for JwksVerifier<P> {
         if let Some(claims) = proved {
             return Ok(claims);
         }
-        let jws = Jws::split(token.expose())?;
-        let header = jws.header()?;
-        let resolved = self.keys.resolve(&header.kid).await?;
-        let payload = jws.prove(&resolved.key)?.payload()?;
-        let claims = Arc::new(self.provider.claims(&payload, header.token_type)?);
-        if let Some(fingerprint) = fingerprint {
-            resolved.proofs.insert(fingerprint, token, &claims);
-        }
-        Ok(claims)
+        // In a box of its own: rare, and no room for it in the future of every request.
+        Box::pin(self.prove(token, fingerprint)).await
     }
 
     fn unverified_claims(&self, token: &BearerToken) -> UnverifiedClaims {

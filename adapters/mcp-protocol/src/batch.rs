@@ -105,11 +105,11 @@ async fn answer_request(
 
 impl Responses {
     fn add(&mut self, id: Option<&RawValue>, reply: Reply) {
-        let LogFields { method, tool, reason, rules, would_refuse } = &reply.log;
+        let LogFields { method, tool, reason, rules } = &reply.log;
         let method = method.as_deref();
         let tool = tool.as_ref().map(domain::ToolName::as_str);
-        let [rules, would_refuse] = [rules, would_refuse].map(|names| names_list(names));
-        let (rules, would_refuse) = (rules.map(display), would_refuse.map(display));
+        let would_refuse = rules.as_deref().and_then(|rules| names_list(&rules.would_refuse)).map(display);
+        let rules = rules.as_deref().and_then(|rules| names_list(&rules.refused)).map(display);
         tracing::info!(rpc = method, tool, reason, rules, would_refuse, "part of a batch");
         self.allowance = reply.quota_left().or(self.allowance);
         let body = match (reply.status, reply.body) {

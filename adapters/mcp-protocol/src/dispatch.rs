@@ -107,8 +107,9 @@ async fn handle(
             handle(&mut exchange).map(|result| Reply::success(id, &result, take(log)))
         }
         Handler::Waiting(handle) => handle(&mut exchange).await.map(|result| {
-            let would_refuse = exchange.would_refuse.take().unwrap_or_default();
-            Reply::success(id, &result, LogFields { would_refuse, ..take(log) })
+            let mut log = take(log);
+            log.would_refuse(exchange.would_refuse.take().unwrap_or_default());
+            Reply::success(id, &result, log)
         }),
         Handler::Stream(open) if may_stream => {
             let listen = served.snapshot.service().listen(principal, served.request_id, method.name);

@@ -329,7 +329,7 @@ impl Job {
         // The tree went with the call: while a request for input is pending, no more than the text is held.
         self.memory.remove(tree);
         if let Some(rules) = would_refuse.into_inner() {
-            self.log.would_refuse = rules;
+            self.log.would_refuse(rules);
         }
         match outcome {
             Ok(round) => Ok(round),

@@ -54,7 +54,7 @@ mod version;
 pub use fields::{Field, RequestFields};
 pub use listing::{ListingError, check_tool};
 pub use publish::PublishError;
-pub use reply::{Body, LogFields, Messages, Reply, Source, Status};
+pub use reply::{Body, LogFields, LoggedRules, Messages, Reply, Source, Status};
 pub use seal::{KEY_BYTES, SealingKeys};
 pub use server::{McpServer, PostRequest};
 pub use settings::{Identity, McpSettings};

@@ -101,16 +101,34 @@ pub struct LogFields {
     pub tool: Option<ToolName>,
     /// The stable code of the reason for anything but success.
     pub reason: Option<&'static str>,
-    /// The names of the rules that refused.
-    pub rules: Vec<Arc<str>>,
-    /// The names of the rules in shadow mode that would have refused.
+    /// The rules that refused or would have; `None` if there are none, so that other requests have no room for them.
+    pub rules: Option<Box<LoggedRules>>,
+}
+
+/// The names of rules that a log line has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoggedRules {
+    /// Those that refused.
+    pub refused: Vec<Arc<str>>,
+    /// Those in shadow mode that would have refused.
     pub would_refuse: Vec<Arc<str>>,
 }
 
 impl LogFields {
     /// Adds why a request is denied.
-    pub(crate) fn denied(self, denial: &Denial) -> Self {
-        Self { reason: Some(denial.code()), rules: denial.rules().to_vec(), ..self }
+    pub(crate) fn denied(mut self, denial: &Denial) -> Self {
+        self.reason = Some(denial.code());
+        if !denial.rules().is_empty() {
+            self.rules.get_or_insert_default().refused = denial.rules().to_vec();
+        }
+        self
+    }
+
+    /// Sets the rules in shadow mode that would have refused.
+    pub(crate) fn would_refuse(&mut self, rules: Vec<Arc<str>>) {
+        if !rules.is_empty() {
+            self.rules.get_or_insert_default().would_refuse = rules;
+        }
     }
 }
 
