@@ -123,13 +123,18 @@ impl Holder {
     /// Returns the holder for a principal.
     #[must_use]
     pub fn of(principal: &Principal) -> Self {
-        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        // The number keeps a subject apart from a client of the same name.
-        Self {
-            subject: KEYS.hash_one((1_u8, principal.subject())),
-            client: KEYS.hash_one((2_u8, principal.client())),
-        }
+        // Different keys keep a subject apart from a client of the same name.
+        static SUBJECTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        static CLIENTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self { subject: hash(&SUBJECTS, principal.subject()), client: hash(&CLIENTS, principal.client()) }
     }
+}
+
+/// Returns a text's hash. Its end needs no mark, as it would in a hash of several.
+fn hash(keys: &RandomState, text: &str) -> u64 {
+    let mut hasher = keys.build_hasher();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 impl Pool {

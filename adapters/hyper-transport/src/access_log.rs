@@ -66,7 +66,7 @@ pub(crate) fn is_id(text: &str) -> bool {
 /// The content of a request's line. It has nothing of the query and the body, and of the headers only what a refusal is about.
 /// When it is dropped, the request is over.
 pub(crate) struct Record {
-    /// The id of the request, once it has one.
+    /// The id of the request; empty until its fields were read.
     pub(crate) id: String,
     observer: Arc<dyn Observer>,
     /// The other end of the connection: the client, or the proxy before the server.

@@ -18,9 +18,9 @@ use crate::error_response::whole_seconds;
 use crate::head::{Fields, Single};
 use crate::problem::{Problem, SOON, limit_status};
 use crate::quota_fields;
-use crate::router::Target;
 use crate::shared::Shared;
 use crate::socket::Peer;
+use crate::target::Target;
 use crate::trace;
 
 /// What the official SDKs send; more of the header could add nothing to it.
@@ -92,7 +92,7 @@ async fn answer_principal(
         memory,
         trace: record.trace.as_deref_mut(),
     };
-    // In a box of its own: two thirds of a request's future, which the many that wait for their bodies do not need.
+    // In a box of its own: more than half of a request's future, which the many that wait for their bodies do not need.
     let reply = Box::pin(shared.mcp.answer(&snapshot.protocol, post)).await;
     respond(shared, reply, accepts, (holder, lease), record)
 }

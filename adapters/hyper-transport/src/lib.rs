@@ -32,6 +32,7 @@ mod server;
 mod settings;
 mod shared;
 mod socket;
+mod target;
 mod tls;
 mod trace;
 mod watched_io;

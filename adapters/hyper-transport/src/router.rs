@@ -21,24 +21,15 @@ use crate::error_response::error_response;
 use crate::head::{Fields, Single};
 use crate::host_policy::{Caller, NamedHost};
 use crate::problem::Problem;
-use crate::public::{Endpoint, Route};
+use crate::public::Route;
 use crate::shared::{Shared, Snapshot};
 use crate::socket::Peer;
+use crate::target::Target;
 use crate::{body, cors, endpoint, trace};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a metadata document may be cached: a change is visible within minutes.
 const DOCUMENT_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
-
-/// A request's head, with where it goes and the snapshot that it is judged by.
-#[derive(Clone, Copy)]
-pub(crate) struct Target<'r> {
-    pub(crate) head: &'r Parts,
-    pub(crate) fields: &'r Fields<'r>,
-    pub(crate) snapshot: &'r Snapshot,
-    pub(crate) endpoint: &'r Endpoint,
-    route: Option<Route>,
-}
 
 /// Answers a request: the id, the conversion of a problem and the log line are made here, once. On a spare connection, which
 /// `ending` ends, only probes are answered, and only one request.
@@ -71,14 +62,18 @@ pub(crate) fn respond(
                 Ok(caller) => caller,
                 Err(problem) => break 'answered refuse(target, &problem, &mut record),
             };
-            let answered = if target.route == Some(Route::Endpoint) && head.method != Method::OPTIONS {
-                let span = tracing::info_span!("request", id = record.id);
+            let span = tracing::info_span!("request", id = record.id);
+            let mut response = if target.route == Some(Route::Endpoint) && head.method != Method::OPTIONS {
+                let answered = async {
+                    let answered = endpoint::answer(&shared, &target, &mut body, &mut record).await;
+                    answered.unwrap_or_else(|problem| refuse(target, &problem, &mut record))
+                };
                 // In a box of its own: an allocation of more than 1 KiB takes the allocator several times as long as two.
-                Box::pin(endpoint::answer(&shared, &target, &mut body, &mut record).instrument(span)).await
+                Box::pin(answered.instrument(span)).await
             } else {
-                shared.answer_at_once(target, caller)
+                let answered = span.in_scope(|| shared.answer_at_once(target, caller));
+                answered.unwrap_or_else(|problem| refuse(target, &problem, &mut record))
             };
-            let mut response = answered.unwrap_or_else(|problem| refuse(target, &problem, &mut record));
             if let Some(route) = target.route {
                 cors::allow(route.readers(), caller, response.headers_mut());
             }
@@ -123,21 +118,6 @@ pub(crate) fn respond(
     }
 }
 
-impl<'r> Target<'r> {
-    /// Returns where a request goes, and the host that it names.
-    fn of(
-        snapshot: &'r Snapshot,
-        head: &'r Parts,
-        fields: &'r Fields<'r>,
-    ) -> (Self, Result<NamedHost, Problem>) {
-        let host = snapshot.host_policy.named_host(fields.host, &head.uri);
-        let authority = host.as_ref().ok().map(|host| &host.authority);
-        let endpoint = snapshot.endpoints.find(authority, head.uri.path());
-        let route = endpoint.route(head.uri.path());
-        (Self { head, fields, snapshot, endpoint, route }, host)
-    }
-}
-
 impl Shared {
     /// Watches the answer until its client has taken it, and leases the memory that it needs until then.
     fn hold(
@@ -172,7 +152,7 @@ impl Shared {
         let is_read = head.method == Method::GET || head.method == Method::HEAD;
         Ok(match route {
             _ if head.method == Method::OPTIONS => preflight(route, caller, &head.headers),
-            // Only after authentication: `endpoint`.
+            // Whatever else is asked of it, `endpoint` answers.
             Route::Endpoint => return Err(Problem::MethodNotAllowed { allow: "POST" }),
             _ if !is_read => return Err(Problem::MethodNotAllowed { allow: "GET, HEAD" }),
             Route::ProtectedResource => document(endpoint.documents.protected_resource.clone()),

@@ -76,7 +76,7 @@ impl Shared {
         }
     }
 
-    /// Returns the present snapshot. [`Shared::respond`] loads it, once a request; everything else is handed it.
+    /// Returns the present snapshot. [`router::respond`](crate::router::respond) loads it, once a request; everything else is handed it.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }

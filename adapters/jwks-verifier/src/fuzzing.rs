@@ -1,5 +1,7 @@
 //! What must hold for any bytes: called by the fuzz targets of `fuzz/` and by tests. It is in no other build.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Untrusted;
@@ -19,7 +21,7 @@ pub fn jws(data: &[u8]) {
     {
         assert_eq!(token.matches('.').count(), 2);
         let _ = jws.header();
-        let refused = unrelated_key().is_some_and(|key| jws.prove(&key).is_err());
+        let refused = UNRELATED_KEY.as_ref().is_some_and(|key| jws.prove(key).is_err());
         assert!(refused, "a valid signature without its key");
     }
     let token = format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(data));
@@ -44,11 +46,11 @@ fn good_header(value: &Value) -> Option<Header> {
 }
 
 /// An RSA key of 2048 bits whose private part nobody has.
-fn unrelated_key() -> Option<RsaKey> {
-    let mut modulus = vec![0xa5; 256];
+static UNRELATED_KEY: LazyLock<Option<RsaKey>> = LazyLock::new(|| {
+    let mut modulus = [0xa5; 256];
     modulus[255] |= 1;
-    RsaKey::from_components(modulus, vec![1, 0, 1])
-}
+    RsaKey::from_components(&modulus, &[1, 0, 1])
+});
 
 #[cfg(test)]
 mod tests {

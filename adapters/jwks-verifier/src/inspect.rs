@@ -136,7 +136,7 @@ async fn prove(inspection: &mut Inspection, jws: &Jws<'_>, parameters: Parameter
     };
     let Some(keys) = keys else { return };
     if let Some(resolved) = inspection.note(SignatureCheck::Key, keys.resolve(&header.kid).await) {
-        inspection.note(SignatureCheck::Signature, jws.prove(&resolved.key));
+        inspection.note(SignatureCheck::Signature, jws.prove(&*resolved.key));
     }
 }
 

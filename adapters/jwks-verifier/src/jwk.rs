@@ -20,19 +20,10 @@ const MAX_DEPTH: usize = 16;
 /// Shorter keys are refused by RFC 7518 section 3.3, longer ones by the crypto backend.
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// A public key that verifies RS256 signatures.
-///
-/// It implements `jsonwebtoken`'s trait itself: the library's own verifiers make a key of its numbers for each signature,
-/// which is a tenth of what a signature takes. Here that is done once, by the same backend.
+/// A public key that verifies RS256 signatures: [`JwtVerifier`] on the backend that `jsonwebtoken` has, whose own verifiers make a
+/// key of its numbers for each signature, which is a tenth of what a signature takes. Here that is done once.
 #[derive(Debug)]
-pub(crate) struct RsaKey {
-    /// Big-endian, without leading zeros.
-    modulus: Vec<u8>,
-    /// Big-endian, without leading zeros.
-    exponent: Vec<u8>,
-    /// Of these two numbers.
-    parsed: ParsedPublicKey,
-}
+pub(crate) struct RsaKey(ParsedPublicKey);
 
 impl RsaKey {
     /// Reads one key of a document, strictly, and returns it with its `kid`.
@@ -48,23 +39,23 @@ impl RsaKey {
         }
     }
 
-    /// Makes a key of its numbers; `None`, if they are none.
-    pub(crate) fn from_components(modulus: Vec<u8>, exponent: Vec<u8>) -> Option<Self> {
-        let components = RsaPublicKeyComponents { n: &modulus, e: &exponent };
-        let parsed = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;
-        Some(Self { modulus, exponent, parsed })
+    /// Makes a key of its numbers, big-endian and without leading zeros; `None`, if they are none.
+    pub(crate) fn from_components(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        let components = RsaPublicKeyComponents { n: modulus, e: exponent };
+        components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok().map(Self)
     }
 }
 
 impl PartialEq for RsaKey {
     fn eq(&self, other: &Self) -> bool {
-        (&self.modulus, &self.exponent) == (&other.modulus, &other.exponent)
+        // The key as a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
+        self.0.as_ref() == other.0.as_ref()
     }
 }
 
 impl Verifier<Vec<u8>> for RsaKey {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
-        self.parsed.verify_sig(message, signature).map_err(|_| signature::Error::new())
+        self.0.verify_sig(message, signature).map_err(|_| signature::Error::new())
     }
 }
 
@@ -124,7 +115,7 @@ fn rsa_key(wire: &WireKey) -> Result<RsaKey, &'static str> {
     if !odd(&modulus) || !odd(&exponent) || exponent == [1] || bits(&exponent) > 33 {
         return Err("n and e are no RSA key");
     }
-    RsaKey::from_components(modulus, exponent).ok_or("n and e are no RSA key")
+    RsaKey::from_components(&modulus, &exponent).ok_or("n and e are no RSA key")
 }
 
 /// Decodes a `Base64urlUInt` (RFC 7518 section 2), without the leading zeros that some producers write.
@@ -169,7 +160,7 @@ mod tests {
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
         let library_key = DecodingKey::from_rsa_raw_components(&n, &e);
-        (pair, library_key, RsaKey::from_components(n, e).unwrap())
+        (pair, library_key, RsaKey::from_components(&n, &e).unwrap())
     }
 
     #[test]
@@ -219,10 +210,14 @@ mod tests {
 
     #[test]
     fn keys_are_the_same_by_their_numbers() {
-        let (_, _, key) = keys();
-        let again = RsaKey::from_components(key.modulus.clone(), key.exponent.clone()).unwrap();
-        assert_eq!(key, again);
-        let other = RsaKey::from_components(key.modulus.clone(), vec![3]).unwrap();
-        assert_ne!(key, other);
+        let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(
+            KeyPair::generate(KeySize::Rsa2048).unwrap().public_key(),
+        );
+        let key = |modulus: &[u8], exponent: &[u8]| RsaKey::from_components(modulus, exponent).unwrap();
+        assert_eq!(key(&n, &e), key(&n, &e));
+        assert_ne!(key(&n, &e), key(&n, &[3]));
+        let mut other = n.clone();
+        other[100] ^= 1;
+        assert_ne!(key(&n, &e), key(&other, &e));
     }
 }

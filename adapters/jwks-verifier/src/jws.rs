@@ -8,10 +8,9 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Untrusted;
-use jsonwebtoken::signature::Verifier as _;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::crypto::JwtVerifier;
 use syntax::strict_json::{self, Fault, Json, Members, Unread};
-
-use crate::jwk::RsaKey;
 
 /// The maximum nesting of a header or payload. Registered claims nest few levels; custom ones may nest further.
 pub const MAX_DEPTH: usize = 32;
@@ -86,7 +85,10 @@ impl<'t> Jws<'t> {
     }
 
     /// Proves that the holder of `key` signed exactly this header and payload.
-    pub(crate) fn prove(&self, key: &RsaKey) -> Result<Proved<'t>, Untrusted> {
+    pub(crate) fn prove(&self, key: &dyn JwtVerifier) -> Result<Proved<'t>, Untrusted> {
+        if key.algorithm() != Algorithm::RS256 {
+            return Err(Untrusted::Algorithm);
+        }
         let signature = decoded(self.signature)?;
         key.verify(self.signed.as_bytes(), &signature).map_err(|_| Untrusted::Signature)?;
         Ok(Proved { payload: self.payload })

@@ -58,7 +58,7 @@ pub(crate) struct KeyStore {
     fetcher: Arc<Fetcher>,
     keep_through_outage: Duration,
     remembered_tokens: usize,
-    /// `None` where no token is remembered.
+    /// `None` without randomness: no token is remembered then.
     fingerprints: Option<Fingerprints>,
     snapshot: ArcSwapOption<Snapshot>,
     /// Locked for a decision only, never across an await.
@@ -92,12 +92,16 @@ type Fetches = JoinSet<(FetchNumber, FetchResult)>;
 
 impl KeyStore {
     pub(crate) fn new(options: &Options, clock: Arc<dyn Clock>) -> Self {
+        let fingerprints = Fingerprints::with_random_key();
+        if fingerprints.is_none() {
+            warn!("the machine gives no randomness: every request costs the proof of a signature");
+        }
         Self {
             clock,
             fetcher: Arc::new(Fetcher::new(options)),
             keep_through_outage: options.keep_through_outage,
             remembered_tokens: options.remembered_tokens,
-            fingerprints: (options.remembered_tokens > 0).then(Fingerprints::with_random_key).flatten(),
+            fingerprints,
             snapshot: ArcSwapOption::empty(),
             schedule: Mutex::new(Schedule::new(options)),
             demand: Notify::new(),

@@ -97,7 +97,7 @@ impl<P: IdentityProvider> JwksVerifier<P> {
         let jws = Jws::split(token.expose())?;
         let header = jws.header()?;
         let resolved = self.keys.resolve(&header.kid).await?;
-        let payload = jws.prove(&resolved.key)?.payload()?;
+        let payload = jws.prove(&*resolved.key)?.payload()?;
         let claims = Arc::new(self.provider.claims(&payload, header.token_type)?);
         if let Some(fingerprint) = fingerprint {
             resolved.proofs.insert(fingerprint, token, &claims);

@@ -214,7 +214,8 @@ impl Job {
             }
             match (self.era, sink) {
                 (Era::Modern, _) => return self.input_required(required),
-                (Era::Legacy, Some(sink)) => self.request_input(required, sink).await?,
+                // In a box of its own: rare, and no room for it in the future of every call.
+                (Era::Legacy, Some(sink)) => Box::pin(self.request_input(required, sink)).await?,
                 (Era::Legacy, None) => {
                     let text = "this needs to ask you something: call it alone, in no batch, and accept text/event-stream";
                     return self.unfinished(text.to_owned());

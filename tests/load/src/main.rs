@@ -8,6 +8,7 @@
 mod client;
 mod compare;
 mod growth;
+mod layout;
 mod measure;
 mod process;
 mod quotas;
@@ -24,9 +25,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use local_tenant::LocalTenant;
 
 use crate::growth::{Programs, Setting};
-use crate::measure::Bench;
+use crate::measure::{AUDIENCE, Bench};
+use crate::requests::tenant_options;
 
 /// Measures this server.
 #[derive(Parser)]
@@ -68,6 +71,8 @@ enum What {
     Url(url::UrlOptions),
     /// This server beside others
     Compare(compare::CompareOptions),
+    /// Which functions a server runs, for the linker; needs valgrind
+    Layout(layout::LayoutOptions),
 }
 
 #[derive(Args)]
@@ -154,6 +159,10 @@ fn main() -> anyhow::Result<()> {
             let floor = given_or_built(compare.floor.as_deref(), "load", "floor")?;
             let bench = compare::Bench::start(&options, compare, server()?, floor);
             ("compare", runtime.block_on(bench)?.run()?)
+        }
+        What::Layout(layout) => {
+            let tenant = runtime.block_on(LocalTenant::start(tenant_options(AUDIENCE)))?;
+            return layout::write(&server()?, &tenant, &layout);
         }
         What::Growth(growth) => {
             let many = given_or_built(growth.many.as_deref(), "load", "many")?;

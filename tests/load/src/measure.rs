@@ -17,7 +17,7 @@ use crate::{CostOptions, Options};
 
 pub(crate) const AUDIENCE: &str = "https://load.example/mcp";
 /// The public URL of a server that is measured, whose host requests name as behind a proxy.
-const PUBLIC_URL: &str = "https://load.example";
+pub(crate) const PUBLIC_URL: &str = "https://load.example";
 /// How many tokens a server sees over and over.
 pub(crate) const SEEN: usize = 64;
 /// Before a measurement: connections, caches and branch predictors as they are in service.
