@@ -108,6 +108,8 @@ fn functions(profile: &str, program: &str) -> Vec<String> {
     let (often, seldom): (Vec<_>, Vec<_>) = calls.into_iter().partition(|(_, calls)| *calls >= REPEATED);
     // A function that calls itself has several entries: `f`, `f'2`.
     let names = often.into_iter().chain(seldom).filter_map(|(name, _)| name.split('\'').next());
+    // What has no symbol is described: `(below main)`.
+    let names = names.filter(|name| !name.starts_with('('));
     let mut listed = BTreeSet::new();
     names.filter(|name| listed.insert(*name)).map(str::to_owned).collect()
 }
@@ -153,6 +155,9 @@ fn=(4)
 1 1
 
 fn=(5) begin'2
+1 1
+
+fn=(7) (below main)
 1 1
 
 ob=(2)
