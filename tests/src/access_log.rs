@@ -324,4 +324,6 @@ fn probes_are_quiet_unless_something_changes() {
     let changes: Vec<&Value> = lines.iter().filter(|line| line["message"] == "not ready").collect();
     assert_eq!(changes.len(), 1, "{lines:?}");
     assert!(changes[0]["reason"].as_str().unwrap().starts_with("no keys yet"), "{changes:?}");
+    // It was found by a request, which it names.
+    assert!(changes[0]["span"]["id"].is_string(), "{changes:?}");
 }

@@ -168,6 +168,8 @@ fn text(parameter: Option<Json<'_>>) -> Result<Option<Cow<'_, str>>, Untrusted> 
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::signature::Verifier;
+
     use super::*;
     use Untrusted as U;
 
@@ -216,6 +218,31 @@ mod tests {
             check(&format!(r#"{{"alg":"{alg}","kid":"k"}}"#), Err(U::Algorithm));
         }
         check(r#"{"alg":"RS\u003256","kid":"k"}"#, Ok(("k", None)));
+    }
+
+    /// A key by which every signature is good.
+    #[derive(Debug)]
+    struct Any(Algorithm);
+
+    impl Verifier<Vec<u8>> for Any {
+        fn verify(&self, _: &[u8], _: &Vec<u8>) -> Result<(), jsonwebtoken::signature::Error> {
+            Ok(())
+        }
+    }
+
+    impl JwtVerifier for Any {
+        fn algorithm(&self) -> Algorithm {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_algorithm_proves_nothing() {
+        let jws = Jws::split("e30.e30.c2ln").unwrap();
+        assert!(jws.prove(&Any(Algorithm::RS256)).is_ok());
+        for other in [Algorithm::HS256, Algorithm::RS384, Algorithm::PS256, Algorithm::ES256] {
+            assert_eq!(jws.prove(&Any(other)).unwrap_err(), U::Algorithm, "{other:?}");
+        }
     }
 
     #[test]

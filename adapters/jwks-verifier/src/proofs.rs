@@ -8,7 +8,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::rand;
 use domain::{BearerToken, Claims};
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -35,7 +34,7 @@ impl Fingerprints {
     /// Creates a random key; `None`, if the machine gives no randomness.
     pub(crate) fn with_random_key() -> Option<Self> {
         let mut key = [0; 32];
-        rand::fill(&mut key).ok()?;
+        getrandom::fill(&mut key).ok()?;
         Some(Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &key).ok()?)))
     }
 
