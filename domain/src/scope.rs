@@ -1,9 +1,10 @@
 //! OAuth scopes: one [`Scope`], and the ordered [`ScopeSet`] a token grants or a tool requires.
 
-use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use syntax::scope_token::is_scope_token;
 
 /// One `scope-token` of RFC 6749 section 3.3: one or more of `%x21 / %x23-5B / %x5D-7E`.
@@ -40,16 +41,8 @@ impl fmt::Display for Scope {
 /// Distinct scopes in the order they were first named. Clones are cheap.
 ///
 /// [`fmt::Display`] joins them by single spaces, the form of the `scope` claim (RFC 8693) and challenge parameter.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct ScopeSet(Option<Arc<Distinct>>);
-
-/// One scope at least.
-#[derive(PartialEq, Eq, Hash)]
-struct Distinct {
-    scopes: Vec<Scope>,
-    /// The places of more than [`FEW`] scopes, ordered by their text.
-    by_text: Vec<usize>,
-}
+#[derive(Clone, Default)]
+pub struct ScopeSet(Option<Arc<IndexSet<Scope>>>);
 
 /// So many scopes are looked through in turn, which is faster than anything else.
 const FEW: usize = 16;
@@ -57,20 +50,6 @@ const FEW: usize = 16;
 impl ScopeSet {
     /// No scopes.
     pub const EMPTY: Self = Self(None);
-
-    fn of_distinct(scopes: Vec<Scope>) -> Self {
-        if scopes.is_empty() {
-            return Self::EMPTY;
-        }
-        let mut by_text: Vec<usize> =
-            if scopes.len() > FEW { (0..scopes.len()).collect() } else { Vec::new() };
-        by_text.sort_unstable_by_key(|&place| &scopes[place]);
-        Self(Some(Arc::new(Distinct { scopes, by_text })))
-    }
-
-    fn as_slice(&self) -> &[Scope] {
-        self.0.as_ref().map_or(&[], |distinct| &distinct.scopes)
-    }
 
     /// Scopes that a developer or operator wrote down.
     ///
@@ -90,17 +69,14 @@ impl ScopeSet {
     /// Whether this set holds `scope`.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
-        let Some(Distinct { scopes, by_text }) = self.0.as_deref() else { return false };
-        if by_text.is_empty() {
-            return scopes.contains(scope);
-        }
-        by_text.binary_search_by_key(&scope, |&place| &scopes[place]).is_ok()
+        let Some(scopes) = &self.0 else { return false };
+        if scopes.len() <= FEW { scopes.iter().any(|one| one == scope) } else { scopes.contains(scope) }
     }
 
     /// The scopes of this set that are also in `other`, in this set's order.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        Self::of_distinct(self.iter().filter(|scope| other.contains(scope)).cloned().collect())
+        self.iter().filter(|scope| other.contains(scope)).cloned().collect()
     }
 
     /// The scopes of this set, then those that only `other` has.
@@ -118,25 +94,41 @@ impl ScopeSet {
     /// The number of scopes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.as_slice().len()
+        self.0.as_ref().map_or(0, |scopes| scopes.len())
     }
 
     /// The scopes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
-        self.as_slice().iter()
+        self.0.iter().flat_map(|scopes| scopes.iter())
+    }
+}
+
+/// The same scopes in the same order.
+impl PartialEq for ScopeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for ScopeSet {}
+
+impl Hash for ScopeSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.len().hash(state);
+        self.iter().for_each(|scope| scope.hash(state));
     }
 }
 
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        let mut seen = HashSet::new();
-        Self::of_distinct(scopes.into_iter().filter(|scope| seen.insert(scope.clone())).collect())
+        let scopes: IndexSet<Scope> = scopes.into_iter().collect();
+        if scopes.is_empty() { Self::EMPTY } else { Self(Some(Arc::new(scopes))) }
     }
 }
 
 impl fmt::Debug for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ScopeSet").field(&self.as_slice()).finish()
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 

@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 const SLEEP: Duration = Duration::from_millis(100);
 
 /// What came of a run.
+#[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) answers: u64,
     /// Sorted.
@@ -22,6 +23,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What came of another run besides.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.answers += other.answers;
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_unstable();
+    }
+
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
         self.latencies.get(last * percent / 100).copied().unwrap_or_default()

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jsonwebtoken::DecodingKey;
 use local_tenant::LocalTenant;
 use tempfile::TempDir;
 
@@ -26,6 +27,8 @@ pub(crate) const SERVER_CORE: usize = 0;
 pub(crate) const CLIENT_CORE: usize = 1;
 /// Connections of the measurements.
 pub(crate) const CONNECTIONS: [usize; 2] = [32, 256];
+/// How often those that are compared take turns within a round: a machine that becomes slower meanwhile does so for all of them.
+const TURNS: u32 = 4;
 
 /// One program under one load.
 pub(crate) struct Cost {
@@ -35,10 +38,12 @@ pub(crate) struct Cost {
     pub(crate) p99: f64,
 }
 
-/// The floor and the server under the same load, one after the other.
+/// The floor and the server under the same load, by turns.
 pub(crate) struct Pair {
     pub(crate) floor: Cost,
     pub(crate) server: Cost,
+    /// One verify by itself, by turns with both, where tokens are unseen: time on a core in microseconds.
+    pub(crate) verify: Option<f64>,
 }
 
 /// All rounds of one row of the table.
@@ -71,8 +76,6 @@ pub(crate) struct Results {
     pub(crate) seen: Vec<Row>,
     pub(crate) extras: Vec<ExtraRow>,
     pub(crate) unseen: Vec<Row>,
-    /// One verify, in microseconds.
-    pub(crate) verify: Vec<f64>,
     /// CPU per request on one core and on two, in microseconds.
     pub(crate) cores: Vec<(f64, f64)>,
     /// From exec to the first answer, in milliseconds.
@@ -141,7 +144,6 @@ impl Bench {
             }
             unseen.push(self.unseen(era, CONNECTIONS[0])?);
         }
-        let verify = self.verify()?;
         let cores = self.two_cores()?;
         let starts = self.starts()?;
         let (idle, per_connection) = self.idle_connections(self.server(&[SERVER_CORE])?)?;
@@ -154,7 +156,6 @@ impl Bench {
             seen,
             extras,
             unseen,
-            verify,
             cores,
             starts,
             idle,
@@ -222,13 +223,10 @@ impl Bench {
         let mut pairs = Vec::new();
         for _ in 0..self.rounds {
             let (floor, server) = (self.floor(era)?, self.server(&[SERVER_CORE])?);
-            let cost = |process: &Process| {
-                let mut client = Client::connect(process.address, connections)?.waiting(waits);
-                measured(process, &mut client, &work, self.duration)
-            };
-            pairs.push(Pair { floor: cost(&floor)?, server: cost(&server)? });
-            server.stop()?;
-            floor.stop()?;
+            let mut floor = Side::new(floor, connections, waits)?;
+            let mut server = Side::new(server, connections, waits)?;
+            self.compare(&mut floor, &mut server, &work)?;
+            pairs.push(Pair { floor: floor.stop()?, server: server.stop()?, verify: None });
         }
         Ok(Row { what: format!("seen, {}", era.name()), waits, connections, pairs })
     }
@@ -239,16 +237,22 @@ impl Bench {
         let work = Work { requests: &requests, expected: self.answer(era) };
         let mut rounds = Vec::new();
         for _ in 0..self.rounds {
-            let servers = (self.server(&[SERVER_CORE])?, self.server_with(Some(extra), &[SERVER_CORE])?);
-            let cpu = |process: &Process| {
-                let mut client = Client::connect(process.address, CONNECTIONS[0])?;
-                Ok::<_, anyhow::Error>(measured(process, &mut client, &work, self.duration)?.cpu)
-            };
-            rounds.push((cpu(&servers.0)?, cpu(&servers.1)?));
-            servers.0.stop()?;
-            servers.1.stop()?;
+            let (without, with) =
+                (self.server(&[SERVER_CORE])?, self.server_with(Some(extra), &[SERVER_CORE])?);
+            let mut without = Side::new(without, CONNECTIONS[0], Waits::Awake)?;
+            let mut with = Side::new(with, CONNECTIONS[0], Waits::Awake)?;
+            self.compare(&mut without, &mut with, &work)?;
+            rounds.push((without.stop()?.cpu, with.stop()?.cpu));
         }
         Ok(ExtraRow { extra, era: era.name(), rounds })
+    }
+
+    /// Two programs under the same load, after warming up.
+    fn compare(&self, one: &mut Side, other: &mut Side, work: &Work<'_>) -> anyhow::Result<()> {
+        one.client.run(work, u64::MAX, WARM_UP)?;
+        other.client.run(work, u64::MAX, WARM_UP)?;
+        let most = self.duration / TURNS;
+        by_turns(&mut [&mut |_| one.turn(work, u64::MAX, most), &mut |_| other.turn(work, u64::MAX, most)])
     }
 
     /// Tokens that the server has never seen: a new server every round, each token once.
@@ -257,26 +261,38 @@ impl Bench {
         let work = Work { requests: &requests, expected: self.answer(era) };
         let known = Self::requests(era, &self.seen);
         let before = Work { requests: &known, expected: self.answer(era) };
+        let key = self.key()?;
+        let share = self.fresh.len().div_ceil(TURNS as usize);
+        let (count, most) = (share as u64, Duration::from_mins(2));
         let mut pairs = Vec::new();
         for _ in 0..self.rounds {
             let (floor, server) = (self.floor(era)?, self.server(&[SERVER_CORE])?);
-            let cost = |process: &Process| {
-                let mut client = Client::connect(process.address, connections)?;
-                client.run(&before, u64::MAX, WARM_UP)?;
-                counted(process, &mut client, &work, requests.len() as u64)
+            let mut floor = Side::new(floor, connections, Waits::Awake)?;
+            let mut server = Side::new(server, connections, Waits::Awake)?;
+            floor.client.run(&before, u64::MAX, WARM_UP)?;
+            server.client.run(&before, u64::MAX, WARM_UP)?;
+            let mut verify = Duration::ZERO;
+            let mut verify_some = |turn| {
+                let tokens = self.fresh.chunks(share).nth(turn).unwrap_or_default();
+                pin(None, &[SERVER_CORE]);
+                verify += verify::cost(&key, tokens)?;
+                pin(None, &[CLIENT_CORE]);
+                Ok(())
             };
-            pairs.push(Pair { floor: cost(&floor)?, server: cost(&server)? });
-            server.stop()?;
-            floor.stop()?;
+            by_turns(&mut [&mut |_| floor.turn(&work, count, most), &mut verify_some, &mut |_| {
+                server.turn(&work, count, most)
+            }])?;
+            let verify = Some(verify.as_secs_f64() * 1e6 / self.fresh.len() as f64);
+            pairs.push(Pair { floor: floor.stop()?, server: server.stop()?, verify });
         }
         Ok(Row { what: format!("unseen, {}", era.name()), waits: Waits::Awake, connections, pairs })
     }
 
-    /// One RS256 verification by the library, key and token at hand.
-    fn verify(&self) -> anyhow::Result<Vec<f64>> {
+    /// The key that all tokens are signed with.
+    fn key(&self) -> anyhow::Result<DecodingKey> {
         let request = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
         let keys = ask(([127, 0, 0, 1], self.tenant.port()).into(), request)?;
-        verify::costs(&keys, &self.fresh, self.rounds)
+        verify::key(&keys)
     }
 
     /// What a request costs on one core, and on two that share everything.
@@ -363,6 +379,47 @@ pub(crate) fn configured(program: &Path, issuer: &str, config: &Path) -> anyhow:
     Ok(server)
 }
 
+/// Has each done its share, over and over, in turn from the first and from the last; each is told which turn it is.
+fn by_turns(steps: &mut [&mut dyn FnMut(usize) -> anyhow::Result<()>]) -> anyhow::Result<()> {
+    for turn in 0..TURNS as usize {
+        if turn % 2 == 0 {
+            steps.iter_mut().try_for_each(|step| step(turn))?;
+        } else {
+            steps.iter_mut().rev().try_for_each(|step| step(turn))?;
+        }
+    }
+    Ok(())
+}
+
+/// A program under load, and what came of it so far.
+struct Side {
+    process: Process,
+    client: Client,
+    cpu: Duration,
+    outcome: Outcome,
+}
+
+impl Side {
+    fn new(process: Process, connections: usize, waits: Waits) -> anyhow::Result<Self> {
+        let client = Client::connect(process.address, connections)?.waiting(waits);
+        Ok(Self { process, client, cpu: Duration::ZERO, outcome: Outcome::default() })
+    }
+
+    /// So many requests, or for so long.
+    fn turn(&mut self, work: &Work<'_>, count: u64, most: Duration) -> anyhow::Result<()> {
+        let before = self.process.cpu()?;
+        let outcome = self.client.run(work, count, most)?;
+        self.cpu += self.process.cpu()?.saturating_sub(before);
+        self.outcome.add(outcome);
+        Ok(())
+    }
+
+    fn stop(self) -> anyhow::Result<Cost> {
+        self.process.stop()?;
+        Ok(cost(&self.outcome, self.cpu))
+    }
+}
+
 /// After warming up, for so long.
 fn measured(
     process: &Process,
@@ -373,13 +430,6 @@ fn measured(
     client.run(work, u64::MAX, WARM_UP)?;
     let before = process.cpu()?;
     let outcome = client.run(work, u64::MAX, duration)?;
-    Ok(cost(&outcome, process.cpu()?.saturating_sub(before)))
-}
-
-/// So many requests.
-fn counted(process: &Process, client: &mut Client, work: &Work<'_>, count: u64) -> anyhow::Result<Cost> {
-    let before = process.cpu()?;
-    let outcome = client.run(work, count, Duration::from_mins(2))?;
     Ok(cost(&outcome, process.cpu()?.saturating_sub(before)))
 }
 

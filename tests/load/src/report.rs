@@ -49,8 +49,11 @@ pub(crate) fn machine(pinned: bool) -> String {
     format!("{}, {} cores in all, {pinned}", processor(), cores.max(2))
 }
 
+fn verify(pair: &Pair) -> f64 {
+    pair.verify.unwrap_or_default()
+}
+
 fn costs(text: &mut String, results: &Results) {
-    let verify = median(results.verify.iter().copied());
     *text += "| CPU per request | connections | floor, us | server, us | ratio | reach |\n|---|---|---|---|---|---|\n";
     let mut line = |row: &Row, reach: &str| {
         let (floor, server) = (middle(row, |pair| pair.floor.cpu), middle(row, |pair| pair.server.cpu));
@@ -66,10 +69,16 @@ fn costs(text: &mut String, results: &Results) {
         line(row, "1.80");
     }
     for row in &results.unseen {
-        let reach = middle(row, |pair| (pair.floor.cpu + verify) * 1.25 / pair.floor.cpu);
+        let reach = middle(row, |pair| (pair.floor.cpu + verify(pair)) * 1.25 / pair.floor.cpu);
         line(row, &format!("{reach:.2}"));
     }
-    let _ = writeln!(text, "\nOne verify alone: {verify:.2} us.\n");
+    let alone: Vec<String> =
+        results.unseen.iter().map(|row| format!("{:.2} us", middle(row, verify))).collect();
+    let _ = writeln!(
+        text,
+        "\nOne verify alone, by turns with the rows of unseen tokens: {}.\n",
+        alone.join(" and ")
+    );
 }
 
 fn extras(text: &mut String, results: &Results) {
