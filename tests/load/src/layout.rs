@@ -1,22 +1,26 @@
-//! Which functions a server runs, for the linker, which puts them beside each other (app/build.rs).
+//! Which functions a server runs, for the linker, which puts them beside each other in this order (app/build.rs).
 //!
-//! valgrind's callgrind counts the calls of every function, from the start of a server to its end. The names are those of this
-//! very build: other dependencies, another compiler or another profile give most functions other ones.
+//! valgrind's callgrind tells which function calls which, in parts: from the start to the first request, while tools are called,
+//! while tokens come that the server has not seen, and the rest. The names are those of this very build: other dependencies,
+//! another compiler or another profile give most functions other ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context as _;
 use clap::Args;
 use local_tenant::LocalTenant;
 use serde_json::json;
 
-use crate::measure::{AUDIENCE, PUBLIC_URL, SERVER_CORE, ask};
+use crate::measure::{AUDIENCE, PUBLIC_URL, SERVER_CORE, answer, ask};
 use crate::process::{Process, free_port};
 use crate::requests::{Era, HOST, tokens};
 
-/// How often each request is sent: a function that is called as often belongs to requests.
+/// How often each request is sent.
 const REPEATED: u64 = 50;
 
 #[derive(Args)]
@@ -32,17 +36,23 @@ pub(crate) struct LayoutOptions {
 /// Without valgrind, or when the server does not answer.
 pub(crate) fn write(server: &Path, tenant: &LocalTenant, options: &LayoutOptions) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let profile = folder.path().join("profile");
+    let parts = folder.path().join("profile");
     // As the profile names it.
     let server = &server.canonicalize()?;
-    run(server, tenant, &profile, &folder.path().join("log"))?;
-    let functions = functions(&std::fs::read_to_string(&profile)?, &server.display().to_string());
-    anyhow::ensure!(!functions.is_empty(), "the profile has no function of {}", server.display());
-    std::fs::write(&options.list, functions.join("\n") + "\n")?;
+    run(server, tenant, &parts, &folder.path().join("log"))?;
+    let part = |suffix: &str| std::fs::read_to_string(format!("{}{suffix}", parts.display()));
+    let (start, calls, unseen, rest) = (part(".1")?, part(".2")?, part(".3")?, part("")?);
+    let (program, mut list) = (server.display().to_string(), List::default());
+    for (part, at_least) in [(&calls, REPEATED), (&unseen, REPEATED), (&rest, 0), (&start, 0)] {
+        list.add(&Profile::parse(part, &program), at_least);
+    }
+    anyhow::ensure!(!list.names.is_empty(), "the profile has no function of {program}");
+    std::fs::write(&options.list, list.names.join("\n") + "\n")?;
     Ok(())
 }
 
-fn run(server: &Path, tenant: &LocalTenant, profile: &Path, log: &Path) -> anyhow::Result<()> {
+/// Writes the parts of the profile: `parts` with the suffix `.1` and so on, the last without one.
+fn run(server: &Path, tenant: &LocalTenant, parts: &Path, log: &Path) -> anyhow::Result<()> {
     let port = free_port()?;
     let (port_text, admin) = (port.to_string(), format!("127.0.0.1:{}", free_port()?));
     let environment = [
@@ -52,66 +62,107 @@ fn run(server: &Path, tenant: &LocalTenant, profile: &Path, log: &Path) -> anyho
         ("FASTMCP__SERVER__URL", PUBLIC_URL),
         ("FASTMCP__ADMIN__BIND", admin.as_str()),
     ];
-    let out = format!("--callgrind-out-file={}", profile.display());
-    let valgrind = ["--tool=callgrind", "--demangle=no", out.as_str()].map(OsStr::new);
+    let out = format!("--callgrind-out-file={}", parts.display());
+    let valgrind = ["--tool=callgrind", "--demangle=no", "--dump-instr=yes", out.as_str()].map(OsStr::new);
     let arguments = [&valgrind[..], &[server.as_os_str(), OsStr::new("serve")]].concat();
     let process = Process::start(Path::new("valgrind"), &arguments, &environment, port, &[SERVER_CORE], log)?;
-    let token = tokens(tenant, 1)?.pop().context("the tenant gives no token")?;
+    let repeated = usize::try_from(REPEATED)?;
+    let tokens = tokens(tenant, 1 + repeated)?;
+    let (seen, unseen) = tokens.split_first().context("the tenant gives no token")?;
     let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
+    let greet = Era::BOTH.map(|era| era.request(seen));
+    ask_on_one_connection(&process, greet.iter().take(1))?;
+    end_part(&process)?;
+    ask_on_one_connection(&process, greet.iter().cycle().take(greet.len() * repeated))?;
+    end_part(&process)?;
+    let requests: Vec<Vec<u8>> = unseen.iter().map(|token| Era::Legacy.request(token)).collect();
+    ask_on_one_connection(&process, &requests)?;
+    end_part(&process)?;
     let mut requests = vec![
         get("/ready", HOST),
         get("/.well-known/oauth-protected-resource/mcp", HOST),
         Era::Modern.request("no.such.token"),
     ];
     for era in Era::BOTH {
-        requests.push(era.ask("tools/list", None, json!({}), &token));
-        requests.extend(["greet", "whoami", "get_datetime"].map(|tool| era.call(tool, &token)));
+        requests.push(era.ask("tools/list", None, json!({}), seen));
+        requests.extend(["whoami", "get_datetime"].map(|tool| era.call(tool, seen)));
     }
-    for _ in 0..REPEATED {
-        for request in &requests {
-            ask(process.address, request)?;
-        }
-    }
+    ask_on_one_connection(&process, &requests)?;
     ask(admin.parse()?, &get("/metrics", &admin))?;
     process.stop()
 }
 
-/// Returns the names of the program's own functions in a profile (valgrind's "Callgrind Format Specification"): first those of
-/// requests, then the others.
-fn functions(profile: &str, program: &str) -> Vec<String> {
-    let (mut objects, mut names) = (BTreeMap::new(), BTreeMap::new());
-    let (mut object, mut called_object, mut called) = ("", None, None);
-    // How often each was called.
-    let mut calls: BTreeMap<&str, u64> = BTreeMap::new();
-    for line in profile.lines() {
-        let Some((key, value)) = line.split_once('=') else { continue };
-        match key {
-            "ob" => object = named(&mut objects, value),
-            "cob" => called_object = Some(named(&mut objects, value)),
-            "fn" => {
-                let name = named(&mut names, value);
-                if object == program {
-                    calls.entry(name).or_default();
-                }
-            }
-            "cfn" => called = Some(named(&mut names, value)),
-            "calls" => {
-                let count = value.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
-                let is_own = called_object.take().unwrap_or(object) == program;
-                if let Some(name) = called.take().filter(|_| is_own) {
-                    *calls.entry(name).or_default() += count;
-                }
-            }
-            _ => {}
-        }
+fn ask_on_one_connection<'r>(
+    process: &Process,
+    requests: impl IntoIterator<Item = &'r Vec<u8>>,
+) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(process.address)?;
+    for request in requests {
+        stream.write_all(request)?;
+        answer(&mut stream)?;
     }
-    let (often, seldom): (Vec<_>, Vec<_>) = calls.into_iter().partition(|(_, calls)| *calls >= REPEATED);
-    // A function that calls itself has several entries: `f`, `f'2`.
-    let names = often.into_iter().chain(seldom).filter_map(|(name, _)| name.split('\'').next());
-    // What has no symbol is described: `(below main)`.
-    let names = names.filter(|name| !name.starts_with('('));
-    let mut listed = BTreeSet::new();
-    names.filter(|name| listed.insert(*name)).map(str::to_owned).collect()
+    Ok(())
+}
+
+/// Has callgrind write what it has counted since the last part.
+fn end_part(process: &Process) -> anyhow::Result<()> {
+    let mut command = Command::new("callgrind_control");
+    let output = command.arg("--dump").arg(process.id().to_string()).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    anyhow::ensure!(output.status.success() && said.contains("OK"), "callgrind_control failed: {said}");
+    Ok(())
+}
+
+/// The program's own functions in a part of a profile.
+#[derive(Default)]
+struct Profile<'p>(BTreeMap<&'p str, Function<'p>>);
+
+#[derive(Default)]
+struct Function<'p> {
+    /// How often it was called.
+    calls: u64,
+    /// What it calls, by the addresses of the calls.
+    callees: BTreeSet<(u64, &'p str)>,
+}
+
+impl<'p> Profile<'p> {
+    /// Reads valgrind's "Callgrind Format Specification".
+    fn parse(text: &'p str, program: &str) -> Self {
+        let mut profile = Self::default();
+        let (mut objects, mut names) = (BTreeMap::new(), BTreeMap::new());
+        let (mut object, mut own, mut called_object, mut called) = ("", "", None, "");
+        let (mut calls, mut address): (Option<u64>, u64) = (None, 0);
+        for line in text.lines() {
+            match line.split_once('=') {
+                Some(("ob", value)) => object = named(&mut objects, value),
+                Some(("cob", value)) => called_object = Some(named(&mut objects, value)),
+                Some(("fn", value)) => {
+                    own = function(named(&mut names, value));
+                    if object == program {
+                        profile.0.entry(own).or_default();
+                    }
+                }
+                Some(("cfn", value)) => called = function(named(&mut names, value)),
+                // The next line has the address of the call.
+                Some(("calls", value)) => {
+                    calls = value.split(' ').next().and_then(|count| count.parse().ok());
+                }
+                Some(_) => {}
+                None => {
+                    address = moved(address, line).unwrap_or(address);
+                    let Some(count) = calls.take() else { continue };
+                    if called_object.take().unwrap_or(object) != program {
+                        continue;
+                    }
+                    profile.0.entry(called).or_default().calls += count;
+                    if object == program {
+                        profile.0.entry(own).or_default().callees.insert((address, called));
+                    }
+                }
+            }
+        }
+        profile
+    }
 }
 
 /// Returns a name, of which only the first occurrence is spelled out: `(12) name`, then `(12)`.
@@ -125,48 +176,117 @@ fn named<'p>(names: &mut BTreeMap<&'p str, &'p str>, value: &'p str) -> &'p str 
     }
 }
 
+/// A function that calls itself has several entries: `f`, `f'2`.
+fn function(name: &str) -> &str {
+    name.split_once('\'').map_or(name, |(name, _)| name)
+}
+
+/// Returns whether a function has no symbol: `(below main)`, or its address.
+fn is_described(name: &str) -> bool {
+    name.starts_with('(') || name.starts_with("0x")
+}
+
+/// Returns the address that a line begins with: `0x12`, or relative to the one before `+12`, `-12`, `*`.
+fn moved(before: u64, line: &str) -> Option<u64> {
+    let first = line.split(' ').next()?;
+    if let Some(address) = first.strip_prefix("0x") {
+        return u64::from_str_radix(address, 16).ok();
+    }
+    let by: i64 = if first == "*" { 0 } else { first.parse().ok()? };
+    before.checked_add_signed(by)
+}
+
+/// Names in the order that the linker shall put them.
+#[derive(Default)]
+struct List {
+    names: Vec<String>,
+    listed: BTreeSet<String>,
+}
+
+impl List {
+    /// Adds the functions that were called so often: each before those that it calls, these in the order of their calls, so that
+    /// what is executed one after the other lies so.
+    fn add(&mut self, profile: &Profile<'_>, at_least: u64) {
+        let is_often = |name: &str| profile.0.get(name).is_some_and(|function| function.calls >= at_least);
+        let often: Vec<&str> = profile.0.keys().copied().filter(|name| is_often(name)).collect();
+        let callees = |name: &str| profile.0.get(name).into_iter().flat_map(|function| &function.callees);
+        let called: BTreeSet<&str> =
+            often.iter().flat_map(|name| callees(name)).map(|(_, name)| *name).collect();
+        let (inner, outer): (Vec<&str>, Vec<&str>) = often.iter().partition(|name| called.contains(*name));
+        // The inner ones again, since some call each other in a circle.
+        for first in outer.into_iter().chain(inner) {
+            let mut next = vec![first];
+            while let Some(name) = next.pop() {
+                if !is_described(name) && self.listed.insert(name.to_owned()) {
+                    self.names.push(name.to_owned());
+                    next.extend(callees(name).rev().map(|(_, name)| *name).filter(|name| is_often(name)));
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn functions_of_requests_come_first_and_those_of_libraries_not_at_all() {
-        let profile = "\
+    const PROFILE: &str = "\
 version: 1
+positions: instr line
 ob=(1) /bin/server
 fn=(1) start
-12 5
+0x100 12 5
 cfn=(2) often
 calls=60 0
-13 600
++8 13 600
 cob=(2) /lib/libc.so
 cfn=(3) malloc
 calls=99 0
-14 7
+* 14 7
 cfn=(4) begin
 calls=1 0
+-4 15 8
 
 fn=(2)
-1 1
+0x200 1 1
 cfn=(2)
 calls=3 0
++4 1 1
 
 fn=(4)
-1 1
+0x300 1 1
 
 fn=(5) begin'2
-1 1
+0x300 1 1
 
 fn=(7) (below main)
-1 1
+0x400 1 1
+
+fn=(8) 0x0000000000000440
+0x440 1 1
 
 ob=(2)
 fn=(3)
-9 9
+0x500 9 9
 cob=(1)
 cfn=(6) back
-calls=2 0
+calls=50 0
++4 1 1
 ";
-        assert_eq!(functions(profile, "/bin/server"), ["often", "back", "begin", "start"]);
+
+    #[test]
+    fn functions_are_in_the_order_of_calls_and_those_of_libraries_are_left_out() {
+        let mut list = List::default();
+        list.add(&Profile::parse(PROFILE, "/bin/server"), 0);
+        assert_eq!(list.names, ["back", "start", "begin", "often"]);
+    }
+
+    #[test]
+    fn those_that_are_called_often_come_first() {
+        let (mut list, profile) = (List::default(), Profile::parse(PROFILE, "/bin/server"));
+        list.add(&profile, 50);
+        assert_eq!(list.names, ["back", "often"]);
+        list.add(&profile, 0);
+        assert_eq!(list.names, ["back", "often", "start", "begin"]);
     }
 }
