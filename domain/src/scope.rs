@@ -42,10 +42,28 @@ impl fmt::Display for Scope {
 ///
 /// [`fmt::Display`] joins them by single spaces, the form of the `scope` claim (RFC 8693) and challenge parameter.
 #[derive(Clone, Default)]
-pub struct ScopeSet(Option<Arc<IndexSet<Scope>>>);
+pub struct ScopeSet(Option<Arc<Distinct>>);
 
-/// So many scopes are looked through in turn, which is faster than anything else.
+/// One scope at least. Up to [`FEW`] are looked through in turn, which is faster than anything else.
+enum Distinct {
+    Few(Vec<Scope>),
+    Many(IndexSet<Scope>),
+}
+
 const FEW: usize = 16;
+
+impl Distinct {
+    fn add(&mut self, scope: Scope) {
+        match self {
+            Self::Few(scopes) if scopes.contains(&scope) => {}
+            Self::Few(scopes) if scopes.len() < FEW => scopes.push(scope),
+            Self::Few(scopes) => *self = Self::Many(scopes.drain(..).chain([scope]).collect()),
+            Self::Many(scopes) => {
+                scopes.insert(scope);
+            }
+        }
+    }
+}
 
 impl ScopeSet {
     /// No scopes.
@@ -69,8 +87,11 @@ impl ScopeSet {
     /// Whether this set holds `scope`.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
-        let Some(scopes) = &self.0 else { return false };
-        if scopes.len() <= FEW { scopes.iter().any(|one| one == scope) } else { scopes.contains(scope) }
+        match self.0.as_deref() {
+            None => false,
+            Some(Distinct::Few(scopes)) => scopes.contains(scope),
+            Some(Distinct::Many(scopes)) => scopes.contains(scope),
+        }
     }
 
     /// The scopes of this set that are also in `other`, in this set's order.
@@ -94,12 +115,21 @@ impl ScopeSet {
     /// The number of scopes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |scopes| scopes.len())
+        match self.0.as_deref() {
+            None => 0,
+            Some(Distinct::Few(scopes)) => scopes.len(),
+            Some(Distinct::Many(scopes)) => scopes.len(),
+        }
     }
 
     /// The scopes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
-        self.0.iter().flat_map(|scopes| scopes.iter())
+        let (few, many) = match self.0.as_deref() {
+            None => (None, None),
+            Some(Distinct::Few(scopes)) => (Some(scopes), None),
+            Some(Distinct::Many(scopes)) => (None, Some(scopes)),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
     }
 }
 
@@ -121,8 +151,11 @@ impl Hash for ScopeSet {
 
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        let scopes: IndexSet<Scope> = scopes.into_iter().collect();
-        if scopes.is_empty() { Self::EMPTY } else { Self(Some(Arc::new(scopes))) }
+        let mut scopes = scopes.into_iter();
+        let Some(first) = scopes.next() else { return Self::EMPTY };
+        let mut distinct = Distinct::Few(vec![first]);
+        scopes.for_each(|scope| distinct.add(scope));
+        Self(Some(Arc::new(distinct)))
     }
 }
 

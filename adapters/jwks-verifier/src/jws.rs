@@ -4,7 +4,9 @@
 //! read, so a token can't bring its own key.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Untrusted;
@@ -114,6 +116,27 @@ impl Parameters {
     }
 }
 
+/// The header of the token that was proved last. An issuer's tokens have one and the same, which is read once then.
+#[derive(Default)]
+pub(crate) struct KnownHeader(ArcSwapOption<(Box<str>, Arc<Header>)>);
+
+impl KnownHeader {
+    /// Returns the header of a token, as [`Jws::header`] does.
+    pub(crate) fn of(&self, jws: &Jws<'_>) -> Result<Arc<Header>, Untrusted> {
+        match self.0.load().as_deref() {
+            Some((text, header)) if **text == *jws.header => Ok(Arc::clone(header)),
+            _ => jws.header().map(Arc::new),
+        }
+    }
+
+    /// Keeps the header of a token that was proved: what anyone may send does not get here.
+    pub(crate) fn keep(&self, jws: &Jws<'_>, header: &Arc<Header>) {
+        if self.0.load().as_deref().is_none_or(|(text, _)| **text != *jws.header) {
+            self.0.store(Some(Arc::new((jws.header.into(), Arc::clone(header)))));
+        }
+    }
+}
+
 /// A payload whose signature was proved. Only [`Jws::prove`] makes one, so no claim that decides anything is read before.
 #[derive(Debug)]
 pub(crate) struct Proved<'t> {
@@ -188,6 +211,21 @@ mod tests {
             ("a.b.c.d.e.f", U::Malformed),
         ] {
             assert_eq!(Jws::split(token).unwrap_err(), expected, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_known_header_is_that_of_the_same_text_alone() {
+        let token = |json: &str| format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(json));
+        let (first, second) = (token(r#"{"alg":"RS256","kid":"a"}"#), token(r#"{"alg":"RS256","kid":"b"}"#));
+        let (known, none) = (KnownHeader::default(), token(r#"{"alg":"none","kid":"a"}"#));
+        let of = |token: &str| known.of(&Jws::split(token).unwrap()).map(|header| header.kid.clone());
+        for proved in [&first, &second, &first] {
+            let jws = Jws::split(proved).unwrap();
+            known.keep(&jws, &known.of(&jws).unwrap());
+            assert!(Arc::ptr_eq(&known.of(&jws).unwrap(), &known.of(&jws).unwrap()));
+            assert_eq!((of(&first).as_deref(), of(&second).as_deref()), (Ok("a"), Ok("b")));
+            assert_eq!(of(&none), Err(U::Algorithm));
         }
     }
 

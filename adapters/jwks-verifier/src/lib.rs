@@ -45,7 +45,7 @@ pub use keys::Status;
 pub use options::{JwksUrl, Options, OptionsError};
 pub use provider::{Hints, IdentityProvider};
 
-use jws::Jws;
+use jws::{Jws, KnownHeader};
 use keys::KeyStore;
 use proofs::Fingerprint;
 
@@ -54,6 +54,7 @@ use proofs::Fingerprint;
 pub struct JwksVerifier<P> {
     provider: P,
     keys: Arc<KeyStore>,
+    headers: KnownHeader,
     task: AbortHandle,
 }
 
@@ -79,7 +80,7 @@ impl<P: IdentityProvider> JwksVerifier<P> {
     pub fn for_provider(provider: P, options: &Options, clock: Arc<dyn Clock>) -> Self {
         let keys = Arc::new(KeyStore::new(options, clock));
         let task = tokio::spawn(Arc::clone(&keys).keep_fresh()).abort_handle();
-        Self { provider, keys, task }
+        Self { provider, keys, headers: KnownHeader::default(), task }
     }
 
     /// Says what each check makes of a token, where [`TokenVerifier::verify`] ends at the first that fails. Nothing is
@@ -95,10 +96,11 @@ impl<P: IdentityProvider> JwksVerifier<P> {
         fingerprint: Option<Fingerprint>,
     ) -> Result<Arc<Claims>, VerifyError> {
         let jws = Jws::split(token.expose())?;
-        let header = jws.header()?;
+        let header = self.headers.of(&jws)?;
         let resolved = self.keys.resolve(&header.kid).await?;
         let payload = jws.prove(&*resolved.key)?.payload()?;
-        let claims = Arc::new(self.provider.claims(&payload, header.token_type)?);
+        self.headers.keep(&jws, &header);
+        let claims = Arc::new(self.provider.claims(&payload, header.token_type.clone())?);
         if let Some(fingerprint) = fingerprint {
             resolved.proofs.insert(fingerprint, token, &claims);
         }

@@ -55,12 +55,15 @@ pub(crate) fn write(server: &Path, tenant: &LocalTenant, options: &LayoutOptions
 fn run(server: &Path, tenant: &LocalTenant, parts: &Path, log: &Path) -> anyhow::Result<()> {
     let port = free_port()?;
     let (port_text, admin) = (port.to_string(), format!("127.0.0.1:{}", free_port()?));
+    let audit = log.with_extension("audit").display().to_string();
     let environment = [
         ("PORT", port_text.as_str()),
         ("AUTH0_ISSUER", tenant.issuer()),
         ("AUTH0_AUDIENCE", AUDIENCE),
         ("FASTMCP__SERVER__URL", PUBLIC_URL),
         ("FASTMCP__ADMIN__BIND", admin.as_str()),
+        ("FASTMCP__AUDIT__TO", "file"),
+        ("FASTMCP__AUDIT__FILE", audit.as_str()),
     ];
     let out = format!("--callgrind-out-file={}", parts.display());
     let valgrind = ["--tool=callgrind", "--demangle=no", "--dump-instr=yes", out.as_str()].map(OsStr::new);
