@@ -203,6 +203,32 @@ async fn a_signature_is_good_for_its_own_header_and_payload_and_key() {
 }
 
 #[tokio::test]
+async fn a_token_is_judged_by_its_own_header_whatever_the_last_one_was() {
+    let keys = Answer::keys(&[SigningKey::first().jwk("k1"), SigningKey::second().jwk("k2")]);
+    let bench = Bench::start(keys).await;
+    let untyped = r#"{"alg":"RS256","kid":"k1"}"#;
+    for round in 0..3 {
+        // Tokens that were not seen before.
+        let claims =
+            json!({"iss": "https://t/", "sub": "auth0|a", "aud": "https://api", "exp": round}).to_string();
+        for (key, header, token_type) in [
+            (SigningKey::first(), HEADER.to_owned(), Some("at+jwt")),
+            (SigningKey::second(), HEADER.replace("k1", "k2"), Some("at+jwt")),
+            (SigningKey::first(), untyped.to_owned(), None),
+            (SigningKey::first(), HEADER.replace("at+jwt", "JWT"), Some("JWT")),
+        ] {
+            let proved = bench.verify(&key.sign(&header, &claims)).await.unwrap();
+            assert_eq!(proved.token_type.as_deref(), token_type, "{header}");
+            // By the other key, right after the header was kept.
+            let other = if header.contains("k2") { SigningKey::first() } else { SigningKey::second() };
+            refused(&bench.verify(&other.sign(&header, &claims)).await, Untrusted::Signature);
+            let forged = SigningKey::first().sign(&header.replace("RS256", "none"), &claims);
+            refused(&bench.verify(&forged).await, Untrusted::Algorithm);
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_header_chooses_another_algorithm() {
     let bench = Bench::start(k1()).await;
     let payload = base64url(claims().to_string());

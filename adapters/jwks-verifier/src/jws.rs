@@ -93,7 +93,7 @@ impl<'t> Jws<'t> {
         }
         let signature = decoded(self.signature)?;
         key.verify(self.signed.as_bytes(), &signature).map_err(|_| Untrusted::Signature)?;
-        Ok(Proved { payload: self.payload })
+        Ok(Proved { header: self.header, payload: self.payload })
     }
 }
 
@@ -116,7 +116,7 @@ impl Parameters {
     }
 }
 
-/// The header of the token that was proved last. An issuer's tokens have one and the same, which is read once then.
+/// The header of the token that was proved last, with its text. Most tokens of an issuer have the same, which is not read again.
 #[derive(Default)]
 pub(crate) struct KnownHeader(ArcSwapOption<(Box<str>, Arc<Header>)>);
 
@@ -129,10 +129,10 @@ impl KnownHeader {
         }
     }
 
-    /// Keeps the header of a token that was proved: what anyone may send does not get here.
-    pub(crate) fn keep(&self, jws: &Jws<'_>, header: &Arc<Header>) {
-        if self.0.load().as_deref().is_none_or(|(text, _)| **text != *jws.header) {
-            self.0.store(Some(Arc::new((jws.header.into(), Arc::clone(header)))));
+    /// Keeps the header of a proved token, as [`KnownHeader::of`] returned it: what anyone may send does not get here.
+    pub(crate) fn keep(&self, proved: &Proved<'_>, header: &Arc<Header>) {
+        if self.0.load().as_deref().is_none_or(|(text, _)| **text != *proved.header) {
+            self.0.store(Some(Arc::new((proved.header.into(), Arc::clone(header)))));
         }
     }
 }
@@ -140,6 +140,7 @@ impl KnownHeader {
 /// A payload whose signature was proved. Only [`Jws::prove`] makes one, so no claim that decides anything is read before.
 #[derive(Debug)]
 pub(crate) struct Proved<'t> {
+    header: &'t str,
     payload: &'t str,
 }
 
@@ -222,7 +223,8 @@ mod tests {
         let of = |token: &str| known.of(&Jws::split(token).unwrap()).map(|header| header.kid.clone());
         for proved in [&first, &second, &first] {
             let jws = Jws::split(proved).unwrap();
-            known.keep(&jws, &known.of(&jws).unwrap());
+            let proved = Proved { header: jws.header, payload: jws.payload };
+            known.keep(&proved, &known.of(&jws).unwrap());
             assert!(Arc::ptr_eq(&known.of(&jws).unwrap(), &known.of(&jws).unwrap()));
             assert_eq!((of(&first).as_deref(), of(&second).as_deref()), (Ok("a"), Ok("b")));
             assert_eq!(of(&none), Err(U::Algorithm));

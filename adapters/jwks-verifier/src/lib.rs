@@ -98,9 +98,9 @@ impl<P: IdentityProvider> JwksVerifier<P> {
         let jws = Jws::split(token.expose())?;
         let header = self.headers.of(&jws)?;
         let resolved = self.keys.resolve(&header.kid).await?;
-        let payload = jws.prove(&*resolved.key)?.payload()?;
-        self.headers.keep(&jws, &header);
-        let claims = Arc::new(self.provider.claims(&payload, header.token_type.clone())?);
+        let proved = jws.prove(&*resolved.key)?;
+        self.headers.keep(&proved, &header);
+        let claims = Arc::new(self.provider.claims(&proved.payload()?, header.token_type.clone())?);
         if let Some(fingerprint) = fingerprint {
             resolved.proofs.insert(fingerprint, token, &claims);
         }

@@ -18,7 +18,7 @@ const SLEEP: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) answers: u64,
-    /// Sorted; without those of the first requests, which are sent all at once.
+    /// Sorted; without those of each connection's first request, since these are sent all at once, unless there are no others.
     pub(crate) latencies: Vec<Duration>,
 }
 
@@ -141,7 +141,8 @@ impl Client {
     ) -> anyhow::Result<Outcome> {
         let mut events = Events::with_capacity(1024);
         let mut latencies = Vec::new();
-        let first = self.at_once.min(self.connections.len()) as u64;
+        let first = self.at_once.min(self.connections.len());
+        let counted_from = self.next_request + if count > first as u64 { first } else { 0 };
         let (started, mut sent, mut answered) = (now(), 0, 0);
         loop {
             let elapsed = started.elapsed();
@@ -161,7 +162,7 @@ impl Client {
             for event in &events {
                 if let Some(latency) = self.receive(event.token().0, work)? {
                     answered += 1;
-                    if answered > first {
+                    if self.connections[event.token().0].number >= counted_from {
                         latencies.push(latency);
                     }
                 }

@@ -140,6 +140,7 @@ impl<'p> Profile<'p> {
                 Some(("ob", value)) => object = named(&mut objects, value),
                 Some(("cob", value)) => called_object = Some(named(&mut objects, value)),
                 Some(("fn", value)) => {
+                    called_object = None;
                     own = function(named(&mut names, value));
                     if object == program {
                         profile.0.entry(own).or_default();
@@ -217,11 +218,14 @@ impl List {
             often.iter().flat_map(|name| callees(name)).map(|(_, name)| *name).collect();
         let (inner, outer): (Vec<&str>, Vec<&str>) = often.iter().partition(|name| called.contains(*name));
         // The inner ones again, since some call each other in a circle.
+        let mut visited = BTreeSet::new();
         for first in outer.into_iter().chain(inner) {
             let mut next = vec![first];
             while let Some(name) = next.pop() {
-                if !is_described(name) && self.listed.insert(name.to_owned()) {
-                    self.names.push(name.to_owned());
+                if visited.insert(name) {
+                    if !is_described(name) && self.listed.insert(name.to_owned()) {
+                        self.names.push(name.to_owned());
+                    }
                     next.extend(callees(name).rev().map(|(_, name)| *name).filter(|name| is_often(name)));
                 }
             }

@@ -262,8 +262,9 @@ impl Bench {
         let known = Self::requests(era, &self.seen);
         let before = Work { requests: &known, expected: self.answer(era) };
         let key = self.key()?;
-        let share = self.fresh.len().div_ceil(TURNS as usize);
-        let (count, most) = (share as u64, Duration::from_mins(2));
+        let share = self.fresh.len().div_ceil(TURNS as usize).max(1);
+        let tokens = |turn| self.fresh.chunks(share).nth(turn).unwrap_or_default();
+        let (count, most) = (|turn| tokens(turn).len() as u64, Duration::from_mins(2));
         let mut pairs = Vec::new();
         for _ in 0..self.rounds {
             let (floor, server) = (self.floor(era)?, self.server(&[SERVER_CORE])?);
@@ -273,15 +274,16 @@ impl Bench {
             server.client.run(&before, u64::MAX, WARM_UP)?;
             let mut verify = Duration::ZERO;
             let mut verify_some = |turn| {
-                let tokens = self.fresh.chunks(share).nth(turn).unwrap_or_default();
                 pin(None, &[SERVER_CORE]);
-                verify += verify::cost(&key, tokens)?;
+                verify += verify::cost(&key, tokens(turn))?;
                 pin(None, &[CLIENT_CORE]);
                 Ok(())
             };
-            by_turns(&mut [&mut |_| floor.turn(&work, count, most), &mut verify_some, &mut |_| {
-                server.turn(&work, count, most)
-            }])?;
+            by_turns(&mut [
+                &mut |turn| floor.turn(&work, count(turn), most),
+                &mut verify_some,
+                &mut |turn| server.turn(&work, count(turn), most),
+            ])?;
             let verify = Some(verify.as_secs_f64() * 1e6 / self.fresh.len() as f64);
             pairs.push(Pair { floor: floor.stop()?, server: server.stop()?, verify });
         }
@@ -379,7 +381,7 @@ pub(crate) fn configured(program: &Path, issuer: &str, config: &Path) -> anyhow:
     Ok(server)
 }
 
-/// Has each done its share, over and over, in turn from the first and from the last; each is told which turn it is.
+/// Runs all steps in each turn, backward in every other one, and tells each which turn it is.
 fn by_turns(steps: &mut [&mut dyn FnMut(usize) -> anyhow::Result<()>]) -> anyhow::Result<()> {
     for turn in 0..TURNS as usize {
         if turn % 2 == 0 {

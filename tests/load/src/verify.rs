@@ -1,4 +1,5 @@
-//! What one RS256 verification costs by itself: the library, with the key and the token at hand.
+//! What one RS256 verification by `jsonwebtoken` costs, with its key and the token at hand. For each it makes the backend's key of the
+//! numbers, which this server does once.
 
 use std::time::Duration;
 
