@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 16;
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// A public key that verifies RS256 signatures: [`JwtVerifier`] on the backend that `jsonwebtoken` has, whose own verifiers make a
-/// key of its numbers for each signature, which is a tenth of what a signature takes. Here that is done once.
+/// key of its numbers for each signature, which is a sixth of what a signature takes. Here that is done once.
 #[derive(Debug)]
 pub(crate) struct RsaKey(ParsedPublicKey);
 
