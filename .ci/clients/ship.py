@@ -202,6 +202,20 @@ def release(folder):
     check("and every license is named", not unnamed, str(unnamed))
 
 
+def counts(folder):
+    """The compiler only warns of a profile that it can't read, and then builds without it."""
+    source = folder / "counts.rs"
+    source.write_text("pub fn sum(of: &[u8]) -> usize { of.iter().map(|byte| usize::from(*byte)).sum() }")
+    profiles = sorted((ROOT / "deploy").glob("*.profdata"))
+    check("there is a profile for deploy/build", bool(profiles))
+    spoiled = folder / "spoiled.profdata"
+    spoiled.write_bytes(profiles[0].read_bytes()[8:])
+    for profile in [*profiles, spoiled]:
+        done = run("rustc", "-O", "--crate-type=lib", "--emit=obj", f"-Cprofile-use={profile}", "-o", folder / "counts.o", source, cwd=ROOT)
+        is_read = done.returncode == 0 and not done.stderr
+        check(f"the compiler reads {profile.name}" if profile != spoiled else "and tells of one that it can't read", is_read == (profile != spoiled), done.stderr)
+
+
 def image(folder):
     """The file tree of the image, in which the program runs alone as nobody: root can enter it."""
     root = folder / "root"
@@ -252,4 +266,5 @@ with tempfile.TemporaryDirectory() as temporary:
     registry(here)
     image(here)
     release(here)
+    counts(here)
 print(f"ship: {checks} checks passed")

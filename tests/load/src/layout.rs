@@ -1,4 +1,5 @@
-//! Which functions a server runs, for the linker, which puts them beside each other in this order (app/build.rs).
+//! Which functions a server runs, for the linker, which puts them beside each other in this order (app/build.rs), and what a server
+//! is to run that counts for the compiler (deploy/profile).
 //!
 //! valgrind's callgrind tells which function calls which, in parts: from the start to the first request, while tools are called,
 //! while tokens come that the server has not seen, and the rest. The names are those of this very build: other dependencies,
@@ -18,10 +19,12 @@ use serde_json::json;
 
 use crate::measure::{AUDIENCE, PUBLIC_URL, SERVER_CORE, answer, ask};
 use crate::process::{Process, free_port};
-use crate::requests::{Era, HOST, tokens};
+use crate::requests::{Era, HOST, tokens, tokens_with};
 
-/// How often each request is sent.
+/// How often each request is sent for the list.
 const REPEATED: u64 = 50;
+/// How many tokens are new to a server that counts.
+const TRAINED: usize = 2000;
 
 #[derive(Args)]
 pub(crate) struct LayoutOptions {
@@ -51,48 +54,96 @@ pub(crate) fn write(server: &Path, tenant: &LocalTenant, options: &LayoutOptions
     Ok(())
 }
 
+/// Has a server answer what it gets in service, often: one that counts what it runs, and writes that down when it ends.
+///
+/// # Errors
+/// When the server does not answer.
+pub(crate) fn train(server: &Path, tenant: &LocalTenant) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let running = Running::start(server, &["serve".as_ref()], tenant, &folder.path().join("log"))?;
+    let tokens = tokens(tenant, TRAINED)?;
+    let (seen, unseen) = tokens.split_first().context("the tenant gives no token")?;
+    let calls = Era::BOTH.map(|era| era.request(seen));
+    let others = others(tenant, seen)?;
+    for token in unseen {
+        let new = Era::BOTH.map(|era| era.request(token));
+        ask_on_one_connection(&running.process, calls.iter().chain(&new).chain(&others))?;
+    }
+    running.scrape()?;
+    running.process.stop()
+}
+
+/// A server with metrics and audit events.
+struct Running {
+    process: Process,
+    admin: String,
+}
+
+impl Running {
+    fn start(program: &Path, arguments: &[&OsStr], tenant: &LocalTenant, log: &Path) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let (port_text, admin) = (port.to_string(), format!("127.0.0.1:{}", free_port()?));
+        let audit = log.with_extension("audit").display().to_string();
+        let environment = [
+            ("PORT", port_text.as_str()),
+            ("AUTH0_ISSUER", tenant.issuer()),
+            ("AUTH0_AUDIENCE", AUDIENCE),
+            ("FASTMCP__SERVER__URL", PUBLIC_URL),
+            ("FASTMCP__ADMIN__BIND", admin.as_str()),
+            ("FASTMCP__AUDIT__TO", "file"),
+            ("FASTMCP__AUDIT__FILE", audit.as_str()),
+        ];
+        let process = Process::start(program, arguments, &environment, port, &[SERVER_CORE], log)?;
+        Ok(Self { process, admin })
+    }
+
+    fn scrape(&self) -> anyhow::Result<()> {
+        ask(self.admin.parse()?, &get("/metrics", &self.admin)).map(drop)
+    }
+}
+
 /// Writes the parts of the profile: `parts` with the suffix `.1` and so on, the last without one.
 fn run(server: &Path, tenant: &LocalTenant, parts: &Path, log: &Path) -> anyhow::Result<()> {
-    let port = free_port()?;
-    let (port_text, admin) = (port.to_string(), format!("127.0.0.1:{}", free_port()?));
-    let audit = log.with_extension("audit").display().to_string();
-    let environment = [
-        ("PORT", port_text.as_str()),
-        ("AUTH0_ISSUER", tenant.issuer()),
-        ("AUTH0_AUDIENCE", AUDIENCE),
-        ("FASTMCP__SERVER__URL", PUBLIC_URL),
-        ("FASTMCP__ADMIN__BIND", admin.as_str()),
-        ("FASTMCP__AUDIT__TO", "file"),
-        ("FASTMCP__AUDIT__FILE", audit.as_str()),
-    ];
     let out = format!("--callgrind-out-file={}", parts.display());
     let valgrind = ["--tool=callgrind", "--demangle=no", "--dump-instr=yes", out.as_str()].map(OsStr::new);
     let arguments = [&valgrind[..], &[server.as_os_str(), OsStr::new("serve")]].concat();
-    let process = Process::start(Path::new("valgrind"), &arguments, &environment, port, &[SERVER_CORE], log)?;
+    let running = Running::start(Path::new("valgrind"), &arguments, tenant, log)?;
+    let process = &running.process;
     let repeated = usize::try_from(REPEATED)?;
     let tokens = tokens(tenant, 1 + repeated)?;
     let (seen, unseen) = tokens.split_first().context("the tenant gives no token")?;
-    let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
     let greet = Era::BOTH.map(|era| era.request(seen));
-    ask_on_one_connection(&process, greet.iter().take(1))?;
-    end_part(&process)?;
-    ask_on_one_connection(&process, greet.iter().cycle().take(greet.len() * repeated))?;
-    end_part(&process)?;
+    ask_on_one_connection(process, greet.iter().take(1))?;
+    end_part(process)?;
+    ask_on_one_connection(process, greet.iter().cycle().take(greet.len() * repeated))?;
+    end_part(process)?;
     let requests: Vec<Vec<u8>> = unseen.iter().map(|token| Era::Legacy.request(token)).collect();
-    ask_on_one_connection(&process, &requests)?;
-    end_part(&process)?;
-    let mut requests = vec![
-        get("/ready", HOST),
-        get("/.well-known/oauth-protected-resource/mcp", HOST),
-        Era::Modern.request("no.such.token"),
-    ];
+    ask_on_one_connection(process, &requests)?;
+    end_part(process)?;
+    ask_on_one_connection(process, &others(tenant, seen)?)?;
+    running.scrape()?;
+    running.process.stop()
+}
+
+/// A request of each kind but calls of `greet` that succeed.
+fn others(tenant: &LocalTenant, token: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+    let forged = format!("{}AAAA", &token[..token.len() - 4]);
+    let poor = tokens_with(Some("tool:whoami"), tenant, 1)?;
+    let mut requests = vec![get("/ready", HOST), get("/.well-known/oauth-protected-resource/mcp", HOST)];
     for era in Era::BOTH {
-        requests.push(era.ask("tools/list", None, json!({}), seen));
-        requests.extend(["whoami", "get_datetime"].map(|tool| era.call(tool, seen)));
+        requests.extend(["no.such.token", forged.as_str(), poor[0].as_str()].map(|token| era.request(token)));
+        requests.push(era.ask("tools/list", None, json!({}), token));
+        requests.extend(["whoami", "get_datetime", "unknown"].map(|tool| era.call(tool, token)));
     }
-    ask_on_one_connection(&process, &requests)?;
-    ask(admin.parse()?, &get("/metrics", &admin))?;
-    process.stop()
+    let client = json!({"protocolVersion": Era::Legacy.name(), "capabilities": {}, "clientInfo": {"name": "load", "version": "1"}});
+    requests.push(Era::Legacy.ask("initialize", None, client, token));
+    requests.push(Era::Legacy.ask("ping", None, json!({}), token));
+    requests.push(Era::Modern.ask("server/discover", None, json!({}), token));
+    Ok(requests)
+}
+
+fn get(path: &str, host: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes()
 }
 
 fn ask_on_one_connection<'r>(

@@ -73,6 +73,8 @@ enum What {
     Compare(compare::CompareOptions),
     /// Which functions a server runs, for the linker; needs valgrind
     Layout(layout::LayoutOptions),
+    /// Requests of each kind, for a server that counts what it runs
+    Train,
 }
 
 #[derive(Args)]
@@ -164,6 +166,10 @@ fn main() -> anyhow::Result<()> {
             let tenant = runtime.block_on(LocalTenant::start(tenant_options(AUDIENCE)))?;
             return layout::write(&server()?, &tenant, &layout);
         }
+        What::Train => {
+            let tenant = runtime.block_on(LocalTenant::start(tenant_options(AUDIENCE)))?;
+            return layout::train(&server()?, &tenant);
+        }
         What::Growth(growth) => {
             let many = given_or_built(growth.many.as_deref(), "load", "many")?;
             let floor = given_or_built(growth.floor.as_deref(), "load", "floor")?;
@@ -191,14 +197,17 @@ fn given_or_built(given: Option<&Path>, package: &str, name: &str) -> anyhow::Re
     Ok(folder.join(name))
 }
 
-/// Builds a program into the profile's folder. A profile's folder has its name, but for `dev`.
+/// Builds a program into the profile's folder, which has the profile's name, but for `dev`. The server is built as it is shipped.
 fn build(package: &str, name: &str, folder: &Path) -> anyhow::Result<()> {
     let profile = folder.file_name().filter(|name| *name != "debug").unwrap_or(OsStr::new("dev"));
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--package", package, "--bin", name, "--profile"])
-        .arg(profile)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-        .status()?;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let mut command = Command::new(env!("CARGO"));
+    if profile == "dist" && name == "fastmcp-auth0" {
+        command = Command::new(Path::new(root).join("deploy/build"));
+    } else {
+        command.args(["build", "--locked", "--package", package, "--bin", name, "--profile"]).arg(profile);
+    }
+    let status = command.current_dir(root).status()?;
     anyhow::ensure!(status.success(), "the build of {name} failed");
     Ok(())
 }

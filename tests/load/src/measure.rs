@@ -301,18 +301,16 @@ impl Bench {
     fn two_cores(&self) -> anyhow::Result<Vec<(f64, f64)>> {
         let requests = Self::requests(Era::Modern, &self.seen);
         let work = Work { requests: &requests, expected: self.answer(Era::Modern) };
-        let one = self.server(&[SERVER_CORE])?;
-        let two = self.server(&[SERVER_CORE, CLIENT_CORE])?;
-        pin(None, &[SERVER_CORE, CLIENT_CORE]);
-        let mut at_one = Client::connect(one.address, CONNECTIONS[1])?;
-        let mut at_two = Client::connect(two.address, CONNECTIONS[1])?;
         let mut costs = Vec::new();
         for _ in 0..self.rounds {
-            let on_one = measured(&one, &mut at_one, &work, self.duration)?;
-            let on_two = measured(&two, &mut at_two, &work, self.duration)?;
-            costs.push((on_one.cpu, on_two.cpu));
+            let (one, two) = (self.server(&[SERVER_CORE])?, self.server(&[SERVER_CORE, CLIENT_CORE])?);
+            pin(None, &[SERVER_CORE, CLIENT_CORE]);
+            let mut one = Side::new(one, CONNECTIONS[1], Waits::Awake)?;
+            let mut two = Side::new(two, CONNECTIONS[1], Waits::Awake)?;
+            self.compare(&mut one, &mut two, &work)?;
+            pin(None, &[CLIENT_CORE]);
+            costs.push((one.stop()?.cpu, two.stop()?.cpu));
         }
-        pin(None, &[CLIENT_CORE]);
         Ok(costs)
     }
 
@@ -420,19 +418,6 @@ impl Side {
         self.process.stop()?;
         Ok(cost(&self.outcome, self.cpu))
     }
-}
-
-/// After warming up, for so long.
-fn measured(
-    process: &Process,
-    client: &mut Client,
-    work: &Work<'_>,
-    duration: Duration,
-) -> anyhow::Result<Cost> {
-    client.run(work, u64::MAX, WARM_UP)?;
-    let before = process.cpu()?;
-    let outcome = client.run(work, u64::MAX, duration)?;
-    Ok(cost(&outcome, process.cpu()?.saturating_sub(before)))
 }
 
 fn cost(outcome: &Outcome, cpu: Duration) -> Cost {
