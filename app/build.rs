@@ -10,8 +10,6 @@ use std::process::Command;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const LIST: &str = "functions-x86_64-unknown-linux-gnu.txt";
-/// The counts for profile-guided optimization, which only flags of the whole build can give to the compiler.
-const COUNTS: &str = "../deploy/x86_64-unknown-linux-gnu.profdata";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -19,15 +17,8 @@ fn main() {
     for variable in ["RUSTC_LINKER", "CARGO_ENCODED_RUSTFLAGS"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    if !is_dist() || var("TARGET") != TARGET {
-        return;
-    }
-    let folder = var("CARGO_MANIFEST_DIR");
-    let list = Path::new(&folder).join(LIST);
-    if Path::new(&folder).join(COUNTS).is_file() && !has_flag("profile-") {
-        println!("cargo::warning=deploy/build makes a program that takes a quarter less time for a request");
-    }
-    if list.is_file() && links_by_lld() {
+    let list = Path::new(&var("CARGO_MANIFEST_DIR")).join(LIST);
+    if is_dist() && var("TARGET") == TARGET && list.is_file() && links_by_lld() {
         let order = format!("--symbol-ordering-file={}", list.display());
         // Not by `-Wl`, which ends an argument at a comma.
         for argument in ["-Xlinker", &order, "-Xlinker", "--no-warn-symbol-ordering"] {
@@ -44,19 +35,14 @@ fn is_dist() -> bool {
 
 /// Returns whether the linker is the one that comes with Rust's own releases for this target: no other knows these options.
 fn links_by_lld() -> bool {
-    let is_chosen = !var("RUSTC_LINKER").is_empty() || has_flag("link");
+    let flags = var("CARGO_ENCODED_RUSTFLAGS");
+    // The path of a profile may have any name.
+    let of_linking = |flag: &str| flag.contains("link") && !flag.contains("profile-");
+    let is_chosen = !var("RUSTC_LINKER").is_empty() || flags.split('\x1f').any(of_linking);
     let sysroot = Command::new(var("RUSTC")).args(["--print", "sysroot"]).output();
     let sysroot = sysroot.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let lld = "lib/rustlib/x86_64-unknown-linux-gnu/bin/gcc-ld/ld.lld";
     !is_chosen && sysroot.is_ok_and(|sysroot| Path::new(&sysroot).join(lld).is_file())
-}
-
-/// Returns whether one of the code generation flags for all crates begins like this, such as `link` for `-Clink-arg=...`.
-fn has_flag(name: &str) -> bool {
-    let flags = var("CARGO_ENCODED_RUSTFLAGS");
-    let of_codegen =
-        |flag: &str| flag.trim_start_matches("--codegen=").trim_start_matches("-C").trim().starts_with(name);
-    flags.split('\x1f').any(of_codegen)
 }
 
 #[expect(clippy::disallowed_methods, reason = "Cargo tells a build script everything by its environment")]

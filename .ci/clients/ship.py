@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -203,7 +204,7 @@ def release(folder):
 
 
 def counts(folder):
-    """The compiler only warns of a profile that it can't read, and then builds without it."""
+    """The compiler only warns about a profile that it can't read, and then builds without it."""
     source = folder / "counts.rs"
     source.write_text("pub fn sum(of: &[u8]) -> usize { of.iter().map(|byte| usize::from(*byte)).sum() }")
     profiles = sorted((ROOT / "deploy").glob("*.profdata"))
@@ -214,6 +215,33 @@ def counts(folder):
         done = run("rustc", "-O", "--crate-type=lib", "--emit=obj", f"-Cprofile-use={profile}", "-o", folder / "counts.o", source, cwd=ROOT)
         is_read = done.returncode == 0 and not done.stderr
         check(f"the compiler reads {profile.name}" if profile != spoiled else "and tells of one that it can't read", is_read == (profile != spoiled), done.stderr)
+
+
+def build(folder):
+    """What deploy/build has Cargo do, which is a script here that tells."""
+    checkout = folder / "a checkout"
+    shutil.copytree(ROOT / "deploy", checkout / "deploy")
+    (folder / "bin").mkdir()
+    cargo = folder / "bin/cargo"
+    cargo.write_text('#!/bin/sh\nprintf "%s\\n" "${CARGO_ENCODED_RUSTFLAGS-none}" "$@"\n')
+    cargo.chmod(0o755)
+    host = next(line.split()[1] for line in run("rustc", "-vV").stdout.splitlines() if line.startswith("host:"))
+    (checkout / f"deploy/{host}.profdata").touch()
+    use = f"-Cprofile-use={checkout}/deploy/{host}.profdata"
+    clean = {name: value for name, value in os.environ.items() if "RUSTFLAGS" not in name and name != "CARGO_BUILD_TARGET"}
+    clean["PATH"] = f"{folder / 'bin'}:{clean['PATH']}"
+    for variables, arguments, flags in [
+        ({}, [], use),
+        ({"RUSTFLAGS": " -Ca  -Cb "}, ["--target-dir", "x"], f"-Ca\x1f-Cb\x1f{use}"),
+        ({"RUSTFLAGS": "-Ca", "CARGO_ENCODED_RUSTFLAGS": ""}, [], use),
+        ({"CARGO_ENCODED_RUSTFLAGS": "-Ca b"}, [], f"-Ca b\x1f{use}"),
+        ({}, ["--target", "x"], "none"),
+        ({}, ["--quiet", "--target=x"], "none"),
+        ({"CARGO_BUILD_TARGET": "x"}, [], "none"),
+    ]:
+        said = run(checkout / "deploy/build", *arguments, env={**clean, **variables}).stdout.splitlines()
+        expected = [flags, *"build --locked --profile dist --package fastmcp-auth0 --bin fastmcp-auth0".split(), *arguments]
+        check(f"deploy/build {' '.join(arguments)} {variables}", said == expected, str(said))
 
 
 def image(folder):
@@ -267,4 +295,5 @@ with tempfile.TemporaryDirectory() as temporary:
     image(here)
     release(here)
     counts(here)
+    build(here)
 print(f"ship: {checks} checks passed")

@@ -69,6 +69,8 @@ pub(crate) fn train(server: &Path, tenant: &LocalTenant) -> anyhow::Result<()> {
         let new = Era::BOTH.map(|era| era.request(token));
         ask_on_one_connection(&running.process, calls.iter().chain(&new).chain(&others))?;
     }
+    // After all of that it still greets.
+    Era::Legacy.check(&ask(running.process.address, &calls[0])?)?;
     running.scrape()?;
     running.process.stop()
 }

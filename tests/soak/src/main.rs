@@ -77,16 +77,21 @@ fn main() -> anyhow::Result<ExitCode> {
     runtime.block_on(attack_mode::run(&program, time, &attacks))
 }
 
-/// Builds the server with this program's own profile, beside it. A profile's folder has its name, but for `dev`.
+/// Builds the server with this program's own profile, beside it, and in `dist` as it is shipped. A profile's folder has its
+/// name, but for `dev`.
 fn build() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.parent().context("no target folder")?;
     let profile = folder.file_name().filter(|name| *name != "debug").unwrap_or(OsStr::new("dev"));
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--package", "fastmcp-auth0", "--bin", "fastmcp-auth0", "--profile"])
-        .arg(profile)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-        .status()?;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let mut command = Command::new(env!("CARGO"));
+    if profile == "dist" {
+        command = Command::new(Path::new(root).join("deploy/build"));
+    } else {
+        command.args(["build", "--locked", "--package=fastmcp-auth0", "--bin=fastmcp-auth0", "--profile"]);
+        command.arg(profile);
+    }
+    let status = command.current_dir(root).status()?;
     anyhow::ensure!(status.success(), "the build failed");
     Ok(folder.join("fastmcp-auth0"))
 }
