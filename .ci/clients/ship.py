@@ -221,11 +221,12 @@ def build(folder):
     """What deploy/build has Cargo do, which is a script here that tells."""
     checkout = folder / "a checkout"
     shutil.copytree(ROOT / "deploy", checkout / "deploy")
+    shutil.copy(ROOT / "rust-toolchain.toml", checkout)
     (folder / "bin").mkdir()
     cargo = folder / "bin/cargo"
     cargo.write_text('#!/bin/sh\nprintf "%s\\n" "${CARGO_ENCODED_RUSTFLAGS-none}" "$@"\n')
     cargo.chmod(0o755)
-    host = next(line.split()[1] for line in run("rustc", "-vV").stdout.splitlines() if line.startswith("host:"))
+    host = next(line.split()[1] for line in run("rustc", "-vV", cwd=checkout).stdout.splitlines() if line.startswith("host:"))
     (checkout / f"deploy/{host}.profdata").touch()
     use = f"-Cprofile-use={checkout}/deploy/{host}.profdata"
     clean = {name: value for name, value in os.environ.items() if "RUSTFLAGS" not in name and name != "CARGO_BUILD_TARGET"}
